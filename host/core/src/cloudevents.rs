@@ -1,0 +1,399 @@
+//! CloudEvents 1.0 on NATS messages.
+//!
+//! Written in binary mode: attributes in headers that begin with `ce-`, the data as the payload. Read in binary and in
+//! structured mode. Source: CloudEvents 1.0.2, its JSON event format, and its NATS protocol binding 1.0.3, which keeps
+//! `datacontenttype` in `ce-datacontenttype` and calls structured what has a `content-type` that begins with
+//! `application/cloudevents`; header values are percent-encoded as in the HTTP binding, section 3.1.3.2.
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::message::{Event, Headers, Metadata};
+use crate::time::Timestamp;
+
+/// The extension attribute that carries the version of the form of `data`.
+pub const DATA_VERSION: &str = "dataversion";
+/// The extension attribute that names the process.
+pub const CORRELATION_ID: &str = "correlationid";
+/// The extension attribute that names the cause.
+pub const CAUSATION_ID: &str = "causationid";
+/// The extension attribute of the CloudEvents distributed tracing extension.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The most extension attributes of one event.
+pub const MAX_EXTENSIONS: usize = 64;
+/// The longest value of an attribute, in bytes.
+pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
+
+const PREFIX: &str = "ce-";
+const STRUCTURED: &str = "application/cloudevents";
+const STRUCTURED_JSON: &str = "application/cloudevents+json";
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+/// Why a message is no CloudEvent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CloudEventError {
+    /// There is neither a `ce-specversion` header nor a structured content type.
+    #[error(
+        "is no CloudEvent: it has neither `ce-` headers (binary mode) nor a content type of \
+         `application/cloudevents+json` (structured mode)"
+    )]
+    Neither,
+    /// A required attribute is missing or empty.
+    #[error("lacks the CloudEvents attribute `{0}`")]
+    Missing(&'static str),
+    /// An attribute cannot be read.
+    #[error("has a bad CloudEvents attribute `{name}`: {cause}")]
+    Attribute {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The structured payload cannot be read.
+    #[error("is no CloudEvent in structured mode: {0}")]
+    Structured(String),
+}
+
+/// The headers of an event in binary mode; its data is the payload.
+#[must_use]
+pub fn encode(event: &Event) -> Headers {
+    let mut headers = Headers::default();
+    let mut put = |name: &str, value: &str| {
+        headers.push(format!("{PREFIX}{name}"), utf8_percent_encode(value, ENCODED).to_string());
+    };
+    put("specversion", "1.0");
+    put("id", &event.id);
+    put("source", &event.source);
+    put("type", &event.r#type);
+    if event.version != 1 {
+        put(DATA_VERSION, &event.version.to_string());
+    }
+    if let Some(subject) = &event.subject {
+        put("subject", subject);
+    }
+    if let Some(time) = event.time {
+        put("time", &time.to_string());
+    }
+    if let Some(datacontenttype) = &event.datacontenttype {
+        put("datacontenttype", datacontenttype);
+    }
+    if let Some(dataschema) = &event.dataschema {
+        put("dataschema", dataschema);
+    }
+    for (name, value) in &event.extensions {
+        put(name, value);
+    }
+    headers
+}
+
+/// Reads an event in either mode.
+pub fn decode(headers: &Headers, payload: &Bytes) -> Result<Event, CloudEventError> {
+    match headers.get("content-type") {
+        Some(content_type) if content_type.to_ascii_lowercase().starts_with(STRUCTURED) => {
+            structured(content_type, payload)
+        }
+        _ => binary(headers, payload),
+    }
+}
+
+fn binary(headers: &Headers, payload: &Bytes) -> Result<Event, CloudEventError> {
+    let attributes = headers.iter().filter_map(|(name, value)| {
+        let prefix = name.get(..PREFIX.len())?;
+        prefix.eq_ignore_ascii_case(PREFIX).then(|| (name[PREFIX.len()..].to_ascii_lowercase(), value))
+    });
+    let mut event = Draft::default();
+    let mut any = false;
+    for (name, value) in attributes {
+        any = true;
+        let text = percent_decode_str(value)
+            .decode_utf8()
+            .map_err(|e| CloudEventError::Attribute { name: name.clone(), cause: e.to_string() })?;
+        event.attribute(&name, text.into_owned())?;
+    }
+    if !any {
+        return Err(CloudEventError::Neither);
+    }
+    if event.datacontenttype.is_none() {
+        event.datacontenttype = headers.get("content-type").map(str::to_owned);
+    }
+    event.finish(payload.clone())
+}
+
+fn structured(content_type: &str, payload: &Bytes) -> Result<Event, CloudEventError> {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    // sdk-go writes `application/cloudevents` without the suffix; the JSON format is the only one either can mean here.
+    if media_type != STRUCTURED_JSON && media_type != STRUCTURED {
+        return Err(CloudEventError::Structured(format!(
+            "content type {content_type:?} is not supported; use {STRUCTURED_JSON}"
+        )));
+    }
+    let mut event = Draft::default();
+    let mut data = None;
+    let members: Members<'_> =
+        serde_json::from_slice(payload).map_err(|e| CloudEventError::Structured(e.to_string()))?;
+    for (name, value) in members.0 {
+        match name.as_str() {
+            "data" => data = Some(Data::Json(value)),
+            "data_base64" => data = Some(Data::Base64(value)),
+            _ => {
+                if let Some(text) = attribute_text(value)
+                    .map_err(|cause| CloudEventError::Attribute { name: name.clone(), cause })?
+                {
+                    event.attribute(&name, text)?;
+                }
+            }
+        }
+    }
+    let bytes = match data {
+        None => Bytes::new(),
+        Some(data) => data.bytes(event.datacontenttype.as_deref())?,
+    };
+    if event.datacontenttype.is_none() {
+        // JSON event format, section 3.1.1: without the attribute the data is JSON.
+        event.datacontenttype = Some("application/json".to_owned());
+    }
+    event.finish(bytes)
+}
+
+/// A JSON object's members in their order, values unread so that data keeps its bytes.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Vec<(String, &'de RawValue)>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Visitor).map(Members)
+    }
+}
+
+fn attribute_text(value: &RawValue) -> Result<Option<String>, String> {
+    match serde_json::from_str(value.get()).map_err(|e| e.to_string())? {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(text) => Ok(Some(text)),
+        serde_json::Value::Bool(value) => Ok(Some(value.to_string())),
+        serde_json::Value::Number(number) => Ok(Some(number.to_string())),
+        _ => Err("an attribute is a text, a number or a boolean".to_owned()),
+    }
+}
+
+enum Data<'a> {
+    Json(&'a RawValue),
+    Base64(&'a RawValue),
+}
+
+impl Data<'_> {
+    fn bytes(self, datacontenttype: Option<&str>) -> Result<Bytes, CloudEventError> {
+        let bad = |cause: String| CloudEventError::Structured(cause);
+        match self {
+            Self::Base64(value) => {
+                use base64::Engine;
+                let text: String =
+                    serde_json::from_str(value.get()).map_err(|e| bad(format!("`data_base64`: {e}")))?;
+                let bytes = base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .map_err(|e| bad(format!("`data_base64`: {e}")))?;
+                Ok(bytes.into())
+            }
+            Self::Json(value) if datacontenttype.is_none_or(is_json) => {
+                Ok(Bytes::copy_from_slice(value.get().as_bytes()))
+            }
+            Self::Json(value) => {
+                let text: String = serde_json::from_str(value.get())
+                    .map_err(|_| bad("`data` that is no JSON by its `datacontenttype` must be a text or come as `data_base64`".to_owned()))?;
+                Ok(text.into())
+            }
+        }
+    }
+}
+
+/// Whether a media type is JSON: `application/json`, `text/json` or any `+json`.
+#[must_use]
+pub fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    subtype == "json" || subtype.ends_with("+json")
+}
+
+/// Whether a text can name an extension attribute: 1 to 20 characters `a`-`z`, `0`-`9` (CloudEvents 1.0.2, "Naming
+/// conventions"; the length is its recommendation, made a rule here).
+#[must_use]
+pub fn is_extension_name(name: &str) -> bool {
+    (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+#[derive(Default)]
+struct Draft {
+    specversion: Option<String>,
+    id: Option<String>,
+    source: Option<String>,
+    r#type: Option<String>,
+    version: Option<u32>,
+    subject: Option<String>,
+    time: Option<Timestamp>,
+    datacontenttype: Option<String>,
+    dataschema: Option<String>,
+    extensions: Metadata,
+}
+
+impl Draft {
+    fn attribute(&mut self, name: &str, value: String) -> Result<(), CloudEventError> {
+        let bad = |cause: String| CloudEventError::Attribute { name: name.to_owned(), cause };
+        if value.len() > MAX_ATTRIBUTE_BYTES {
+            return Err(bad(format!("has {} bytes; at most {MAX_ATTRIBUTE_BYTES} are allowed", value.len())));
+        }
+        match name {
+            "specversion" => self.specversion = Some(value),
+            "id" => self.id = Some(value),
+            "source" => self.source = Some(value),
+            "type" => self.r#type = Some(value),
+            "subject" => self.subject = Some(value),
+            "datacontenttype" => self.datacontenttype = Some(value),
+            "dataschema" => self.dataschema = Some(value),
+            "time" => self.time = Some(Timestamp::parse(&value).map_err(bad)?),
+            DATA_VERSION => {
+                let version = value.parse().ok().filter(|v| *v > 0);
+                self.version =
+                    Some(version.ok_or_else(|| bad(format!("{value:?} is no whole number from 1")))?);
+            }
+            _ if self.extensions.len() == MAX_EXTENSIONS => {
+                return Err(bad(format!("there are more than {MAX_EXTENSIONS} extensions")));
+            }
+            _ => self.extensions.push((name.to_owned(), value)),
+        }
+        Ok(())
+    }
+
+    fn finish(self, data: Bytes) -> Result<Event, CloudEventError> {
+        fn required(value: Option<String>, name: &'static str) -> Result<String, CloudEventError> {
+            value.filter(|v| !v.is_empty()).ok_or(CloudEventError::Missing(name))
+        }
+        let specversion = required(self.specversion, "specversion")?;
+        if specversion != "1.0" {
+            let cause = format!("{specversion:?} is not supported; this host reads 1.0");
+            return Err(CloudEventError::Attribute { name: "specversion".to_owned(), cause });
+        }
+        Ok(Event {
+            id: required(self.id, "id")?,
+            source: required(self.source, "source")?,
+            r#type: required(self.r#type, "type")?,
+            version: self.version.unwrap_or(1),
+            subject: self.subject,
+            time: self.time,
+            datacontenttype: self.datacontenttype,
+            dataschema: self.dataschema,
+            extensions: self.extensions,
+            data,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> Event {
+        Event {
+            id: "c-1:0".into(),
+            source: "/booking/1.2022-12-12".into(),
+            r#type: "room-booked".into(),
+            version: 2,
+            subject: Some("1.2022-12-12".into()),
+            time: Some(Timestamp(1_700_000_000_123_456_789)),
+            datacontenttype: Some("application/json".into()),
+            dataschema: None,
+            extensions: vec![(CORRELATION_ID.into(), "grüße 100% \"x\"".into())],
+            data: Bytes::from_static(b"{\"room\": 1}"),
+        }
+    }
+
+    fn read(content_type: &str, payload: &str) -> Result<Event, CloudEventError> {
+        let headers = Headers::from_iter([("Content-Type".to_owned(), content_type.to_owned())]);
+        decode(&headers, &Bytes::copy_from_slice(payload.as_bytes()))
+    }
+
+    #[test]
+    fn binary_mode_comes_back_as_it_went_with_only_printable_ascii_in_headers() {
+        let headers = encode(&event());
+        assert!(headers.iter().all(|(_, v)| v.bytes().all(|b| (0x21..0x7f).contains(&b))), "{headers:?}");
+        assert_eq!(decode(&headers, &event().data).unwrap(), event());
+    }
+
+    #[test]
+    fn structured_mode_keeps_the_bytes_of_json_data() {
+        let text = r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","n":7,"gone":null,"data":{ "b" : 1.0 }}"#;
+        let event = read("application/cloudevents+json; charset=UTF-8", text).unwrap();
+        assert_eq!(&event.data[..], br#"{ "b" : 1.0 }"#);
+        assert_eq!(event.extensions, [("n".to_owned(), "7".to_owned())]);
+        assert_eq!(event.version, 1);
+    }
+
+    #[test]
+    fn structured_data_may_be_text_or_base64() {
+        let with = |rest: &str| {
+            read(
+                STRUCTURED_JSON,
+                &format!(r#"{{"specversion":"1.0","id":"a","source":"/s","type":"t",{rest}}}"#),
+            )
+        };
+        assert_eq!(&with(r#""datacontenttype":"text/plain","data":"hi""#).unwrap().data[..], b"hi");
+        assert_eq!(&with(r#""datacontenttype":"image/png","data_base64":"AAE=""#).unwrap().data[..], [0, 1]);
+        assert!(with(r#""datacontenttype":"text/plain","data":{}"#).is_err());
+        assert!(with(r#""data_base64":"!""#).is_err());
+    }
+
+    #[test]
+    fn what_is_no_cloudevent_says_why() {
+        let without = |gone: &str| -> Headers {
+            encode(&event())
+                .iter()
+                .filter(|(n, _)| *n != gone)
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .collect()
+        };
+        let check = |headers: &Headers, part: &str| {
+            let error = decode(headers, &Bytes::new()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        };
+        check(&Headers::default(), "neither `ce-` headers");
+        check(&without("ce-id"), "`id`");
+        check(&without("ce-specversion"), "`specversion`");
+        for (name, value, part) in [
+            ("ce-time", "yesterday", "RFC 3339"),
+            ("ce-dataversion", "0", "whole number from 1"),
+            ("ce-x", "%ff", "invalid utf-8"),
+        ] {
+            let mut headers = encode(&event());
+            headers.push(name, value);
+            check(&headers, part);
+        }
+        let future = encode(&event())
+            .iter()
+            .map(|(n, v)| (n.to_owned(), if n == "ce-specversion" { "2.0" } else { v }.to_owned()))
+            .collect();
+        check(&future, "this host reads 1.0");
+        for (content_type, payload, part) in [
+            (STRUCTURED_JSON, "{", "EOF"),
+            (STRUCTURED_JSON, "[]", "a JSON object"),
+            (STRUCTURED_JSON, r#"{"id":{}}"#, "text, a number or a boolean"),
+            ("application/cloudevents+avro", "", "not supported"),
+        ] {
+            let error = read(content_type, payload).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Live entities: a state in its sandbox, with the sequence it has reached and the commands it has seen take effect.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::history::History;
+use crate::id::{CommandId, Sequence};
+use crate::message::{Command, Fingerprint};
+use crate::outcome::{EventRef, Outcome, OutcomeRecord};
+use crate::ports::{EntityInstance, PluginFault, StoredEvent};
+use crate::subject::Entity;
+
+/// The most events that one call of `evolve` gets; the contract promises it.
+const MAX_FOLD: usize = 1000;
+
+/// An entity's state, never without its sequence.
+///
+/// The history outlives the sandbox: where folding failed, it is still known which commands took effect, so that a
+/// command whose events are stored is never called failed.
+#[derive(Debug)]
+pub struct LiveEntity<I> {
+    instance: Result<I, PluginFault>,
+    at: Sequence,
+    history: History,
+    effects: HashMap<CommandId, Effect>,
+}
+
+#[derive(Debug)]
+struct Effect {
+    fingerprint: Fingerprint,
+    events: Vec<EventRef>,
+}
+
+impl<I: EntityInstance> LiveEntity<I> {
+    /// An entity that has no events yet.
+    pub fn new(instance: Result<I, PluginFault>) -> Self {
+        Self { instance, at: Sequence::NONE, history: History::default(), effects: HashMap::new() }
+    }
+
+    /// The sequence of its last event.
+    pub fn at(&self) -> Sequence {
+        self.at
+    }
+
+    /// Where its events lie.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Its sandbox, to decide in, or what broke it.
+    pub fn instance(&mut self) -> Result<&mut I, PluginFault> {
+        self.instance.as_mut().map_err(|fault| fault.clone())
+    }
+
+    /// Takes in events that follow its last one, in order.
+    pub async fn fold(&mut self, mut events: Vec<StoredEvent>) {
+        events.retain(|e| e.recorded.sequence > self.at);
+        for event in &mut events {
+            // A fold must give the same state whether the event was read back or was just stored, when the stream's
+            // own time is not known.
+            event.recorded.recorded_at = event.recorded.event.time.unwrap_or(event.recorded.recorded_at);
+        }
+        let recorded: Vec<_> = events.iter().map(|e| e.recorded.clone()).collect();
+        for chunk in recorded.chunks(MAX_FOLD) {
+            if let Ok(instance) = &mut self.instance
+                && let Err(fault) = instance.evolve(chunk).await
+            {
+                self.instance = Err(fault);
+            }
+        }
+        for event in events {
+            self.remember(event);
+        }
+    }
+
+    fn remember(&mut self, event: StoredEvent) {
+        let StoredEvent { recorded, cause, .. } = event;
+        self.at = recorded.sequence;
+        self.history.push(recorded.sequence);
+        let Some(cause) = cause else { return };
+        let event = EventRef {
+            id: recorded.event.id,
+            r#type: recorded.event.r#type,
+            version: recorded.event.version,
+            stream: recorded.stream.to_string(),
+            sequence: recorded.sequence,
+        };
+        let effect = self.effects.entry(cause.command);
+        effect
+            .or_insert_with(|| Effect { fingerprint: cause.fingerprint, events: Vec::new() })
+            .events
+            .push(event);
+    }
+
+    /// The outcome of the command with this one's id, if its events are in the entity's history.
+    pub fn effect_of(&self, command: &Command, decided_by: &str) -> Option<OutcomeRecord> {
+        let effect = self.effects.get(&command.id)?;
+        let outcome = Outcome::Accepted { events: effect.events.clone() };
+        Some(OutcomeRecord {
+            fingerprint: effect.fingerprint.clone(),
+            ..OutcomeRecord::new(command, decided_by, outcome)
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        const PER_EVENT_BYTES: usize = 256;
+        self.instance.as_ref().map_or(0, EntityInstance::memory_bytes)
+            + usize::try_from(self.history.count()).unwrap_or(usize::MAX).saturating_mul(PER_EVENT_BYTES)
+    }
+}
+
+/// How many live entities are kept between commands.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheLimits {
+    /// The most entities.
+    pub entities: usize,
+    /// The most bytes, sandboxes and histories together.
+    pub bytes: usize,
+}
+
+impl Default for CacheLimits {
+    fn default() -> Self {
+        Self { entities: 10_000, bytes: 1 << 30 }
+    }
+}
+
+/// The live entities that are not being worked on, the least recently used going first.
+#[derive(Debug)]
+pub struct EntityCache<I> {
+    limits: CacheLimits,
+    held: Mutex<Held<I>>,
+}
+
+#[derive(Debug)]
+struct Held<I> {
+    entities: LruCache<Entity, (usize, LiveEntity<I>)>,
+    bytes: usize,
+}
+
+impl<I: EntityInstance> EntityCache<I> {
+    /// An empty cache.
+    #[must_use]
+    pub fn new(limits: CacheLimits) -> Self {
+        Self { limits, held: Mutex::new(Held { entities: LruCache::unbounded(), bytes: 0 }) }
+    }
+
+    /// Takes an entity out to work on it. Whoever fails drops it, and the next command loads it again.
+    pub fn take(&self, entity: &Entity) -> Option<LiveEntity<I>> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, live) = held.entities.pop(entity)?;
+        held.bytes -= bytes;
+        Some(live)
+    }
+
+    /// Puts an entity back, unless its sandbox broke. What no longer fits is dropped.
+    pub fn put(&self, entity: Entity, live: LiveEntity<I>) {
+        if live.instance.is_err() {
+            return;
+        }
+        let bytes = live.bytes();
+        let mut dropped = Vec::new(); // outside the lock: a sandbox takes its time to go
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.bytes += bytes;
+            if let Some((_, (old_bytes, old))) = held.entities.push(entity, (bytes, live)) {
+                held.bytes -= old_bytes;
+                dropped.push(old);
+            }
+            while held.entities.len() > self.limits.entities || held.bytes > self.limits.bytes {
+                let Some((_, (old_bytes, old))) = held.entities.pop_lru() else { break };
+                held.bytes -= old_bytes;
+                dropped.push(old);
+            }
+        }
+        drop(dropped);
+    }
+}

@@ -1,0 +1,153 @@
+//! What a gateway needs: a place to hand in commands and views to read.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
+use crate::id::{CommandId, CommandType, Name, Sequence};
+use crate::intake::{EXPECTED_SEQUENCE, REPLY_TO};
+use crate::message::{Event, Headers, Metadata};
+use crate::outcome::OutcomeRecord;
+use crate::ports::Unavailable;
+use crate::time::Timestamp;
+
+/// A command as somebody hands it in, after [`crate::intake::Intake::entity`] has found its entity.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its id: the sender's, or a fresh one.
+    pub id: CommandId,
+    /// Its type.
+    pub r#type: CommandType,
+    /// The process that it belongs to, if the sender says so.
+    pub correlation_id: Option<String>,
+    /// What caused it, if the sender says so.
+    pub causation_id: Option<String>,
+    /// The W3C trace context that it came with.
+    pub traceparent: Option<String>,
+    /// The media type of `data`.
+    pub datacontenttype: String,
+    /// Extension attributes that the sender added.
+    pub metadata: Metadata,
+    /// The entity's sequence that the sender insists on.
+    pub expected: Option<Sequence>,
+    /// The payload.
+    pub data: Bytes,
+}
+
+impl Submission {
+    /// The headers of the message that holds it: CloudEvents in binary mode, and where the outcome is awaited.
+    #[must_use]
+    pub fn headers(&self, source: &str, reply_to: Option<&str>) -> Headers {
+        let ours = [
+            (CORRELATION_ID, &self.correlation_id),
+            (CAUSATION_ID, &self.causation_id),
+            (TRACEPARENT, &self.traceparent),
+        ];
+        let mut extensions: Metadata =
+            ours.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).collect();
+        extensions.extend(self.metadata.iter().cloned());
+        let mut headers = cloudevents::encode(&Event {
+            id: self.id.to_string(),
+            source: source.to_owned(),
+            r#type: self.r#type.to_string(),
+            version: 1,
+            subject: None,
+            time: Some(Timestamp::now()),
+            datacontenttype: Some(self.datacontenttype.clone()),
+            dataschema: None,
+            extensions,
+            data: Bytes::new(),
+        });
+        if let Some(reply_to) = reply_to {
+            headers.push(REPLY_TO, reply_to);
+        }
+        if let Some(expected) = self.expected {
+            headers.push(EXPECTED_SEQUENCE, expected.to_string());
+        }
+        headers
+    }
+}
+
+/// Why a command was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The server cannot be reached or did not answer. Whether the command was stored is unknown; the same id may be sent again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// It is larger than the server takes. Nothing was stored.
+    #[error("the command has {bytes} bytes with its headers; the server takes {max_bytes}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+}
+
+/// What is known of a command.
+#[derive(Debug, Clone)]
+pub enum CommandStatus {
+    /// It has ended.
+    Ended(OutcomeRecord),
+    /// It is stored and has not ended.
+    Pending,
+    /// Neither the command nor an outcome is there: never sent, or kept no longer.
+    Unknown,
+}
+
+/// Takes commands.
+pub trait CommandGate: Send + Sync + 'static {
+    /// Stores the command, then waits for its outcome for as long as told. None: it is stored and has not ended yet.
+    fn submit(
+        &self,
+        submission: Submission,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Option<OutcomeRecord>, SubmitError>> + Send;
+
+    /// What is known of a command.
+    fn status(&self, id: &CommandId) -> impl Future<Output = Result<CommandStatus, Unavailable>> + Send;
+
+    /// Whether the server answers now.
+    fn ready(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// One value of a view.
+#[derive(Debug, Clone)]
+pub struct ViewRow {
+    /// The key as the plugin gave it.
+    pub key: String,
+    /// The value.
+    pub value: Bytes,
+}
+
+/// Values of a view in the order of their escaped keys.
+#[derive(Debug, Clone)]
+pub struct ViewPage {
+    /// The rows.
+    pub rows: Vec<ViewRow>,
+    /// The key after which the next page starts; none where this is the last.
+    pub next: Option<String>,
+    /// The position that the view had reached at least, before the rows were read.
+    pub position: Sequence,
+}
+
+/// Reads views.
+pub trait ViewReader: Send + Sync + 'static {
+    /// The value under a key, and the position that the view had reached at least.
+    fn get(
+        &self,
+        view: &Name,
+        key: &str,
+    ) -> impl Future<Output = Result<(Option<Bytes>, Sequence), Unavailable>> + Send;
+
+    /// Values whose keys begin with `prefix`, after the key `after`, at most `limit` of them.
+    fn list(
+        &self,
+        view: &Name,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> impl Future<Output = Result<ViewPage, Unavailable>> + Send;
+}

@@ -1,0 +1,154 @@
+//! Names that become parts of NATS subjects, checked once at the border.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest token in bytes. An entity may have several; the subject that they make stays far below the server's
+/// default `max_control_line` of 4,096 bytes.
+pub const MAX_TOKEN_BYTES: usize = 256;
+
+/// Why a text cannot be a token of a subject.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// It has more than [`MAX_TOKEN_BYTES`].
+    #[error("has {0} bytes; at most {MAX_TOKEN_BYTES} are allowed")]
+    TooLong(usize),
+    /// It has a character that would change the subject.
+    #[error(
+        "contains {character:?} at byte {at}; `.`, `*`, `>`, blanks and control characters would change the subject"
+    )]
+    Character {
+        /// The first such character.
+        character: char,
+        /// Its offset in bytes.
+        at: usize,
+    },
+}
+
+/// Checks the one rule for everything that becomes a token of a subject.
+///
+/// Source: NATS subject-based messaging, "Characters allowed and recommended for subject names".
+pub fn check_token(text: &str) -> Result<(), TokenError> {
+    if text.is_empty() {
+        return Err(TokenError::Empty);
+    }
+    if text.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError::TooLong(text.len()));
+    }
+    let changes_subject = |c: char| matches!(c, '.' | '*' | '>') || c.is_whitespace() || c.is_control();
+    match text.char_indices().find(|(_, c)| changes_subject(*c)) {
+        Some((at, character)) => Err(TokenError::Character { character, at }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! token_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the text; see [`check_token`].
+            pub fn new(text: impl AsRef<str>) -> Result<Self, TokenError> {
+                check_token(text.as_ref())?;
+                Ok(Self(Arc::from(text.as_ref())))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = TokenError;
+            fn try_from(text: String) -> Result<Self, TokenError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", self.as_str())
+            }
+        }
+    };
+}
+
+token_type! {
+    /// The id of a command, unique for ever: who sends it chooses it, and sends it again with every retry.
+    CommandId
+}
+token_type! {
+    /// The id of one run of a saga.
+    InstanceId
+}
+token_type! {
+    /// The type of a command, for example `book-room`.
+    CommandType
+}
+token_type! {
+    /// A name in the configuration: of a stream, plugin, handler, projection, saga or view.
+    Name
+}
+
+/// A position in a stream, from 1. [`Sequence::NONE`] stands for "before the first".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// Before the first message: the expectation of an entity that has no events.
+    pub const NONE: Self = Self(0);
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_that_would_change_a_subject_are_refused_where_they_do() {
+        let long = "x".repeat(257);
+        let cases: [(&str, Result<(), TokenError>); 10] = [
+            ("1", Ok(())),
+            ("2022-12-12", Ok(())),
+            ("zimmer-größe", Ok(())),
+            ("", Err(TokenError::Empty)),
+            (&long, Err(TokenError::TooLong(257))),
+            ("a.b", Err(TokenError::Character { character: '.', at: 1 })),
+            ("*", Err(TokenError::Character { character: '*', at: 0 })),
+            ("ab>", Err(TokenError::Character { character: '>', at: 2 })),
+            ("é b", Err(TokenError::Character { character: ' ', at: 2 })),
+            ("a\u{7}", Err(TokenError::Character { character: '\u{7}', at: 1 })),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(check_token(text), expected, "{text:?}");
+        }
+    }
+}

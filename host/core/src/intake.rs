@@ -1,0 +1,173 @@
+//! From a message on the command stream to a command whose entity is known: the border on the way in.
+//!
+//! The gateway uses the same checks before it stores a command, so that what it accepts can be decoded here.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
+use crate::id::{CommandId, CommandType, Sequence, TokenError};
+use crate::message::{Command, Event, Fingerprint, Incoming};
+use crate::subject::{Entity, EntityTemplate};
+
+/// The header in which a sender says where it waits for the outcome: a subject of its own.
+pub const REPLY_TO: &str = "Pelton-Reply-To";
+/// The header in which a sender insists on the entity's sequence.
+pub const EXPECTED_SEQUENCE: &str = "Pelton-Expected-Sequence";
+
+/// How the commands of one type find their entity.
+#[derive(Debug, Clone)]
+pub struct CommandRoute {
+    /// The handler's template.
+    pub template: EntityTemplate,
+    /// For each name in the template, where its value is in the command's data: a JSON pointer (RFC 6901).
+    pub tokens: BTreeMap<String, String>,
+}
+
+/// The commands that are taken, by type.
+#[derive(Debug, Clone, Default)]
+pub struct Intake {
+    routes: HashMap<String, CommandRoute>,
+}
+
+/// Why a message is not a command that can be decided.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// It is no CloudEvent.
+    #[error("the message {0}")]
+    CloudEvent(#[from] CloudEventError),
+    /// The subject is not `<prefix>.<command type>.<command id>`, or says something else than the headers.
+    #[error("the subject {subject:?} does not end in `{type}.{id}`, the message's `ce-type` and `ce-id`", r#type = .expected.0, id = .expected.1)]
+    Subject {
+        /// The message's subject.
+        subject: String,
+        /// Type and id as the attributes say.
+        expected: (String, String),
+    },
+    /// The command's id cannot be part of a subject.
+    #[error("the command's id {id:?} {cause}")]
+    Id {
+        /// The id.
+        id: String,
+        /// Why.
+        cause: TokenError,
+    },
+    /// No handler takes this type.
+    #[error("no handler takes commands of type {0:?}")]
+    UnknownType(String),
+    /// The data is not JSON, so the entity's tokens cannot be found in it.
+    #[error("the command's data is no JSON: {0}")]
+    NotJson(String),
+    /// A token of the entity is missing or cannot be part of a subject.
+    #[error("the command's data has no usable {pointer} (the entity's {name}): it {cause}")]
+    Token {
+        /// The name in the template.
+        name: String,
+        /// Where it was looked for.
+        pointer: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A header of Pelton's own cannot be read.
+    #[error("the header {name} has the value {value:?}, which is no {wanted}")]
+    Header {
+        /// The header.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        wanted: &'static str,
+    },
+}
+
+impl Intake {
+    /// An intake for these command types.
+    #[must_use]
+    pub fn new(routes: HashMap<String, CommandRoute>) -> Self {
+        Self { routes }
+    }
+
+    /// The entity that a command of this type concerns, found in its data.
+    pub fn entity(&self, r#type: &str, data: &[u8]) -> Result<Entity, IntakeError> {
+        let route = self.routes.get(r#type).ok_or_else(|| IntakeError::UnknownType(r#type.to_owned()))?;
+        let data: Value = serde_json::from_slice(data).map_err(|e| IntakeError::NotJson(e.to_string()))?;
+        let mut tokens = BTreeMap::new();
+        for (name, pointer) in &route.tokens {
+            let value = token_text(data.pointer(pointer)).map_err(|cause| IntakeError::Token {
+                name: name.clone(),
+                pointer: pointer.clone(),
+                cause: cause.to_owned(),
+            })?;
+            tokens.insert(name.as_str(), value);
+        }
+        route.template.entity(&tokens).map_err(|(name, cause)| {
+            let pointer = route.tokens.get(&name).cloned().unwrap_or_default();
+            IntakeError::Token { name, pointer, cause: cause.to_string() }
+        })
+    }
+
+    /// Decodes a message of the command stream.
+    pub fn decode(&self, message: &Incoming) -> Result<Command, IntakeError> {
+        let event = cloudevents::decode(&message.headers, &message.payload)?;
+        let id =
+            CommandId::new(&event.id).map_err(|cause| IntakeError::Id { id: event.id.clone(), cause })?;
+        let r#type =
+            CommandType::new(&event.r#type).map_err(|_| IntakeError::UnknownType(event.r#type.clone()))?;
+        if !message.subject.ends_with(&format!(".{type}.{id}")) {
+            return Err(IntakeError::Subject {
+                subject: message.subject.clone(),
+                expected: (event.r#type, event.id),
+            });
+        }
+        let entity = self.entity(r#type.as_str(), &event.data)?;
+        let expected = message.headers.get(EXPECTED_SEQUENCE).map(expected_sequence).transpose()?;
+        let fingerprint =
+            Fingerprint::of(&[event.r#type.as_bytes(), entity.prefix().as_bytes(), &event.data]);
+        let Event { datacontenttype, extensions, data, .. } = event;
+        let mut metadata = extensions;
+        let mut take =
+            |name: &str| metadata.iter().position(|(n, _)| n == name).map(|at| metadata.remove(at).1);
+        let correlation_id = take(CORRELATION_ID).unwrap_or_else(|| id.to_string());
+        let causation_id = take(CAUSATION_ID);
+        let traceparent = take(TRACEPARENT);
+        metadata.retain(|(name, _)| !name.starts_with("nats"));
+        Ok(Command {
+            r#type,
+            entity,
+            time: message.stored_at,
+            correlation_id,
+            causation_id,
+            traceparent,
+            datacontenttype,
+            metadata,
+            data,
+            fingerprint,
+            reply_to: message.headers.get(REPLY_TO).map(str::to_owned),
+            expected,
+            id,
+        })
+    }
+}
+
+fn expected_sequence(value: &str) -> Result<Sequence, IntakeError> {
+    value.parse().map(Sequence).map_err(|_| IntakeError::Header {
+        name: EXPECTED_SEQUENCE,
+        value: value.to_owned(),
+        wanted: "sequence (a whole number)",
+    })
+}
+
+fn token_text(value: Option<&Value>) -> Result<String, &'static str> {
+    match value {
+        None | Some(Value::Null) => Err("is missing"),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) if number.is_u64() || number.is_i64() => Ok(number.to_string()),
+        Some(Value::Number(_)) => {
+            Err("is a number with a fraction or too large; use a whole number or a text")
+        }
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+            Err("is neither a text nor a whole number")
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The ports in memory: for tests of the flows, and for checking plugins without a server.
+//!
+//! [`Weather`] makes them behave like a network: answers come late, get lost after the effect or before it. All of it
+//! follows from a seed, so that a run can be replayed.
+
+mod inbox;
+mod store;
+mod views;
+mod weather;
+
+pub use inbox::{MemoryDelivery, MemoryInbox, MemoryQueue};
+pub use store::MemoryStore;
+pub use views::{MemoryFeed, MemoryViews};
+pub use weather::Weather;

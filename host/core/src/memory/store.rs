@@ -1,0 +1,154 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::weather::Weather;
+use crate::cloudevents::CAUSATION_ID;
+use crate::dead_letter::DeadLetter;
+use crate::id::{CommandId, Sequence};
+use crate::message::RecordedEvent;
+use crate::outcome::OutcomeRecord;
+use crate::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent, Unavailable};
+use crate::subject::Entity;
+use crate::time::Timestamp;
+
+/// One event stream, outcomes and dead letters in memory. Clones share them.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    stream: Arc<str>,
+    weather: Arc<Weather>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    events: Vec<(String, StoredEvent)>,
+    outcomes: HashMap<CommandId, OutcomeRecord>,
+    announced: Vec<(String, OutcomeRecord)>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl MemoryStore {
+    /// An empty store whose event stream has this name.
+    #[must_use]
+    pub fn new(stream: &str, weather: Arc<Weather>) -> Self {
+        Self { stream: stream.into(), weather, kept: Arc::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All events in stream order, with their subjects.
+    #[must_use]
+    pub fn events(&self) -> Vec<(String, StoredEvent)> {
+        self.kept().events.clone()
+    }
+
+    /// All recorded outcomes.
+    #[must_use]
+    pub fn outcomes(&self) -> HashMap<CommandId, OutcomeRecord> {
+        self.kept().outcomes.clone()
+    }
+
+    /// Forgets all outcomes, as the audit stream does after its time.
+    pub fn forget_outcomes(&self) {
+        self.kept().outcomes.clear();
+    }
+
+    /// All announcements in order, with the subjects they went to.
+    #[must_use]
+    pub fn announced(&self) -> Vec<(String, OutcomeRecord)> {
+        self.kept().announced.clone()
+    }
+
+    /// All dead letters in order.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.kept().dead_letters.clone()
+    }
+}
+
+impl Kept {
+    fn of(&self, entity: &Entity, after: Sequence) -> Vec<StoredEvent> {
+        let prefix = format!("{}.", entity.prefix());
+        let own = self
+            .events
+            .iter()
+            .filter(|(subject, e)| subject.starts_with(&prefix) && e.recorded.sequence > after);
+        own.map(|(_, event)| event.clone()).collect()
+    }
+
+    fn append(
+        &mut self,
+        stream: &Arc<str>,
+        entity: &Entity,
+        expected: Sequence,
+        events: &[EventToStore],
+    ) -> Result<Vec<Sequence>, AppendError> {
+        let last = self.of(entity, Sequence::NONE).last().map_or(Sequence::NONE, |e| e.recorded.sequence);
+        if last != expected {
+            return Err(AppendError::Conflict);
+        }
+        let mut sequences = Vec::new();
+        for new in events {
+            let sequence = Sequence(self.events.len() as u64 + 1);
+            let event = new.event.clone();
+            let command = event.extension(CAUSATION_ID).and_then(|id| CommandId::new(id).ok());
+            let recorded =
+                RecordedEvent { event, stream: stream.clone(), sequence, recorded_at: Timestamp::now() };
+            let cause = command.map(|command| Cause { command, fingerprint: new.fingerprint.clone() });
+            self.events.push((
+                new.subject.clone(),
+                StoredEvent { recorded, cause, history: Some(new.history.clone()) },
+            ));
+            sequences.push(sequence);
+        }
+        Ok(sequences)
+    }
+}
+
+impl CommandStore for MemoryStore {
+    async fn load(&self, entity: &Entity) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.since(entity, Sequence::NONE).await
+    }
+
+    async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.weather.request("loading an entity", || self.kept().of(entity, after)).await
+    }
+
+    async fn append(
+        &self,
+        entity: &Entity,
+        expected: Sequence,
+        events: Vec<EventToStore>,
+    ) -> Result<Vec<Sequence>, AppendError> {
+        let answer = self
+            .weather
+            .request("appending", || self.kept().append(&self.stream, entity, expected, &events))
+            .await;
+        answer.unwrap_or_else(|lost| Err(AppendError::Unclear(lost.to_string())))
+    }
+
+    async fn outcome(&self, id: &CommandId) -> Result<Option<OutcomeRecord>, Unavailable> {
+        self.weather.request("reading an outcome", || self.kept().outcomes.get(id).cloned()).await
+    }
+
+    async fn record(&self, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
+        let write = || self.kept().outcomes.entry(outcome.command_id.clone()).or_insert(outcome).clone();
+        self.weather.request("recording an outcome", write).await
+    }
+
+    async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
+        self.kept().announced.push((reply_to.to_owned(), outcome.clone()));
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        let keep = || {
+            let mut kept = self.kept();
+            if kept.dead_letters.iter().all(|other| other.id() != letter.id()) {
+                kept.dead_letters.push(letter);
+            }
+        };
+        self.weather.request("keeping a dead letter", keep).await
+    }
+}

@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::store::MemoryStore;
+use super::weather::Weather;
+use crate::cloudevents;
+use crate::dead_letter::DeadLetter;
+use crate::id::{Name, Sequence};
+use crate::message::Incoming;
+use crate::ports::{CommandStore, CommitError, EventFeed, FeedItem, Unavailable, ViewStore};
+use crate::view::{Checkpoint, ViewKey};
+
+/// One view and its checkpoint in memory. Clones share them.
+#[derive(Debug, Clone)]
+pub struct MemoryViews {
+    weather: Arc<Weather>,
+    kept: Arc<Mutex<(BTreeMap<ViewKey, Bytes>, Checkpoint)>>,
+    letters: MemoryStore,
+}
+
+impl MemoryViews {
+    /// An empty view; its dead letters go to the store's.
+    #[must_use]
+    pub fn new(weather: Arc<Weather>, letters: MemoryStore) -> Self {
+        Self { weather, kept: Arc::default(), letters }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, (BTreeMap<ViewKey, Bytes>, Checkpoint)> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All values.
+    #[must_use]
+    pub fn rows(&self) -> BTreeMap<ViewKey, Bytes> {
+        self.kept().0.clone()
+    }
+
+    /// How far it has come, without the network.
+    #[must_use]
+    pub fn present_checkpoint(&self) -> Checkpoint {
+        self.kept().1.clone()
+    }
+}
+
+impl ViewStore for MemoryViews {
+    async fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
+        self.weather.request("reading a checkpoint", || self.present_checkpoint()).await
+    }
+
+    async fn read(&self, keys: &[ViewKey]) -> Result<Vec<Option<Bytes>>, Unavailable> {
+        let read = || {
+            let kept = self.kept();
+            keys.iter().map(|key| kept.0.get(key).cloned()).collect()
+        };
+        self.weather.request("reading a view", read).await
+    }
+
+    async fn commit(
+        &self,
+        changes: &[(ViewKey, Option<Bytes>)],
+        checkpoint: &Checkpoint,
+    ) -> Result<u64, CommitError> {
+        let write = || {
+            let mut kept = self.kept();
+            if kept.1.revision != checkpoint.revision {
+                return Err(CommitError::Conflict);
+            }
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(kept.0.insert(key.clone(), value.clone())),
+                    None => drop(kept.0.remove(key)),
+                }
+            }
+            let revision = checkpoint.revision + 1;
+            kept.1 = Checkpoint { revision, ..checkpoint.clone() };
+            Ok(revision)
+        };
+        self.weather.request("committing a view", write).await?
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        CommandStore::set_aside(&self.letters, letter).await
+    }
+}
+
+/// The events of a [`MemoryStore`], in order; it ends when there are no more.
+#[derive(Debug)]
+pub struct MemoryFeed {
+    store: MemoryStore,
+    stream: Name,
+    after: Sequence,
+}
+
+impl MemoryFeed {
+    /// A feed that has given nothing yet.
+    #[must_use]
+    pub fn new(store: MemoryStore, stream: Name) -> Self {
+        Self { store, stream, after: Sequence::NONE }
+    }
+}
+
+impl EventFeed for MemoryFeed {
+    async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
+        self.after = after;
+        Ok(())
+    }
+
+    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
+        let events = self.store.events();
+        let due = events.into_iter().filter(|(_, e)| e.recorded.sequence > self.after).take(max);
+        let items: Vec<FeedItem> = due
+            .map(|(subject, stored)| FeedItem {
+                message: Incoming {
+                    stream: self.stream.clone(),
+                    sequence: stored.recorded.sequence,
+                    subject,
+                    headers: cloudevents::encode(&stored.recorded.event),
+                    payload: stored.recorded.event.data.clone(),
+                    stored_at: stored.recorded.recorded_at,
+                    attempt: 1,
+                },
+                event: Ok(stored.recorded),
+            })
+            .collect();
+        self.after = items.last().map_or(self.after, |item| item.message.sequence);
+        Ok(items)
+    }
+}

@@ -1,0 +1,69 @@
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::ports::Unavailable;
+
+/// How the network behaves: how late answers are, and how many are lost.
+#[derive(Debug)]
+pub struct Weather {
+    rng: Mutex<fastrand::Rng>,
+    /// The longest that a request takes, in milliseconds.
+    max_latency_ms: u64,
+    /// Of a thousand requests, how many are lost on their way there, and how many on their way back.
+    lost_per_mille: u32,
+}
+
+/// What happens to one request.
+pub(super) enum Fate {
+    Arrives,
+    LostBefore,
+    LostAfter,
+}
+
+impl Weather {
+    /// Everything arrives at once.
+    #[must_use]
+    pub fn fair() -> Self {
+        Self::stormy(0, 0, 0)
+    }
+
+    /// Requests take up to `max_latency_ms`, and of a thousand this many get lost, half of them after their effect.
+    #[must_use]
+    pub fn stormy(seed: u64, max_latency_ms: u64, lost_per_mille: u32) -> Self {
+        Self { rng: Mutex::new(fastrand::Rng::with_seed(seed)), max_latency_ms, lost_per_mille }
+    }
+
+    fn roll<T>(&self, dice: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        dice(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Some of the latency; what follows is the server's turn.
+    pub(super) async fn travel(&self) -> Fate {
+        let (latency, dice) = self.roll(|rng| (rng.u64(0..=self.max_latency_ms), rng.u32(0..1000)));
+        if latency > 0 {
+            tokio::time::sleep(Duration::from_millis(latency)).await;
+        }
+        match dice {
+            d if d * 2 < self.lost_per_mille => Fate::LostBefore,
+            d if d < self.lost_per_mille => Fate::LostAfter,
+            _ => Fate::Arrives,
+        }
+    }
+
+    /// One request: `serve` is what the server does with it.
+    pub(super) async fn request<T>(&self, doing: &str, serve: impl FnOnce() -> T) -> Result<T, Unavailable> {
+        let lost = || Unavailable { doing: doing.to_owned(), cause: "no answer".to_owned() };
+        match self.travel().await {
+            Fate::LostBefore => Err(lost()),
+            Fate::LostAfter => {
+                serve();
+                Err(lost())
+            }
+            Fate::Arrives => {
+                let answer = serve();
+                self.travel().await;
+                Ok(answer)
+            }
+        }
+    }
+}

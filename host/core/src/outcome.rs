@@ -1,0 +1,102 @@
+//! How a command ended: recorded once under its id, and the answer to every retry.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CommandId, CommandType, Sequence};
+use crate::message::{Command, Fingerprint, Rejection};
+use crate::time::Timestamp;
+
+/// A stored event, as an outcome names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRef {
+    /// The event's id.
+    pub id: String,
+    /// Its type.
+    pub r#type: String,
+    /// The version of the form of its data.
+    pub version: u32,
+    /// The stream that holds it.
+    pub stream: String,
+    /// Its position there.
+    pub sequence: Sequence,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Its events are stored. None means that it was accepted and changed nothing.
+    Accepted {
+        /// In order.
+        events: Vec<EventRef>,
+    },
+    /// A rule of the domain said no.
+    Rejected {
+        /// Which one.
+        rejection: Rejection,
+    },
+    /// It could not be decided and was set aside as a dead letter.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+}
+
+/// What the audit stream holds under a command's id. The first that is written stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeRecord {
+    /// The command.
+    pub command_id: CommandId,
+    /// Its type.
+    pub command_type: CommandType,
+    /// The entity's id.
+    pub entity: String,
+    /// The process that it belongs to.
+    pub correlation_id: String,
+    /// Tells a retry from another command that reuses the id.
+    pub fingerprint: Fingerprint,
+    /// The digest of the component that decided it.
+    pub decided_by: String,
+    /// When it was recorded, by the host's clock.
+    pub at: Timestamp,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl OutcomeRecord {
+    /// The record of a command that just ended.
+    #[must_use]
+    pub fn new(command: &Command, decided_by: &str, outcome: Outcome) -> Self {
+        Self {
+            command_id: command.id.clone(),
+            command_type: command.r#type.clone(),
+            entity: command.entity.id().to_owned(),
+            correlation_id: command.correlation_id.clone(),
+            fingerprint: command.fingerprint.clone(),
+            decided_by: decided_by.to_owned(),
+            at: Timestamp::now(),
+            outcome,
+        }
+    }
+
+    /// What to answer to this command when this record stands under its id: the record, or, to a command that only
+    /// shares the id, a rejection that is not recorded.
+    #[must_use]
+    pub fn answer_to(self, command: &Command) -> Self {
+        if self.fingerprint == command.fingerprint {
+            return self;
+        }
+        let message = format!(
+            "the id {} was used before, at {}, by a command of type {} on entity {}, or with another payload; \
+             a new command needs a new id",
+            command.id, self.at, self.command_type, self.entity
+        );
+        Self::new(
+            command,
+            &self.decided_by,
+            Outcome::Rejected { rejection: Rejection::new(Rejection::ID_REUSED, message) },
+        )
+    }
+}

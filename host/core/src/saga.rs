@@ -1,0 +1,420 @@
+//! The flow of a saga: for each input load the instance, react, store state and commands in one write, send the
+//! commands, acknowledge.
+//!
+//! The stored record keeps the commands of the last input. A crash between storing and acknowledging brings the input
+//! back; the record then says that it was handled, and the same commands are sent again under the same ids.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
+use crate::dead_letter::{DeadLetter, DeadLetterKind};
+use crate::id::{CommandId, InstanceId, Name, Sequence};
+use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
+use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
+use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
+use crate::time::Timestamp;
+
+/// The longest instance id in bytes: with saga and stream names of 48 bytes a command's id still fits a token.
+pub const MAX_INSTANCE_BYTES: usize = 128;
+/// The most commands of one reaction.
+pub const MAX_COMMANDS: usize = 100;
+/// How often a reaction is made again because somebody else changed the instance meanwhile.
+const MAX_CONFLICTS: u32 = 8;
+
+/// What an event means to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It starts the instance if there is none.
+    Start,
+    /// It is nothing to an instance that does not exist.
+    Advance,
+}
+
+/// An instance that an event concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correlation {
+    /// The instance's id as the plugin gave it.
+    pub instance: String,
+    /// What the event means to it.
+    pub relation: Relation,
+}
+
+/// A timer of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// Unique in the instance.
+    pub id: String,
+    /// When it goes off.
+    pub due: Timestamp,
+    /// Handed back when it goes off.
+    pub data: Bytes,
+}
+
+/// A change of the instance's timers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimerChange {
+    /// Set, or set anew.
+    Set(Timer),
+    /// Cancel, by id.
+    Cancel(String),
+}
+
+/// How a command that the instance sent ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandResult {
+    /// The ids of the stored events.
+    Accepted(Vec<String>),
+    /// The rule that said no.
+    Rejected(Rejection),
+    /// Why it was set aside.
+    Failed(String),
+}
+
+/// The outcome of a command that the instance sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// The id that the host gave it.
+    pub command_id: String,
+    /// Its type.
+    pub r#type: String,
+    /// Its metadata as the instance sent it.
+    pub metadata: Metadata,
+    /// When it was recorded.
+    pub time: Timestamp,
+    /// How it ended.
+    pub result: CommandResult,
+}
+
+/// The one thing that an instance reacts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SagaInput {
+    /// An event of the stream.
+    Event(RecordedEvent),
+    /// A timer that went off.
+    Timer(Timer),
+    /// The outcome of a command that it sent.
+    Outcome(CommandOutcome),
+}
+
+/// What an instance does about an input.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reaction {
+    /// The new state; none ends the instance.
+    pub state: Option<Vec<u8>>,
+    /// In order.
+    pub commands: Vec<NewCommand>,
+    /// In order.
+    pub timers: Vec<TimerChange>,
+}
+
+/// An instance as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SagaRecord {
+    /// The last input handled, for each stream that inputs come from.
+    pub handled: BTreeMap<String, Sequence>,
+    /// The plugin's state; none when the instance has ended.
+    #[serde(with = "bytes_as_base64")]
+    pub state: Option<Vec<u8>>,
+    /// The commands of the last input.
+    pub outbox: Vec<OutgoingCommand>,
+    /// An input could not be handled: its dead letter's id. Later inputs are set aside behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined_by: Option<String>,
+}
+
+/// A command with the id that it keeps for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingCommand {
+    /// `<saga>:<instance>:<stream>:<sequence>:<n>`.
+    pub id: CommandId,
+    /// Its type.
+    pub r#type: String,
+    /// Media type of the data.
+    pub datacontenttype: String,
+    /// Extension attributes, correlation and causation among them.
+    pub extensions: Metadata,
+    /// The payload.
+    #[serde(with = "bytes_as_base64")]
+    pub data: Option<Vec<u8>>,
+}
+
+mod bytes_as_base64 {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's `with` fixes the signature")]
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
+        bytes.as_ref().map(|b| STANDARD.encode(b)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text: Option<String> = Option::deserialize(from)?;
+        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+/// One saga at work.
+#[derive(Debug)]
+pub struct SagaFlow<P, S> {
+    /// The saga's name in the configuration.
+    pub name: Name,
+    /// Where its events come from: the stream's name in the configuration.
+    pub stream: Arc<str>,
+    /// What reacts.
+    pub plugin: P,
+    /// Where the instances are.
+    pub store: Arc<S>,
+    /// How failures are retried.
+    pub retry: RetryPolicy,
+}
+
+impl<P: SagaPlugin, S: SagaStore> SagaFlow<P, S> {
+    /// Handles one message of the event stream. Messages must be handled one after the other, in stream order.
+    pub async fn handle(&self, message: &Incoming) -> Settlement {
+        let event = match cloudevents::decode(&message.headers, &message.payload) {
+            Ok(event) => event,
+            Err(error) => return self.set_aside(message, None, error.to_string()).await,
+        };
+        if !self.reads(&event) {
+            return Settlement::Ack;
+        }
+        let recorded_at = message.stored_at;
+        let event =
+            RecordedEvent { event, stream: self.stream.clone(), sequence: message.sequence, recorded_at };
+        let correlations = match self.correlate(&event).await {
+            Ok(correlations) => correlations,
+            Err(stop) => return self.failed(message, None, &stop).await,
+        };
+        for (instance, relation) in correlations {
+            match self.advance(&instance, relation, &event).await {
+                Ok(Step::Done) => {}
+                Ok(Step::Quarantined(by)) => {
+                    let letter = self.letter(
+                        message,
+                        Some(&instance),
+                        DeadLetterKind::Parked,
+                        format!("waits behind {by}"),
+                    );
+                    if let Err(away) = self.store.set_aside(letter).await {
+                        return self.retry(message, &Stop::Unavailable(away));
+                    }
+                }
+                Err(stop) => match self.failed(message, Some(&instance), &stop).await {
+                    Settlement::Terminate(_) => {} // this instance is quarantined; the others go on
+                    other => return other,
+                },
+            }
+        }
+        Settlement::Ack
+    }
+
+    fn reads(&self, event: &Event) -> bool {
+        let types = &self.plugin.descriptor().events;
+        types.is_empty() || types.iter().any(|t| t.r#type == event.r#type && t.version == event.version)
+    }
+
+    async fn correlate(&self, event: &RecordedEvent) -> Result<Vec<(InstanceId, Relation)>, Stop> {
+        let correlations =
+            self.plugin.correlate(event).await?.map_err(|failure| failure.into_fault(&self.plugin))?;
+        let checked = correlations.into_iter().map(|c| match InstanceId::new(&c.instance) {
+            Ok(id) if id.as_str().len() <= MAX_INSTANCE_BYTES => Ok((id, c.relation)),
+            Ok(id) => Err(self
+                .plugin
+                .fault(format!("the instance id {id} has more than {MAX_INSTANCE_BYTES} bytes"))),
+            Err(e) => Err(self.plugin.fault(format!("the instance id {:?} {e}", c.instance))),
+        });
+        Ok(checked.collect::<Result<_, PluginFault>>()?)
+    }
+
+    async fn advance(
+        &self,
+        instance: &InstanceId,
+        relation: Relation,
+        event: &RecordedEvent,
+    ) -> Result<Step, Stop> {
+        for _ in 0..MAX_CONFLICTS {
+            let (record, revision) = self.store.load(instance).await?;
+            let mut record = record.unwrap_or_default();
+            if let Some(by) = record.quarantined_by {
+                return Ok(Step::Quarantined(by));
+            }
+            let handled = record.handled.get(event.stream.as_ref()).copied().unwrap_or_default();
+            if handled < event.sequence {
+                if record.state.is_none() && relation == Relation::Advance {
+                    return Ok(Step::Done);
+                }
+                let input = SagaInput::Event(event.clone());
+                let reaction = self.plugin.react(instance, record.state.as_deref(), &input).await?;
+                let reaction = reaction.map_err(|failure| failure.into_fault(&self.plugin))?;
+                record.outbox = self.outbox(instance, event, reaction.commands)?;
+                self.refuse_timers(&reaction.timers)?;
+                record.state = reaction.state;
+                record.handled.insert(event.stream.to_string(), event.sequence);
+                match self.store.save(instance, &record, revision).await {
+                    Ok(_) => {}
+                    Err(CommitError::Conflict) => continue,
+                    Err(CommitError::Unclear(away)) => return Err(away.into()),
+                    Err(CommitError::Refused(why)) => {
+                        return Err(self.plugin.fault(format!("its state: {why}")).into());
+                    }
+                }
+            }
+            if handled <= event.sequence {
+                self.send(instance, &record.outbox).await?;
+            }
+            return Ok(Step::Done);
+        }
+        Err(Stop::Contended(MAX_CONFLICTS))
+    }
+
+    fn outbox(
+        &self,
+        instance: &InstanceId,
+        event: &RecordedEvent,
+        commands: Vec<NewCommand>,
+    ) -> Result<Vec<OutgoingCommand>, PluginFault> {
+        if commands.len() > MAX_COMMANDS {
+            return Err(self.plugin.fault(format!(
+                "{} commands in one reaction; at most {MAX_COMMANDS} are allowed",
+                commands.len()
+            )));
+        }
+        let correlation = event.event.extension(CORRELATION_ID).unwrap_or(&event.event.id).to_owned();
+        let mut ours =
+            vec![(CORRELATION_ID.to_owned(), correlation), (CAUSATION_ID.to_owned(), event.event.id.clone())];
+        ours.extend(event.event.extension(TRACEPARENT).map(|t| (TRACEPARENT.to_owned(), t.to_owned())));
+        let numbered = commands.into_iter().enumerate().map(|(n, command)| {
+            if !self.plugin.descriptor().commands.contains(&command.r#type) {
+                return Err(self.plugin.fault(format!(
+                    "it sends a command of type {:?}, which its descriptor does not list",
+                    command.r#type
+                )));
+            }
+            if let Some((name, _)) =
+                command.metadata.iter().find(|(name, _)| !crate::decision::is_plugin_extension(name))
+            {
+                return Err(self.plugin.fault(format!(
+                    "it sends a command with the metadata {name:?}, a name that it may not use"
+                )));
+            }
+            let id = format!("{}:{instance}:{}:{}:{n}", self.name, event.stream, event.sequence);
+            Ok(OutgoingCommand {
+                id: CommandId::new(&id)
+                    .map_err(|e| self.plugin.fault(format!("the command id {id:?} {e}")))?,
+                r#type: command.r#type,
+                datacontenttype: command.datacontenttype.unwrap_or_else(|| "application/json".to_owned()),
+                extensions: ours.iter().cloned().chain(command.metadata).collect(),
+                data: Some(command.data.into()),
+            })
+        });
+        numbered.collect()
+    }
+
+    fn refuse_timers(&self, timers: &[TimerChange]) -> Result<(), PluginFault> {
+        match timers {
+            [] => Ok(()),
+            _ => Err(self.plugin.fault("it sets or cancels timers, which this host does not run yet")),
+        }
+    }
+
+    async fn send(&self, instance: &InstanceId, outbox: &[OutgoingCommand]) -> Result<(), Stop> {
+        for command in outbox {
+            let event = Event {
+                id: command.id.to_string(),
+                source: format!("/{}/{instance}", self.name),
+                r#type: command.r#type.clone(),
+                version: 1,
+                subject: None,
+                time: None,
+                datacontenttype: Some(command.datacontenttype.clone()),
+                dataschema: None,
+                extensions: command.extensions.clone(),
+                data: Bytes::new(),
+            };
+            let data = Bytes::from(command.data.clone().unwrap_or_default());
+            match self.store.send(cloudevents::encode(&event), &command.r#type, &command.id, data).await {
+                Ok(()) => {}
+                Err(CommitError::Unclear(away)) => return Err(away.into()),
+                Err(refused) => {
+                    return Err(self.plugin.fault(format!("its command {}: {refused}", command.id)).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn failed(&self, message: &Incoming, instance: Option<&InstanceId>, stop: &Stop) -> Settlement {
+        match self.retry.verdict(stop, message.attempt) {
+            Verdict::Retry(_) => self.retry(message, stop),
+            Verdict::SetAside => self.set_aside(message, instance, stop.to_string()).await,
+        }
+    }
+
+    fn retry(&self, message: &Incoming, stop: &Stop) -> Settlement {
+        tracing::warn!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, attempt = message.attempt, "will be tried again: {stop}");
+        Settlement::RetryAfter(self.retry.delay(message.attempt))
+    }
+
+    /// Keeps the message, then marks the instance so that its later inputs are kept behind it.
+    async fn set_aside(
+        &self,
+        message: &Incoming,
+        instance: Option<&InstanceId>,
+        cause: String,
+    ) -> Settlement {
+        let letter = self.letter(message, instance, DeadLetterKind::Failed, cause.clone());
+        let id = letter.id();
+        if let Err(away) = self.store.set_aside(letter).await {
+            return self.retry(message, &Stop::Unavailable(away));
+        }
+        if let Some(instance) = instance {
+            match self.quarantine(instance, &id).await {
+                Ok(()) => {}
+                Err(stop) => return self.retry(message, &stop),
+            }
+        }
+        tracing::error!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {cause}");
+        Settlement::Terminate(cause)
+    }
+
+    async fn quarantine(&self, instance: &InstanceId, by: &str) -> Result<(), Stop> {
+        for _ in 0..MAX_CONFLICTS {
+            let (record, revision) = self.store.load(instance).await?;
+            let record = SagaRecord { quarantined_by: Some(by.to_owned()), ..record.unwrap_or_default() };
+            match self.store.save(instance, &record, revision).await {
+                Ok(_) => return Ok(()),
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Unclear(away)) => return Err(away.into()),
+                Err(CommitError::Refused(why)) => return Err(self.plugin.fault(why).into()),
+            }
+        }
+        Err(Stop::Contended(MAX_CONFLICTS))
+    }
+
+    fn letter(
+        &self,
+        message: &Incoming,
+        instance: Option<&InstanceId>,
+        kind: DeadLetterKind,
+        cause: String,
+    ) -> DeadLetter {
+        DeadLetter {
+            consumer: self.name.to_string(),
+            key: instance.map(ToString::to_string),
+            kind,
+            message: message.clone(),
+            cause,
+            digest: Some(self.plugin.digest().to_owned()),
+        }
+    }
+}
+
+enum Step {
+    Done,
+    Quarantined(String),
+}

@@ -1,0 +1,83 @@
+//! What becomes of a message: one total function from what happened and how often to what the consumer is told.
+
+use std::time::Duration;
+
+use crate::intake::IntakeError;
+use crate::ports::{FaultKind, PluginFault, Unavailable};
+
+/// What the consumer is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// It is done.
+    Ack,
+    /// Hand it out again, not before this has passed.
+    RetryAfter(Duration),
+    /// Never hand it out again; it has been set aside, for this reason.
+    Terminate(String),
+}
+
+/// Why a message was not processed.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// The store is away or slow. Nobody's fault, so it is tried until it works.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Other writers were faster every time.
+    #[error("the entity changed {0} times while the command was being decided")]
+    Contended(u32),
+    /// It cannot be read as what it should be.
+    #[error(transparent)]
+    Unreadable(#[from] IntakeError),
+    /// The plugin did something that no plugin may do.
+    #[error(transparent)]
+    Plugin(#[from] PluginFault),
+}
+
+/// How failures are retried.
+#[derive(Debug, Clone, Copy)]
+pub struct RetryPolicy {
+    /// How often a message is tried before it is set aside.
+    pub max_attempts: u32,
+    /// The wait after the first failure; it doubles with every further one.
+    pub first_delay: Duration,
+    /// The longest wait.
+    pub max_delay: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_attempts: 5, first_delay: Duration::from_millis(200), max_delay: Duration::from_secs(30) }
+    }
+}
+
+/// What to do about a message that was not processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Try again after this.
+    Retry(Duration),
+    /// Keep it as a dead letter.
+    SetAside,
+}
+
+impl RetryPolicy {
+    /// What to do, given why the message was not processed and how often it has been handed out (from 1).
+    ///
+    /// Only a plugin's failures use up attempts: a store that is away or an entity that is busy must not turn a good
+    /// command into a dead letter.
+    #[must_use]
+    pub fn verdict(&self, stop: &Stop, attempt: u32) -> Verdict {
+        match stop {
+            Stop::Unavailable(_) | Stop::Contended(_) => Verdict::Retry(self.delay(attempt)),
+            Stop::Unreadable(_) => Verdict::SetAside,
+            Stop::Plugin(fault) if fault.kind == FaultKind::Refused => Verdict::SetAside,
+            Stop::Plugin(_) if attempt >= self.max_attempts => Verdict::SetAside,
+            Stop::Plugin(_) => Verdict::Retry(self.delay(attempt)),
+        }
+    }
+
+    /// The wait after the given attempt (from 1), before jitter.
+    #[must_use]
+    pub fn delay(&self, attempt: u32) -> Duration {
+        self.first_delay.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(self.max_delay)
+    }
+}

@@ -1,0 +1,51 @@
+//! Points in time as the contract has them.
+
+use std::fmt;
+
+use jiff::Timestamp as Instant;
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970-01-01T00:00:00Z. In JSON and headers it is RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Now, by the clock of this machine.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from_nanoseconds(Instant::now().as_nanosecond())
+    }
+
+    /// Reads RFC 3339.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let instant: Instant = text.parse().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
+        Ok(Self::from_nanoseconds(instant.as_nanosecond()))
+    }
+
+    /// Times before 1970 and after 2554 become the nearest that can be held.
+    #[must_use]
+    pub fn from_nanoseconds(nanoseconds: i128) -> Self {
+        Self(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every u64 of nanoseconds lies within what jiff can hold (year 9999).
+        Instant::from_nanosecond(i128::from(self.0)).unwrap_or(Instant::MAX).fmt(f)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(time: Timestamp) -> String {
+        time.to_string()
+    }
+}

@@ -1,0 +1,173 @@
+//! Hosts, clients and a network in memory, and what must be true of what they leave behind.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pelton_core::cloudevents::CAUSATION_ID;
+use pelton_core::command::CommandFlow;
+use pelton_core::entity::CacheLimits;
+use pelton_core::gate::Submission;
+use pelton_core::id::{CommandId, CommandType, Name, Sequence};
+use pelton_core::intake::{CommandRoute, Intake};
+use pelton_core::lanes::{self, LaneLimits};
+use pelton_core::memory::{MemoryQueue, MemoryStore, Weather};
+use pelton_core::outcome::Outcome;
+use pelton_core::settle::RetryPolicy;
+use pelton_core::subject::EntityTemplate;
+use tokio::task::JoinHandle;
+
+use crate::account::{Account, effect};
+
+pub(crate) const LIMITS: LaneLimits =
+    LaneLimits { max_in_flight: 32, progress_every: Duration::from_secs(1) };
+
+pub(crate) struct Bank {
+    pub(crate) store: MemoryStore,
+    pub(crate) queue: MemoryQueue,
+    intake: Arc<Intake>,
+    /// How many of the next decisions break their sandbox, on every host.
+    pub(crate) breaks: Arc<AtomicU32>,
+    pub(crate) cache: CacheLimits,
+}
+
+impl Bank {
+    pub(crate) fn new(weather: Weather) -> Self {
+        let route = CommandRoute {
+            template: EntityTemplate::parse("account.{number}").unwrap(),
+            tokens: BTreeMap::from([("number".to_owned(), "/account".to_owned())]),
+        };
+        let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"];
+        Self {
+            store: MemoryStore::new("bank", Arc::new(weather)),
+            queue: MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5)),
+            intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
+            breaks: Arc::default(),
+            cache: CacheLimits::default(),
+        }
+    }
+
+    pub(crate) fn flow(&self) -> CommandFlow<Account, MemoryStore> {
+        let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        let mut account = Account::new();
+        account.breaks = self.breaks.clone();
+        CommandFlow::new(
+            Name::new("account").unwrap(),
+            "bank".into(),
+            account,
+            Arc::new(self.store.clone()),
+            retry,
+            self.cache,
+        )
+    }
+
+    /// A host at work; aborting it is a crash.
+    pub(crate) fn host(&self) -> JoinHandle<()> {
+        let (inbox, intake, flow) = (self.queue.inbox(), self.intake.clone(), self.flow());
+        tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await })
+    }
+
+    pub(crate) fn send(&self, id: &str, r#type: &str, account: u32, amount: i64) {
+        self.send_expecting(id, r#type, account, amount, None);
+    }
+
+    pub(crate) fn send_expecting(
+        &self,
+        id: &str,
+        r#type: &str,
+        account: u32,
+        amount: i64,
+        expected: Option<Sequence>,
+    ) {
+        let submission = Submission {
+            id: CommandId::new(id).unwrap(),
+            r#type: CommandType::new(r#type).unwrap(),
+            correlation_id: None,
+            causation_id: None,
+            traceparent: None,
+            datacontenttype: "application/json".to_owned(),
+            metadata: Vec::new(),
+            expected,
+            data: Bytes::new(),
+        };
+        let data = format!(r#"{{"account":{account},"amount":{amount}}}"#);
+        self.queue.publish(
+            format!("command.{type}.{id}"),
+            submission.headers("/test", Some("_INBOX.test")),
+            data.into(),
+        );
+    }
+
+    /// Runs one host until everything is settled.
+    pub(crate) async fn settle(&self) {
+        let host = self.host();
+        self.settled().await;
+        host.abort();
+    }
+
+    pub(crate) async fn settled(&self) {
+        while self.queue.unsettled() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub(crate) fn outcome(&self, id: &str) -> Outcome {
+        self.store.outcomes()[&CommandId::new(id).unwrap()].outcome.clone()
+    }
+
+    /// Checks the promises on what is stored: the events of every accepted command once, complete, in order, on a state
+    /// that allowed them; none of any other; one outcome a command. Answers how many commands were accepted.
+    pub(crate) fn audit(&self, sent: &HashSet<String>) -> usize {
+        let mut balances: HashMap<String, i64> = HashMap::new();
+        let mut by_command: HashMap<String, Vec<(String, Sequence)>> = HashMap::new();
+        let mut histories: HashMap<String, Vec<Sequence>> = HashMap::new();
+        for (subject, stored) in self.store.events() {
+            let event = &stored.recorded.event;
+            let entity = subject.split('.').nth(1).unwrap().to_owned();
+            let balance = balances.entry(entity.clone()).or_default();
+            *balance += effect(&event.r#type, &event.data);
+            let earlier = histories.entry(entity.clone()).or_default();
+            let header = stored.history.unwrap();
+            assert_eq!(header.count(), earlier.len() as u64, "{subject} at {}", stored.recorded.sequence);
+            let listed = header.resolve(stored.recorded.sequence);
+            assert_eq!(
+                listed[..],
+                earlier[earlier.len() - listed.len()..],
+                "{subject} at {}",
+                stored.recorded.sequence
+            );
+            earlier.push(stored.recorded.sequence);
+            let command = event.extension(CAUSATION_ID).unwrap().to_owned();
+            by_command.entry(command).or_default().push((event.id.clone(), stored.recorded.sequence));
+        }
+        assert!(
+            balances.values().all(|b| *b >= 0),
+            "a withdrawal was decided on another state: {balances:?}"
+        );
+        let outcomes = self.store.outcomes();
+        assert_eq!(outcomes.len(), sent.len(), "every command has one outcome");
+        for (id, record) in &outcomes {
+            let stored = by_command.remove(id.as_str()).unwrap_or_default();
+            let told: Vec<_> = match &record.outcome {
+                Outcome::Accepted { events } => events.iter().map(|e| (e.id.clone(), e.sequence)).collect(),
+                _ => Vec::new(),
+            };
+            assert_eq!(stored, told, "command {id}");
+            assert!(
+                stored.iter().enumerate().all(|(n, (event, _))| *event == format!("{id}:{n}")),
+                "command {id}: {stored:?}"
+            );
+        }
+        assert!(by_command.is_empty(), "events without an accepted command: {by_command:?}");
+        for (_, announced) in self.store.announced() {
+            assert_eq!(
+                announced.outcome, outcomes[&announced.command_id].outcome,
+                "every answer to {} is the first",
+                announced.command_id
+            );
+        }
+        outcomes.values().filter(|r| matches!(r.outcome, Outcome::Accepted { .. })).count()
+    }
+}

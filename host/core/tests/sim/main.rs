@@ -1,0 +1,219 @@
+//! The flow of a command on ports in memory: what becomes of single commands, and whole storms of crashes, lost
+//! answers, duplicates and conflicts from a seed. `PELTON_SIM_SEED=n` replays one storm, `PELTON_SIM_STORMS=n` runs more.
+
+mod account;
+mod bank;
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use pelton_core::entity::CacheLimits;
+use pelton_core::id::Sequence;
+use pelton_core::memory::Weather;
+use pelton_core::message::Rejection;
+use pelton_core::outcome::Outcome;
+use pelton_core::settle::Settlement;
+use tokio::task::JoinHandle;
+
+use bank::Bank;
+
+fn code(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Accepted { .. } => "accepted",
+        Outcome::Rejected { rejection } => &rejection.code,
+        Outcome::Failed { .. } => "failed",
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_of_one_entity_are_decided_in_order_on_each_others_events() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("a", "withdraw", 1, 5);
+    bank.send("b", "deposit", 1, 7);
+    bank.send("c", "split", 1, 5);
+    bank.send("d", "withdraw", 1, 8);
+    bank.send("e", "nothing", 1, 0);
+    bank.settle().await;
+    let codes = ["a", "b", "c", "d", "e"].map(|id| code(&bank.outcome(id)).to_owned());
+    assert_eq!(codes, ["too-little", "accepted", "accepted", "too-little", "accepted"]);
+    assert_eq!(bank.store.events().len(), 4);
+    assert!(bank.queue.settlements().iter().all(|(_, s)| *s == Settlement::Ack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_gets_the_first_outcome_though_the_state_would_allow_another() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("w", "withdraw", 1, 5);
+    bank.send("d", "deposit", 1, 5);
+    bank.send("w", "withdraw", 1, 5);
+    bank.send("d", "deposit", 1, 5);
+    bank.settle().await;
+    assert_eq!(bank.store.events().len(), 1);
+    let answers: Vec<_> = bank.store.announced().iter().map(|(_, r)| code(&r.outcome).to_owned()).collect();
+    assert_eq!(answers, ["too-little", "accepted", "too-little", "accepted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_command_is_known_by_its_events_when_its_outcome_is_kept_no_longer() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("d", "deposit", 1, 5);
+    bank.settle().await;
+    let first = bank.outcome("d");
+    bank.store.forget_outcomes();
+    bank.send("d", "deposit", 1, 5);
+    bank.settle().await;
+    assert_eq!((bank.store.events().len(), bank.outcome("d")), (1, first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
+    let bank = Bank::new(Weather::fair());
+    for forgotten in [false, true] {
+        bank.send("d", "deposit", 1, 5);
+        bank.settle().await;
+        if forgotten {
+            bank.store.forget_outcomes();
+        }
+        bank.send("d", "deposit", 1, 6);
+        bank.settle().await;
+        let answers = bank.store.announced();
+        assert_eq!(code(&answers.last().unwrap().1.outcome), Rejection::ID_REUSED);
+        assert_eq!(code(&bank.outcome("d")), "accepted");
+    }
+    assert_eq!(bank.store.events().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_may_insist_on_the_entitys_sequence() {
+    let bank = Bank::new(Weather::fair());
+    bank.send_expecting("a", "deposit", 1, 5, Some(Sequence(0)));
+    bank.send_expecting("b", "deposit", 1, 5, Some(Sequence(0)));
+    bank.send_expecting("c", "deposit", 1, 5, Some(Sequence(1)));
+    bank.settle().await;
+    assert_eq!(
+        ["a", "b", "c"].map(|id| code(&bank.outcome(id)).to_owned()),
+        ["accepted", Rejection::VERSION_MISMATCH, "accepted"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause() {
+    let bank = Bank::new(Weather::fair());
+    bank.breaks.store(2, Ordering::Relaxed);
+    bank.send("a", "deposit", 1, 5);
+    bank.settle().await;
+    assert_eq!(code(&bank.outcome("a")), "accepted");
+    bank.breaks.store(3, Ordering::Relaxed);
+    bank.send("b", "deposit", 1, 5);
+    bank.settle().await;
+    bank.send("c", "deposit", 1, 5);
+    bank.settle().await;
+    let letters = bank.store.dead_letters();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].cause.contains("it broke") && letters[0].message.attempt == 3, "{letters:?}");
+    assert!(
+        bank.queue
+            .settlements()
+            .iter()
+            .any(|(_, s)| matches!(s, Settlement::Terminate(why) if why.contains("it broke")))
+    );
+    bank.audit(&HashSet::from(["a", "b", "c"].map(str::to_owned)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("a", "undeclared", 1, 5);
+    bank.settle().await;
+    assert_eq!((code(&bank.outcome("a")), bank.store.events().len()), ("failed", 0));
+    assert!(
+        bank.store.dead_letters()[0]
+            .cause
+            .contains("\"never-declared\" version 1, which its descriptor does not list")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
+    let bank = Bank::new(Weather::fair());
+    bank.queue.publish("command.deposit.x", Default::default(), "hello".into());
+    bank.send("a", "deposit", 1, 5);
+    bank.settle().await;
+    assert_eq!(code(&bank.outcome("a")), "accepted");
+    assert!(bank.store.dead_letters()[0].cause.contains("is no CloudEvent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_is_never_given_on_a_state_that_another_host_has_changed() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("a", "deposit", 1, 5);
+    let (one, other) = (bank.host(), bank.host());
+    bank.settled().await;
+    // Whichever host has the account in its cache, the other changes it; then the first would reject wrongly.
+    for n in 0..20 {
+        bank.send(&format!("d{n}"), "deposit", 1, 1);
+        bank.settled().await;
+        bank.send(&format!("w{n}"), "withdraw", 1, 1);
+        bank.settled().await;
+        assert_eq!(code(&bank.outcome(&format!("w{n}"))), "accepted");
+    }
+    one.abort();
+    other.abort();
+}
+
+/// One storm: three hosts that crash, a network that loses, clients that repeat themselves.
+async fn storm(seed: u64) -> usize {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut bank = Bank::new(Weather::stormy(rng.u64(..), 30, rng.u32(0..120)));
+    bank.cache = CacheLimits { entities: rng.usize(0..4), bytes: 1 << 20 };
+    let mut hosts: Vec<_> = (0..3).map(|_| bank.host()).collect();
+    let mut sent = HashSet::new();
+    let mut script: Vec<(String, &str, u32, i64)> = (0..60)
+        .map(|n| {
+            (
+                format!("c{n}"),
+                *rng.choice(&["deposit", "withdraw", "split", "nothing"]).unwrap(),
+                rng.u32(0..4),
+                rng.i64(1..20),
+            )
+        })
+        .collect();
+    script.extend((0..40).map(|_| script[rng.usize(..60)].clone()).collect::<Vec<_>>());
+    rng.shuffle(&mut script);
+    for (id, r#type, account, amount) in script {
+        bank.send(&id, r#type, account, amount);
+        sent.insert(id);
+        if rng.u32(0..10) == 0 {
+            let crashed = rng.usize(..3);
+            hosts[crashed].abort();
+            hosts[crashed] = bank.host();
+        }
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
+    }
+    tokio::time::timeout(Duration::from_secs(3600), bank.settled())
+        .await
+        .expect("everything is settled in the end");
+    hosts.iter().for_each(JoinHandle::abort);
+    bank.audit(&sent)
+}
+
+#[test]
+fn storms_leave_every_promise_standing() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a whole number"));
+    let seeds = match number("PELTON_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("PELTON_SIM_STORMS").unwrap_or(150),
+    };
+    let mut accepted = 0;
+    for seed in seeds {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(storm(seed))));
+        accepted += run.unwrap_or_else(|panic| {
+            eprintln!("replay with PELTON_SIM_SEED={seed}");
+            std::panic::resume_unwind(panic)
+        });
+    }
+    assert!(accepted > 20, "the storms must do something: {accepted}");
+}

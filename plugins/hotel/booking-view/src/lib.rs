@@ -1,0 +1,218 @@
+//! The view of bookings: for each room and day who has booked it, how far it is, and who changed that last.
+//!
+//! The key is `<room>.<day>`, for example `1.2022-12-12`. A room that is cleaned without being booked has no value.
+#![forbid(unsafe_code)]
+
+use hotel_types::{
+    Actor, CleaningScheduled, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable,
+};
+use pelton_plugin::{EventMeta, Projection, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What it reads, of the handlers for bookings and for cleanings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The booking begins.
+    RoomBooked(RoomBooked),
+    /// The room of a booking is to be cleaned.
+    CleaningScheduled(CleaningScheduled),
+    /// The room of a booking is clean.
+    RoomCleaned(RoomCleaned),
+    /// The client may check in.
+    RoomMadeAvailable(RoomMadeAvailable),
+    /// The client is in the room.
+    GuestCheckedIn(GuestCheckedIn),
+}
+
+/// One booking.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Booking {
+    /// Which room.
+    pub room: Room,
+    /// For which day.
+    pub date: Date,
+    /// For whom.
+    pub client: Client,
+    /// How far it is.
+    pub availability: Availability,
+    /// Who caused the last change.
+    pub changed_by: Actor,
+    /// When it happened.
+    pub changed_at: Timestamp,
+    /// The position of the last change in the stream.
+    pub position: u64,
+}
+
+/// How far a booking is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Availability {
+    /// It is booked.
+    Booked,
+    /// Its room is to be cleaned, or is clean and not yet made available.
+    Cleaning,
+    /// Its client may check in.
+    Available,
+    /// Its client is in the room.
+    Occupied,
+}
+
+/// The view of bookings.
+#[derive(Debug)]
+pub struct BookingView;
+
+impl Projection for BookingView {
+    type Event = Event;
+    type View = Booking;
+
+    fn keys(event: &Event, _: &EventMeta) -> Vec<String> {
+        let (room, date, _) = event.what();
+        vec![format!("{}.{date}", room.id)]
+    }
+
+    fn apply(_: &str, view: Option<Booking>, event: &Event, meta: &EventMeta) -> Option<Booking> {
+        let (room, date, by) = event.what();
+        let before = view.as_ref().map(|booking| booking.availability);
+        let client = match event {
+            Event::RoomBooked(RoomBooked { client, .. })
+            | Event::RoomMadeAvailable(RoomMadeAvailable { client, .. })
+            | Event::GuestCheckedIn(GuestCheckedIn { client, .. }) => client.clone(),
+            // Who cleans does not say for whom: no booking, no value.
+            Event::CleaningScheduled(_) | Event::RoomCleaned(_) => view?.client,
+        };
+        let availability = match (event, before) {
+            (Event::RoomBooked(_), _) => Availability::Booked,
+            (Event::RoomMadeAvailable(_), _) => Availability::Available,
+            (Event::GuestCheckedIn(_), _) => Availability::Occupied,
+            (Event::CleaningScheduled(_), None | Some(Availability::Booked)) => Availability::Cleaning,
+            // A cleaning that comes late takes nobody's room away, and a clean room waits to be made available.
+            (Event::CleaningScheduled(_), Some(later)) => later,
+            (Event::RoomCleaned(_), before) => before?,
+        };
+        Some(Booking {
+            room: room.clone(),
+            date,
+            client,
+            availability,
+            changed_by: by.clone(),
+            changed_at: meta.time,
+            position: meta.sequence,
+        })
+    }
+}
+
+impl Event {
+    /// Which room, which day, and by whom.
+    fn what(&self) -> (&Room, Date, &Actor) {
+        match self {
+            Event::RoomBooked(e) => (&e.room, e.date, &e.by),
+            Event::CleaningScheduled(e) => (&e.room, e.date, &e.by),
+            Event::RoomCleaned(e) => (&e.room, e.date, &e.by),
+            Event::RoomMadeAvailable(e) => (&e.room, e.date, &e.by),
+            Event::GuestCheckedIn(e) => (&e.room, e.date, &e.by),
+        }
+    }
+}
+
+pelton_plugin::export_projection!(BookingView);
+
+#[cfg(test)]
+mod tests {
+    use hotel_booking::Event as Booked;
+    use hotel_cleaning::Event as Cleaned;
+    use pelton_plugin::Failure;
+    use pelton_plugin::testing::{TestProjection, ViewAfter};
+
+    use super::*;
+
+    const KEY: &str = "1.2022-12-12";
+
+    fn parts() -> (Room, Client, Date) {
+        (Room::new(1), Client::new(7), Date::parse("2022-12-12").expect("it exists"))
+    }
+
+    fn booked() -> Booked {
+        let (room, client, date) = parts();
+        Booked::RoomBooked(RoomBooked { room, date, by: Actor::client(&client), client })
+    }
+
+    fn scheduled() -> Cleaned {
+        let (room, _, date) = parts();
+        Cleaned::CleaningScheduled(CleaningScheduled { room, date, by: Actor::housekeeping() })
+    }
+
+    fn cleaned() -> Cleaned {
+        let (room, _, date) = parts();
+        Cleaned::RoomCleaned(RoomCleaned { room, date, by: Actor::manager() })
+    }
+
+    fn available() -> Booked {
+        let (room, client, date) = parts();
+        Booked::RoomMadeAvailable(RoomMadeAvailable { room, client, date, by: Actor::housekeeping() })
+    }
+
+    fn checked_in() -> Booked {
+        let (room, client, date) = parts();
+        Booked::GuestCheckedIn(GuestCheckedIn { room, date, by: Actor::client(&client), client })
+    }
+
+    fn assert_view(after: &ViewAfter<BookingView>, availability: Availability, by: &str, position: u64) {
+        let booking = after.view(KEY).expect("there is a booking");
+        let found = (booking.availability, booking.changed_by.to_string(), booking.position);
+        assert_eq!(found, (availability, by.to_owned(), position));
+    }
+
+    #[test]
+    fn a_booking_shows_how_far_it_is_and_who_changed_it() {
+        let after = BookingView::given([booked()]);
+        assert_view(&after, Availability::Booked, "client 7", 1);
+        let after = after.and([scheduled()]);
+        assert_view(&after, Availability::Cleaning, "housekeeping", 2);
+        let after = after.and([cleaned()]);
+        assert_view(&after, Availability::Cleaning, "manager", 3);
+        let after = after.and([available()]);
+        assert_view(&after, Availability::Available, "housekeeping", 4);
+        let after = after.and([checked_in()]);
+        assert_view(&after, Availability::Occupied, "client 7", 5);
+    }
+
+    #[test]
+    fn a_value_is_what_clients_read() {
+        let booking = BookingView::given([booked()]).view(KEY).expect("there is a booking");
+        let json = r#"{"room":{"id":1},"date":"2022-12-12","client":{"id":7},"availability":"booked","changedBy":"client 7","changedAt":"2000-01-01T00:00:01Z","position":1}"#;
+        assert_eq!(serde_json::to_string(&booking).expect("it has a JSON form"), json);
+    }
+
+    #[test]
+    fn each_room_and_day_has_its_own_value() {
+        let (room, client, date) =
+            (Room::new(2), Client::new(8), Date::parse("2022-12-13").expect("it exists"));
+        let other = Booked::RoomBooked(RoomBooked { room, date, by: Actor::client(&client), client });
+        BookingView::given([booked(), other]).then_keys([KEY, "2.2022-12-13"]);
+    }
+
+    #[test]
+    fn a_cleaning_without_a_booking_shows_nothing() {
+        BookingView::given([scheduled(), cleaned()]).then_keys([]);
+        assert_view(&BookingView::given([scheduled()]).and([booked()]), Availability::Booked, "client 7", 2);
+    }
+
+    #[test]
+    fn a_late_cleaning_leaves_the_availability_alone() {
+        let after = BookingView::given([booked(), available()]).and([scheduled()]);
+        assert_view(&after, Availability::Available, "housekeeping", 3);
+        assert_view(&after.and([checked_in()]).and([cleaned()]), Availability::Occupied, "manager", 5);
+    }
+
+    #[test]
+    fn what_is_unknown_is_skipped_and_what_is_unreadable_is_set_aside() {
+        let after =
+            BookingView::given([booked()]).recorded("room-painted", 1, "?").recorded("room-booked", 2, "?");
+        assert_view(&after, Availability::Booked, "client 7", 1);
+        let failure =
+            after.recorded("room-cleaned", 1, r#"{"room":{"id":1},"date":"2022-12-32"}"#).then_failure();
+        assert!(matches!(failure, Failure::Invalid(cause) if cause.contains("a date of the calendar")));
+    }
+}

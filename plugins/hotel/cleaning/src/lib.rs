@@ -1,0 +1,197 @@
+//! The cleaning of one room for one day: scheduled once, done once.
+//!
+//! The entity is `<room>.<day>`. The rules, by the code of their rejection:
+//!
+//! | command | code | when |
+//! |---|---|---|
+//! | `schedule-cleaning` | `cleaning-already-scheduled` | it was scheduled before, and may be done |
+//! | `report-cleaned` | `cleaning-not-scheduled` | nobody asked for it |
+//! | | `already-cleaned` | it is done |
+#![forbid(unsafe_code)]
+
+use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
+use pelton_plugin::{CommandHandler, Context, Rejection};
+use serde::{Deserialize, Serialize};
+
+/// What may be asked of a cleaning.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// The room is to be cleaned.
+    ScheduleCleaning(Request),
+    /// The room is clean.
+    ReportCleaned(Request),
+}
+
+/// A room, a day, and who says so.
+#[derive(Debug, Deserialize)]
+pub struct Request {
+    /// Which room.
+    pub room: Room,
+    /// For which day.
+    pub date: Date,
+    /// Who says so; the manager where it is not said.
+    pub by: Option<Actor>,
+}
+
+/// What happens to a cleaning.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The room is to be cleaned.
+    CleaningScheduled(CleaningScheduled),
+    /// The room is clean.
+    RoomCleaned(RoomCleaned),
+}
+
+/// A room on a day: whether it is to be cleaned, or clean.
+#[derive(Debug, Default)]
+pub enum Cleaning {
+    /// Nobody asked for it.
+    #[default]
+    None,
+    /// It is to be done.
+    Scheduled,
+    /// It is done.
+    Done,
+}
+
+impl CommandHandler for Cleaning {
+    type Command = Command;
+    type Event = Event;
+
+    fn evolve(&mut self, event: Event) {
+        *self = match event {
+            Event::CleaningScheduled(_) => Cleaning::Scheduled,
+            Event::RoomCleaned(_) => Cleaning::Done,
+        };
+    }
+
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+        match command {
+            Command::ScheduleCleaning(request) => self.schedule(request),
+            Command::ReportCleaned(request) => self.report_cleaned(request),
+        }
+    }
+}
+
+impl Cleaning {
+    fn schedule(&self, request: Request) -> Result<Vec<Event>, Rejection> {
+        // The state is for housekeeping: what is done already needs no waiting for.
+        let (why, state) = match self {
+            Cleaning::None => {
+                let Request { room, date, by } = request;
+                let by = by.unwrap_or_else(Actor::manager);
+                return Ok(vec![Event::CleaningScheduled(CleaningScheduled { room, date, by })]);
+            }
+            Cleaning::Scheduled => ("is scheduled for cleaning already", "scheduled"),
+            Cleaning::Done => ("was scheduled for cleaning before, and is clean", "cleaned"),
+        };
+        Err(refuse("cleaning-already-scheduled", &request, why).detail("state", state))
+    }
+
+    fn report_cleaned(&self, request: Request) -> Result<Vec<Event>, Rejection> {
+        match self {
+            Cleaning::None => {
+                Err(refuse("cleaning-not-scheduled", &request, "is not scheduled for cleaning"))
+            }
+            Cleaning::Scheduled => {
+                let Request { room, date, by } = request;
+                let by = by.unwrap_or_else(Actor::manager);
+                Ok(vec![Event::RoomCleaned(RoomCleaned { room, date, by })])
+            }
+            Cleaning::Done => Err(refuse("already-cleaned", &request, "was reported clean before")),
+        }
+    }
+}
+
+fn refuse(code: &str, Request { room, date, .. }: &Request, why: &str) -> Rejection {
+    Rejection::new(code, format!("on {date}, room {} {why}", room.id))
+        .detail("room", room.id.to_string())
+        .detail("date", date.to_string())
+}
+
+pelton_plugin::export_command_handler!(Cleaning);
+
+#[cfg(test)]
+mod tests {
+    use pelton_plugin::testing::TestCommandHandler;
+
+    use super::*;
+
+    fn date() -> Date {
+        Date::parse("2022-12-12").expect("it exists")
+    }
+
+    fn request(by: Option<Actor>) -> Request {
+        Request { room: Room::new(1), date: date(), by }
+    }
+
+    fn scheduled(by: Actor) -> Event {
+        Event::CleaningScheduled(CleaningScheduled { room: Room::new(1), date: date(), by })
+    }
+
+    fn cleaned(by: Actor) -> Event {
+        Event::RoomCleaned(RoomCleaned { room: Room::new(1), date: date(), by })
+    }
+
+    fn schedule() -> Command {
+        Command::ScheduleCleaning(request(Some(Actor::housekeeping())))
+    }
+
+    fn done() -> [Event; 2] {
+        [scheduled(Actor::housekeeping()), cleaned(Actor::manager())]
+    }
+
+    #[test]
+    fn a_cleaning_goes_from_scheduled_to_done() {
+        Cleaning::given([]).when(schedule()).then([scheduled(Actor::housekeeping())]);
+        let report = Command::ReportCleaned(request(Some(Actor::housekeeping())));
+        Cleaning::given([scheduled(Actor::manager())]).when(report).then([cleaned(Actor::housekeeping())]);
+    }
+
+    #[test]
+    fn a_cleaning_is_scheduled_once() {
+        let before = Cleaning::given([scheduled(Actor::manager())]).when(schedule());
+        let rejection = before.then_rejected("cleaning-already-scheduled");
+        assert_eq!(rejection.message, "on 2022-12-12, room 1 is scheduled for cleaning already");
+        let details = [("room", "1"), ("date", "2022-12-12"), ("state", "scheduled")];
+        assert_eq!(rejection.details, details.map(|(name, value)| (name.to_owned(), value.to_owned())));
+
+        let rejection = Cleaning::given(done()).when(schedule()).then_rejected("cleaning-already-scheduled");
+        assert!(rejection.details.contains(&("state".into(), "cleaned".into())));
+    }
+
+    #[test]
+    fn a_room_is_reported_clean_once_and_only_if_scheduled() {
+        let report = || Command::ReportCleaned(request(None));
+        let rejection = Cleaning::given([]).when(report()).then_rejected("cleaning-not-scheduled");
+        assert_eq!(rejection.message, "on 2022-12-12, room 1 is not scheduled for cleaning");
+        Cleaning::given(done()).when(report()).then_rejected("already-cleaned");
+    }
+
+    #[test]
+    fn who_says_so_is_the_manager_unless_said() {
+        let json = r#"{"room":{"id":1},"date":"2022-12-12"}"#;
+        Cleaning::given([]).when_sent("schedule-cleaning", json).then([scheduled(Actor::manager())]);
+        let given = Cleaning::given([scheduled(Actor::manager())]);
+        given.when_sent("report-cleaned", json).then([cleaned(Actor::manager())]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for (command, data, cause) in [
+            ("schedule-cleaning", r#"{"room":{"id":1}}"#, "missing field `date` at line 1 column 17"),
+            ("report-cleaned", r#"{"room":{},"date":"2022-12-12"}"#, "missing field `id`"),
+            ("report-cleaned", r#"{"room":{"id":1},"date":"12.12.2022"}"#, "a date of the calendar"),
+            ("report-cleaned", r#"{"room":{"id":1},"date":"2022-12-12","by":7}"#, "expected a string"),
+            ("report-cleaned", "no json", "expected"),
+            ("clean", "{}", "there is no command `clean`"),
+        ] {
+            let rejection = Cleaning::given([]).when_sent(command, data).then_rejected("invalid-command");
+            assert!(rejection.message.contains(cause), "{}", rejection.message);
+        }
+        let cause = Cleaning::given([]).recorded("cleaning-scheduled", 1, "{}").then_unreadable();
+        assert!(cause.contains("missing field `room`"), "{cause}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The border: what the host calls, in terms of the traits that an author implements.
+//!
+//! Each role is a few functions over the generated types, which the test harness calls natively, and an adapter that
+//! the export macro turns into the component's exports.
+
+mod handler;
+mod projection;
+mod saga;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use handler::{Entity, Handler};
+pub use projection::View;
+pub use saga::Process;
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use {
+    handler::{decide, decide_read, describe as describe_handler, evolve},
+    projection::{describe as describe_projection, keys, project},
+    saga::{correlate, describe as describe_saga, react},
+};
+
+use crate::bindings::types::{EventType, Identity};
+use crate::codec::{DecodeError, Encoded, decode_event, encode, split_variant, variants};
+use crate::{EventMeta, Failure};
+
+/// What an export macro says about a plugin.
+pub trait Plugin: 'static {
+    /// The type that implements the role.
+    type Role;
+    /// The plugin's name.
+    const NAME: &'static str;
+    /// The plugin's version.
+    const VERSION: &'static str;
+}
+
+/// A name that the host accepts, or an error of the compiler.
+#[must_use]
+pub const fn checked_name(name: &'static str) -> &'static str {
+    let bytes = name.as_bytes();
+    assert!(!bytes.is_empty() && bytes.len() <= 64, "a plugin's name has 1 to 64 characters");
+    let mut at = 0;
+    while at < bytes.len() {
+        let plain = matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9' | b'-');
+        assert!(
+            plain,
+            "a plugin's name has only the characters a-z, 0-9 and -; give one: export_…!(Type, name = \"…\")"
+        );
+        at += 1;
+    }
+    name
+}
+
+/// For `snapshot_as_json!`.
+pub fn snapshot_to_json<T: Serialize>(state: &T) -> Option<Vec<u8>> {
+    // A state that JSON does not have costs folding, not correctness.
+    serde_json::to_vec(state).ok()
+}
+
+/// For `snapshot_as_json!`.
+///
+/// # Errors
+/// serde's message.
+pub fn snapshot_from_json<T: DeserializeOwned>(snapshot: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(snapshot).map_err(|error| error.to_string())
+}
+
+fn identity(name: &str, version: &str) -> Identity {
+    Identity { name: name.to_owned(), version: version.to_owned(), metadata: Vec::new() }
+}
+
+/// The variants of an author's enum. A type that is no such enum is a mistake that no input causes: it shows when the
+/// plugin is loaded, and in the author's first test.
+fn wire_enum<T: DeserializeOwned>() -> &'static [&'static str] {
+    variants::<T>().unwrap_or_else(|| {
+        panic!(
+            "{} must be an enum that derives Deserialize, without serde's `tag`, `content` or `untagged`",
+            std::any::type_name::<T>()
+        )
+    })
+}
+
+fn event_types<T: DeserializeOwned>() -> Vec<EventType> {
+    wire_enum::<T>()
+        .iter()
+        .map(|variant| split_variant(variant))
+        .map(|(kind, version)| EventType { type_: kind.to_owned(), version })
+        .collect()
+}
+
+fn command_types<T: DeserializeOwned>() -> Vec<String> {
+    wire_enum::<T>().iter().map(|variant| (*variant).to_owned()).collect()
+}
+
+/// The wire form of what an author's rule gave. What has none is a mistake in the type, which no input causes.
+pub(crate) fn to_wire<T: Serialize>(value: &T) -> Encoded {
+    encode(value).unwrap_or_else(|error| panic!("{} has no wire form: {error}", std::any::type_name::<T>()))
+}
+
+/// The event, or none where the author's enum does not have it: projections and sagas read what they know.
+fn read_known<T: DeserializeOwned>(meta: &EventMeta, data: &[u8]) -> Result<Option<T>, Failure> {
+    match decode_event(&meta.event_type, meta.version, data) {
+        Ok(event) => Ok(Some(event)),
+        Err(DecodeError::Unknown) => Ok(None),
+        Err(DecodeError::Unreadable(error)) => {
+            Err(Failure::Invalid(format!("{} cannot be read: {error}", meta.label())))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What comes with a command and with an event beside its data, and the two ways to say no.
+
+use std::time::Duration;
+
+use crate::Timestamp;
+use crate::bindings::types;
+
+/// What comes with a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Context {
+    /// The command's id. The host handles an id once, for ever.
+    pub command_id: String,
+    /// The entity's id: its tokens joined by `.`, for example `1.2022-12-12`.
+    pub entity: String,
+    /// When the command was stored. The same on every retry.
+    pub time: Timestamp,
+    /// The process that the command belongs to. Its own id where it starts one.
+    pub correlation_id: String,
+    /// The id of the event, command or timer that caused it, if anything did.
+    pub causation_id: Option<String>,
+    /// What the sender added, as names with values.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Context {
+    /// The value that the sender gave under `name`.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        lookup(&self.metadata, name)
+    }
+
+    /// What the host gave with a command whose data is read already.
+    pub(crate) fn from_command(command: types::Command) -> Self {
+        Self {
+            command_id: command.id,
+            entity: command.entity,
+            time: Timestamp::from_nanos(command.time),
+            correlation_id: command.correlation_id,
+            causation_id: command.causation_id,
+            metadata: command.metadata,
+        }
+    }
+}
+
+/// What comes with an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventMeta {
+    /// Unique within `source`.
+    pub id: String,
+    /// Where it comes from, a URI reference.
+    pub source: String,
+    /// Its type, without the version.
+    pub event_type: String,
+    /// The version of the form of its data.
+    pub version: u32,
+    /// The entity that it happened to, in events that the host wrote.
+    pub entity: Option<String>,
+    /// When it happened, as its writer says; when the stream stored it, where its writer does not say.
+    pub time: Timestamp,
+    /// The name of the stream that holds it.
+    pub stream: String,
+    /// Its position in the stream. It only ever grows, with gaps.
+    pub sequence: u64,
+    /// When the stream stored it.
+    pub recorded_at: Timestamp,
+    /// Every other attribute, among them `correlationid` and `causationid`.
+    pub extensions: Vec<(String, String)>,
+}
+
+impl EventMeta {
+    /// The value of the extension attribute `name`.
+    #[must_use]
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        lookup(&self.extensions, name)
+    }
+
+    /// Splits what the host gave into what comes with the event, and its data.
+    pub(crate) fn split(recorded: types::RecordedEvent) -> (Self, Vec<u8>) {
+        let types::RecordedEvent { event, stream, sequence, recorded_at } = recorded;
+        let meta = Self {
+            id: event.id,
+            source: event.source,
+            event_type: event.type_,
+            version: event.version,
+            entity: event.subject,
+            time: Timestamp::from_nanos(event.time.unwrap_or(recorded_at)),
+            stream,
+            sequence,
+            recorded_at: Timestamp::from_nanos(recorded_at),
+            extensions: event.extensions,
+        };
+        (meta, event.data)
+    }
+
+    /// How messages name the event.
+    pub(crate) fn label(&self) -> String {
+        format!(
+            "event {} ({} version {}, sequence {})",
+            self.id, self.event_type, self.version, self.sequence
+        )
+    }
+}
+
+fn lookup<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    pairs.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+}
+
+/// The code of the rejection of a command whose data cannot be read. The gateway answers 400 to it.
+pub const INVALID_COMMAND: &str = "invalid-command";
+
+/// A rule says no. It is an answer, not an error: it is recorded, and given again whenever the command comes again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which rule, for programs: 1 to 64 characters `a`-`z`, `0`-`9`, `-`. Stable: clients depend on it.
+    pub code: String,
+    /// Which rule, for people.
+    pub message: String,
+    /// Facts that help, as names with values.
+    pub details: Vec<(String, String)>,
+}
+
+impl Rejection {
+    /// A rejection without details.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), details: Vec::new() }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn detail(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.details.push((name.into(), value.into()));
+        self
+    }
+}
+
+/// Why there is no result. Each says what the host does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work later: try again after this time, or when the host sees fit, until the attempts are used up.
+    Retry(Option<Duration>),
+    /// This input will never work: set it aside at once, with this text as the cause.
+    Invalid(String),
+    /// Something went wrong: try again, and set it aside when the attempts are used up, with this text as the cause.
+    Other(String),
+}
+
+impl From<Failure> for types::Failure {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Retry(after) => {
+                Self::Retry(after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)))
+            }
+            Failure::Invalid(cause) => Self::Invalid(cause),
+            Failure::Other(cause) => Self::Other(cause),
+        }
+    }
+}
+
+impl From<Rejection> for types::Rejection {
+    fn from(Rejection { code, message, details }: Rejection) -> Self {
+        Self { code, message, details }
+    }
+}
+
+impl From<types::Rejection> for Rejection {
+    fn from(types::Rejection { code, message, details }: types::Rejection) -> Self {
+        Self { code, message, details }
+    }
+}

@@ -1,0 +1,196 @@
+//! Sagas: processes over several entities, which turn what happened into what shall happen next.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{EventMeta, Failure, Rejection, Timestamp};
+
+/// A process over several entities, one instance for each run of it.
+///
+/// For each input the host stores the new state together with the commands, sends the commands under ids that never
+/// change between tries, and only then acknowledges the input. Both functions are pure.
+pub trait Saga: Sized + 'static {
+    /// The events that it reads: an enum whose variants are the event types. The host leaves out all others.
+    type Event: DeserializeOwned;
+
+    /// The commands that it sends: an enum whose variants are the command types. `Deserialize` is how the descriptor
+    /// learns their names.
+    type Command: Serialize + DeserializeOwned;
+
+    /// What an instance remembers. It is stored as JSON.
+    type State: Serialize + DeserializeOwned;
+
+    /// The version of the form of the state.
+    const STATE_VERSION: u32 = 1;
+
+    /// The instances that the event concerns, each once, at most 16.
+    fn correlate(event: &Self::Event, meta: &EventMeta) -> Vec<Correlation>;
+
+    /// What the instance does about one input. No state means that this input starts it.
+    ///
+    /// # Errors
+    /// Why it does nothing. A failure that lasts sets the input aside, and the instance's later inputs behind it.
+    fn react(
+        instance: &str,
+        state: Option<Self::State>,
+        input: Input<Self::Event>,
+    ) -> Result<Reaction<Self>, Failure>;
+}
+
+/// An instance that an event concerns, and what the event means to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correlation {
+    pub(crate) instance: String,
+    pub(crate) starts: bool,
+}
+
+impl Correlation {
+    /// The event starts the instance if there is none, and is an input like any other if there is one.
+    ///
+    /// An instance's id has 1 to 128 bytes and no `.`, `*`, `>`, blank or control character.
+    #[must_use]
+    pub fn start(instance: impl Into<String>) -> Self {
+        Self { instance: instance.into(), starts: true }
+    }
+
+    /// The event is an input to an instance that exists, and nothing to one that does not.
+    #[must_use]
+    pub fn advance(instance: impl Into<String>) -> Self {
+        Self { instance: instance.into(), starts: false }
+    }
+}
+
+/// The one thing that an instance reacts to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input<E> {
+    /// An event that [`Saga::correlate`] gave to it.
+    Event(E, EventMeta),
+    /// A timer of its own went off.
+    Timer(Timer),
+    /// A command of its own ended.
+    Outcome(Outcome),
+}
+
+/// A timer that went off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// Its id, unique in the instance.
+    pub id: String,
+    /// When it was due. It goes off at that time or later, never before.
+    pub due: Timestamp,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Timer {
+    /// What [`Reaction::set_timer`] was given.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] where the data is no `T`.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_slice(&self.data).map_err(|error| {
+            Failure::Invalid(format!("the data of timer {} cannot be read: {error}", self.id))
+        })
+    }
+}
+
+/// How a command that the instance sent ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The id that the host gave the command.
+    pub command_id: String,
+    /// The command's type: the name of its variant.
+    pub command_type: String,
+    /// The metadata that the instance sent with it.
+    pub metadata: Vec<(String, String)>,
+    /// When it ended.
+    pub time: Timestamp,
+    /// The end.
+    pub result: CommandResult,
+}
+
+/// The end of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandResult {
+    /// It took effect. The ids of its events.
+    Accepted(Vec<String>),
+    /// A rule said no.
+    Rejected(Rejection),
+    /// It was set aside as a dead letter, with this cause. Somebody may replay it.
+    Failed(String),
+}
+
+/// What an instance does: its next state, commands and timers, which take effect together or not at all.
+///
+/// ```
+/// # use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga, Timestamp};
+/// # use std::time::Duration;
+/// # #[derive(serde::Serialize, serde::Deserialize)] enum Command { Remind {} }
+/// # struct Reminder;
+/// # impl Saga for Reminder {
+/// #     type Event = Command; type Command = Command; type State = u32;
+/// #     fn correlate(_: &Command, _: &EventMeta) -> Vec<Correlation> { vec![] }
+/// #     fn react(_: &str, _: Option<u32>, _: Input<Command>) -> Result<Reaction<Self>, Failure> {
+/// #     let now = Timestamp::default();
+/// Ok(Reaction::keep(1).send(Command::Remind {}).set_timer("again", now + Duration::from_secs(3600), &()))
+/// #     }
+/// # }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct Reaction<S: Saga> {
+    pub(crate) state: Option<S::State>,
+    pub(crate) commands: Vec<NewCommand<S::Command>>,
+    pub(crate) timers: Vec<TimerChange>,
+}
+
+#[derive(Debug)]
+pub(crate) struct NewCommand<C> {
+    pub(crate) command: C,
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+#[derive(Debug)]
+pub(crate) enum TimerChange {
+    Set { id: String, due: Timestamp, data: Vec<u8> },
+    Cancel(String),
+}
+
+impl<S: Saga> Reaction<S> {
+    /// The instance goes on with this state.
+    pub fn keep(state: S::State) -> Self {
+        Self { state: Some(state), commands: Vec::new(), timers: Vec::new() }
+    }
+
+    /// The instance ends: its timers are cancelled, and its id may start anew.
+    pub fn end() -> Self {
+        Self { state: None, commands: Vec::new(), timers: Vec::new() }
+    }
+
+    /// Sends a command, after those that were added before.
+    pub fn send(self, command: S::Command) -> Self {
+        self.send_with(command, Vec::new())
+    }
+
+    /// Sends a command with metadata, which its handler sees and its [`Outcome`] brings back. Names have 1 to 20
+    /// characters `a`-`z`, `0`-`9`.
+    pub fn send_with(mut self, command: S::Command, metadata: Vec<(String, String)>) -> Self {
+        self.commands.push(NewCommand { command, metadata });
+        self
+    }
+
+    /// Sets a timer, or sets it again. A time that has passed goes off at once. `data` comes back with the timer.
+    ///
+    /// # Panics
+    /// If serde cannot write `data` as JSON (a map whose keys are not strings, for example).
+    pub fn set_timer<T: Serialize>(mut self, id: impl Into<String>, due: Timestamp, data: &T) -> Self {
+        let data = serde_json::to_vec(data).expect("the data of a timer has a JSON form");
+        self.timers.push(TimerChange::Set { id: id.into(), due, data });
+        self
+    }
+
+    /// Cancels a timer. One that is not set is no error.
+    pub fn cancel_timer(mut self, id: impl Into<String>) -> Self {
+        self.timers.push(TimerChange::Cancel(id.into()));
+        self
+    }
+}

@@ -1,0 +1,136 @@
+//! Given events, then values under keys.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use serde::Serialize;
+
+use super::{Stream, json, text};
+use crate::bindings::projection::exports::pelton::plugin::projection::View;
+use crate::bindings::types;
+use crate::export::{describe_projection, keys, project};
+use crate::{Failure, Projection};
+
+/// Adds `given` to every [`Projection`].
+pub trait TestProjection: Projection {
+    /// The view after these events, which may be of any enum whose variants are event types: the view's own, or those
+    /// of the handlers that emit them.
+    fn given<E: Serialize>(events: impl IntoIterator<Item = E>) -> ViewAfter<Self>
+    where
+        Self: Sized,
+    {
+        ViewAfter { stream: Stream::default(), projection: PhantomData }.and(events)
+    }
+}
+
+impl<P: Projection> TestProjection for P {}
+
+/// A view, after events.
+#[derive(Debug)]
+pub struct ViewAfter<P> {
+    stream: Stream,
+    projection: PhantomData<fn() -> P>,
+}
+
+type Values = BTreeMap<String, Vec<u8>>;
+
+impl<P: Projection> ViewAfter<P> {
+    /// More events, after those given before.
+    pub fn and<E: Serialize>(mut self, events: impl IntoIterator<Item = E>) -> Self {
+        for event in events {
+            self.stream.push(&event);
+        }
+        self
+    }
+
+    /// One more event, as it stands in a stream: of another version, unknown to the view, or unreadable.
+    pub fn recorded(mut self, event_type: &str, version: u32, data: &str) -> Self {
+        self.stream.push_raw(event_type, version, data.as_bytes().to_vec());
+        self
+    }
+
+    /// Asserts the value under `key`.
+    ///
+    /// # Panics
+    /// If it is another, or none, or if the events cannot be folded.
+    #[track_caller]
+    pub fn then(self, key: &str, expected: &P::View) -> Self {
+        let found = self.values().get(key).map(|value| text(value));
+        assert_eq!(found, Some(json(expected)), "left is the value of `{key}`, right is what was expected");
+        self
+    }
+
+    /// Asserts the keys that have values, in the order of their bytes.
+    ///
+    /// # Panics
+    /// If there are others, or if the events cannot be folded.
+    #[track_caller]
+    pub fn then_keys<const N: usize>(self, expected: [&str; N]) -> Self {
+        let values = self.values();
+        assert_eq!(
+            values.keys().collect::<Vec<_>>(),
+            expected,
+            "left are the keys, right is what was expected"
+        );
+        self
+    }
+
+    /// The value under `key`.
+    ///
+    /// # Panics
+    /// If the events cannot be folded.
+    #[track_caller]
+    #[must_use]
+    pub fn view(&self, key: &str) -> Option<P::View> {
+        self.values()
+            .get(key)
+            .map(|value| serde_json::from_slice(value).expect("the view reads what it wrote"))
+    }
+
+    /// Asserts that the events cannot be folded. Answers why.
+    ///
+    /// # Panics
+    /// If they can.
+    #[track_caller]
+    pub fn then_failure(self) -> Failure {
+        fold::<P>(&self.stream.0, 1).expect_err("no given event fails")
+    }
+
+    /// However the host cuts the events into batches, the view is the same.
+    #[track_caller]
+    fn values(&self) -> Values {
+        let _ = describe_projection::<P>("test", "0");
+        let one_by_one =
+            fold::<P>(&self.stream.0, 1).unwrap_or_else(|failure| panic!("an event fails: {failure:?}"));
+        let at_once = fold::<P>(&self.stream.0, usize::MAX)
+            .unwrap_or_else(|failure| panic!("a batch fails: {failure:?}"));
+        assert_eq!(
+            show(&one_by_one),
+            show(&at_once),
+            "left is the view event by event, right the view of one batch"
+        );
+        one_by_one
+    }
+}
+
+fn show(values: &Values) -> Vec<(&String, String)> {
+    values.iter().map(|(key, value)| (key, text(value))).collect()
+}
+
+/// What the host does, on a map.
+fn fold<P: Projection>(events: &[types::RecordedEvent], batch: usize) -> Result<Values, Failure> {
+    let mut values = Values::new();
+    for batch in events.chunks(batch) {
+        let mut touched: Vec<String> = keys::<P>(batch.to_vec())?.into_iter().flatten().collect();
+        touched.sort_unstable();
+        touched.dedup();
+        let views = touched.into_iter().map(|key| View { value: values.get(&key).cloned(), key }).collect();
+        for view in project::<P>(batch.to_vec(), views)? {
+            match view.value {
+                Some(value) => values.insert(view.key, value),
+                None => values.remove(&view.key),
+            };
+        }
+    }
+    Ok(values)
+}

@@ -1,0 +1,245 @@
+//! What the border does beside calling the author's functions.
+
+use std::time::Duration;
+
+use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga};
+use pelton_plugin::{
+    CommandHandler, CommandResult, Context, Correlation, EventMeta, Failure, Input, Projection, Reaction,
+    Rejection, Saga,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Event {
+    Counted {
+        by: u64,
+    },
+    #[serde(rename = "counted.v2")]
+    CountedTwice {
+        by: u64,
+    },
+    Closed,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Command {
+    Count { by: u64 },
+    Close,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counter {
+    sum: u64,
+    last: u64,
+}
+
+impl CommandHandler for Counter {
+    type Command = Command;
+    type Event = Event;
+
+    fn evolve(&mut self, event: Event) {
+        match event {
+            Event::Counted { by } => self.sum += by,
+            Event::CountedTwice { by } => self.sum += 2 * by,
+            Event::Closed => self.sum = 0,
+        }
+    }
+
+    fn evolve_recorded(&mut self, event: Event, meta: &EventMeta) {
+        self.last = meta.sequence;
+        self.evolve(event);
+    }
+
+    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+        match command {
+            Command::Count { by: 0 } => Ok(vec![]),
+            Command::Count { by } => Ok(vec![Event::CountedTwice { by }, Event::Counted { by: self.sum }]),
+            Command::Close => Err(Rejection::new("open", context.entity.clone())
+                .detail("last", self.last.to_string())
+                .detail("time", context.time.to_string())
+                .detail("who", context.metadata("who").unwrap_or("nobody"))),
+        }
+    }
+
+    pelton_plugin::snapshot_as_json!();
+}
+
+pelton_plugin::export_command_handler!(Counter, name = "counter");
+
+#[test]
+fn events_keep_their_order_and_versions() {
+    Counter::given([Event::Counted { by: 1 }, Event::CountedTwice { by: 2 }])
+        .when(Command::Count { by: 7 })
+        .then([Event::CountedTwice { by: 7 }, Event::Counted { by: 5 }]);
+    Counter::given([]).when_sent("count", r#"{"by":0,"more":1}"#).then::<Event>([]);
+}
+
+#[test]
+fn a_rule_sees_what_comes_with_command_and_event() {
+    let rejection = Counter::given([Event::Closed, Event::Closed])
+        .entity("a.b")
+        .metadata("who", "ada")
+        .at(START)
+        .when(Command::Close)
+        .then_rejected("open");
+    assert_eq!(rejection.message, "a.b");
+    let details = [("last", "2"), ("time", "2000-01-01T00:00:00Z"), ("who", "ada")];
+    assert_eq!(rejection.details, details.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn a_command_that_cannot_be_read_is_rejected_with_the_place() {
+    let cases = [
+        ("count", "{", "the data of `count` cannot be read: EOF while parsing an object at line 1 column 1"),
+        (
+            "count",
+            r#"{"by":-1}"#,
+            "the data of `count` cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 8",
+        ),
+        (
+            "close",
+            "[1]",
+            "the data of `close` cannot be read: invalid type: sequence, expected an object or null at line 1 column 1",
+        ),
+        ("counted", "{}", "there is no command `counted`"),
+        ("count.v1", "{}", "there is no command `count.v1`"),
+        ("", "", "there is no command ``"),
+    ];
+    for (command, data, message) in cases {
+        assert_eq!(
+            Counter::given([]).when_sent(command, data).then_rejected("invalid-command").message,
+            message
+        );
+    }
+}
+
+#[test]
+fn an_entity_with_an_event_that_is_not_understood_takes_no_commands() {
+    let unknown = Counter::given([Event::Closed]).recorded("counted", 3, "{}").then_unreadable();
+    assert_eq!(unknown, "event event-2 (counted version 3, sequence 2) is unknown to this plugin");
+    let unreadable = Counter::given([]).recorded("counted", 1, "{}").then_unreadable();
+    assert_eq!(
+        unreadable,
+        "event event-1 (counted version 1, sequence 1) cannot be read: missing field `by` at line 1 column 2"
+    );
+}
+
+struct Sums;
+
+impl Projection for Sums {
+    type Event = Event;
+    type View = u64;
+
+    fn keys(event: &Event, _: &EventMeta) -> Vec<String> {
+        match event {
+            Event::Counted { .. } => vec!["one".into(), "all".into(), "all".into()],
+            Event::CountedTwice { .. } => vec!["all".into()],
+            Event::Closed => vec!["one".into()],
+        }
+    }
+
+    fn apply(_: &str, view: Option<u64>, event: &Event, _: &EventMeta) -> Option<u64> {
+        match event {
+            Event::Counted { by } | Event::CountedTwice { by } => Some(view.unwrap_or(0) + by),
+            Event::Closed => None,
+        }
+    }
+}
+
+pelton_plugin::export_projection!(Sums, name = "sums");
+
+#[test]
+fn a_view_is_the_fold_of_the_events_of_each_key() {
+    Sums::given([Event::Counted { by: 1 }, Event::CountedTwice { by: 2 }, Event::Counted { by: 4 }])
+        .then("one", &5)
+        .then("all", &7)
+        .and([Event::Closed])
+        .then_keys(["all"])
+        .and([Event::Counted { by: 1 }])
+        .then("one", &1);
+}
+
+#[test]
+fn a_view_skips_what_it_does_not_know_and_fails_on_what_it_cannot_read() {
+    Sums::given([Event::Counted { by: 1 }])
+        .recorded("counted", 3, "?")
+        .recorded("painted", 1, "?")
+        .then("all", &1);
+    let failure = Sums::given([Event::Closed]).recorded("counted", 1, r#"{"by":"1"}"#).then_failure();
+    let Failure::Invalid(cause) = failure else { panic!("{failure:?}") };
+    assert!(
+        cause.starts_with("event event-2 (counted version 1, sequence 2) cannot be read: invalid type"),
+        "{cause}"
+    );
+}
+
+struct Closer;
+
+impl Saga for Closer {
+    type Event = Event;
+    type Command = Command;
+    type State = u64;
+
+    fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
+        match event {
+            Event::Counted { .. } => vec![Correlation::start("all")],
+            Event::CountedTwice { .. } | Event::Closed => vec![Correlation::advance("all")],
+        }
+    }
+
+    fn react(instance: &str, state: Option<u64>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+        assert_eq!(instance, "all");
+        let sum = state.unwrap_or(0);
+        Ok(match input {
+            Input::Event(Event::Counted { by }, meta) => {
+                Reaction::keep(sum + by).set_timer("close", meta.time + Duration::from_secs(60), &by)
+            }
+            Input::Event(Event::CountedTwice { by }, _) => Reaction::keep(sum + 2 * by).cancel_timer("close"),
+            Input::Event(Event::Closed, _) => Reaction::end(),
+            Input::Timer(timer) => {
+                let by = timer.data()?;
+                let name = ("reason".to_owned(), timer.due.to_string());
+                Reaction::keep(sum).send_with(Command::Count { by }, vec![name]).send(Command::Close)
+            }
+            Input::Outcome(outcome) => match outcome.result {
+                CommandResult::Accepted(_) => Reaction::end(),
+                CommandResult::Rejected(_) => Reaction::keep(outcome.metadata.len() as u64),
+                CommandResult::Failed(cause) => return Err(Failure::Other(cause)),
+            },
+        })
+    }
+}
+
+pelton_plugin::export_saga!(Closer, name = "closer");
+
+#[test]
+fn a_saga_sets_timers_and_sends_commands_in_order() {
+    let counted = || [Event::Counted { by: 3 }];
+    Closer::given(counted())
+        .then_state("all", &3)
+        .then_timer("all", "close", Some(START + Duration::from_secs(61)))
+        .when_timer("all", "close")
+        .then_sends([Command::Count { by: 3 }, Command::Close])
+        .when_outcome("all", "count", CommandResult::Rejected(Rejection::new("a", "b")))
+        .then_state("all", &1)
+        .when_outcome("all", "close", CommandResult::Accepted(vec![]))
+        .then_ended("all");
+    Closer::given(counted())
+        .when([Event::CountedTwice { by: 1 }])
+        .then_state("all", &5)
+        .then_timer("all", "close", None);
+    Closer::given(counted()).when([Event::Closed]).then_ended("all").then_timer("all", "close", None);
+    Closer::given([Event::CountedTwice { by: 1 }]).then_ended("all").then_sends([]);
+}
+
+#[test]
+fn a_saga_skips_what_it_does_not_know_and_fails_on_what_it_cannot_read() {
+    let begun = || Closer::given([Event::Counted { by: 3 }]);
+    begun().when_recorded("counted", 3, "?").then_state("all", &3);
+    assert!(matches!(begun().when_recorded("counted", 1, "?").then_failure(), Failure::Invalid(_)));
+    let failed =
+        begun().when_timer("all", "close").when_outcome("all", "close", CommandResult::Failed("x".into()));
+    assert_eq!(failed.then_failure(), Failure::Other("x".into()));
+}

@@ -1,0 +1,2 @@
+//! Pelton, end to end.
+#![forbid(unsafe_code)]
