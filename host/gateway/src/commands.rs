@@ -1,0 +1,167 @@
+//! A command's way through the gateway, and where its outcome can be read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use pelton_core::cloudevents::MAX_ATTRIBUTE_BYTES;
+use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
+use pelton_core::id::{CommandId, CommandType};
+use pelton_core::outcome::{EventRef, Outcome, OutcomeRecord};
+use percent_encoding::utf8_percent_encode;
+use serde::Serialize;
+use tracing::{Span, warn};
+use uuid::Uuid;
+
+use crate::body::{self, Envelope};
+use crate::gateway::Shared;
+use crate::headers::{self, Wait};
+use crate::refusal::{Refusal, URN_ESCAPED, short};
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Takes a command: nothing is stored unless every check has passed, and nothing but the store is asked after that.
+pub(crate) async fn submit<G: CommandGate, V>(
+    shared: &Shared<G, V>,
+    r#type: CommandType,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    headers::require_json(&head.headers)?;
+    let body = body::read(body, shared.settings.max_body_bytes, shared.settings.body_timeout).await?;
+    let submission = submission(r#type, &head.headers, &body)?;
+    let id = submission.id.clone();
+    Span::current().record("command_id", id.as_str());
+    let entity =
+        shared.intake.entity(submission.r#type.as_str(), &submission.data).map_err(Refusal::Entity)?;
+
+    let wait = Wait::of(&head.headers, &shared.settings);
+    let mut response = match shared.gate.submit(submission, wait.duration).await {
+        Ok(Some(record)) => ended(record).into_response(),
+        Ok(None) => pending(&id, Some(entity.id())),
+        Err(SubmitError::TooLarge { bytes, max_bytes }) => {
+            return Err(Refusal::CommandTooLarge { bytes, max_bytes });
+        }
+        Err(SubmitError::Unavailable(cause)) => {
+            warn!(%cause, "the store did not answer to a command");
+            return Err(Refusal::Unanswered { command: id });
+        }
+    };
+    if let Some(applied) = wait.applied() {
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+/// What the request says, checked so that the stored message can be decoded by `Intake::decode`.
+fn submission(r#type: CommandType, headers: &HeaderMap, body: &Bytes) -> Result<Submission, Refusal> {
+    let Envelope { data, id, correlation_id } = Envelope::read(body).map_err(Refusal::Body)?;
+    if let Some(bytes) =
+        correlation_id.as_ref().map(String::len).filter(|len| !(1..=MAX_ATTRIBUTE_BYTES).contains(len))
+    {
+        return Err(Refusal::CorrelationId { bytes, max_bytes: MAX_ATTRIBUTE_BYTES });
+    }
+    Ok(Submission {
+        id: command_id(id.as_deref(), headers::idempotency_key(headers)?)?,
+        r#type,
+        correlation_id,
+        causation_id: None,
+        traceparent: headers::traceparent(headers).map(str::to_owned),
+        // The request's own media type is that of the body around the data.
+        datacontenttype: "application/json".to_owned(),
+        metadata: Vec::new(),
+        expected: headers::expected_sequence(headers)?,
+        data,
+    })
+}
+
+fn command_id(in_body: Option<&str>, in_header: Option<&str>) -> Result<CommandId, Refusal> {
+    let given = match (in_body, in_header) {
+        (Some(body), Some(header)) if body != header => return Err(Refusal::TwoIds),
+        (body, header) => body.or(header),
+    };
+    match given {
+        Some(id) => CommandId::new(id).map_err(Refusal::Id),
+        // Ids that grow with time keep what is stored under them close together.
+        None => CommandId::new(Uuid::now_v7().to_string()).map_err(Refusal::Id),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted<'a> {
+    command_id: &'a CommandId,
+    status: &'static str,
+    entity: &'a str,
+    events: &'a [EventRef],
+}
+
+fn ended(record: OutcomeRecord) -> Result<Response, Refusal> {
+    let OutcomeRecord { command_id, entity, outcome, .. } = record;
+    let events = match outcome {
+        Outcome::Accepted { events } => events,
+        Outcome::Rejected { rejection } => {
+            return Err(Refusal::Rejected { command: command_id, entity, rejection });
+        }
+        Outcome::Failed { cause } => {
+            warn!(cause = short(&cause), "the command was set aside");
+            return Err(Refusal::Failed { command: command_id, entity, cause });
+        }
+    };
+    let status = if events.is_empty() { StatusCode::OK } else { StatusCode::CREATED };
+    let body = Accepted { command_id: &command_id, status: "accepted", entity: &entity, events: &events };
+    let mut response = (status, [(LOCATION, location(&command_id))], Json(body)).into_response();
+    if let Some(last) = events.last() {
+        // What `If-Match` takes: the entity's sequence after this command.
+        let tag = format!("\"{}\"", last.sequence);
+        let tag = HeaderValue::try_from(tag).expect("digits in quotes are a header value");
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(response)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending<'a> {
+    command_id: &'a CommandId,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
+}
+
+fn pending(id: &CommandId, entity: Option<&str>) -> Response {
+    let body = Pending { command_id: id, status: "pending", entity };
+    (StatusCode::ACCEPTED, [(LOCATION, location(id))], Json(body)).into_response()
+}
+
+/// Where the outcome can be read.
+fn location(id: &CommandId) -> HeaderValue {
+    let path = format!("/commands/{}", utf8_percent_encode(id.as_str(), URN_ESCAPED));
+    HeaderValue::try_from(path).expect("escaped text is printable ASCII")
+}
+
+/// `GET /commands/{id}`: the outcome as it was recorded, but for the backtrace of a failure, which is the operator's.
+pub(crate) async fn status<G: CommandGate, V>(
+    State(shared): State<Arc<Shared<G, V>>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    let Path(id) = id.map_err(|_| Refusal::Path)?;
+    let id = CommandId::new(id).map_err(Refusal::Id)?;
+    Span::current().record("command_id", id.as_str());
+    let status = shared.gate.status(&id).await.map_err(|cause| Refusal::unread(&cause))?;
+    match status {
+        CommandStatus::Ended(mut record) => {
+            if let Outcome::Failed { cause } = &mut record.outcome {
+                *cause = short(cause);
+            }
+            Ok(Json(record).into_response())
+        }
+        CommandStatus::Pending => Ok(pending(&id, None)),
+        CommandStatus::Unknown => Err(Refusal::UnknownCommand),
+    }
+}

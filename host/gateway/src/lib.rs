@@ -1,0 +1,21 @@
+//! Pelton over HTTP: commands in, outcomes and views out.
+//!
+//! A command's way is [`commands`]: read the body, check what would make the stored message undecodable, store it,
+//! wait for its outcome as long as the client asked. Nothing is stored for a request that is refused. Whatever says
+//! no goes through one function, in [`refusal`].
+//!
+//! The crate knows the ports of `pelton_core::gate` and nothing of what is behind them.
+#![forbid(unsafe_code)]
+
+mod body;
+mod commands;
+mod gateway;
+mod headers;
+mod refusal;
+mod routes;
+mod serve;
+mod trace;
+mod views;
+
+pub use gateway::{Gateway, Settings};
+pub use routes::{Route, RouteError, Routes};

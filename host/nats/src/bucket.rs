@@ -1,0 +1,247 @@
+//! How a view lies in its key-value bucket, and how many of its values are read at once.
+//!
+//! Rows are under `r.<escaped key>`, the checkpoint is under `checkpoint`: no key can be both, whatever a plugin calls
+//! its rows. `nats kv get <bucket> r.<escaped key>` shows a row.
+
+use std::collections::HashMap;
+
+use async_nats::{HeaderMap, Message};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::id::Name;
+use pelton_core::ports::Unavailable;
+use pelton_core::view::{Checkpoint, ViewKey};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::connection::Nats;
+use crate::topology;
+use crate::wire::{self, StoredMessage};
+
+/// The most subjects of one read; the server answers at most 1,024 (`maxAllowedResponses` in its `getDirectMulti`).
+pub(crate) const MAX_SUBJECTS: usize = 256;
+/// How much of a read the server sends in one go, in bytes; what is left is asked for again.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// What marks a deleted row: a header of key-value buckets, and its value.
+pub(crate) const DELETED: (&str, &str) = ("KV-Operation", "DEL");
+
+/// Where one version of a view is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    name: String,
+}
+
+impl Bucket {
+    /// The bucket `<view>-v<version>`. A view whose name has other characters than letters, digits, `-` and `_` has none.
+    pub fn new(view: &Name, version: u32) -> Result<Self, String> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if !view.as_str().bytes().all(fits) {
+            return Err(format!(
+                "the view's name {view} may have only letters, digits, `-` and `_`: it names a key-value bucket"
+            ));
+        }
+        Ok(Self { name: topology::view_bucket(view, version) })
+    }
+
+    /// Its name, as `nats kv` takes it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The stream behind it.
+    #[must_use]
+    pub fn stream(&self) -> String {
+        topology::bucket_stream(&self.name)
+    }
+
+    /// The subject of the checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> String {
+        format!("$KV.{}.checkpoint", self.name)
+    }
+
+    /// What the subject of every row begins with.
+    #[must_use]
+    pub fn rows(&self) -> String {
+        format!("$KV.{}.r.", self.name)
+    }
+
+    /// The subject of a row.
+    #[must_use]
+    pub fn row(&self, key: &ViewKey) -> String {
+        format!("$KV.{}.r.{}", self.name, key.as_str())
+    }
+}
+
+/// What a bucket holds under one subject.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    /// Its position in the bucket's stream.
+    pub(crate) sequence: u64,
+    /// The value; none where it was deleted.
+    pub(crate) value: Option<Bytes>,
+}
+
+/// What a bucket held under some subjects.
+///
+/// One piece of an answer is of one moment. Where an answer came in several, later pieces are never of an earlier
+/// moment, and the checkpoint is of the last. So with `up_to >= r` and a checkpoint at revision `r`, the rows are
+/// exactly those that belong to `r`; and no row is older than `up_to`.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// By subject; what is missing was not there.
+    pub(crate) rows: HashMap<String, Held>,
+    /// The checkpoint as stored.
+    pub(crate) checkpoint: Option<Held>,
+    /// The last sequence that the replica had stored when it sent the first piece.
+    pub(crate) up_to: u64,
+}
+
+impl Reading {
+    /// The revision of the checkpoint; 0 where there is none.
+    pub(crate) fn revision(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |held| held.sequence)
+    }
+}
+
+/// Reads a stored checkpoint.
+pub(crate) fn decode_checkpoint(bucket: &Bucket, held: Option<&Held>) -> Result<Checkpoint, Unavailable> {
+    let Some(Held { sequence, value: Some(value) }) = held else { return Ok(Checkpoint::default()) };
+    let checkpoint: Checkpoint = serde_json::from_slice(value)
+        .map_err(|e| unreadable(bucket, format!("what it has under `checkpoint` is no checkpoint: {e}")))?;
+    Ok(Checkpoint { revision: *sequence, ..checkpoint })
+}
+
+/// The checkpoint as the leader has it. Without one the bucket must be empty: rows that no checkpoint vouches for may
+/// have any number of events in them.
+pub(crate) async fn leader_checkpoint(nats: &Nats, bucket: &Bucket) -> Result<Checkpoint, Unavailable> {
+    let message = wire::leader_last(nats, &bucket.stream(), &bucket.checkpoint()).await?;
+    let held = message.map(|StoredMessage { sequence, headers, payload, .. }| {
+        let deleted = headers.get(DELETED.0).is_some();
+        Held { sequence: sequence.0, value: (!deleted).then_some(payload) }
+    });
+    if held.as_ref().is_none_or(|held| held.value.is_none()) && messages(nats, bucket).await? > 0 {
+        let stream = bucket.stream();
+        let cause =
+            format!("it has rows, but no checkpoint; `nats stream purge {stream}` has the view built anew");
+        return Err(unreadable(bucket, cause));
+    }
+    decode_checkpoint(bucket, held.as_ref())
+}
+
+async fn messages(nats: &Nats, bucket: &Bucket) -> Result<u64, Unavailable> {
+    #[derive(Deserialize)]
+    struct Info {
+        state: State,
+    }
+    #[derive(Deserialize)]
+    struct State {
+        messages: u64,
+    }
+    let subject = format!("$JS.API.STREAM.INFO.{}", bucket.stream());
+    let doing = unreadable(bucket, "").doing;
+    let info = wire::api::<Info>(nats, &subject, "{}".into(), &doing).await?;
+    Ok(info.map_err(|error| unreadable(bucket, error.to_string()))?.state.messages)
+}
+
+/// Subjects in groups that one [`read`] can take.
+pub(crate) fn groups(subjects: &[String]) -> std::slice::Chunks<'_, String> {
+    subjects.chunks(MAX_SUBJECTS)
+}
+
+/// Reads rows and the checkpoint with them, from whichever replica answers.
+pub(crate) async fn read(nats: &Nats, bucket: &Bucket, rows: &[String]) -> Result<Reading, Unavailable> {
+    let checkpoint = bucket.checkpoint();
+    let mut missing: Vec<&str> = rows.iter().map(String::as_str).chain([checkpoint.as_str()]).collect();
+    let mut piece = read_piece(nats, bucket, &missing).await?;
+    let mut reading = Reading { up_to: piece.up_to, ..Reading::default() };
+    loop {
+        let Piece { held, up_to, more } = piece;
+        let nothing = held.is_empty();
+        reading.rows.extend(held);
+        if !more {
+            reading.checkpoint = reading.rows.remove(&checkpoint);
+            return Ok(reading);
+        }
+        if nothing {
+            return Err(unreadable(bucket, "the server says that there is more, but sends nothing"));
+        }
+        missing.retain(|subject| *subject == checkpoint || !reading.rows.contains_key(*subject));
+        piece = read_piece(nats, bucket, &missing).await?;
+        if piece.up_to < up_to {
+            return Err(unreadable(bucket, "the rest came from a replica that is behind"));
+        }
+    }
+}
+
+pub(crate) fn unreadable(bucket: &Bucket, cause: impl Into<String>) -> Unavailable {
+    Unavailable { doing: format!("reading the view in bucket {}", bucket.name), cause: cause.into() }
+}
+
+struct Piece {
+    held: HashMap<String, Held>,
+    up_to: u64,
+    more: bool,
+}
+
+/// One request `multi_last`: the last message of each subject, all of one moment, in the order of their sequences,
+/// until the limit in bytes.
+async fn read_piece(nats: &Nats, bucket: &Bucket, subjects: &[&str]) -> Result<Piece, Unavailable> {
+    let away = |cause: String| unreadable(bucket, cause);
+    let client = nats.client();
+    let api = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
+    let query = json!({ "multi_last": subjects, "max_bytes": MAX_ANSWER_BYTES }).to_string();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
+    client.publish_with_reply(api.clone(), inbox, query.into()).await.map_err(|e| away(e.to_string()))?;
+    let mut piece = Piece { held: HashMap::new(), up_to: 0, more: false };
+    let mut last = 0;
+    loop {
+        let Message { status, headers, payload, description, .. } =
+            match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Err(away("the connection is closed".to_owned())),
+                Err(_) => return Err(nats.timed_out(unreadable(bucket, "").doing, &api)),
+            };
+        let headers = headers.unwrap_or_default();
+        match status.map(|s| s.as_u16()) {
+            None => {
+                complete_after(last, &headers).map_err(away)?;
+                let (subject, held) = held(&headers, payload).map_err(away)?;
+                last = held.sequence;
+                piece.held.insert(subject, held);
+            }
+            Some(204) => {
+                complete_after(last, &headers).map_err(away)?;
+                piece.up_to = number(&headers, "Nats-UpTo-Sequence").map_err(away)?;
+                piece.more = number(&headers, "Nats-Num-Pending").map_err(away)? > 0;
+                return Ok(piece);
+            }
+            Some(404) if description.as_deref() == Some("No Results") => return Ok(piece),
+            Some(503) => return Err(away("no server answers for it: does the bucket exist?".to_owned())),
+            Some(other) => return Err(away(format!("status {other} {}", description.unwrap_or_default()))),
+        }
+    }
+}
+
+/// Every message says which one came before it, so that one that gets lost on the way is noticed.
+fn complete_after(last: u64, headers: &HeaderMap) -> Result<(), String> {
+    match number(headers, "Nats-Last-Sequence") {
+        Ok(before) if before != last => Err(format!("a message after sequence {last} was lost on the way")),
+        _ => Ok(()),
+    }
+}
+
+fn held(headers: &HeaderMap, payload: Bytes) -> Result<(String, Held), String> {
+    let subject = headers.get_last("Nats-Subject").ok_or("a message came without its subject")?;
+    let deleted = headers.get(DELETED.0).is_some();
+    let held = Held { sequence: number(headers, "Nats-Sequence")?, value: (!deleted).then_some(payload) };
+    Ok((subject.to_string(), held))
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Result<u64, String> {
+    let value = headers.get_last(name).ok_or_else(|| format!("a message came without {name}"))?;
+    value.as_str().parse().map_err(|e| format!("{name}: {e}"))
+}

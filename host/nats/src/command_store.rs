@@ -1,0 +1,89 @@
+//! The [`CommandStore`] of one event stream.
+
+use pelton_core::dead_letter::DeadLetter;
+use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::outcome::OutcomeRecord;
+use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
+use pelton_core::subject::Entity;
+
+use crate::append::Decision;
+use crate::connection::Nats;
+use crate::gather::Gatherer;
+use crate::load::Loader;
+use crate::{dead_letters, outcomes};
+
+/// How a stream is written and read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreSettings {
+    /// Whether decisions of a single event are gathered into batches too. Worth it where the server forces every
+    /// write to disk (`sync_interval: always`); otherwise a plain publish is faster.
+    pub gather_single_events: bool,
+    /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
+    pub replicated: bool,
+}
+
+/// Keeps what the flow of commands keeps, for all handlers of one event stream. Handlers of one stream share one, so
+/// that their decisions are gathered together.
+#[derive(Debug)]
+pub struct StreamStore {
+    nats: Nats,
+    stream: Name,
+    settings: StoreSettings,
+    loader: Loader,
+    gatherer: Gatherer,
+}
+
+impl StreamStore {
+    /// A store over this event stream. It owns a task that [`StreamStore::close`] ends.
+    #[must_use]
+    pub fn start(nats: &Nats, stream: &Name, settings: StoreSettings) -> Self {
+        Self {
+            nats: nats.clone(),
+            stream: stream.clone(),
+            settings,
+            loader: Loader::new(nats, stream),
+            gatherer: Gatherer::start(nats.clone()),
+        }
+    }
+
+    /// Finishes the appends that wait and takes no more.
+    pub async fn close(&self) {
+        self.gatherer.close().await;
+    }
+}
+
+impl CommandStore for StreamStore {
+    async fn load(&self, entity: &Entity) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.loader.load(entity).await
+    }
+
+    async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
+        self.loader.since(entity, after).await
+    }
+
+    async fn append(&self, entity: &Entity, expected: Sequence, events: Vec<EventToStore>) -> Result<Vec<Sequence>, AppendError> {
+        let single = events.len() == 1;
+        let decision = Decision::new(&self.stream, entity, expected, events)?;
+        if single && !self.settings.gather_single_events {
+            decision.store(&self.nats).await
+        } else {
+            self.gatherer.store(decision).await
+        }
+    }
+
+    async fn outcome(&self, id: &CommandId) -> Result<Option<OutcomeRecord>, Unavailable> {
+        outcomes::outcome(&self.nats, id, self.settings.replicated).await
+    }
+
+    async fn record(&self, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
+        outcomes::record(&self.nats, outcome).await
+    }
+
+    async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
+        outcomes::announce(&self.nats, reply_to, outcome).await;
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        dead_letters::keep(&self.nats, &letter).await
+    }
+}

@@ -1,0 +1,318 @@
+//! The connection to NATS: made once, kept for the life of the host, handed around as [`Nats`].
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::ports::Unavailable;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The longest wait between two tries to connect.
+pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// How many refusals by NATS permissions are remembered for the errors that they cause.
+const MAX_DENIALS: usize = 32;
+
+/// How to reach NATS.
+#[derive(Debug, Clone)]
+pub struct ConnectSettings {
+    /// Servers of one cluster, such as `nats://127.0.0.1:4222`.
+    pub urls: Vec<String>,
+    /// What the server lists the connection as.
+    pub name: String,
+    /// Who the host is.
+    pub credentials: Credentials,
+    /// How long an answer may take. What was asked may still happen after that.
+    pub request_timeout: Duration,
+    /// How long the first connection may take; none: as long as it takes.
+    pub start_deadline: Option<Duration>,
+}
+
+impl ConnectSettings {
+    /// One server, no credentials, 5 s for an answer, no deadline for the start.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            urls: vec![url.into()],
+            name: "pelton".to_owned(),
+            credentials: Credentials::None,
+            request_timeout: Duration::from_secs(5),
+            start_deadline: None,
+        }
+    }
+}
+
+/// Who the host is to NATS. Secrets do not show in debug output.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// The server asks for none.
+    #[default]
+    None,
+    /// A `.creds` file with a JWT and a seed.
+    File(PathBuf),
+    /// A user with a password.
+    User {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::User { user, .. } => write!(f, "User({user}, …)"),
+            Self::Token(_) => f.write_str("Token(…)"),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// An address cannot be read.
+    #[error("{url:?} is no address of a NATS server: {cause}")]
+    Url {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The credentials cannot be read.
+    #[error("the credentials file {path}: {cause}", path = .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The server does not let the host in. Trying again is of no use.
+    #[error("the NATS server at {urls} refuses the credentials: {cause}")]
+    Refused {
+        /// The servers.
+        urls: String,
+        /// The server's word.
+        cause: String,
+    },
+    /// No server answered within the deadline.
+    #[error("no NATS server at {urls} within {after:?}: {cause}")]
+    Away {
+        /// The servers.
+        urls: String,
+        /// The deadline.
+        after: Duration,
+        /// What happened at the last try.
+        cause: String,
+    },
+}
+
+/// A connection to NATS. Clones share it.
+///
+/// It comes back by itself after the server was away. What is published meanwhile is sent then, also when whoever
+/// published it has stopped waiting: a timeout means "unknown", never "failed".
+#[derive(Clone)]
+pub struct Nats {
+    client: Client,
+    jetstream: jetstream::Context,
+    request_timeout: Duration,
+    signs: Signs,
+}
+
+impl fmt::Debug for Nats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nats({})", self.client.connection_state())
+    }
+}
+
+impl Nats {
+    /// Connects, and waits for a server that is away. Logs when the waiting begins, when its cause changes and when it ends.
+    pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
+        let urls = settings.urls.join(", ");
+        let addresses = addresses(&settings.urls)?;
+        let signs = Signs::default();
+        let options = options(settings, &signs).await?;
+        let started = Instant::now();
+        let mut last_cause = String::new();
+        loop {
+            let error = match options.clone().connect(addresses.as_slice()).await {
+                Ok(client) => return Ok(Self::over(client, settings, signs)),
+                Err(error) => error,
+            };
+            let cause = match std::error::Error::source(&error) {
+                Some(source) => format!("{}: {source}", error.kind()),
+                None => error.kind().to_string(),
+            };
+            if matches!(error.kind(), ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation) {
+                return Err(ConnectError::Refused { urls, cause });
+            }
+            if let Some(after) = settings.start_deadline.filter(|deadline| started.elapsed() >= *deadline) {
+                return Err(ConnectError::Away { urls, after, cause });
+            }
+            if cause != last_cause {
+                tracing::warn!(%urls, "waiting for NATS: {cause}");
+                last_cause = cause;
+            }
+            tokio::time::sleep(MAX_RECONNECT_DELAY / 4).await;
+        }
+    }
+
+    fn over(client: Client, settings: &ConnectSettings, signs: Signs) -> Self {
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(settings.request_timeout);
+        let info = client.server_info();
+        tracing::info!(server = %info.server_name, version = %info.version, host = %info.host, port = info.port, "connected to NATS");
+        Self { client, jetstream, request_timeout: settings.request_timeout, signs }
+    }
+
+    /// The client of the library.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// JetStream over it.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// Waits until the server has read all that was published before, acknowledgements of messages among it.
+    pub async fn flush(&self) -> Result<(), Unavailable> {
+        let doing = "flushing the connection to NATS";
+        let inbox = self.client.new_inbox();
+        let echo = async {
+            let mut subscriber = self.client.subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
+            self.client.publish(inbox.clone(), Bytes::new()).await.map_err(|e| e.to_string())?;
+            subscriber.next().await.ok_or_else(|| "the connection is closed".to_owned())
+        };
+        match tokio::time::timeout(self.request_timeout, echo).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(cause)) => Err(Unavailable { doing: doing.to_owned(), cause }),
+            Err(_) => Err(self.timed_out(doing.to_owned(), &inbox)),
+        }
+    }
+
+    /// Flushes, then closes the connection for all clones.
+    pub async fn close(&self) -> Result<(), Unavailable> {
+        let flushed = self.flush().await;
+        if let Err(error) = self.client.drain().await {
+            tracing::debug!("the connection to NATS was closed before: {error}");
+        }
+        flushed
+    }
+
+    /// Counts how often the connection came up. What was asked of the server before has to be asked again after.
+    pub(crate) fn connects(&self) -> watch::Receiver<u64> {
+        self.signs.connects.subscribe()
+    }
+
+    /// The error for an answer that did not come, with the server's refusal where its permissions are the cause.
+    pub(crate) fn timed_out(&self, doing: String, subject: &str) -> Unavailable {
+        let cause = match self.signs.denial_of(subject) {
+            Some(denial) => format!("the NATS permissions of this connection do not allow it: {denial}"),
+            None => format!("no answer within {:?}", self.request_timeout),
+        };
+        Unavailable { doing, cause }
+    }
+}
+
+fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
+    let parse = |url: &String| {
+        url.parse().map_err(|e: std::io::Error| ConnectError::Url { url: url.clone(), cause: e.to_string() })
+    };
+    urls.iter().map(parse).collect()
+}
+
+async fn options(settings: &ConnectSettings, signs: &Signs) -> Result<ConnectOptions, ConnectError> {
+    let mut options = match &settings.credentials {
+        Credentials::None => ConnectOptions::new(),
+        Credentials::User { user, password } => ConnectOptions::with_user_and_password(user.clone(), password.clone()),
+        Credentials::Token(token) => ConnectOptions::with_token(token.clone()),
+        Credentials::File(path) => ConnectOptions::with_credentials_file(path)
+            .await
+            .map_err(|cause| ConnectError::Credentials { path: path.clone(), cause })?,
+    };
+    let signs = signs.clone();
+    options = options
+        .name(&settings.name)
+        .request_timeout(Some(settings.request_timeout))
+        .connection_timeout(settings.request_timeout)
+        .reconnect_delay_callback(reconnect_delay)
+        .event_callback(move |event| {
+            report(&event, &signs);
+            std::future::ready(())
+        });
+    Ok(options)
+}
+
+/// At once, then twice as long every time, up to [`MAX_RECONNECT_DELAY`].
+fn reconnect_delay(attempt: usize) -> Duration {
+    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    match attempt {
+        0 | 1 => Duration::ZERO,
+        _ => Duration::from_millis(25).saturating_mul(1 << doublings).min(MAX_RECONNECT_DELAY),
+    }
+}
+
+fn report(event: &Event, signs: &Signs) {
+    match event {
+        Event::Connected => {
+            tracing::info!("the connection to NATS is up");
+            signs.connects.send_modify(|count| *count += 1);
+        }
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is tried again until it works"),
+        Event::LameDuckMode => tracing::warn!("the NATS server is about to shut down (lame duck mode)"),
+        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages from NATS were dropped: this host reads them too slowly"),
+        Event::ServerError(ServerError::Other(text)) if text.to_ascii_lowercase().contains("permissions violation") => {
+            tracing::error!("NATS permissions: {text}; grant it to this host's user, or the host waits in vain");
+            signs.remember_denial(text);
+        }
+        Event::ServerError(error) => tracing::error!("NATS server: {error}"),
+        Event::ClientError(error) => tracing::error!("NATS client: {error}"),
+        Event::Draining | Event::Closed => tracing::debug!("the connection to NATS: {event}"),
+    }
+}
+
+/// What the server says beside its answers.
+#[derive(Clone, Default)]
+struct Signs {
+    /// What its permissions refused, latest last, bounded: the request itself simply gets no answer.
+    denials: Arc<Mutex<VecDeque<String>>>,
+    connects: watch::Sender<u64>,
+}
+
+impl Signs {
+    fn remember_denial(&self, text: &str) {
+        let mut texts = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        if texts.iter().any(|t| t == text) {
+            return;
+        }
+        if texts.len() == MAX_DENIALS {
+            texts.pop_front();
+        }
+        texts.push_back(text.to_owned());
+    }
+
+    fn denial_of(&self, subject: &str) -> Option<String> {
+        let quoted = format!("\"{subject}\"");
+        let texts = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.iter().rev().find(|text| text.contains(&quoted)).cloned()
+    }
+}

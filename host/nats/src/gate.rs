@@ -1,0 +1,224 @@
+//! The way in for commands: onto the command stream, and the outcome back.
+//!
+//! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
+//! it, so that many who send the same command each get their answer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
+use pelton_core::id::CommandId;
+use pelton_core::outcome::OutcomeRecord;
+use pelton_core::ports::Unavailable;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch::header_bytes;
+use crate::connection::Nats;
+use crate::outcomes;
+use crate::topology::{COMMANDS, command_subject};
+use crate::wire::{self, PublishError};
+
+/// Where commands that come through a gate say they are from (`ce-source`).
+pub const SOURCE: &str = "/gateway";
+/// The most waiters of one gate. Commands beyond are stored like all others, but nobody waits for their outcome.
+pub const MAX_WAITERS: usize = 10_000;
+/// How long the server may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A [`CommandGate`] over the command stream.
+#[derive(Debug)]
+pub struct StreamGate {
+    nats: Nats,
+    waiters: Arc<Waiters>,
+    stop: CancellationToken,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl StreamGate {
+    /// Subscribes to outcomes. [`StreamGate::close`] ends it.
+    ///
+    /// An outcome that is told while the connection is away is missed: who waits for it waits in vain, and finds it with
+    /// [`CommandGate::status`].
+    pub async fn open(nats: &Nats) -> Result<Self, Unavailable> {
+        let inbox = nats.client().new_inbox();
+        let answers = nats
+            .client()
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|e| Unavailable { doing: "subscribing to outcomes".to_owned(), cause: e.to_string() })?;
+        let waiters = Arc::new(Waiters::new(inbox));
+        let stop = CancellationToken::new();
+        let dispatcher = tokio::spawn(dispatch(answers, waiters.clone(), stop.clone()));
+        Ok(Self { nats: nats.clone(), waiters, stop, dispatcher: Mutex::new(Some(dispatcher)) })
+    }
+
+    /// How many wait for an outcome now.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        self.waiters.lock().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Ends the subscription. Whoever still waits is told that the command has not ended yet.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dispatcher) = dispatcher
+            && let Err(error) = dispatcher.await
+        {
+            tracing::error!("the gate's dispatcher ended: {error}");
+        }
+    }
+
+    async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<(), SubmitError> {
+        let subject = command_subject(submission.r#type.as_str(), &submission.id);
+        let unavailable =
+            |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
+        let headers = submission.headers(SOURCE, reply_to);
+        let headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
+        let bytes = header_bytes(&headers) + submission.data.len();
+        let max_bytes = self.nats.client().max_payload();
+        if bytes > max_bytes {
+            return Err(SubmitError::TooLarge { bytes, max_bytes });
+        }
+        match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::TooLarge(_)) => Err(SubmitError::TooLarge { bytes, max_bytes }),
+            Err(PublishError::Unclear(away)) => Err(away.into()),
+            Err(refused) => Err(unavailable(refused.to_string()).into()),
+        }
+    }
+}
+
+impl Drop for StreamGate {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl CommandGate for StreamGate {
+    async fn submit(
+        &self,
+        submission: Submission,
+        wait: Duration,
+    ) -> Result<Option<OutcomeRecord>, SubmitError> {
+        let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
+        self.publish(&submission, waiter.as_ref().map(|waiter| waiter.reply_to.as_str())).await?;
+        let Some(mut waiter) = waiter else { return Ok(None) };
+        let outcome = tokio::time::timeout(wait, &mut waiter.outcome).await;
+        Ok(outcome.ok().and_then(Result::ok))
+    }
+
+    async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
+        if let Some(outcome) = outcomes::outcome(&self.nats, id, false).await? {
+            return Ok(CommandStatus::Ended(outcome));
+        }
+        let filter = command_subject("*", id);
+        if wire::direct_last(&self.nats, COMMANDS, &filter).await?.is_some() {
+            return Ok(CommandStatus::Pending);
+        }
+        // The replicas that answered may be behind, and the command may have left its stream between the two reads. It
+        // leaves after its outcome is recorded, so ask the leader for the command first.
+        if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
+            return Ok(CommandStatus::Pending);
+        }
+        let outcome = outcomes::outcome(&self.nats, id, true).await?;
+        Ok(outcome.map_or(CommandStatus::Unknown, CommandStatus::Ended))
+    }
+
+    async fn ready(&self) -> Result<(), Unavailable> {
+        let doing = format!("asking for stream {COMMANDS}");
+        let subject = format!("$JS.API.STREAM.INFO.{COMMANDS}");
+        let answer = wire::api::<serde::de::IgnoredAny>(&self.nats, &subject, Bytes::new(), &doing);
+        match tokio::time::timeout(READY_TIMEOUT, answer).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(Unavailable { doing, cause: error.to_string() }),
+            Ok(Err(away)) => Err(away),
+            Err(_) => Err(Unavailable { doing, cause: format!("no answer within {READY_TIMEOUT:?}") }),
+        }
+    }
+}
+
+/// Who waits for an outcome, by the last token of the subject where it is awaited.
+#[derive(Debug)]
+struct Waiters {
+    inbox: String,
+    next: AtomicU64,
+    /// None once the gate is closed.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+type Waiting = HashMap<u64, oneshot::Sender<OutcomeRecord>>;
+
+impl Waiters {
+    fn new(inbox: String) -> Self {
+        Self { inbox, next: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// A new waiter, unless there are too many or the gate is closed.
+    fn enter(self: &Arc<Self>) -> Option<Waiter> {
+        let mut waiting = self.lock();
+        let waiting = waiting.as_mut().filter(|waiting| waiting.len() < MAX_WAITERS)?;
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, outcome) = oneshot::channel();
+        waiting.insert(token, sender);
+        Some(Waiter { waiters: self.clone(), token, reply_to: format!("{}.{token}", self.inbox), outcome })
+    }
+
+    fn leave(&self, token: u64) -> Option<oneshot::Sender<OutcomeRecord>> {
+        self.lock().as_mut()?.remove(&token)
+    }
+
+    fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits. Dropped, it is forgotten.
+struct Waiter {
+    waiters: Arc<Waiters>,
+    token: u64,
+    reply_to: String,
+    outcome: oneshot::Receiver<OutcomeRecord>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.waiters.leave(self.token);
+    }
+}
+
+/// Hands outcomes to those who wait for them, until told to stop.
+async fn dispatch(mut answers: Subscriber, waiters: Arc<Waiters>, stop: CancellationToken) {
+    loop {
+        let answer = tokio::select! {
+            () = stop.cancelled() => break,
+            answer = answers.next() => answer,
+        };
+        let Some(answer) = answer else { break };
+        deliver(&answer, &waiters);
+    }
+    waiters.close();
+}
+
+fn deliver(answer: &Message, waiters: &Waiters) {
+    let token = answer.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+    // Who has stopped waiting finds the outcome where it is recorded.
+    let Some(waiter) = token.and_then(|token| waiters.leave(token)) else { return };
+    match serde_json::from_slice(&answer.payload) {
+        Ok(outcome) => {
+            let _ = waiter.send(outcome);
+        }
+        Err(error) => tracing::warn!(subject = %answer.subject, "what came as an outcome is none: {error}"),
+    }
+}

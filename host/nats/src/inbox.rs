@@ -1,0 +1,300 @@
+//! Messages from a durable pull consumer, one at a time, until told to stop.
+//!
+//! The inbox asks for messages in small portions, and for the next portion when half of the last has come, so that
+//! what waits here unread is bounded and does not use up its ack wait. The server sends a heartbeat while it has
+//! nothing; when that fails to come, or the connection was lost, the inbox asks again.
+
+use std::time::Duration;
+
+use async_nats::{Message, Subject, Subscriber, jetstream};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::id::Name;
+use pelton_core::message::Incoming;
+use pelton_core::ports::{Delivery, Inbox, Unavailable};
+use pelton_core::settle::Settlement;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Nats;
+use crate::topology::{COMMANDS, saga_consumer};
+use crate::wire;
+
+/// How long one request for messages stands at the server.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How often the server says that it is there while it has no message.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// After this long without anything the request is taken for lost.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The wait before asking a server again that said no.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How much of a reason goes to the server with a termination, in bytes.
+const MAX_REASON_BYTES: usize = 256;
+/// By how much a retry's delay varies to either side, so that messages that failed together do not return together.
+const JITTER: f64 = 0.2;
+
+/// An [`Inbox`] over a durable pull consumer, which [`crate::Topology`] has created.
+pub struct ConsumerInbox {
+    nats: Nats,
+    stream: String,
+    consumer: String,
+    /// How many messages may wait here unread.
+    prefetch: usize,
+    inbox: String,
+    messages: Subscriber,
+    connects: watch::Receiver<u64>,
+    /// How many messages the server may still send for what was asked.
+    asked: usize,
+    stop: CancellationToken,
+    draining: bool,
+    healthy: bool,
+}
+
+impl ConsumerInbox {
+    /// The commands of a handler. `prefetch` bounds what is fetched and not yet handed on.
+    pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
+        Self::open(nats, COMMANDS.to_owned(), handler.to_string(), prefetch).await
+    }
+
+    /// The events of a saga: one after the other.
+    pub async fn of_saga(nats: &Nats, stream: &Name, saga: &Name) -> Result<Self, Unavailable> {
+        Self::open(nats, stream.to_string(), saga_consumer(saga), 1).await
+    }
+
+    async fn open(nats: &Nats, stream: String, consumer: String, prefetch: usize) -> Result<Self, Unavailable> {
+        let inbox = nats.client().new_inbox();
+        let messages = nats.client().subscribe(inbox.clone()).await.map_err(|e| Unavailable {
+            doing: format!("opening the inbox of consumer {consumer} of stream {stream}"),
+            cause: e.to_string(),
+        })?;
+        Ok(Self {
+            nats: nats.clone(),
+            stream,
+            consumer,
+            prefetch: prefetch.max(1),
+            inbox,
+            messages,
+            connects: nats.connects(),
+            asked: 0,
+            stop: CancellationToken::new(),
+            draining: false,
+            healthy: true,
+        })
+    }
+
+    /// Cancelling it stops the inbox: nothing more is fetched, what has been fetched is still handed on, then
+    /// [`Inbox::next`] answers none.
+    #[must_use]
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    async fn ask(&mut self) {
+        if self.asked > self.prefetch / 2 {
+            return;
+        }
+        let batch = self.prefetch - self.asked;
+        let request = json!({
+            "batch": batch,
+            "expires": EXPIRES.as_nanos() as u64,
+            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+        });
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        match self.nats.client().publish_with_reply(subject, self.inbox.clone(), request.to_string().into()).await {
+            Ok(()) => self.asked += batch,
+            Err(error) => {
+                self.unwell(&error.to_string());
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// A message of the consumer, or none where the server only said something about what was asked.
+    async fn sort(&mut self, message: Message) -> Option<ConsumerDelivery> {
+        let Some(status) = message.status.map(|s| s.as_u16()) else {
+            self.asked = self.asked.saturating_sub(1);
+            self.well();
+            return self.delivery(message);
+        };
+        let what = message.description.clone().unwrap_or_default();
+        match status {
+            100 => self.well(),
+            // The request has ended: expired, or ended by the server. The header tells how much of it is left.
+            404 | 408 => self.asked = self.asked.saturating_sub(undelivered(&message, self.asked)),
+            409 if what.to_ascii_lowercase().contains("deleted") => {
+                self.asked = 0;
+                self.unwell("the consumer was deleted; `pelton run` creates it again when it starts");
+                tokio::time::sleep(PAUSE).await;
+            }
+            409 => {
+                self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
+                tokio::time::sleep(PAUSE / 10).await;
+            }
+            503 => {
+                self.asked = 0;
+                self.unwell("no server answers for it: the consumer, its stream or JetStream is away");
+                tokio::time::sleep(PAUSE).await;
+            }
+            _ => {
+                self.asked = 0;
+                self.unwell(&format!("status {status} {what}"));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        None
+    }
+
+    fn delivery(&self, message: Message) -> Option<ConsumerDelivery> {
+        let reply = message.reply.clone();
+        let message = jetstream::Message { message, context: self.nats.jetstream().clone() };
+        match (wire::incoming(&message), reply) {
+            (Ok(message), Some(reply)) => Some(ConsumerDelivery { nats: self.nats.clone(), message, reply }),
+            (Err(error), _) => {
+                tracing::error!(subject = %message.subject, consumer = self.consumer, "what came is no message of a consumer: {error}");
+                None
+            }
+            (Ok(_), None) => None,
+        }
+    }
+
+    fn unwell(&mut self, why: &str) {
+        if self.healthy {
+            tracing::warn!(stream = self.stream, consumer = self.consumer, "waiting for messages: {why}");
+        }
+        self.healthy = false;
+    }
+
+    fn well(&mut self) {
+        if !self.healthy {
+            tracing::info!(stream = self.stream, consumer = self.consumer, "messages come again");
+        }
+        self.healthy = true;
+    }
+}
+
+/// How many of the messages asked for will not come, after the server ended a request.
+fn undelivered(message: &Message, all: usize) -> usize {
+    let header = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
+    header.and_then(|value| value.as_str().parse().ok()).unwrap_or(all)
+}
+
+impl Inbox for ConsumerInbox {
+    type Delivery = ConsumerDelivery;
+
+    async fn next(&mut self) -> Option<ConsumerDelivery> {
+        loop {
+            if self.draining {
+                // Ends once the server has answered the unsubscription; what was under way has come by then.
+                match tokio::time::timeout(SILENCE, self.messages.next()).await {
+                    Ok(Some(message)) if message.status.is_none() => {
+                        if let Some(delivery) = self.delivery(message) {
+                            return Some(delivery);
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return None,
+                }
+                continue;
+            }
+            self.ask().await;
+            let silent_at = Instant::now() + SILENCE;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    self.draining = true;
+                    if self.messages.drain().await.is_err() {
+                        return None;
+                    }
+                }
+                message = self.messages.next() => match message {
+                    Some(message) => {
+                        if let Some(delivery) = self.sort(message).await {
+                            return Some(delivery);
+                        }
+                    }
+                    None => return None,
+                },
+                Ok(()) = self.connects.changed() => self.asked = 0,
+                () = tokio::time::sleep_until(silent_at) => {
+                    self.unwell("the server has fallen silent");
+                    self.asked = 0;
+                }
+            }
+        }
+    }
+}
+
+/// A message that a consumer handed out.
+pub struct ConsumerDelivery {
+    nats: Nats,
+    message: Incoming,
+    reply: Subject,
+}
+
+impl ConsumerDelivery {
+    async fn tell(&self, what: Bytes) {
+        if let Err(error) = self.nats.client().publish(self.reply.clone(), what).await {
+            let Incoming { stream, sequence, .. } = &self.message;
+            tracing::debug!(%stream, %sequence, "settling a message: {error}; it will be handed out again");
+        }
+    }
+}
+
+impl Delivery for ConsumerDelivery {
+    fn message(&self) -> &Incoming {
+        &self.message
+    }
+
+    async fn progress(&self) {
+        self.tell(Bytes::from_static(b"+WPI")).await;
+    }
+
+    /// What is told here is on its way, not at the server: [`Nats::flush`] before the host ends.
+    async fn settle(self, settlement: Settlement) {
+        self.tell(words(&settlement)).await;
+    }
+}
+
+/// What the server is told. Source: NATS ADR-15; the library has no reason for `+TERM`.
+fn words(settlement: &Settlement) -> Bytes {
+    match settlement {
+        Settlement::Ack => Bytes::from_static(b"+ACK"),
+        Settlement::RetryAfter(delay) => {
+            let delay = delay.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER));
+            format!("-NAK {}", json!({ "delay": delay.as_nanos() as u64 })).into()
+        }
+        Settlement::Terminate(reason) => format!("+TERM {}", one_line(reason)).into(),
+    }
+}
+
+fn one_line(reason: &str) -> String {
+    let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=line.len().min(MAX_REASON_BYTES)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    line[..end].trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_told_in_its_own_words() {
+        assert_eq!(words(&Settlement::Ack), "+ACK");
+        let reason = format!("bad\nthing\r\n{}", "é".repeat(300));
+        let told = String::from_utf8(words(&Settlement::Terminate(reason)).to_vec()).unwrap();
+        assert!(told.starts_with("+TERM bad thing"), "{told}");
+        assert!(!told.contains(['\n', '\r']) && told.len() <= 6 + MAX_REASON_BYTES, "{told}");
+    }
+
+    #[test]
+    fn a_delay_varies_a_little() {
+        for _ in 0..100 {
+            let told = String::from_utf8(words(&Settlement::RetryAfter(Duration::from_secs(10))).to_vec()).unwrap();
+            let json: serde_json::Value = serde_json::from_str(told.strip_prefix("-NAK ").unwrap()).unwrap();
+            let delay = json["delay"].as_u64().unwrap();
+            assert!((8_000_000_000..=12_000_000_000).contains(&delay), "{delay}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Instances of sagas, one message each, and the commands that they send.
+
+use bytes::Bytes;
+use pelton_core::dead_letter::DeadLetter;
+use pelton_core::id::{CommandId, InstanceId, Name};
+use pelton_core::message::Headers;
+use pelton_core::ports::{CommitError, SagaStore, Unavailable};
+use pelton_core::saga::SagaRecord;
+
+use crate::connection::Nats;
+use crate::topology::{SAGAS, command_subject, saga_state_subject};
+use crate::{dead_letters, guarded, wire};
+
+/// The [`SagaStore`] of one saga: an instance is the last message on `saga.<saga>.<instance>.state`.
+#[derive(Debug)]
+pub struct SagaStates {
+    nats: Nats,
+    saga: Name,
+}
+
+impl SagaStates {
+    /// The instances of the saga of this name.
+    #[must_use]
+    pub fn new(nats: &Nats, saga: Name) -> Self {
+        Self { nats: nats.clone(), saga }
+    }
+}
+
+impl SagaStore for SagaStates {
+    async fn load(&self, instance: &InstanceId) -> Result<(Option<SagaRecord>, u64), Unavailable> {
+        let Some(message) =
+            wire::leader_last(&self.nats, SAGAS, &saga_state_subject(&self.saga, instance)).await?
+        else {
+            return Ok((None, 0));
+        };
+        let record = serde_json::from_slice(&message.payload).map_err(|e| Unavailable {
+            doing: format!("loading instance {instance} of saga {}", self.saga),
+            cause: format!("message {} of stream {SAGAS} is no instance: {e}", message.sequence),
+        })?;
+        Ok((Some(record), message.sequence.0))
+    }
+
+    async fn save(
+        &self,
+        instance: &InstanceId,
+        record: &SagaRecord,
+        revision: u64,
+    ) -> Result<u64, CommitError> {
+        let payload = serde_json::to_vec(record).map_err(|e| CommitError::Refused(e.to_string()))?;
+        let headers = guarded::expecting(revision);
+        Ok(wire::publish(&self.nats, &saga_state_subject(&self.saga, instance), headers, payload.into())
+            .await?
+            .sequence)
+    }
+
+    async fn send(
+        &self,
+        headers: Headers,
+        r#type: &str,
+        id: &CommandId,
+        data: Bytes,
+    ) -> Result<(), CommitError> {
+        let headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
+        wire::publish(&self.nats, &command_subject(r#type, id), headers, data).await?;
+        Ok(())
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        dead_letters::keep(&self.nats, &letter).await
+    }
+}

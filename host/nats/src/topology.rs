@@ -1,0 +1,225 @@
+//! What is on the server: streams, consumers and buckets, by name and with their settings.
+//!
+//! [`Topology::ensure`] creates what is missing and compares what exists. It never changes what exists: a limit that
+//! grew or shrank without anybody noticing is how data gets lost.
+
+mod compare;
+mod objects;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use pelton_core::id::{CommandId, CommandType, InstanceId, Name};
+use pelton_core::ports::Unavailable;
+
+use crate::connection::Nats;
+
+pub use compare::Problem;
+
+/// The stream that holds commands until they are decided.
+pub const COMMANDS: &str = "COMMANDS";
+/// The stream that holds the outcomes of commands.
+pub const AUDIT: &str = "AUDIT";
+/// The stream that holds what could not be processed.
+pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
+/// The stream that holds the instances of sagas.
+pub const SAGAS: &str = "SAGAS";
+
+/// How long `ensure` goes on asking a server that does not answer, for example while a cluster elects its leader.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The wait between two such tries.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Where a command is published.
+#[must_use]
+pub fn command_subject(r#type: &str, id: &CommandId) -> String {
+    format!("command.{type}.{id}")
+}
+
+/// Where a command's outcome is recorded.
+#[must_use]
+pub fn outcome_subject(id: &CommandId) -> String {
+    format!("audit.outcome.{id}")
+}
+
+/// Where an instance of a saga is stored.
+#[must_use]
+pub fn saga_state_subject(saga: &Name, instance: &InstanceId) -> String {
+    format!("saga.{saga}.{instance}.state")
+}
+
+/// The durable consumer of a saga on its event stream.
+#[must_use]
+pub fn saga_consumer(saga: &Name) -> String {
+    format!("saga-{saga}")
+}
+
+/// The bucket of a view. A new version of the view gets a new one beside it.
+#[must_use]
+pub fn view_bucket(view: &Name, version: u32) -> String {
+    format!("{view}-v{version}")
+}
+
+/// The stream behind a bucket.
+#[must_use]
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// Where the server keeps data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Storage {
+    /// On disk.
+    #[default]
+    File,
+    /// In memory: gone when the server ends. For tests and experiments.
+    Memory,
+}
+
+/// An event stream.
+#[derive(Debug, Clone)]
+pub struct EventStream {
+    /// Its name in the configuration, and on the server.
+    pub name: Name,
+    /// The subjects that it takes in, such as `booking.>`.
+    pub subjects: Vec<String>,
+}
+
+/// A handler's consumer on the command stream.
+#[derive(Debug, Clone)]
+pub struct HandlerConsumer {
+    /// The handler's name, and the consumer's.
+    pub name: Name,
+    /// The command types that it takes. No two handlers share one.
+    pub commands: Vec<CommandType>,
+    /// How many of its commands may be in work at once, over all hosts.
+    pub max_ack_pending: u32,
+}
+
+/// A saga's consumer on its event stream: one event at a time.
+#[derive(Debug, Clone)]
+pub struct SagaConsumer {
+    /// The saga's name.
+    pub name: Name,
+    /// The event stream that it reads.
+    pub stream: Name,
+}
+
+/// A view's bucket.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The view's name.
+    pub name: Name,
+    /// The version of the form of the view.
+    pub version: u32,
+}
+
+/// Everything that a host needs on the server.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Where data is kept.
+    pub storage: Storage,
+    /// How many servers keep each stream: 1, 3 or 5.
+    pub replicas: u8,
+    /// How long the server remembers message ids. An optimisation, never a guarantee.
+    pub duplicate_window: Duration,
+    /// How long outcomes are kept.
+    pub outcome_retention: Duration,
+    /// How long a message may be worked on without a sign of life before the server hands it out again.
+    pub ack_wait: Duration,
+    /// The event streams.
+    pub streams: Vec<EventStream>,
+    /// The handlers.
+    pub handlers: Vec<HandlerConsumer>,
+    /// The views.
+    pub views: Vec<View>,
+    /// The sagas.
+    pub sagas: Vec<SagaConsumer>,
+}
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            storage: Storage::File,
+            replicas: 1,
+            duplicate_window: Duration::from_secs(120),
+            outcome_retention: Duration::from_secs(14 * 24 * 3600),
+            ack_wait: Duration::from_secs(30),
+            streams: Vec::new(),
+            handlers: Vec::new(),
+            views: Vec::new(),
+            sagas: Vec::new(),
+        }
+    }
+}
+
+/// Why the server is not as the configuration wants it.
+#[derive(Debug, thiserror::Error)]
+pub enum TopologyError {
+    /// The server did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// What is there is not what is configured. All that was found, at once.
+    #[error(transparent)]
+    Differs(Differences),
+}
+
+/// What was found, object by object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Differences(pub Vec<Problem>);
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the NATS server is not as the configuration wants it, and Pelton does not change what exists:")?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        f.write_str("\nchange the configuration, or change the server:")?;
+        let remedies: BTreeSet<&str> = self.0.iter().map(Problem::remedy).collect();
+        for remedy in remedies {
+            write!(f, "\n  {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What to do about objects that are missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Report,
+}
+
+impl Topology {
+    /// Creates what is missing, compares what exists. Several hosts may do so at once. Goes on asking for 30 s while
+    /// the server does not answer.
+    pub async fn ensure(&self, nats: &Nats) -> Result<(), TopologyError> {
+        self.reconcile(nats, Missing::Create).await
+    }
+
+    /// Compares only; what is missing is a difference.
+    pub async fn check(&self, nats: &Nats) -> Result<(), TopologyError> {
+        self.reconcile(nats, Missing::Report).await
+    }
+
+    async fn reconcile(&self, nats: &Nats, missing: Missing) -> Result<(), TopologyError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut told = false;
+        loop {
+            let away = match compare::all(nats, &self.objects(), missing).await {
+                Ok(problems) if problems.is_empty() => return Ok(()),
+                Ok(problems) => return Err(TopologyError::Differs(Differences(problems))),
+                Err(away) => away,
+            };
+            if tokio::time::Instant::now() > deadline {
+                return Err(away.into());
+            }
+            if !told {
+                tracing::warn!("JetStream does not answer yet: {away}");
+                told = true;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The settings of every object, as the server's API has them.
+//!
+//! A setting that is listed here is compared, also where it is off; what is not listed (descriptions, metadata,
+//! placement, compression) is the operator's.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, Storage, Topology, bucket_stream, saga_consumer, view_bucket};
+
+/// A stream or consumer as it should be.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) kind: Kind,
+    pub(super) settings: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    Stream { name: String },
+    Consumer { stream: String, name: String },
+}
+
+impl Topology {
+    /// Streams first: consumers need them.
+    pub(super) fn objects(&self) -> Vec<Object> {
+        let mut objects = vec![
+            self.stream(COMMANDS, &["command.>".to_owned()], json!({ "retention": "workqueue", "allow_direct": true })),
+            self.stream(
+                AUDIT,
+                &["audit.>".to_owned()],
+                json!({
+                    "max_age": nanoseconds(self.outcome_retention),
+                    "duplicate_window": nanoseconds(self.duplicate_window.min(self.outcome_retention)),
+                    "max_msgs_per_subject": 1,
+                    "discard": "new",
+                    "discard_new_per_subject": true,
+                    "allow_direct": true,
+                    "deny_delete": true,
+                    "deny_purge": true,
+                }),
+            ),
+            self.stream(
+                DEAD_LETTERS,
+                &["dead-letter.>".to_owned()],
+                json!({
+                    "max_msgs_per_subject": 1,
+                    "discard": "new",
+                    "discard_new_per_subject": true,
+                    "allow_direct": true,
+                    "allow_atomic": true,
+                }),
+            ),
+            self.stream(
+                SAGAS,
+                &["saga.>".to_owned()],
+                json!({ "max_msgs_per_subject": 1, "allow_atomic": true, "allow_direct": true }),
+            ),
+        ];
+        objects.extend(self.streams.iter().map(|stream| {
+            let settings = json!({ "allow_atomic": true, "allow_direct": true, "deny_delete": true, "deny_purge": true });
+            self.stream(stream.name.as_str(), &stream.subjects, settings)
+        }));
+        objects.extend(self.views.iter().map(|view| {
+            let bucket = view_bucket(&view.name, view.version);
+            self.stream(&bucket_stream(&bucket), &[format!("$KV.{bucket}.>")], bucket_settings())
+        }));
+        objects.extend(self.handlers.iter().map(|handler| {
+            let filters: Vec<String> = handler.commands.iter().map(|r#type| format!("command.{type}.*")).collect();
+            self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending)
+        }));
+        objects.extend(self.sagas.iter().map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)));
+        objects
+    }
+
+    fn stream(&self, name: &str, subjects: &[String], special: Value) -> Object {
+        let settings = json!({
+            "name": name,
+            "subjects": subjects,
+            "retention": "limits",
+            "storage": match self.storage { Storage::File => "file", Storage::Memory => "memory" },
+            "num_replicas": self.replicas,
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_age": 0,
+            "max_msgs_per_subject": -1,
+            "max_msg_size": -1,
+            "max_consumers": -1,
+            "discard": "old",
+            "discard_new_per_subject": false,
+            "duplicate_window": nanoseconds(self.duplicate_window),
+            "no_ack": false,
+            "sealed": false,
+            "deny_delete": false,
+            "deny_purge": false,
+            "allow_rollup_hdrs": false,
+            "allow_direct": false,
+            "allow_atomic": false,
+            "allow_msg_schedules": false,
+            "allow_msg_ttl": false,
+            "allow_msg_counter": false,
+            "persist_mode": null,
+            "subject_transform": null,
+            "mirror": null,
+            "sources": null,
+        });
+        Object { kind: Kind::Stream { name: name.to_owned() }, settings: merged(settings, special) }
+    }
+
+    /// `max_deliver` stays without a limit: a store that is away for an hour must not end a good command.
+    fn consumer(&self, stream: &str, name: &str, filters: &[String], max_ack_pending: u32) -> Object {
+        let filter = match filters {
+            [] => json!({}),
+            [one] => json!({ "filter_subject": one }),
+            several => json!({ "filter_subjects": several }),
+        };
+        let settings = json!({
+            "name": name,
+            "durable_name": name,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": nanoseconds(self.ack_wait),
+            "max_deliver": -1,
+            "max_ack_pending": max_ack_pending,
+            "replay_policy": "instant",
+            "filter_subject": "",
+            "filter_subjects": null,
+            "backoff": null,
+            "headers_only": false,
+            "inactive_threshold": 0,
+            "mem_storage": false,
+            "num_replicas": 0,
+            "deliver_subject": "",
+        });
+        let kind = Kind::Consumer { stream: stream.to_owned(), name: name.to_owned() };
+        Object { kind, settings: merged(settings, filter) }
+    }
+}
+
+/// As NATS ADR-8 has a bucket with a history of one, so that every client can read it; plus atomic batches.
+fn bucket_settings() -> Value {
+    json!({
+        "max_msgs_per_subject": 1,
+        "discard": "new",
+        "allow_rollup_hdrs": true,
+        "deny_delete": true,
+        "allow_direct": true,
+        "allow_atomic": true,
+    })
+}
+
+fn merged(settings: Value, special: Value) -> Map<String, Value> {
+    let (Value::Object(mut settings), Value::Object(special)) = (settings, special) else { return Map::new() };
+    settings.extend(special);
+    settings
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

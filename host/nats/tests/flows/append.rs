@@ -1,0 +1,168 @@
+//! Storing events: all or none, once, and only on the state they were decided on.
+
+use futures::future::join_all;
+use pelton_core::history::History;
+use pelton_core::id::Sequence;
+use pelton_core::ports::{AppendError, CommandStore};
+use pelton_nats::StoreSettings;
+
+use crate::entities::{Writer, decision, entity, ids, store};
+use crate::support::TestServer;
+
+const GATHERED: StoreSettings = StoreSettings { gather_single_events: true, replicated: false };
+
+#[tokio::test]
+async fn events_are_stored_once_and_only_on_the_expected_state() {
+    let mut server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let mut writer = Writer::new(&store, "1");
+    let (one, two) = (writer.append("c1", 1).await.unwrap(), writer.append("c2", 3).await.unwrap());
+    assert_eq!((one, two), (vec![Sequence(1)], vec![Sequence(2), Sequence(3), Sequence(4)]));
+
+    for count in [1, 3] {
+        let late = decision(&writer.entity, &History::default(), "late", count);
+        let error = store.append(&writer.entity, Sequence(1), late).await.unwrap_err();
+        assert!(matches!(error, AppendError::Conflict), "{error}");
+    }
+
+    server.crash().await;
+    server.restart().await;
+    assert_eq!(writer.append("c3", 1).await.unwrap(), [Sequence(5)]);
+    let events = store.load(&writer.entity).await.unwrap();
+    assert_eq!(ids(&events), ["c1:0", "c2:0", "c2:1", "c2:2", "c3:0"]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_decision_that_is_stored_already_is_never_stored_again() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    for count in [1, 3] {
+        let mut writer = Writer::new(&store, &format!("{count}"));
+        writer.append(&format!("c{count}"), count).await.unwrap();
+        // With the expectation of the first try, as after a lost answer, and with the present one, as a bug would.
+        for expected in [Sequence::NONE, writer.at] {
+            let again = decision(&writer.entity, &History::default(), &format!("c{count}"), count);
+            let error = store.append(&writer.entity, expected, again).await.unwrap_err();
+            assert!(!matches!(error, AppendError::Refused(_)), "{error}");
+        }
+        assert_eq!(store.load(&writer.entity).await.unwrap().len(), count as usize);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn decisions_that_wait_are_gathered_and_keep_their_own_expectations() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, GATHERED).await;
+    // Room 13 has an event that its writer does not know of.
+    Writer::new(&store, "13").append("first", 1).await.unwrap();
+    let mut writers: Vec<_> = (0..60).map(|room| Writer::new(&store, &room.to_string())).collect();
+    let appends = writers.iter_mut().enumerate().map(|(n, writer)| async move {
+        writer.append(&format!("c{n}"), 1 + u32::try_from(n % 3).unwrap()).await
+    });
+    for (n, result) in join_all(appends).await.into_iter().enumerate() {
+        match n {
+            13 => assert!(matches!(result, Err(AppendError::Conflict)), "{result:?}"),
+            _ => assert_eq!(result.unwrap().len(), 1 + n % 3),
+        }
+    }
+    for (n, writer) in writers.iter().enumerate().filter(|(n, _)| *n != 13) {
+        let events = store.load(&writer.entity).await.unwrap();
+        assert_eq!(events.len(), 1 + n % 3);
+        assert_eq!(events.last().unwrap().recorded.sequence, writer.at);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn two_decisions_on_one_state_never_go_into_one_batch() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, GATHERED).await;
+    for round in 0..5 {
+        let entity = entity(&format!("r{round}"));
+        let tries = (0..10).map(|n| {
+            let events = decision(&entity, &History::default(), &format!("c{round}-{n}"), 2);
+            store.append(&entity, Sequence::NONE, events)
+        });
+        let stored = join_all(tries).await.into_iter().filter(Result::is_ok).count();
+        assert_eq!(stored, 1);
+        assert_eq!(store.load(&entity).await.unwrap().len(), 2);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_can_never_be_stored_is_refused_and_leaves_nothing() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let entity = entity("1");
+    let none = History::default();
+    let mut too_large = decision(&entity, &none, "large", 2);
+    too_large[1].event.data = vec![b'x'; 1024 * 1024].into();
+    let mut too_large_alone = decision(&entity, &none, "alone", 1);
+    too_large_alone[0].event.data = vec![b'x'; 1024 * 1024].into();
+    let mut of_another = decision(&entity, &none, "other", 1);
+    of_another[0].subject = "booking.11.room-booked.v1".into();
+    let mut unsendable = decision(&entity, &none, "header", 1);
+    unsendable[0].decided_by = "a\r\nNats-Rollup: all".into();
+    let too_many = decision(&entity, &none, "many", 1001);
+    for events in [too_large, too_large_alone, of_another, unsendable, too_many, Vec::new()] {
+        let error = store.append(&entity, Sequence::NONE, events).await.unwrap_err();
+        assert!(matches!(error, AppendError::Refused(_)), "{error}");
+    }
+    assert!(store.load(&entity).await.unwrap().is_empty());
+    store.append(&entity, Sequence::NONE, decision(&entity, &none, "c", 1)).await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_makes_an_append_unclear() {
+    let mut server = TestServer::start().await;
+    let nats = server
+        .connect_with(|settings| settings.request_timeout = std::time::Duration::from_millis(300))
+        .await;
+    let store = store(&nats, StoreSettings::default()).await;
+    server.crash().await;
+    for count in [1, 2] {
+        let events = decision(&entity("1"), &History::default(), &format!("c{count}"), count);
+        let error = store.append(&entity("1"), Sequence::NONE, events).await.unwrap_err();
+        assert!(matches!(error, AppendError::Unclear(_)), "{error}");
+        let error = store.since(&entity("1"), Sequence::NONE).await.unwrap_err();
+        assert!(error.to_string().contains("booking.1.>"), "{error}");
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn three_replicas_keep_the_same_promises() {
+    let servers = TestServer::start_cluster().await;
+    let nats = servers[0].connect().await;
+    let store = store(&nats, StoreSettings { gather_single_events: false, replicated: true }).await;
+    let mut writers: Vec<_> = (0..20).map(|room| Writer::new(&store, &room.to_string())).collect();
+    for round in 0..3 {
+        let appends = writers.iter_mut().map(|writer| async move {
+            let command = format!("c{round}-{}", writer.entity.id());
+            writer.append(&command, 1 + round % 2).await.unwrap();
+            let again = decision(&writer.entity, &History::default(), &command, 1 + round % 2);
+            let error = store_of(writer).append(&writer.entity, Sequence::NONE, again).await.unwrap_err();
+            assert!(!matches!(error, AppendError::Refused(_)), "{error}");
+            let known = store_of(writer).since(&writer.entity, Sequence::NONE).await.unwrap();
+            assert_eq!(known.last().unwrap().recorded.sequence, writer.at);
+        });
+        join_all(appends).await;
+    }
+    for writer in &writers {
+        assert_eq!(store.since(&writer.entity, Sequence::NONE).await.unwrap().len(), 4);
+    }
+    store.close().await;
+}
+
+fn store_of<'a>(writer: &Writer<'a>) -> &'a pelton_nats::StreamStore {
+    writer.store
+}

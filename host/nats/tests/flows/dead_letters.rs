@@ -1,0 +1,117 @@
+//! Dead letters: kept as they came, once, with their cause, and harmless.
+
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::id::Sequence;
+use pelton_core::message::{Headers, Incoming};
+use pelton_core::ports::CommandStore;
+use pelton_core::time::Timestamp;
+use pelton_nats::StoreSettings;
+use pelton_nats::dead_letters::{self, MAX_CAUSE_BYTES, letter_subject};
+
+use crate::entities::store;
+use crate::support::{TestServer, name};
+
+fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
+    let headers = [
+        ("ce-id", "c1"),
+        ("Nats-Rollup", "all"),
+        ("Nats-Msg-Id", "c1"),
+        ("x-text", "grüße 100% \"x\"\u{7}"),
+        ("Pelton-Cause", "a forged cause"),
+    ];
+    DeadLetter {
+        consumer: "booking".into(),
+        key: Some("booking.1.2022-12-12 *>".into()),
+        kind: DeadLetterKind::Failed,
+        message: Incoming {
+            stream: name("COMMANDS"),
+            sequence: Sequence(sequence),
+            subject: "command.book-room.c1".into(),
+            headers: headers.into_iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
+            payload: payload.into(),
+            stored_at: Timestamp(1_700_000_000_123_456_789),
+            attempt: 5,
+        },
+        cause: "wasm trap: unreachable\nguest backtrace:\n  booking::decide\r\nNats-Rollup: all".into(),
+        digest: Some("sha256:00".into()),
+    }
+}
+
+fn sorted(headers: &Headers) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = headers.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    pairs.sort();
+    pairs
+}
+
+fn assert_same(kept: &DeadLetter, letter: &DeadLetter) {
+    assert_eq!(kept.id(), letter.id());
+    assert_eq!((&kept.consumer, &kept.key, kept.kind), (&letter.consumer, &letter.key, letter.kind));
+    assert_eq!((&kept.cause, &kept.digest), (&letter.cause, &letter.digest));
+    let (kept, came) = (&kept.message, &letter.message);
+    assert_eq!(sorted(&kept.headers), sorted(&came.headers));
+    assert_eq!(
+        (&kept.payload, &kept.subject, kept.stored_at, kept.attempt),
+        (&came.payload, &came.subject, came.stored_at, came.attempt)
+    );
+}
+
+#[tokio::test]
+async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let sizes = [0, 10, 1024 * 1024 - 100, 1024 * 1024];
+    for (n, size) in sizes.into_iter().enumerate() {
+        let letter = letter(n as u64 + 1, vec![b'x'; size]);
+        for _ in 0..2 {
+            store.set_aside(letter.clone()).await.unwrap();
+        }
+    }
+    let mut stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
+    let last = stream.info().await.unwrap().state.last_sequence;
+    let mut found = Vec::new();
+    for sequence in 1..=last {
+        found.extend(dead_letters::read(&nats, Sequence(sequence)).await.unwrap());
+    }
+    assert_eq!(found.len(), sizes.len());
+    for (n, (kept, size)) in found.iter().zip(sizes).enumerate() {
+        assert_same(&kept.letter, &letter(n as u64 + 1, vec![b'x'; size]));
+        assert!(kept.kept_at > kept.letter.message.stored_at);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_letter_that_was_taken_out_can_come_back_at_once() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let letter = letter(1, b"x".to_vec());
+    store.set_aside(letter.clone()).await.unwrap();
+    let stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
+    assert!(stream.delete_message(1).await.unwrap());
+    store.set_aside(letter.clone()).await.unwrap();
+    assert_same(&dead_letters::read(&nats, Sequence(2)).await.unwrap().unwrap().letter, &letter);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_long_cause_is_cut() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let long = DeadLetter { cause: "é".repeat(MAX_CAUSE_BYTES), ..letter(1, Vec::new()) };
+    store.set_aside(long).await.unwrap();
+    let kept = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap();
+    assert_eq!(kept.letter.cause, "é".repeat(MAX_CAUSE_BYTES / 2));
+    store.close().await;
+}
+
+#[test]
+fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
+    let subject = letter_subject(&letter(7, Vec::new()));
+    let tokens: Vec<&str> = subject.split('.').collect();
+    assert_eq!(tokens[..5], ["dead-letter", "booking", "failed", "COMMANDS", "7"]);
+    assert_eq!(tokens.len(), 6);
+    assert!(tokens[5].bytes().all(|b| b.is_ascii_hexdigit()), "{subject}");
+}

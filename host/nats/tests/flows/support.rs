@@ -1,0 +1,188 @@
+//! A server of its own for every test, and what the tests put on it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::join_all;
+use pelton_core::cloudevents;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::id::{CommandId, CommandType, Name, Sequence};
+use pelton_core::message::{Event, Fingerprint, Incoming};
+use pelton_core::outcome::{Outcome, OutcomeRecord};
+use pelton_core::time::Timestamp;
+use pelton_nats::bucket::Bucket;
+use pelton_nats::server::{BINARY_VARIABLE, Options, Server};
+use pelton_nats::topology::{DEAD_LETTERS, EventStream, Topology, View};
+use pelton_nats::{ConnectSettings, Nats};
+use tempfile::TempDir;
+
+/// How long anything in a test may take before it has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A nats-server with its own port and store.
+pub(crate) struct TestServer {
+    server: Server,
+    _store: TempDir,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|options| options).await
+    }
+
+    /// Three servers of one cluster.
+    pub(crate) async fn start_cluster() -> Vec<Self> {
+        let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+        let routes =
+            ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect::<Vec<_>>().join(", ");
+        let starts = ports.iter().enumerate().map(|(n, port)| {
+            let cluster =
+                format!("cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}");
+            Self::start_with(move |options| Options {
+                name: format!("s{n}"),
+                extra_config: cluster,
+                ..options
+            })
+        });
+        join_all(starts).await
+    }
+
+    async fn start_with(change: impl FnOnce(Options) -> Options) -> Self {
+        let store = TempDir::new().unwrap();
+        let local = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
+        let binary =
+            std::env::var_os(BINARY_VARIABLE).is_none().then_some(local).filter(|path| path.exists());
+        let options = Options { binary, ..Options::new(store.path()) };
+        Self { server: Server::start(change(options)).await.unwrap(), _store: store }
+    }
+
+    pub(crate) async fn connect(&self) -> Nats {
+        self.connect_with(|_| {}).await
+    }
+
+    pub(crate) async fn connect_with(&self, change: impl FnOnce(&mut ConnectSettings)) -> Nats {
+        let mut settings =
+            ConnectSettings { start_deadline: Some(PATIENCE), ..ConnectSettings::new(self.server.url()) };
+        change(&mut settings);
+        Nats::connect(&settings).await.unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Ends it as a crash would (SIGKILL).
+    pub(crate) async fn crash(&mut self) {
+        self.server.kill().await.unwrap();
+    }
+
+    /// Starts it again on the same port and store.
+    pub(crate) async fn restart(&mut self) {
+        self.server.restart().await.unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits for something that must come.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it did not come in time")
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// The event stream `hotel`, what gates and sagas use, and version 1 of the view `bookings`.
+pub(crate) async fn prepare(nats: &Nats, replicas: u8) -> Bucket {
+    let topology = Topology {
+        replicas,
+        streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
+        views: vec![View { name: name("bookings"), version: 1 }],
+        ..Topology::default()
+    };
+    topology.ensure(nats).await.unwrap();
+    Bucket::new(&name("bookings"), 1).unwrap()
+}
+
+pub(crate) fn event(n: u64) -> Event {
+    Event {
+        id: format!("c-{n}:0"),
+        source: "/booking/1".into(),
+        r#type: "room-booked".into(),
+        version: 1,
+        subject: None,
+        time: None,
+        datacontenttype: Some("application/json".into()),
+        dataschema: None,
+        extensions: Vec::new(),
+        data: n.to_string().into(),
+    }
+}
+
+/// Stores events `from..=to`; their data is their number.
+pub(crate) async fn publish_events(nats: &Nats, numbers: std::ops::RangeInclusive<u64>) {
+    let mut acks = Vec::new();
+    for n in numbers {
+        let event = event(n);
+        let mut headers = async_nats::HeaderMap::new();
+        for (name, value) in cloudevents::encode(&event).iter() {
+            headers.insert(name, value);
+        }
+        acks.push(
+            nats.jetstream()
+                .publish_with_headers("booking.1.room-booked", headers, event.data)
+                .await
+                .unwrap(),
+        );
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
+}
+
+pub(crate) fn outcome(id: &CommandId) -> OutcomeRecord {
+    OutcomeRecord {
+        command_id: id.clone(),
+        command_type: CommandType::new("book-room").unwrap(),
+        entity: "1".into(),
+        correlation_id: id.to_string(),
+        fingerprint: Fingerprint::of(&[b"x"]),
+        decided_by: "sha256:0".into(),
+        at: Timestamp::now(),
+        outcome: Outcome::Accepted { events: Vec::new() },
+    }
+}
+
+pub(crate) fn numbers(items: &[pelton_core::ports::FeedItem]) -> Vec<u64> {
+    items.iter().map(|item| item.message.sequence).map(|Sequence(n)| n).collect()
+}
+
+/// A letter of this consumer; always the same.
+pub(crate) fn letter(consumer: &str) -> DeadLetter {
+    let event = event(7);
+    DeadLetter {
+        consumer: consumer.to_owned(),
+        key: Some("1.2022-12-12".into()),
+        kind: DeadLetterKind::Failed,
+        message: Incoming {
+            stream: name("hotel"),
+            sequence: Sequence(7),
+            subject: "booking.1.room-booked".into(),
+            headers: cloudevents::encode(&event),
+            payload: event.data,
+            stored_at: Timestamp(7),
+            attempt: 5,
+        },
+        cause: "it trapped".into(),
+        digest: None,
+    }
+}
+
+/// How many letters are kept.
+pub(crate) async fn dead_letters(nats: &Nats) -> u64 {
+    nats.jetstream().get_stream(DEAD_LETTERS).await.unwrap().cached_info().state.messages
+}

@@ -1,0 +1,171 @@
+//! Compiled code on disk, so that a component is compiled once a machine and not once a start.
+//!
+//! Compiled code is native code: whoever can write an entry runs as the host. So the directory and its files are the
+//! host's own (0700 and 0600, its user's), and an entry is used only if that is so. Inside, a checksum finds what a
+//! crash or a disk has torn. The name of an entry says what it was compiled from, and for which wasmtime and settings.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+
+use crate::deserialize::{Trusted, deserialize};
+
+/// The most entries. The ones written longest ago go first.
+const MAX_ENTRIES: usize = 64;
+const SUFFIX: &str = ".pelton-code";
+const CHECKSUM_BYTES: usize = 32;
+
+/// Why the directory for compiled code cannot be used: a mistake of the configuration, or an attack.
+#[derive(Debug, thiserror::Error)]
+#[error("compiled code cannot be kept in {}: {what}", .directory.display())]
+pub struct CacheError {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What is wrong with it, and how to put it right.
+    pub what: String,
+}
+
+/// Compiled components in a directory that only the host's user can enter.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    directory: PathBuf,
+    owner: u32,
+}
+
+impl Cache {
+    /// Opens the directory, or makes it.
+    pub(crate) fn open(directory: &Path) -> Result<Self, CacheError> {
+        let error = |what: String| CacheError { directory: directory.to_owned(), what };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| error(e.to_string()))?;
+        let found = fs::symlink_metadata(directory).map_err(|e| error(e.to_string()))?;
+        if !found.is_dir() {
+            return Err(error("it is no directory".to_owned()));
+        }
+        if found.mode() & 0o077 != 0 {
+            let mode = found.mode() & 0o777;
+            return Err(error(format!(
+                "others can enter it (mode {mode:o}); run: chmod 700 {}",
+                directory.display()
+            )));
+        }
+        // The standard library does not say who we are; a file of ours does.
+        let probe = directory.join(format!(".probe-{}", std::process::id()));
+        let owner = private_file(&probe).and_then(|file| file.metadata()).map(|m| m.uid());
+        let _ = fs::remove_file(&probe);
+        let owner = owner.map_err(|e| error(format!("nothing can be written there: {e}")))?;
+        if found.uid() != owner {
+            return Err(error(format!("it belongs to the user {}, not to this one ({owner})", found.uid())));
+        }
+        Ok(Self { directory: directory.to_owned(), owner })
+    }
+
+    /// The compiled component, if there is a sound entry. What is not sound is removed.
+    pub(crate) fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+        let path = self.path(engine, digest);
+        let entry = match self.read(&path) {
+            Ok(entry) => entry,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            Err(e) => return self.discard(&path, &e),
+        };
+        let loaded = trusted(&entry).and_then(|code| {
+            deserialize(engine, code)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{e:#}")))
+        });
+        loaded.map_or_else(|e| self.discard(&path, &e), Some)
+    }
+
+    /// Keeps the compiled component. That it cannot be kept costs a compilation at the next start, and a warning.
+    pub(crate) fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) {
+        let path = self.path(engine, digest);
+        let kept = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
+        match kept {
+            Ok(()) => self.drop_oldest(),
+            Err(e) => tracing::warn!(path = %path.display(), "compiled code is not kept: {e}"),
+        }
+    }
+
+    fn path(&self, engine: &wasmtime::Engine, digest: &str) -> PathBuf {
+        let mut settings = HashInto(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        let component = digest.trim_start_matches("sha256:");
+        self.directory.join(format!("{component}-{:x}{SUFFIX}", settings.0.finalize()))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let mut file = File::open(path)?;
+        // Asked of the open file: what is checked is what is read.
+        let found = file.metadata()?;
+        if found.uid() != self.owner || found.mode() & 0o077 != 0 {
+            let (uid, mode) = (found.uid(), found.mode() & 0o777);
+            return Err(io::Error::other(format!("others can write it (user {uid}, mode {mode:o})")));
+        }
+        let mut entry = Vec::new();
+        file.read_to_end(&mut entry)?;
+        Ok(entry)
+    }
+
+    /// Under another name first: a crash leaves no half entry, and two hosts do not disturb each other.
+    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+        let written = private_file(&unfinished).and_then(|mut file| {
+            file.write_all(&Sha256::digest(code))?;
+            file.write_all(code)?;
+            fs::rename(&unfinished, path)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        written
+    }
+
+    fn discard(&self, path: &Path, why: &io::Error) -> Option<Component> {
+        tracing::warn!(path = %path.display(), "compiled code is not used, and removed: {why}");
+        let _ = fs::remove_file(path);
+        None
+    }
+
+    fn drop_oldest(&self) {
+        let Ok(listed) = fs::read_dir(&self.directory) else { return };
+        let ours = listed.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(SUFFIX));
+        let mut entries: Vec<_> =
+            ours.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
+        entries.sort_unstable();
+        for (_, path) in entries.iter().rev().skip(MAX_ENTRIES) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let _ = fs::remove_file(path); // left behind by a crash of a process with this id
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// The code of an entry whose checksum is right.
+fn trusted(entry: &[u8]) -> io::Result<Trusted<'_>> {
+    match entry.split_at_checked(CHECKSUM_BYTES) {
+        Some((checksum, code)) if Sha256::digest(code).as_slice() == checksum => Ok(Trusted(code)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is wrong")),
+    }
+}
+
+/// Feeds whatever hashes itself to SHA-256.
+struct HashInto(Sha256);
+
+impl Hasher for HashInto {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0 // nobody asks: the whole hash is taken from inside
+    }
+}

@@ -1,0 +1,83 @@
+//! What went wrong in a guest, in words.
+
+use pelton_core::ports::{FaultKind, PluginFault};
+use wasmtime::{Trap, WasmBacktrace};
+
+use crate::limits::InBytes;
+use crate::sandbox::{Guest, OutOfTime};
+
+/// The fault of a call that ended in an error.
+pub(crate) fn of_call(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {
+    let (kind, what) = words(error, guest);
+    assemble(kind, what, error, guest)
+}
+
+/// The fault of an instantiation that failed: what a call can do wrong, and what the machine cannot give.
+pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {
+    let what = if error.is::<Trap>() || error.is::<OutOfTime>() {
+        format!("cannot be instantiated: it {}", words(error, guest).1)
+    } else if let Some(refused) = guest.meter.refused() {
+        format!("cannot be instantiated: it {refused}")
+    } else if chain(error).contains("Cannot allocate memory") {
+        format!(
+            "cannot be instantiated: the machine has no memory or no mappings left ({}); keep fewer entities alive or raise \
+             vm.max_map_count",
+            chain(error)
+        )
+    } else {
+        format!("cannot be instantiated: {}", chain(error))
+    };
+    assemble(FaultKind::Broke, what, error, guest)
+}
+
+fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
+    let limits = &guest.origin.limits;
+    if error.is::<OutOfTime>() {
+        return (FaultKind::Broke, format!("ran longer than {:?}", limits.call_time));
+    }
+    if let Some(trap) = error.downcast_ref::<Trap>() {
+        let trapped = match trap {
+            Trap::UnreachableCodeReached => {
+                "trapped: unreachable (a panic or an abort of its language)".to_owned()
+            }
+            trap => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
+        };
+        let what = match guest.meter.refused() {
+            Some(refused) => format!("{refused}, and {trapped}"),
+            None => trapped,
+        };
+        return (FaultKind::Broke, what);
+    }
+    let cause = chain(error);
+    // The type of this error is private to wasmtime; a test holds on to its text.
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return (
+            FaultKind::Refused,
+            format!("handed the host more than {} in one call", InBytes(limits.result_bytes)),
+        );
+    }
+    if error.is::<WasmBacktrace>() {
+        return (FaultKind::Broke, format!("was stopped by the host: {cause}"));
+    }
+    (FaultKind::Refused, format!("handed over a value that cannot be read: {cause}"))
+}
+
+fn assemble(kind: FaultKind, what: String, error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    PluginFault { backtrace, log: guest.log.take(), ..guest.origin.fault(kind, what) }
+}
+
+/// One line a frame, innermost first, with the function's name where the component has kept it.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    const MAX_LINES: usize = 64;
+    backtrace.to_string().lines().skip(1).take(MAX_LINES).map(|line| line.trim().to_owned()).collect()
+}
+
+/// The error and its causes, without the backtrace, which has its own place.
+pub(crate) fn chain(error: &wasmtime::Error) -> String {
+    let causes = error
+        .chain()
+        .map(ToString::to_string)
+        .filter(|cause| !cause.starts_with("error while executing at wasm backtrace"));
+    causes.collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,189 @@
+//! The role `command-handler`: one sandbox for every live entity.
+
+use std::sync::Arc;
+
+use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
+use pelton_core::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Plugin, PluginFault};
+use tokio::time::timeout_at;
+use wasmtime::component::ResourceAny;
+
+use crate::bindings::folds::exports::pelton::plugin::command_handler::{
+    Descriptor, Guest, GuestEntity, GuestIndices,
+};
+use crate::contract;
+use crate::limits::InBytes;
+use crate::refusal::Refusal;
+use crate::role::Interface;
+use crate::sandbox::{Blueprint, Sandbox};
+use crate::values;
+
+/// The most events that one call of `evolve` gets, and the largest snapshot, as the contract promises.
+const MAX_EVENTS_PER_CALL: usize = 1000;
+const MAX_SNAPSHOT_BYTES: usize = 512 * 1024;
+
+/// A plugin in the role `command-handler`. Clones share the compiled component.
+#[derive(Debug, Clone)]
+pub struct WasmHandler(Arc<Inner>);
+
+struct Inner {
+    blueprint: Blueprint,
+    indices: GuestIndices,
+    descriptor: HandlerDescriptor,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("blueprint", &self.blueprint)
+            .field("descriptor", &self.descriptor)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasmHandler {
+    /// Checks that the component keeps to the role, and asks it who it is.
+    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build().await?;
+        let mut role = Interface::of("command-handler", &blueprint, sandbox.store(), &instance)?;
+        role.function("describe", Guest::func_describe)?;
+        role.function("[constructor]entity", GuestEntity::func_constructor)?;
+        role.function("[static]entity.restore", GuestEntity::func_restore)?;
+        role.function("[method]entity.evolve", GuestEntity::func_evolve)?;
+        role.function("[method]entity.decide", GuestEntity::func_decide)?;
+        role.function("[method]entity.snapshot", GuestEntity::func_snapshot)?;
+        let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
+        let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
+        let deadline = sandbox.begin()?;
+        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        Ok(Self(Arc::new(Inner { blueprint, indices, descriptor })))
+    }
+
+    /// An instance without an entity in it.
+    async fn sandbox(&self) -> Result<(Sandbox, Guest), PluginFault> {
+        let (mut sandbox, instance) = self.0.blueprint.build().await?;
+        let guest = self.0.indices.load(sandbox.store(), &instance);
+        // It was checked at load: the same component has the same exports.
+        let guest = guest.map_err(|e| self.fault(format!("its exports cannot be found: {e:#}")))?;
+        Ok((sandbox, guest))
+    }
+}
+
+fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
+    let Descriptor { identity, commands, events, state_version, metadata } = described;
+    contract::pairs("it", &metadata)?;
+    Ok(HandlerDescriptor {
+        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
+        commands: contract::command_types(commands)?,
+        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        state_version,
+    })
+}
+
+impl Plugin for WasmHandler {
+    fn name(&self) -> &str {
+        &self.0.blueprint.origin.name
+    }
+
+    fn digest(&self) -> &str {
+        &self.0.blueprint.origin.digest
+    }
+}
+
+impl HandlerPlugin for WasmHandler {
+    type Instance = WasmEntity;
+
+    fn descriptor(&self) -> &HandlerDescriptor {
+        &self.0.descriptor
+    }
+
+    async fn create(&self, entity_id: &str) -> Result<WasmEntity, PluginFault> {
+        let (mut sandbox, guest) = self.sandbox().await?;
+        let deadline = sandbox.begin()?;
+        let created = timeout_at(deadline, guest.entity().call_constructor(sandbox.store(), entity_id)).await;
+        let entity = sandbox.end(created)?;
+        Ok(WasmEntity { sandbox, guest, entity })
+    }
+
+    async fn restore(
+        &self,
+        entity_id: &str,
+        snapshot: &[u8],
+    ) -> Result<Result<WasmEntity, String>, PluginFault> {
+        let (mut sandbox, guest) = self.sandbox().await?;
+        let deadline = sandbox.begin()?;
+        let restored =
+            timeout_at(deadline, guest.entity().call_restore(sandbox.store(), entity_id, snapshot)).await;
+        match sandbox.end(restored)? {
+            Ok(entity) => Ok(Ok(WasmEntity { sandbox, guest, entity })),
+            Err(why) => Ok(Err(values::for_people(why))),
+        }
+    }
+}
+
+/// The state of one entity in a sandbox of its own. Once a call has given a fault every later one does.
+pub struct WasmEntity {
+    sandbox: Sandbox,
+    guest: Guest,
+    entity: ResourceAny,
+}
+
+impl std::fmt::Debug for WasmEntity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WasmEntity").field("sandbox", &self.sandbox).finish_non_exhaustive()
+    }
+}
+
+impl EntityInstance for WasmEntity {
+    async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
+        for chunk in events.chunks(MAX_EVENTS_PER_CALL) {
+            let deadline = self.sandbox.begin()?;
+            let extensions = values::extensions(chunk);
+            let borrowed = values::recorded_events(chunk, &extensions);
+            let call = self.guest.entity();
+            let folded =
+                timeout_at(deadline, call.call_evolve(self.sandbox.store(), self.entity, &borrowed)).await;
+            if let Err(why) = self.sandbox.end(folded)? {
+                return Err(self
+                    .sandbox
+                    .refuse(format!("cannot read an event: {}", values::for_people(why))));
+            }
+        }
+        Ok(())
+    }
+
+    async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
+        let deadline = self.sandbox.begin()?;
+        let metadata = values::pairs(&command.metadata);
+        let borrowed = values::command(command, &metadata);
+        let call = self.guest.entity();
+        let decided =
+            timeout_at(deadline, call.call_decide(self.sandbox.store(), self.entity, borrowed)).await;
+        match self.sandbox.end(decided)? {
+            Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
+            Err(rejection) => {
+                let rejection = Rejection::from(rejection);
+                contract::rejection(&rejection).map_err(|what| self.sandbox.refuse(what))?;
+                Ok(Err(rejection))
+            }
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
+        let deadline = self.sandbox.begin()?;
+        let taken =
+            timeout_at(deadline, self.guest.entity().call_snapshot(self.sandbox.store(), self.entity)).await;
+        let snapshot = self.sandbox.end(taken)?;
+        if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_SNAPSHOT_BYTES) {
+            let limit = InBytes(MAX_SNAPSHOT_BYTES);
+            return Err(self
+                .sandbox
+                .refuse(format!("its snapshot has {bytes} bytes; at most {limit} are allowed")));
+        }
+        Ok(snapshot)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.sandbox.resident_bytes()
+    }
+}

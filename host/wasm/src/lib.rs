@@ -1,0 +1,53 @@
+//! Pelton's sandbox: WebAssembly components on wasmtime, behind the ports of [`pelton_core::ports`].
+//!
+//! A component is loaded once ([`Plugins::load`]), where everything that can be wrong with it is found, and then plays
+//! the roles that it exports: [`WasmHandler`] makes a sandbox for every live entity ([`WasmEntity`]); [`WasmProjection`]
+//! and [`WasmSaga`] keep a few warm instances. A guest that traps, loops, hoards or lies costs its own instance; the
+//! caller gets a [`PluginFault`](pelton_core::ports::PluginFault) that says what it did, where, and what it logged.
+//!
+//! ```no_run
+//! use pelton_core::ports::{EntityInstance, HandlerPlugin};
+//! use pelton_wasm::{Limits, Plugins, Settings};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let plugins = Plugins::new(&Settings { cache_dir: Some("/var/cache/pelton".into()) })?;
+//! let booking = plugins.load("booking", std::path::Path::new("booking.wasm"), Limits::default()).await?;
+//! println!("{} {} imports {:?}", booking.name(), booking.digest(), booking.imports());
+//! let handler = booking.handler().ok_or("booking.wasm is no command handler")?.clone();
+//! println!("takes {:?}", handler.descriptor().commands);
+//! let mut entity = handler.create("1.2022-12-12").await?;
+//! entity.evolve(&[]).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+// `deserialize.rs` is the one exception, hence `deny` and not `forbid`.
+#![deny(unsafe_code)]
+
+mod bindings;
+mod cache;
+pub mod component;
+mod contract;
+mod deserialize;
+mod engine;
+mod fault;
+mod handler;
+mod limits;
+mod load;
+mod log;
+mod projection;
+mod refusal;
+mod role;
+mod saga;
+mod sandbox;
+mod values;
+mod warm;
+
+pub use cache::CacheError;
+pub use engine::EngineError;
+pub use handler::{WasmEntity, WasmHandler};
+pub use limits::Limits;
+pub use load::{LoadedPlugin, Plugins, Settings, Source};
+pub use projection::WasmProjection;
+pub use refusal::{LoadError, Refusal};
+pub use saga::WasmSaga;

@@ -1,0 +1,217 @@
+//! What a plugin may use, and the meter that counts it.
+
+use std::fmt;
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What a plugin may use. Every instance (one for each live entity) has these limits for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest component, in bytes.
+    pub component_bytes: usize,
+    /// The linear memories of an instance together, in bytes.
+    pub memory_bytes: usize,
+    /// The linear memories of an instance, counted. Each takes 4 GiB of the process's address space.
+    pub memories: usize,
+    /// The tables of an instance, counted.
+    pub tables: usize,
+    /// The elements of an instance's tables together. An element takes 8 bytes of the host.
+    pub table_elements: usize,
+    /// The core instances that make up one instance.
+    pub core_instances: usize,
+    /// How long one call may take by the clock on the wall, waits for a processor included.
+    pub call_time: Duration,
+    /// What one call may hand to the host, in bytes as the host holds it. Holds for a line of the log as well.
+    pub result_bytes: usize,
+    /// The resource handles of an instance.
+    pub handles: usize,
+    /// The log lines of a call that are kept.
+    pub log_lines: usize,
+    /// The bytes of log lines of a call that are kept.
+    pub log_bytes: usize,
+    /// A warm instance of a projection or saga is replaced after this many calls: no leak grows without end.
+    pub retire_after_calls: u32,
+    /// A warm instance of a projection or saga is replaced when its memories hold this many bytes.
+    pub retire_at_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            component_bytes: 64 * MIB,
+            memory_bytes: 64 * MIB,
+            memories: 8,
+            tables: 32,
+            table_elements: 65_536,
+            core_instances: 64,
+            call_time: Duration::from_millis(500),
+            result_bytes: 8 * MIB,
+            handles: 10_000,
+            log_lines: 64,
+            log_bytes: 16 * KIB,
+            retire_after_calls: 100_000,
+            retire_at_bytes: 32 * MIB,
+        }
+    }
+}
+
+/// Counts what an instance uses, over all its memories and tables, and refuses what is over the limit.
+///
+/// A refused growth answers the guest as a full machine would (`memory.grow` gives -1), so that a language's own
+/// collector can make room; that it was refused is remembered for the case that the guest dies of it.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    memory_bytes: usize,
+    table_elements: usize,
+    /// What the last permitted growth added, to take back should it fail.
+    last_growth: usize,
+    refused: Option<Refused>,
+    max_memory_bytes: usize,
+    max_table_elements: usize,
+    max_core_instances: usize,
+    max_memories: usize,
+    max_tables: usize,
+}
+
+/// A growth that the meter refused.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Refused {
+    Memory { limit_bytes: usize },
+    Table { limit_elements: usize },
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory { limit_bytes } => {
+                write!(f, "asked for more than {} of memory", InBytes(*limit_bytes))
+            }
+            Self::Table { limit_elements } => {
+                write!(f, "asked for more than {limit_elements} table elements")
+            }
+        }
+    }
+}
+
+impl Meter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_bytes: 0,
+            table_elements: 0,
+            last_growth: 0,
+            refused: None,
+            max_memory_bytes: limits.memory_bytes,
+            max_table_elements: limits.table_elements,
+            max_core_instances: limits.core_instances,
+            max_memories: limits.memories,
+            max_tables: limits.tables,
+        }
+    }
+
+    /// The linear memories together, whether touched or not.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        self.refused
+    }
+
+    /// A new call begins: what an earlier one was refused is its own affair.
+    pub(crate) fn forget_refused(&mut self) {
+        self.refused = None;
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let total = self.memory_bytes.saturating_add(growth);
+        if total > self.max_memory_bytes {
+            self.refused = Some(Refused::Memory { limit_bytes: self.max_memory_bytes });
+            return Ok(false);
+        }
+        self.memory_bytes = total;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.last_growth));
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        let total = self.table_elements.saturating_add(growth);
+        if total > self.max_table_elements {
+            self.refused = Some(Refused::Table { limit_elements: self.max_table_elements });
+            return Ok(false);
+        }
+        self.table_elements = total;
+        self.last_growth = growth;
+        Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table_elements = self.table_elements.saturating_sub(std::mem::take(&mut self.last_growth));
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        self.max_core_instances
+    }
+
+    fn tables(&self) -> usize {
+        self.max_tables
+    }
+
+    fn memories(&self) -> usize {
+        self.max_memories
+    }
+}
+
+/// A number of bytes for people: `64 MiB`, `16 KiB`, `100 bytes`.
+pub(crate) struct InBytes(pub(crate) usize);
+
+impl fmt::Display for InBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes >= MIB && bytes % MIB == 0 => write!(f, "{} MiB", bytes / MIB),
+            bytes if bytes >= KIB && bytes % KIB == 0 => write!(f, "{} KiB", bytes / KIB),
+            bytes => write!(f, "{bytes} bytes"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_summed_over_all_memories_and_tables() {
+        let mut meter = Meter::new(&Limits { memory_bytes: 10, table_elements: 10, ..Limits::default() });
+        assert!(meter.memory_growing(0, 6, None).unwrap(), "the first memory");
+        assert!(!meter.memory_growing(0, 6, None).unwrap(), "the second would make 12");
+        assert_eq!(meter.refused().unwrap().to_string(), "asked for more than 10 bytes of memory");
+        assert!(meter.memory_growing(0, 4, None).unwrap());
+        meter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert_eq!(meter.memory_bytes(), 6, "a growth that failed is not counted");
+        assert!(meter.table_growing(0, 10, None).unwrap());
+        assert!(!meter.table_growing(0, 1, None).unwrap());
+        assert_eq!(meter.refused().unwrap().to_string(), "asked for more than 10 table elements");
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        for (bytes, text) in
+            [(64 * MIB, "64 MiB"), (16 * KIB, "16 KiB"), (MIB + KIB, "1025 KiB"), (100, "100 bytes")]
+        {
+            assert_eq!(InBytes(bytes).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! From bytes to a plugin: read, refuse what cannot be one, compile, audit, link, try.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use wasmparser::Parser;
+use wasmtime::component::{Component, Linker};
+
+use crate::cache::Cache;
+use crate::engine::{Engine, EngineError};
+use crate::handler::WasmHandler;
+use crate::limits::Limits;
+use crate::log;
+use crate::projection::WasmProjection;
+use crate::refusal::{LoadError, Refusal};
+use crate::role::Surface;
+use crate::saga::WasmSaga;
+use crate::sandbox::{Blueprint, Guest, Origin};
+
+/// How the process runs plugins.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Where compiled code is kept: a directory that is the host's alone (mode 0700); it is made if it is missing.
+    /// Without one, every start compiles every component.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Self::File(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// The sandbox of the process: one engine for all plugins. Make one, and keep it. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Plugins {
+    engine: Arc<Engine>,
+    cache: Option<Arc<Cache>>,
+}
+
+impl Plugins {
+    /// Starts the engine.
+    pub fn new(settings: &Settings) -> Result<Self, EngineError> {
+        let cache = settings.cache_dir.as_deref().map(Cache::open).transpose()?;
+        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new) })
+    }
+
+    /// Loads a component under the plugin's name in the configuration.
+    ///
+    /// What comes back has been compiled (off the async runtime), audited, linked, instantiated, and has described
+    /// itself in each of its roles. Must be called within a Tokio runtime that has time.
+    ///
+    /// # Errors
+    ///
+    /// Each [`Refusal`] says what is wrong with the component and what to do about it.
+    pub async fn load(
+        &self,
+        name: &str,
+        source: impl Into<Source>,
+        limits: Limits,
+    ) -> Result<LoadedPlugin, LoadError> {
+        let unread = |refusal| LoadError { plugin: name.to_owned(), digest: None, refusal };
+        let bytes = read(source.into(), limits.component_bytes).await.map_err(unread)?;
+        let origin = Arc::new(Origin { name: name.to_owned(), digest: digest(&bytes), limits });
+        self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
+    }
+
+    async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
+        refuse_other_kinds(&bytes)?;
+        let component = self.compile(bytes, origin.digest.clone()).await?;
+        let Surface { exports, imports, command_handler, projection, saga } = Surface::of(&component)?;
+        let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
+        let pre = log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
+        let pre = pre.map_err(|e| Refusal::interface(&e))?;
+        let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone() };
+        let mut plugin = LoadedPlugin {
+            origin: origin.clone(),
+            exports,
+            imports,
+            handler: None,
+            projection: None,
+            saga: None,
+        };
+        if command_handler {
+            plugin.handler = Some(WasmHandler::new(blueprint.clone()).await?);
+        }
+        if projection {
+            plugin.projection = Some(WasmProjection::new(blueprint.clone()).await?);
+        }
+        if saga {
+            plugin.saga = Some(WasmSaga::new(blueprint).await?);
+        }
+        Ok(plugin)
+    }
+
+    async fn compile(&self, bytes: Vec<u8>, digest: String) -> Result<Component, Refusal> {
+        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+        let compile = move || {
+            let engine = engine.wasmtime();
+            if let Some(component) = cache.as_ref().and_then(|cache| cache.get(engine, &digest)) {
+                return Ok(component);
+            }
+            let component = Component::from_binary(engine, &bytes);
+            let component = component.map_err(|e| Refusal::Compile(crate::fault::chain(&e)))?;
+            if let Some(cache) = cache {
+                cache.put(engine, &digest, &component);
+            }
+            Ok(component)
+        };
+        match tokio::task::spawn_blocking(compile).await {
+            Ok(compiled) => compiled,
+            Err(stopped) => Err(Refusal::Interrupted(stopped.to_string())),
+        }
+    }
+}
+
+/// A component that passed every check, with the roles that it exports: at least one.
+#[derive(Debug, Clone)]
+pub struct LoadedPlugin {
+    origin: Arc<Origin>,
+    exports: Vec<String>,
+    imports: Vec<String>,
+    handler: Option<WasmHandler>,
+    projection: Option<WasmProjection>,
+    saga: Option<WasmSaga>,
+}
+
+impl LoadedPlugin {
+    /// The plugin's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.origin.name
+    }
+
+    /// The digest of its component: `sha256:` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.origin.digest
+    }
+
+    /// What it may use.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.origin.limits
+    }
+
+    /// The names of everything that it exports.
+    #[must_use]
+    pub fn exports(&self) -> &[String] {
+        &self.exports
+    }
+
+    /// The names of everything that it imports, for whoever installs it.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// The plugin as a command handler, if it is one.
+    #[must_use]
+    pub fn handler(&self) -> Option<&WasmHandler> {
+        self.handler.as_ref()
+    }
+
+    /// The plugin as a projection, if it is one.
+    #[must_use]
+    pub fn projection(&self) -> Option<&WasmProjection> {
+        self.projection.as_ref()
+    }
+
+    /// The plugin as a saga, if it is one.
+    #[must_use]
+    pub fn saga(&self) -> Option<&WasmSaga> {
+        self.saga.as_ref()
+    }
+}
+
+/// Never more of a file than may be used: what grows while it is read is refused all the same.
+async fn read(source: Source, limit_bytes: usize) -> Result<Vec<u8>, Refusal> {
+    let bytes = match source {
+        Source::Bytes(bytes) => bytes,
+        Source::File(path) => {
+            let unreadable = |cause| Refusal::Unreadable { path: path.clone(), cause };
+            let file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
+            let mut bytes = Vec::new();
+            let one_more = u64::try_from(limit_bytes).unwrap_or(u64::MAX).saturating_add(1);
+            file.take(one_more).read_to_end(&mut bytes).await.map_err(unreadable)?;
+            bytes
+        }
+    };
+    if bytes.len() > limit_bytes {
+        return Err(Refusal::TooLarge(limit_bytes));
+    }
+    Ok(bytes)
+}
+
+fn refuse_other_kinds(bytes: &[u8]) -> Result<(), Refusal> {
+    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
+        return Err(Refusal::Precompiled);
+    }
+    if Parser::is_component(bytes) {
+        return Ok(());
+    }
+    if Parser::is_core_wasm(bytes) {
+        return Err(Refusal::CoreModule);
+    }
+    const SHOWN_BYTES: usize = 16;
+    let beginning = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    Err(Refusal::NotWasm(format!("{:?}", String::from_utf8_lossy(beginning))))
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(71);
+    text.push_str("sha256:");
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

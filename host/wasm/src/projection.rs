@@ -1,0 +1,116 @@
+//! The role `projection`.
+
+use std::sync::Arc;
+
+use pelton_core::message::{Failure, RecordedEvent};
+use pelton_core::ports::{Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin};
+use pelton_core::view::ViewChange;
+use tokio::time::timeout_at;
+
+use crate::bindings::folds::exports::pelton::plugin::projection::{
+    Descriptor, Guest, GuestIndices, ViewParam,
+};
+use crate::contract;
+use crate::refusal::Refusal;
+use crate::role::Interface;
+use crate::sandbox::Blueprint;
+use crate::values;
+use crate::warm::{Held, Warm};
+
+/// A plugin in the role `projection`. Clones share its warm instances.
+#[derive(Clone)]
+pub struct WasmProjection(Arc<Inner>);
+
+struct Inner {
+    warm: Warm<Guest>,
+    indices: GuestIndices,
+    descriptor: ProjectionDescriptor,
+}
+
+impl std::fmt::Debug for WasmProjection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Inner { warm, descriptor, .. } = &*self.0;
+        f.debug_tuple("WasmProjection").field(&warm.blueprint.origin).field(descriptor).finish()
+    }
+}
+
+impl WasmProjection {
+    /// Checks that the component keeps to the role, and asks it who it is.
+    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build().await?;
+        let mut role = Interface::of("projection", &blueprint, sandbox.store(), &instance)?;
+        role.function("describe", Guest::func_describe)?;
+        role.function("keys", Guest::func_keys)?;
+        role.function("project", Guest::func_project)?;
+        let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
+        let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
+        let deadline = sandbox.begin()?;
+        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
+    }
+
+    async fn take(&self) -> Result<Held<Guest>, PluginFault> {
+        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance)).await
+    }
+}
+
+fn descriptor(described: Descriptor) -> Result<ProjectionDescriptor, String> {
+    let Descriptor { identity, events, view_version, metadata } = described;
+    contract::pairs("it", &metadata)?;
+    Ok(ProjectionDescriptor {
+        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
+        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        view_version,
+    })
+}
+
+impl Plugin for WasmProjection {
+    fn name(&self) -> &str {
+        &self.0.warm.blueprint.origin.name
+    }
+
+    fn digest(&self) -> &str {
+        &self.0.warm.blueprint.origin.digest
+    }
+}
+
+impl ProjectionPlugin for WasmProjection {
+    fn descriptor(&self) -> &ProjectionDescriptor {
+        &self.0.descriptor
+    }
+
+    async fn keys(&self, events: &[RecordedEvent]) -> Result<Result<Vec<Vec<String>>, Failure>, PluginFault> {
+        let mut held = self.take().await?;
+        let deadline = held.sandbox.begin()?;
+        let extensions = values::extensions(events);
+        let events = values::recorded_events(events, &extensions);
+        let named = timeout_at(deadline, held.guest.call_keys(held.sandbox.store(), &events)).await;
+        let keys = held.sandbox.end(named)?;
+        self.0.warm.put_back(held);
+        Ok(keys.map_err(Failure::from))
+    }
+
+    async fn project(
+        &self,
+        events: &[RecordedEvent],
+        views: &[ViewChange],
+    ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        let mut held = self.take().await?;
+        let deadline = held.sandbox.begin()?;
+        let extensions = values::extensions(events);
+        let events = values::recorded_events(events, &extensions);
+        let views: Vec<_> =
+            views.iter().map(|v| ViewParam { key: &v.key, value: v.value.as_deref() }).collect();
+        let projected =
+            timeout_at(deadline, held.guest.call_project(held.sandbox.store(), &events, &views)).await;
+        let changes = held.sandbox.end(projected)?;
+        self.0.warm.put_back(held);
+        let changes = changes.map(|changes| {
+            let owned =
+                changes.into_iter().map(|v| ViewChange { key: v.key, value: v.value.map(Into::into) });
+            owned.collect()
+        });
+        Ok(changes.map_err(Failure::from))
+    }
+}

@@ -1,0 +1,108 @@
+//! Why a component was not loaded. None of these is worth a retry with the same bytes, but for [`Refusal::Unreadable`].
+
+use std::path::PathBuf;
+
+use pelton_core::ports::PluginFault;
+
+use crate::fault;
+use crate::limits::InBytes;
+use crate::sandbox::Origin;
+
+/// A component that the host does not take, with the plugin that it was meant for.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin {plugin}{} is not loaded: {refusal}", .digest.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())]
+pub struct LoadError {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    /// The digest of the component, once it was read.
+    pub digest: Option<String>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl LoadError {
+    pub(crate) fn of(origin: &Origin, refusal: Refusal) -> Self {
+        Self { plugin: origin.name.clone(), digest: Some(origin.digest.clone()), refusal }
+    }
+}
+
+/// Why a component was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The file cannot be read.
+    #[error("cannot read {}: {cause}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// It has more bytes than [`crate::Limits::component_bytes`].
+    #[error("it has more than {}; raise the plugin's limit for components if it must be that large", InBytes(*.0))]
+    TooLarge(usize),
+    /// It is native code that wasmtime wrote. Running it would mean to trust whoever wrote it as the host itself.
+    #[error(
+        "it is compiled code, which is never taken from outside; load the component that it was compiled from"
+    )]
+    Precompiled,
+    /// It is a module, as a compiler writes it.
+    #[error("it is a core module; turn it into a component with `pelton component`")]
+    CoreModule,
+    /// It is something else.
+    #[error("it is no WebAssembly component: the file begins with {0}")]
+    NotWasm(String),
+    /// It does not validate, or uses a proposal that the host does not run.
+    #[error("it does not compile: {0}")]
+    Compile(String),
+    /// It exports no role.
+    #[error(
+        "it exports no role that this host runs (command-handler, projection or saga of pelton:plugin@0.1); it exports {}",
+        listed(.0)
+    )]
+    NoRole(Vec<String>),
+    /// It imports what a pure plugin may not.
+    #[error("it imports what a plugin may not: {}; {hint}", listed(.imports))]
+    Forbidden {
+        /// Each import, with the reason.
+        imports: Vec<String>,
+        /// How to get rid of them.
+        hint: &'static str,
+    },
+    /// It exports a role, but not as the contract has it, or expects another `log`.
+    #[error("it does not keep to the contract: {0}; build it against the WIT of this host")]
+    Interface(String),
+    /// What it says of itself breaks the contract.
+    #[error("its descriptor breaks the contract: {0}")]
+    Descriptor(String),
+    /// It cannot be instantiated, or its `describe` does not work.
+    #[error("it was tried and failed: {}", tried(.0))]
+    Fault(Box<PluginFault>),
+    /// The host stopped while it was compiling.
+    #[error("the host stopped compiling it: {0}")]
+    Interrupted(String),
+}
+
+impl Refusal {
+    pub(crate) fn interface(error: &wasmtime::Error) -> Self {
+        Self::Interface(fault::chain(error))
+    }
+}
+
+impl From<PluginFault> for Refusal {
+    fn from(fault: PluginFault) -> Self {
+        Self::Fault(Box::new(fault))
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        _ => names.join(", "),
+    }
+}
+
+/// The fault without name and digest, which the load error has said already.
+fn tried(fault: &PluginFault) -> String {
+    let lines = fault.backtrace.iter().chain(&fault.log);
+    lines.fold(fault.what.clone(), |text, line| text + "\n  " + line)
+}

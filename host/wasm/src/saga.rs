@@ -1,0 +1,251 @@
+//! The role `saga`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use pelton_core::id::{InstanceId, check_token};
+use pelton_core::message::{Failure, NewCommand, RecordedEvent, Rejection};
+use pelton_core::ports::{Plugin, PluginFault, SagaDescriptor, SagaPlugin};
+use pelton_core::saga::{
+    CommandOutcome, CommandResult, Correlation, MAX_INSTANCE_BYTES, Reaction, Relation, SagaInput, Timer,
+    TimerChange,
+};
+use pelton_core::time::Timestamp;
+use tokio::time::timeout_at;
+
+use crate::bindings::process::exports::pelton::plugin::saga::{
+    self as guest, Descriptor, Guest, GuestIndices,
+};
+use crate::bindings::process::pelton::plugin::types;
+use crate::contract;
+use crate::refusal::Refusal;
+use crate::role::Interface;
+use crate::sandbox::Blueprint;
+use crate::values::for_people;
+use crate::warm::{Held, Warm};
+
+// What the contract promises and core does not look at.
+const MAX_CORRELATIONS: usize = 16;
+const MAX_STATE_BYTES: usize = 256 * 1024;
+const MAX_COMMAND_BYTES: usize = 512 * 1024;
+const MAX_TIMER_CHANGES: usize = 100;
+const MAX_TIMER_BYTES: usize = 64 * 1024;
+
+/// A plugin in the role `saga`. Clones share its warm instances.
+#[derive(Clone)]
+pub struct WasmSaga(Arc<Inner>);
+
+struct Inner {
+    warm: Warm<Guest>,
+    indices: GuestIndices,
+    descriptor: SagaDescriptor,
+}
+
+impl std::fmt::Debug for WasmSaga {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Inner { warm, descriptor, .. } = &*self.0;
+        f.debug_tuple("WasmSaga").field(&warm.blueprint.origin).field(descriptor).finish()
+    }
+}
+
+impl WasmSaga {
+    /// Checks that the component keeps to the role, and asks it who it is.
+    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build().await?;
+        let mut role = Interface::of("saga", &blueprint, sandbox.store(), &instance)?;
+        role.function("describe", Guest::func_describe)?;
+        role.function("correlate", Guest::func_correlate)?;
+        role.function("react", Guest::func_react)?;
+        let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
+        let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
+        let deadline = sandbox.begin()?;
+        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
+    }
+
+    async fn take(&self) -> Result<Held<Guest>, PluginFault> {
+        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance)).await
+    }
+}
+
+fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
+    let Descriptor { identity, events, commands, state_version, metadata } = described;
+    contract::pairs("it", &metadata)?;
+    Ok(SagaDescriptor {
+        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
+        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        commands: contract::command_types(commands)?,
+        state_version,
+    })
+}
+
+impl Plugin for WasmSaga {
+    fn name(&self) -> &str {
+        &self.0.warm.blueprint.origin.name
+    }
+
+    fn digest(&self) -> &str {
+        &self.0.warm.blueprint.origin.digest
+    }
+}
+
+impl SagaPlugin for WasmSaga {
+    fn descriptor(&self) -> &SagaDescriptor {
+        &self.0.descriptor
+    }
+
+    async fn correlate(
+        &self,
+        event: &RecordedEvent,
+    ) -> Result<Result<Vec<Correlation>, Failure>, PluginFault> {
+        let mut held = self.take().await?;
+        let deadline = held.sandbox.begin()?;
+        let event = types::RecordedEvent::from(event);
+        let named = timeout_at(deadline, held.guest.call_correlate(held.sandbox.store(), &event)).await;
+        let answer = match held.sandbox.end(named)? {
+            Ok(named) => Ok(correlations(named).map_err(|what| held.sandbox.refuse(what))?),
+            Err(given) => Err(failure(given)),
+        };
+        self.0.warm.put_back(held);
+        Ok(answer)
+    }
+
+    async fn react(
+        &self,
+        instance: &InstanceId,
+        state: Option<&[u8]>,
+        input: &SagaInput,
+    ) -> Result<Result<Reaction, Failure>, PluginFault> {
+        let mut held = self.take().await?;
+        let deadline = held.sandbox.begin()?;
+        let input = guest::SagaInput::from(input);
+        let call = held.guest.call_react(held.sandbox.store(), instance.as_str(), state, &input);
+        let reacted = timeout_at(deadline, call).await;
+        let answer = match held.sandbox.end(reacted)? {
+            Ok(given) => Ok(reaction(given).map_err(|what| held.sandbox.refuse(what))?),
+            Err(given) => Err(failure(given)),
+        };
+        self.0.warm.put_back(held);
+        Ok(answer)
+    }
+}
+
+fn correlations(named: Vec<guest::Correlation>) -> Result<Vec<Correlation>, String> {
+    contract::at_most("`correlate`'s answer", named.len(), MAX_CORRELATIONS, "instances")?;
+    let mut seen = HashSet::new();
+    if let Some(twice) = named.iter().find(|c| !seen.insert(c.instance.as_str())) {
+        return Err(format!("`correlate` names the instance {:?} twice", twice.instance));
+    }
+    let owned = named.into_iter().map(|guest::Correlation { instance, relation }| {
+        let relation = match relation {
+            guest::Relation::Start => Relation::Start,
+            guest::Relation::Advance => Relation::Advance,
+        };
+        Correlation { instance, relation }
+    });
+    Ok(owned.collect())
+}
+
+fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
+    let guest::Reaction { state, commands, timers, metadata } = given;
+    contract::at_most("the state", state.as_ref().map_or(0, Vec::len), MAX_STATE_BYTES, "bytes")?;
+    contract::at_most("the reaction", timers.len(), MAX_TIMER_CHANGES, "changes of timers")?;
+    contract::pairs("the reaction", &metadata)?;
+    for command in &commands {
+        contract::at_most("a command", command.data.len(), MAX_COMMAND_BYTES, "bytes")?;
+        contract::pairs("a command", &command.metadata)?;
+    }
+    let commands = commands.into_iter().map(new_command).collect();
+    let timers = timers.into_iter().map(timer_change).collect::<Result<_, _>>()?;
+    Ok(Reaction { state, commands, timers })
+}
+
+fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
+    match change {
+        guest::TimerChange::Set(guest::Timer { id, due, data }) => {
+            check_timer_id(&id)?;
+            contract::at_most("a timer", data.len(), MAX_TIMER_BYTES, "bytes")?;
+            Ok(TimerChange::Set(Timer { id, due: Timestamp(due), data: data.into() }))
+        }
+        guest::TimerChange::Cancel(id) => {
+            check_timer_id(&id)?;
+            Ok(TimerChange::Cancel(id))
+        }
+    }
+}
+
+/// Rules as for instance ids.
+fn check_timer_id(id: &str) -> Result<(), String> {
+    check_token(id).map_err(|e| format!("the id of a timer {e}"))?;
+    contract::at_most("the id of a timer", id.len(), MAX_INSTANCE_BYTES, "bytes")
+}
+
+impl From<&SagaInput> for guest::SagaInput {
+    fn from(input: &SagaInput) -> Self {
+        match input {
+            SagaInput::Event(event) => Self::Event(event.into()),
+            SagaInput::Timer(Timer { id, due, data }) => {
+                Self::Timer(guest::Timer { id: id.clone(), due: due.0, data: data.to_vec() })
+            }
+            SagaInput::Outcome(outcome) => Self::Outcome(outcome.into()),
+        }
+    }
+}
+
+impl From<&CommandOutcome> for guest::CommandOutcome {
+    fn from(outcome: &CommandOutcome) -> Self {
+        let CommandOutcome { command_id, r#type, metadata, time, result } = outcome;
+        let result = match result {
+            CommandResult::Accepted(event_ids) => guest::CommandResult::Accepted(event_ids.clone()),
+            CommandResult::Rejected(rejection) => {
+                let Rejection { code, message, details } = rejection.clone();
+                guest::CommandResult::Rejected(types::Rejection { code, message, details })
+            }
+            CommandResult::Failed(cause) => guest::CommandResult::Failed(cause.clone()),
+        };
+        Self {
+            command_id: command_id.clone(),
+            type_: r#type.clone(),
+            metadata: metadata.clone(),
+            time: time.0,
+            result,
+        }
+    }
+}
+
+impl From<&RecordedEvent> for types::RecordedEvent {
+    fn from(recorded: &RecordedEvent) -> Self {
+        let event = &recorded.event;
+        Self {
+            event: types::Event {
+                id: event.id.clone(),
+                source: event.source.clone(),
+                type_: event.r#type.clone(),
+                version: event.version,
+                subject: event.subject.clone(),
+                time: event.time.map(|t| t.0),
+                datacontenttype: event.datacontenttype.clone(),
+                dataschema: event.dataschema.clone(),
+                extensions: event.extensions.clone(),
+                data: event.data.to_vec(),
+            },
+            stream: recorded.stream.to_string(),
+            sequence: recorded.sequence.0,
+            recorded_at: recorded.recorded_at.0,
+        }
+    }
+}
+
+fn failure(failure: types::Failure) -> Failure {
+    match failure {
+        types::Failure::Retry(after_ms) => Failure::Retry(after_ms),
+        types::Failure::Invalid(text) => Failure::Invalid(for_people(text)),
+        types::Failure::Other(text) => Failure::Other(for_people(text)),
+    }
+}
+
+fn new_command(command: types::NewCommand) -> NewCommand {
+    let types::NewCommand { type_, datacontenttype, metadata, data } = command;
+    NewCommand { r#type: type_, datacontenttype, metadata, data: data.into() }
+}

@@ -1,0 +1,82 @@
+//! The hotel's real plugins, as `make plugins` builds them.
+
+use std::path::{Path, PathBuf};
+
+use pelton_core::message::{NewEvent, RecordedEvent, Rejection};
+use pelton_core::ports::{EntityInstance, HandlerPlugin, ProjectionPlugin, SagaPlugin};
+use pelton_wasm::{Limits, LoadedPlugin, WasmEntity};
+
+use crate::{command, entity, event, plugins};
+
+const ROOM: &str = r#"{"room":{"id":1},"client":{"id":1},"date":"2022-12-12"}"#;
+
+async fn hotel(name: &str) -> LoadedPlugin {
+    let built = std::env::var_os("PELTON_PLUGINS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
+    let path = built.join(format!("hotel-{name}.wasm"));
+    assert!(path.exists(), "{} is not there; run: make plugins", path.display());
+    plugins().load(name, path, Limits::default()).await.unwrap_or_else(|e| panic!("{e}"))
+}
+
+async fn decide(entity: &mut WasmEntity, r#type: &str) -> Result<Vec<NewEvent>, Rejection> {
+    entity.decide(&command(r#type, "c1", ROOM)).await.unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+fn stored(decided: Vec<NewEvent>, first: u64) -> Vec<RecordedEvent> {
+    (first..).zip(decided).map(|(sequence, new)| event(&new.r#type, sequence, new.data)).collect()
+}
+
+#[tokio::test]
+async fn a_booking_is_decided_folded_and_decided_again() {
+    let loaded = hotel("booking").await;
+    assert_eq!(loaded.imports().iter().filter(|name| name.starts_with("wasi:")).count(), 0);
+    let handler = loaded.handler().expect("a handler").clone();
+    let descriptor = handler.descriptor();
+    for r#type in ["book-room", "make-room-available", "check-in"] {
+        assert!(descriptor.commands.iter().any(|c| c == r#type), "{:?}", descriptor.commands);
+    }
+    let mut booking = handler.create(entity().id()).await.expect("an entity");
+    assert_eq!(
+        decide(&mut booking, "check-in").await.expect_err("nothing to check into").code,
+        "nothing-booked"
+    );
+    let booked = decide(&mut booking, "book-room").await.expect("free");
+    assert_eq!(
+        booked.iter().map(|e| (e.r#type.as_str(), e.version)).collect::<Vec<_>>(),
+        [("room-booked", 1)]
+    );
+    booking.evolve(&stored(booked, 7)).await.expect("folds");
+    assert_eq!(decide(&mut booking, "book-room").await.expect_err("taken").code, "room-already-booked");
+    // Another entity knows nothing of it.
+    let mut other = handler.create("2.2022-12-12").await.expect("an entity");
+    assert!(decide(&mut other, "book-room").await.is_ok());
+    let garbled =
+        booking.decide(&command("book-room", "c2", "{")).await.expect("no fault").expect_err("no JSON");
+    assert_eq!(garbled.code, Rejection::INVALID_COMMAND);
+    let fault = booking.evolve(&[event("room-booked", 9, "{".into())]).await.expect_err("no event");
+    assert!(fault.what.starts_with("cannot read an event: "), "{fault}");
+}
+
+#[tokio::test]
+async fn the_other_roles_of_the_hotel_answer() {
+    let handler = hotel("booking").await.handler().expect("a handler").clone();
+    let mut booking = handler.create(entity().id()).await.expect("an entity");
+    let events = stored(decide(&mut booking, "book-room").await.expect("free"), 1);
+
+    let loaded = hotel("booking-view").await;
+    let view = loaded.projection().expect("a projection");
+    let keys = view.keys(&events).await.expect("no fault").expect("no failure");
+    assert_eq!(keys.len(), 1);
+    let views: Vec<_> =
+        keys[0].iter().map(|key| pelton_core::view::ViewChange { key: key.clone(), value: None }).collect();
+    let changes = view.project(&events, &views).await.expect("no fault").expect("no failure");
+    assert!(changes.iter().any(|change| change.value.is_some()), "{changes:?}");
+
+    let loaded = hotel("housekeeping").await;
+    let saga = loaded.saga().expect("a saga");
+    let correlations = saga.correlate(&events[0]).await.expect("no fault").expect("no failure");
+    let instance = pelton_core::id::InstanceId::new(&correlations[0].instance).expect("an id");
+    let input = pelton_core::saga::SagaInput::Event(events[0].clone());
+    let reaction = saga.react(&instance, None, &input).await.expect("no fault").expect("no failure");
+    assert!(!reaction.commands.is_empty(), "{reaction:?}");
+}

@@ -1,0 +1,227 @@
+//! Guests that load well and then misbehave: each costs its own instance, and says what it did.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pelton_core::ports::{EntityInstance, FaultKind, HandlerPlugin, PluginFault, ProjectionPlugin};
+use pelton_wasm::{Limits, WasmEntity, WasmHandler};
+
+use crate::guests::{decided, handler, one_event, projection};
+use crate::{command, event, load};
+
+fn limits() -> Limits {
+    Limits { call_time: Duration::from_millis(100), result_bytes: 64 * 1024, ..Limits::default() }
+}
+
+async fn hostile(parts: &[(&str, &str)]) -> WasmHandler {
+    load(handler(parts), limits()).await.expect("loads").handler().expect("a handler").clone()
+}
+
+async fn decide(entity: &mut WasmEntity) -> Result<(), PluginFault> {
+    entity.decide(&command("do", "c1", "{}")).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn whatever_decide_does_is_a_fault_with_its_cause() {
+    let far = decided(8, 0x7fff_ffff);
+    let large = one_event(*b"done", 100_000);
+    let text = one_event([0xff; 4], 0);
+    let hoard =
+        "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+    let deep =
+        ("more", "(func $deep (param i32) (result i32) (i32.add (call $deep (local.get 0)) (i32.const 1)))");
+    use FaultKind::{Broke, Refused};
+    for (what, parts, kind, expected) in [
+        ("a trap", vec![("decide", "(unreachable)")], Broke, &["trapped: unreachable", "guest!decide"][..]),
+        (
+            "a division",
+            vec![("decide", "(i32.div_u (i32.const 1) (i32.const 0))")],
+            Broke,
+            &["trapped: integer divide"],
+        ),
+        (
+            "a wild read",
+            vec![("decide", "(i32.load (i32.const -4))")],
+            Broke,
+            &["trapped: out of bounds memory"],
+        ),
+        (
+            "no end",
+            vec![("decide", "(loop $on (br $on)) (i32.const 512)")],
+            Broke,
+            &["ran longer than 100ms", "!decide"],
+        ),
+        (
+            "no bottom",
+            vec![deep, ("decide", "(call $deep (i32.const 0))")],
+            Broke,
+            &["call stack exhausted", "!deep"],
+        ),
+        ("a hoard", vec![("decide", hoard)], Broke, &["asked for more than 64 MiB of memory, and trapped"]),
+        ("a wild pointer", vec![("decide", "(i32.const -8)")], Refused, &["cannot be read", "out of bounds"]),
+        ("a wild list", vec![("decide", far.as_str())], Refused, &["cannot be read", "out of bounds"]),
+        ("a large result", vec![("decide", large.as_str())], Refused, &["more than 64 KiB in one call"]),
+        ("no text", vec![("decide", text.as_str())], Refused, &["cannot be read", "utf-8"]),
+        (
+            "a discriminant",
+            vec![("decide", "(i32.store8 (i32.const 512) (i32.const 7)) (i32.const 512)")],
+            Refused,
+            &["cannot be read", "discriminant"],
+        ),
+        (
+            "no code",
+            vec![("decide", "(i32.store8 (i32.const 512) (i32.const 1)) (i32.const 512)")],
+            Refused,
+            &["it rejects with the code \"\""],
+        ),
+        (
+            "a log of no text",
+            vec![("decide", "(call $log (i32.const 0) (i32.const -1) (i32.const 9)) (i32.const 512)")],
+            Broke,
+            &["stopped by the host", "out of bounds"],
+        ),
+        ("a bad realloc", vec![("decide", "(global.set $heap (i32.const -1)) (i32.const 512)")], Broke, &[]),
+    ] {
+        let plugin = hostile(&parts).await;
+        let mut entity = plugin.create("1").await.expect(what);
+        let mut outcome = decide(&mut entity).await;
+        if what == "a bad realloc" {
+            outcome = decide(&mut entity).await; // the next arguments have no place to go
+        }
+        let fault = outcome.expect_err(what);
+        assert_eq!(fault.kind, kind, "{what}: {fault}");
+        for part in expected {
+            assert!(fault.to_string().contains(part), "{what}: {part:?} is not said in: {fault}");
+        }
+        let after = decide(&mut entity).await.expect_err("it is poisoned");
+        assert!(after.what.contains("poisoned"), "{what}: {after}");
+        assert!(plugin.create("1").await.is_ok(), "{what}: another entity lives");
+    }
+}
+
+#[tokio::test]
+async fn a_loop_does_not_keep_others_from_working() {
+    let endless = hostile(&[("decide", "(loop $on (br $on)) (i32.const 512)")]).await;
+    let good = hostile(&[]).await;
+    let looping = tokio::spawn(async move {
+        let mut entity = endless.create("1").await.expect("an entity");
+        (decide(&mut entity).await, Instant::now())
+    });
+    let mut entity = good.create("2").await.expect("an entity");
+    let mut done = 0;
+    while !looping.is_finished() {
+        decide(&mut entity).await.expect("decides");
+        done += 1;
+        tokio::task::yield_now().await; // one thread: nothing else lets the other run
+    }
+    assert!(done > 5, "only {done} calls while the other looped");
+    assert!(looping.await.expect("joins").0.expect_err("out of time").what.starts_with("ran longer than"));
+}
+
+#[tokio::test]
+async fn a_call_that_is_abandoned_poisons_the_instance() {
+    let endless = hostile(&[("decide", "(loop $on (br $on)) (i32.const 512)")]).await;
+    let mut entity = endless.create("1").await.expect("an entity");
+    tokio::time::timeout(Duration::from_millis(20), decide(&mut entity)).await.expect_err("is abandoned");
+    assert!(decide(&mut entity).await.expect_err("poisoned").what.contains("abandoned halfway"));
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_cut_and_the_rest_shown() {
+    // 1,000 lines of 11 bytes, one of 60 KiB in the middle of them for those who have bytes left.
+    let flood = "(local $n i32)
+        (loop $on
+          (call $log (i32.const 1) (i32.const 1024) (i32.const 11))
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $on (i32.lt_u (local.get $n) (i32.const 1000))))
+        (unreachable)";
+    let mut entity = hostile(&[("decide", flood)]).await.create("1").await.expect("an entity");
+    let fault = decide(&mut entity).await.expect_err("traps");
+    assert_eq!(fault.log.len(), 65);
+    assert_eq!(fault.log[0], "info: hostile1.0.");
+    assert_eq!(fault.log[64], "(936 more lines were cut)");
+    let long = "(call $log (i32.const 3) (i32.const 0) (i32.const 60000)) (unreachable)";
+    let mut entity = hostile(&[("decide", long)]).await.create("1").await.expect("an entity");
+    let fault = decide(&mut entity).await.expect_err("traps");
+    assert!(fault.log[0].starts_with("error: ") && fault.log[0].len() < 200_000, "{}", fault.log[0].len());
+    assert_eq!(fault.log.len(), 1);
+}
+
+#[tokio::test]
+async fn events_are_handed_over_a_thousand_at_a_time() {
+    // Traps when a call brings more than 1,000 events, and says how many calls there were in its snapshot.
+    let parts = [
+        ("evolve", "(if (i32.gt_u (local.get 2) (i32.const 1000)) (then unreachable)) (i32.const 512)"),
+        ("pages", "64"),
+    ];
+    let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
+    let events: Vec<_> = (1..=2500).map(|n| event("done", n, Bytes::from_static(b"{}"))).collect();
+    entity.evolve(&events).await.expect("folds");
+    let unreadable = [(
+        "evolve",
+        "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) (i32.const 1024)) (i32.store (i32.const 520) (i32.const 7)) (i32.const 512)",
+    )];
+    let mut entity = hostile(&unreadable).await.create("1").await.expect("an entity");
+    let fault = entity.evolve(&events[..1]).await.expect_err("cannot be read");
+    assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Refused, "cannot read an event: hostile"));
+}
+
+#[tokio::test]
+async fn a_snapshot_over_the_contracts_limit_is_refused() {
+    let parts = [
+        (
+            "snapshot",
+            "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 520) (i32.const 600000)) (i32.const 512)",
+        ),
+        ("pages", "16"),
+    ];
+    let limits = Limits { result_bytes: 1 << 20, ..limits() };
+    let loaded = load(handler(&parts), limits).await.expect("loads");
+    let mut entity = loaded.handler().expect("a handler").create("1").await.expect("an entity");
+    let fault = entity.snapshot().await.expect_err("too large");
+    assert_eq!(fault.what, "its snapshot has 600000 bytes; at most 512 KiB are allowed");
+}
+
+#[tokio::test]
+async fn a_growing_entity_weighs_more() {
+    let parts = [("decide", "(drop (memory.grow (i32.const 32))) (i32.const 512)")];
+    let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
+    let before = entity.memory_bytes();
+    decide(&mut entity).await.expect("decides");
+    assert_eq!(entity.memory_bytes() - before, 2 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn a_projection_goes_on_with_a_fresh_instance_after_a_fault() {
+    // Counts its calls in memory, and traps at the second.
+    let parts = [(
+        "keys",
+        "(i32.store (i32.const 256) (i32.add (i32.load (i32.const 256)) (i32.const 1)))
+         (if (i32.eq (i32.load (i32.const 256)) (i32.const 2)) (then unreachable)) (i32.const 512)",
+    )];
+    let loaded = load(projection(&parts), limits()).await.expect("loads");
+    let projection = loaded.projection().expect("a projection").clone();
+    let events = [event("done", 1, Bytes::from_static(b"{}"))];
+    let mut outcomes = Vec::new();
+    for _ in 0..5 {
+        outcomes.push(projection.keys(&events).await.is_ok());
+    }
+    assert_eq!(outcomes, [true, false, true, false, true]);
+    let views =
+        [pelton_core::view::ViewChange { key: "k".to_owned(), value: Some(Bytes::from_static(b"v")) }];
+    assert!(projection.project(&events, &views).await.expect("projects").expect("no failure").is_empty());
+
+    let retiring = Limits { retire_after_calls: 1, ..limits() };
+    let projection = load(crate::guests::projection(&parts), retiring)
+        .await
+        .expect("loads")
+        .projection()
+        .expect("a projection")
+        .clone();
+    for call in 1..=4 {
+        projection
+            .keys(&events)
+            .await
+            .unwrap_or_else(|fault| panic!("call {call} is the first of its instance: {fault}"));
+    }
+}
