@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pelton_core::dead_letter::DeadLetterKind;
+use pelton_core::id::{Name, Sequence};
+use pelton_core::memory::{MemoryStore, MemoryViews, Weather};
+use pelton_core::message::{Event, Failure, RecordedEvent};
+use pelton_core::ports::{
+    EventFeed, FeedItem, Identity, Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin, Unavailable,
+};
+use pelton_core::projection::ProjectionFlow;
+use pelton_core::settle::RetryPolicy;
+use pelton_core::time::Timestamp;
+use pelton_core::view::{ViewChange, ViewKey};
+
+use crate::{Native, event, message};
+
+/// `append` events with data `k1,k2:text` append the text to the values of the keys; the text `bad` cannot be applied,
+/// `stray` answers a key that was not named, `gone` removes.
+struct Appender(Native, ProjectionDescriptor);
+
+impl Plugin for Appender {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn digest(&self) -> &str {
+        self.0.digest()
+    }
+}
+
+fn parts(event: &RecordedEvent) -> (Vec<String>, String) {
+    let text = String::from_utf8(event.event.data.to_vec()).unwrap();
+    let (keys, text) = text.split_once(':').unwrap();
+    (keys.split(',').map(str::to_owned).collect(), text.to_owned())
+}
+
+impl ProjectionPlugin for Appender {
+    fn descriptor(&self) -> &ProjectionDescriptor {
+        &self.1
+    }
+
+    async fn keys(&self, events: &[RecordedEvent]) -> Result<Result<Vec<Vec<String>>, Failure>, PluginFault> {
+        Ok(Ok(events.iter().map(|e| parts(e).0).collect()))
+    }
+
+    async fn project(
+        &self,
+        events: &[RecordedEvent],
+        views: &[ViewChange],
+    ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        let mut values: BTreeMap<String, Option<Bytes>> =
+            views.iter().map(|v| (v.key.clone(), v.value.clone())).collect();
+        for event in events {
+            let (keys, text) = parts(event);
+            match text.as_str() {
+                "bad" => return Ok(Err(Failure::Invalid("bad is bad".to_owned()))),
+                "stray" => return Ok(Ok(vec![ViewChange { key: "elsewhere".to_owned(), value: None }])),
+                _ => {}
+            }
+            for key in keys {
+                let value = values.get_mut(&key).expect("the present value of every key is given");
+                let before = value.take().unwrap_or_default();
+                *value = (text != "gone").then(|| [&before[..], text.as_bytes()].concat().into());
+            }
+        }
+        Ok(Ok(values.into_iter().map(|(key, value)| ViewChange { key, value }).collect()))
+    }
+}
+
+/// Gives these events; ends when there are no more.
+struct Feed {
+    events: Vec<Event>,
+    at: u64,
+}
+
+impl EventFeed for Feed {
+    async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
+        self.at = after.0;
+        Ok(())
+    }
+
+    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
+        let items: Vec<_> = (1..)
+            .zip(&self.events)
+            .skip(usize::try_from(self.at).unwrap())
+            .take(max)
+            .map(|(n, event)| item(n, event))
+            .collect();
+        self.at += items.len() as u64;
+        Ok(items)
+    }
+}
+
+fn item(sequence: u64, event: &Event) -> FeedItem {
+    let recorded = RecordedEvent {
+        event: event.clone(),
+        stream: "stream".into(),
+        sequence: Sequence(sequence),
+        recorded_at: Timestamp(sequence),
+    };
+    let readable = if event.r#type == "garbage" { Err("it is garbage".to_owned()) } else { Ok(recorded) };
+    FeedItem { message: message(sequence, event), event: readable }
+}
+
+struct Run {
+    views: MemoryViews,
+    letters: MemoryStore,
+    flow: ProjectionFlow<Appender, MemoryViews>,
+}
+
+impl Run {
+    fn new(weather: Weather, max_batch: usize) -> Self {
+        let weather = Arc::new(weather);
+        let letters = MemoryStore::new("stream", weather.clone());
+        let views = MemoryViews::new(weather, letters.clone());
+        let identity = Identity { name: "appender".to_owned(), version: "1.0.0".to_owned() };
+        let events = vec![pelton_core::message::EventType { r#type: "append".to_owned(), version: 1 }];
+        let plugin = Appender(Native, ProjectionDescriptor { identity, events, view_version: 1 });
+        let (name, store) = (Name::new("view").unwrap(), Arc::new(views.clone()));
+        let flow = ProjectionFlow {
+            name,
+            plugin,
+            store,
+            retry: RetryPolicy { max_attempts: 2, ..RetryPolicy::default() },
+            max_batch,
+        };
+        Self { views, letters, flow }
+    }
+
+    async fn feed(&self, texts: &[&str]) {
+        let events = texts.iter().map(|t| event(if t.contains(':') { "append" } else { t }, t)).collect();
+        self.flow.run(&mut Feed { events, at: 0 }).await;
+    }
+
+    fn rows(&self) -> Vec<(String, String)> {
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        self.views.rows().iter().map(|(key, value)| (key.as_str().to_owned(), text(value))).collect()
+    }
+
+    fn letters(&self) -> Vec<(u64, DeadLetterKind)> {
+        self.letters.dead_letters().iter().map(|l| (l.message.sequence.0, l.kind)).collect()
+    }
+}
+
+fn rows(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
+    for max_batch in [1, 2, 100] {
+        let run = Run::new(Weather::fair(), max_batch);
+        run.feed(&["a:1", "b:2", "a,b:3", "other", "c:4", "c:gone", "a:5", "other"]).await;
+        assert_eq!(run.rows(), rows(&[("a", "135"), ("b", "23")]));
+        assert_eq!((run.views.present_checkpoint().position, run.letters()), (Sequence(8), vec![]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_cannot_be_applied_is_set_aside_with_all_that_follow_on_its_keys() {
+    use DeadLetterKind::{Failed, Parked};
+    for max_batch in [1, 3, 100] {
+        let run = Run::new(Weather::fair(), max_batch);
+        run.feed(&["a:1", "b:1", "a:bad", "b:2", "a:3", "a,b:4", "b:5", "c:6", "garbage", "c:stray", "d:7"])
+            .await;
+        assert_eq!(
+            run.rows(),
+            rows(&[("a", "1"), ("b", "12"), ("c", "6"), ("d", "7")]),
+            "batches of {max_batch}"
+        );
+        let mut letters = run.letters();
+        letters.sort_by_key(|(sequence, _)| *sequence);
+        assert_eq!(letters, [(3, Failed), (5, Parked), (6, Parked), (7, Parked), (9, Failed), (10, Failed)]);
+        assert_eq!(run.views.present_checkpoint().position, Sequence(11));
+        assert!(
+            run.letters.dead_letters().iter().any(|l| l.cause.contains("bad is bad") && l.digest.is_some())
+        );
+    }
+}
+
+#[test]
+fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() {
+    for seed in 0..100 {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let run = Run::new(Weather::stormy(seed, 20, 150), 3);
+            let texts: Vec<String> = (0..60).map(|n| format!("k{}:{n},", n % 5)).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            // Two hosts at once; the slower one loses the race for the checkpoint again and again.
+            tokio::join!(run.feed(&texts), run.feed(&texts));
+            for k in 0..5 {
+                let expected: String = (0..60).filter(|n| n % 5 == k).map(|n| format!("{n},")).collect();
+                let rows = run.views.rows();
+                assert_eq!(rows[&ViewKey::new(&format!("k{k}")).unwrap()], expected, "seed {seed}");
+            }
+            assert_eq!(run.letters(), []);
+        });
+    }
+}

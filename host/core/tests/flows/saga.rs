@@ -1,0 +1,241 @@
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use pelton_core::cloudevents;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::id::{CommandId, InstanceId, Name};
+use pelton_core::message::{Failure, Headers, NewCommand, RecordedEvent};
+use pelton_core::ports::{
+    CommitError, Identity, Plugin, PluginFault, SagaDescriptor, SagaPlugin, SagaStore, Unavailable,
+};
+use pelton_core::saga::{
+    Correlation, Reaction, Relation, SagaFlow, SagaInput, SagaRecord, Timer, TimerChange,
+};
+use pelton_core::settle::{RetryPolicy, Settlement};
+use pelton_core::time::Timestamp;
+
+use crate::{Native, event, message};
+
+/// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
+/// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer.
+struct Counter(Native, SagaDescriptor, AtomicU32);
+
+impl Plugin for Counter {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn digest(&self) -> &str {
+        self.0.digest()
+    }
+}
+
+impl SagaPlugin for Counter {
+    fn descriptor(&self) -> &SagaDescriptor {
+        &self.1
+    }
+
+    async fn correlate(
+        &self,
+        event: &RecordedEvent,
+    ) -> Result<Result<Vec<Correlation>, Failure>, PluginFault> {
+        let relation = if event.event.r#type == "start" { Relation::Start } else { Relation::Advance };
+        let instances = std::str::from_utf8(&event.event.data).unwrap().split(',');
+        Ok(Ok(instances.map(|i| Correlation { instance: i.to_owned(), relation }).collect()))
+    }
+
+    async fn react(
+        &self,
+        instance: &InstanceId,
+        state: Option<&[u8]>,
+        input: &SagaInput,
+    ) -> Result<Result<Reaction, Failure>, PluginFault> {
+        match instance.as_str() {
+            "broken" => return Ok(Err(Failure::Invalid("it is broken".to_owned()))),
+            "away" if self.2.fetch_add(1, Ordering::Relaxed) < 2 => {
+                return Ok(Err(Failure::Other("not yet".to_owned())));
+            }
+            _ => {}
+        }
+        let SagaInput::Event(event) = input else { unreachable!("only events are given") };
+        let count = state.map_or(0, |s| s[0]) + 1;
+        let commands = vec![NewCommand {
+            r#type: "count".to_owned(),
+            datacontenttype: None,
+            metadata: Vec::new(),
+            data: Bytes::from(format!("{count}")),
+        }];
+        let timer = Timer { id: "t".to_owned(), due: Timestamp(0), data: Bytes::new() };
+        let timers = if instance.as_str() == "timer" { vec![TimerChange::Set(timer)] } else { Vec::new() };
+        Ok(Ok(Reaction { state: (event.event.r#type != "end").then(|| vec![count]), commands, timers }))
+    }
+}
+
+#[derive(Default)]
+struct Store {
+    records: Mutex<HashMap<InstanceId, (SagaRecord, u64)>>,
+    sent: Mutex<Vec<(CommandId, String)>>,
+    letters: Mutex<Vec<DeadLetter>>,
+    /// How many of the next commands get lost on the way back: sent, and nobody told.
+    unclear: AtomicU32,
+}
+
+impl SagaStore for Store {
+    async fn load(&self, instance: &InstanceId) -> Result<(Option<SagaRecord>, u64), Unavailable> {
+        Ok(self
+            .records
+            .lock()
+            .unwrap()
+            .get(instance)
+            .cloned()
+            .map_or((None, 0), |(record, revision)| (Some(record), revision)))
+    }
+
+    async fn save(
+        &self,
+        instance: &InstanceId,
+        record: &SagaRecord,
+        revision: u64,
+    ) -> Result<u64, CommitError> {
+        let mut records = self.records.lock().unwrap();
+        if records.get(instance).map_or(0, |(_, revision)| *revision) != revision {
+            return Err(CommitError::Conflict);
+        }
+        let stored: SagaRecord = serde_json::from_str(&serde_json::to_string(record).unwrap()).unwrap();
+        records.insert(instance.clone(), (stored, revision + 1));
+        Ok(revision + 1)
+    }
+
+    async fn send(
+        &self,
+        headers: Headers,
+        r#type: &str,
+        id: &CommandId,
+        data: Bytes,
+    ) -> Result<(), CommitError> {
+        let event = cloudevents::decode(&headers, &data).unwrap();
+        assert_eq!((event.id.as_str(), event.r#type.as_str()), (id.as_str(), r#type));
+        assert!(event.extension("causationid").is_some() && event.extension("correlationid").is_some());
+        self.sent.lock().unwrap().push((id.clone(), String::from_utf8(data.to_vec()).unwrap()));
+        if self.unclear.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+            return Err(CommitError::Unclear(Unavailable {
+                doing: "sending".to_owned(),
+                cause: "no answer".to_owned(),
+            }));
+        }
+        Ok(())
+    }
+
+    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        self.letters.lock().unwrap().push(letter);
+        Ok(())
+    }
+}
+
+fn flow() -> SagaFlow<Counter, Store> {
+    let identity = Identity { name: "counter".to_owned(), version: "1.0.0".to_owned() };
+    let events = ["start", "go", "end"]
+        .map(|t| pelton_core::message::EventType { r#type: t.to_owned(), version: 1 })
+        .to_vec();
+    let descriptor =
+        SagaDescriptor { identity, events, commands: vec!["count".to_owned()], state_version: 1 };
+    SagaFlow {
+        name: Name::new("saga").unwrap(),
+        stream: "stream".into(),
+        plugin: Counter(Native, descriptor, AtomicU32::new(0)),
+        store: Arc::new(Store::default()),
+        retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
+    }
+}
+
+/// Hands the event in until it is settled for good, as the consumer would; answers the settlements.
+async fn hand_in(
+    flow: &SagaFlow<Counter, Store>,
+    sequence: u64,
+    r#type: &str,
+    instances: &str,
+) -> Vec<Settlement> {
+    let mut settlements = Vec::new();
+    let mut message = message(sequence, &event(r#type, instances));
+    loop {
+        let settlement = flow.handle(&message).await;
+        settlements.push(settlement.clone());
+        if !matches!(settlement, Settlement::RetryAfter(_)) {
+            return settlements;
+        }
+        message.attempt += 1;
+    }
+}
+
+fn sent(flow: &SagaFlow<Counter, Store>) -> Vec<String> {
+    flow.store.sent.lock().unwrap().iter().map(|(id, data)| format!("{id}={data}")).collect()
+}
+
+#[tokio::test]
+async fn an_instance_folds_its_inputs_once_and_its_commands_keep_their_ids() {
+    let flow = flow();
+    hand_in(&flow, 1, "go", "a").await; // nothing has started yet
+    hand_in(&flow, 2, "start", "a,b").await;
+    hand_in(&flow, 3, "unknown", "a").await;
+    hand_in(&flow, 4, "go", "a").await;
+    hand_in(&flow, 4, "go", "a").await; // redelivered: the same command is sent again under the same id
+    hand_in(&flow, 2, "start", "a,b").await; // redelivered late: `a` is past it, `b` is not
+    hand_in(&flow, 5, "end", "a").await;
+    hand_in(&flow, 6, "go", "a").await; // it has ended
+    let ids = [
+        "saga:a:stream:2:0=1",
+        "saga:b:stream:2:0=1",
+        "saga:a:stream:4:0=2",
+        "saga:a:stream:4:0=2",
+        "saga:b:stream:2:0=1",
+        "saga:a:stream:5:0=3",
+    ];
+    assert_eq!(sent(&flow), ids);
+}
+
+#[tokio::test]
+async fn a_command_that_may_be_lost_is_sent_again_before_the_input_is_done() {
+    let flow = flow();
+    flow.store.unclear.store(2, Ordering::Relaxed);
+    let settlements = hand_in(&flow, 1, "start", "a").await;
+    assert!(
+        matches!(settlements[..], [Settlement::RetryAfter(_), Settlement::RetryAfter(_), Settlement::Ack]),
+        "{settlements:?}"
+    );
+    assert_eq!(sent(&flow), ["saga:a:stream:1:0=1"; 3]);
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_is_quarantined_and_the_others_go_on() {
+    let flow = flow();
+    hand_in(&flow, 1, "start", "a,broken,b").await;
+    hand_in(&flow, 2, "go", "broken,a").await;
+    assert_eq!(sent(&flow), ["saga:a:stream:1:0=1", "saga:b:stream:1:0=1", "saga:a:stream:2:0=2"]);
+    let letters = flow.store.letters.lock().unwrap();
+    let kept: Vec<_> = letters.iter().map(|l| (l.message.sequence.0, l.kind, l.key.as_deref())).collect();
+    assert_eq!(
+        kept,
+        [(1, DeadLetterKind::Failed, Some("broken")), (2, DeadLetterKind::Parked, Some("broken"))]
+    );
+    assert!(letters[0].cause.contains("it is broken") && letters[1].cause.contains(&letters[0].id()));
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_tried_again() {
+    let flow = flow();
+    let settlements = hand_in(&flow, 1, "start", "away").await;
+    assert_eq!((settlements.len(), settlements.last()), (3, Some(&Settlement::Ack)));
+    assert_eq!(sent(&flow), ["saga:away:stream:1:0=1"]);
+}
+
+#[tokio::test]
+async fn what_this_host_cannot_do_is_refused_and_not_forgotten() {
+    let flow = flow();
+    hand_in(&flow, 1, "start", "timer").await;
+    assert!(flow.store.letters.lock().unwrap()[0].cause.contains("timers, which this host does not run yet"));
+    assert_eq!(sent(&flow), [""; 0]);
+    hand_in(&flow, 2, "start", "a.b").await;
+    assert!(flow.store.letters.lock().unwrap()[1].cause.contains("'.' at byte 1"));
+}
