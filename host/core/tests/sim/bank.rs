@@ -15,6 +15,7 @@ use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::lanes::{self, LaneLimits};
 use pelton_core::memory::{MemoryQueue, MemoryStore, Weather};
 use pelton_core::outcome::Outcome;
+use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
 use tokio::task::JoinHandle;
@@ -98,6 +99,13 @@ impl Bank {
             submission.headers("/test", Some("_INBOX.test")),
             data.into(),
         );
+    }
+
+    /// Has one host handle the next message.
+    pub(crate) async fn handle_next(&self, host: &CommandFlow<Account, MemoryStore>) {
+        let delivery = self.queue.inbox().next().await.unwrap();
+        let settlement = host.handle(delivery.message(), self.intake.decode(delivery.message())).await;
+        delivery.settle(settlement).await;
     }
 
     /// Runs one host until everything is settled.

@@ -1,0 +1,379 @@
+//! Reads a table of the file key by key. A value that is not as it should be is reported and read as if it were
+//! missing, so that the reading goes on to the next mistake.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use pelton_core::id::Name;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::problem::{At, Problem, Problems, Source, Span, suggestion};
+use super::value;
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+/// One table of the file.
+pub(super) struct Reader<'a> {
+    source: &'a Source,
+    problems: &'a Problems,
+    table: &'a DeTable<'a>,
+    /// Where a key that is missing from it is reported.
+    place: Span,
+    title: String,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn document(source: &'a Source, problems: &'a Problems, table: &'a DeTable<'a>) -> Self {
+        let place = Span::default();
+        Self { source, problems, table, place, title: "the file".to_owned(), asked: RefCell::default() }
+    }
+
+    fn inner(&self, table: &'a DeTable<'a>, place: Span, title: String) -> Self {
+        Self { source: self.source, problems: self.problems, table, place, title, asked: RefCell::default() }
+    }
+
+    pub(super) fn place(&self) -> Span {
+        self.place
+    }
+
+    pub(super) fn add(&self, problem: Problem) {
+        self.problems.add(problem);
+    }
+
+    /// The value under a key, and that the key is a known one.
+    fn value(&self, key: &'static str) -> Option<&'a Value<'a>> {
+        self.asked.borrow_mut().push(key);
+        self.table.get(key)
+    }
+
+    /// Says that the key has to be there, and how it could look.
+    pub(super) fn require<T>(&self, key: &'static str, example: &str, value: Option<T>) -> Option<T> {
+        // One that is there and wrong has been reported already.
+        if !self.has(key) {
+            let problem = Problem::new(self.place, format!("{} has no `{key}`", self.title)).from_absence();
+            self.add(problem.help(format!("add {key} = {example}")));
+        }
+        value
+    }
+
+    fn wrong_type(&self, value: &Value<'_>, key: &str, expected: &str) {
+        let found = show_type(value.get_ref());
+        let label = format!("expected {expected}, found {found}");
+        self.add(Problem::new(value.span().into(), format!("`{key}` has the wrong type")).label(label));
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The keys of a table, whatever they hold.
+    pub(super) fn keys_of(&self, key: &str) -> Vec<String> {
+        let table = self.table.get(key).and_then(|value| value.get_ref().as_table());
+        table
+            .into_iter()
+            .flat_map(|table| table.keys())
+            .map(|key| key.get_ref().clone().into_owned())
+            .collect()
+    }
+
+    /// The entries of this table in the order of the file.
+    fn entries(&self) -> Vec<(&'a Spanned<DeString<'a>>, &'a Value<'a>)> {
+        let mut entries: Vec<_> = self.table.iter().collect();
+        entries.sort_by_key(|(key, _)| Span::from(key.span()));
+        entries
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &'static str) -> Option<At<String>> {
+        self.text_of(self.value(key)?, key, "a text in quotes")
+    }
+
+    fn text_of(&self, value: &Value<'_>, key: &str, expected: &str) -> Option<At<String>> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(At { value: text.clone().into_owned(), span: value.span().into() }),
+            _ => {
+                self.wrong_type(value, key, expected);
+                None
+            }
+        }
+    }
+
+    /// A text that `parse` can read. Its error ends a sentence that begins with the value.
+    pub(super) fn parsed<T>(
+        &self,
+        key: &'static str,
+        help: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<At<T>> {
+        let text = self.text(key)?;
+        match parse(&text.value) {
+            Ok(value) => Some(At { value, span: text.span }),
+            Err(wrong) => {
+                self.add(Problem::new(text.span, format!("`{key}` {wrong}")).help(help));
+                None
+            }
+        }
+    }
+
+    /// A text, or an array of one or more. An item that is no text is reported and left out.
+    pub(super) fn texts(&self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
+        let value = self.value(key)?;
+        let span = value.span().into();
+        match value.get_ref() {
+            DeValue::String(_) => self.text(key).map(|text| At { span, value: vec![text] }),
+            DeValue::Array(items) => {
+                if items.is_empty() {
+                    self.add(
+                        Problem::new(span, format!("`{key}` is empty"))
+                            .help(format!("write {key} = {example}")),
+                    );
+                }
+                let texts = items.iter().filter_map(|item| self.text_of(item, key, "a text in quotes"));
+                Some(At { value: texts.collect(), span })
+            }
+            _ => {
+                self.wrong_type(value, key, "an array of texts");
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text(key)?;
+        let chosen = choices.iter().find(|(word, _)| *word == text.value);
+        if chosen.is_none() {
+            let problem = Problem::new(text.span, format!("`{key}` cannot be {:?}", text.value));
+            self.add(problem.help_if(suggestion(&text.value, choices.iter().map(|(word, _)| *word))));
+        }
+        chosen.map(|(_, value)| *value)
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.wrong_type(value, key, "true or false");
+        }
+        flag
+    }
+
+    /// One of a few small numbers.
+    pub(super) fn choice_of_numbers(&self, key: &'static str, choices: &[u8]) -> Option<u8> {
+        let number = self.number(key, 0..=u64::MAX)?;
+        let chosen = choices.iter().copied().find(|choice| u64::from(*choice) == number);
+        if chosen.is_none() {
+            let span = self.table.get(key).map(|value| value.span().into()).unwrap_or_default();
+            let choices: Vec<_> = choices.iter().map(u8::to_string).collect();
+            let problem = Problem::new(span, format!("`{key}` cannot be {number}"));
+            self.add(problem.help(format!("it can be {}", choices.join(", "))));
+        }
+        chosen
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        self.number_shown(key, bounds, |bound| bound.to_string())
+    }
+
+    fn number_shown(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<u64>,
+        show: fn(u64) -> String,
+    ) -> Option<u64> {
+        let value = self.value(key)?;
+        let DeValue::Integer(integer) = value.get_ref() else {
+            self.wrong_type(value, key, "a whole number");
+            return None;
+        };
+        let number = i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX);
+        let span = value.span().into();
+        self.bounded(key, span, u64::try_from(number).ok(), &bounds, show)
+    }
+
+    /// A size in bytes within bounds: a whole number, or a text with a unit.
+    pub(super) fn bytes(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::Integer(_) => self.number_shown(key, bounds, value::show_bytes),
+            DeValue::String(_) => {
+                let help = "write a whole number of bytes, or a text such as \"512KiB\" or \"64MiB\"";
+                let size = self.parsed(key, help, value::bytes)?;
+                self.bounded(key, size.span, Some(size.value), &bounds, value::show_bytes)
+            }
+            _ => {
+                self.wrong_type(value, key, "a whole number of bytes, or a text such as \"512KiB\"");
+                None
+            }
+        }
+    }
+
+    /// A duration within bounds.
+    pub(super) fn duration(
+        &self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<At<Duration>> {
+        let help =
+            "write a whole number with one of the units ms, s, m, h and d, such as \"200ms\" or \"5s\"";
+        let value = self.value(key)?;
+        if let DeValue::Integer(number) = value.get_ref() {
+            let problem = Problem::new(value.span().into(), format!("`{key}` has no unit"));
+            self.add(
+                problem.help(format!("write \"{number}s\" for seconds; the units are ms, s, m, h and d")),
+            );
+            return None;
+        }
+        if !value.get_ref().is_str() {
+            self.wrong_type(value, key, "a text such as \"5s\"");
+            return None;
+        }
+        let duration = self.parsed(key, help, value::duration)?;
+        let within = self.bounded(key, duration.span, Some(duration.value), &bounds, value::show_duration)?;
+        Some(At { value: within, span: duration.span })
+    }
+
+    fn bounded<T: PartialOrd + Copy>(
+        &self,
+        key: &str,
+        span: Span,
+        value: Option<T>,
+        bounds: &RangeInclusive<T>,
+        show: impl Fn(T) -> String,
+    ) -> Option<T> {
+        let within = value.filter(|value| bounds.contains(value));
+        if within.is_none() {
+            let help = format!("it can be {} to {}", show(*bounds.start()), show(*bounds.end()));
+            self.add(Problem::new(span, format!("`{key}` is out of bounds")).help(help));
+        }
+        within
+    }
+
+    /// An address to listen on.
+    pub(super) fn address(&self, key: &'static str) -> Option<SocketAddr> {
+        let help = "write an IP address and a port, such as \"127.0.0.1:3000\" or \"[::]:3000\"";
+        let parse = |text: &str| text.parse().map_err(|_| "is no address with a port".to_owned());
+        self.parsed(key, help, parse).map(|address| address.value)
+    }
+
+    /// A table with known keys.
+    pub(super) fn table(&self, key: &'static str) -> Option<Self> {
+        let value = self.value(key)?;
+        let (name, _) = self.table.get_key_value(key)?;
+        self.table_of(value, name.span().into(), key, format!("[{}]", self.path_to(key)))
+    }
+
+    fn table_of(&self, value: &'a Value<'a>, place: Span, key: &str, title: String) -> Option<Self> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(self.inner(table, place, title)),
+            _ => {
+                self.wrong_type(value, key, "a table");
+                None
+            }
+        }
+    }
+
+    fn path_to(&self, key: &str) -> String {
+        match self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']')) {
+            Some(path) => format!("{path}.{key}"),
+            None => key.to_owned(),
+        }
+    }
+
+    /// The entries of a table whose keys are names, each a table. A name that cannot be one is reported.
+    pub(super) fn named(&self, key: &'static str) -> Vec<(At<Name>, Self)> {
+        let Some(names) = self.table(key) else { return Vec::new() };
+        let entries = names.entries().into_iter().filter_map(|(name, value)| {
+            let text = name.get_ref().as_ref();
+            let span = name.span().into();
+            if let Err((at, wrong)) = value::name(text) {
+                let fixed = text.to_lowercase().replace(['_', '.', ' '], "-");
+                let problem = Problem::new(self.inside(span, text, at), format!("the name `{text}` {wrong}"));
+                self.add(
+                    problem.help_if(value::name(&fixed).is_ok().then(|| format!("did you mean `{fixed}`?"))),
+                );
+            }
+            let reader = names.table_of(value, span, text, format!("[{key}.{text}]"))?;
+            // One that only breaks the rules for names is kept, so that who refers to it finds it.
+            Some((At { value: Name::new(text).ok()?, span }, reader))
+        });
+        entries.collect()
+    }
+
+    /// The entries of a table whose keys are free, each a table.
+    pub(super) fn tables(&self) -> Vec<(At<&'a str>, Self)> {
+        let entries = self.entries().into_iter().filter_map(|(name, value)| {
+            let text = name.get_ref().as_ref();
+            let reader =
+                self.table_of(value, name.span().into(), text, format!("[{}]", self.path_to(text)))?;
+            Some((At { value: text, span: name.span().into() }, reader))
+        });
+        entries.collect()
+    }
+
+    /// The entries of a table whose keys are free, each a text; none where it is something else.
+    pub(super) fn free_texts(&self) -> Vec<(At<&'a str>, Option<At<String>>)> {
+        let entries = self.entries().into_iter().map(|(name, value)| {
+            let text = name.get_ref().as_ref();
+            let value = self.text_of(value, text, "a text in quotes");
+            (At { value: text, span: name.span().into() }, value)
+        });
+        entries.collect()
+    }
+
+    /// An array of tables, `[[key]]`.
+    pub(super) fn array_of_tables(&self, key: &'static str) -> Vec<Self> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(value, key, &format!("an array of tables, [[{key}]]"));
+            return Vec::new();
+        };
+        let tables = items
+            .iter()
+            .filter_map(|item| self.table_of(item, item.span().into(), key, format!("[[{key}]]")));
+        tables.collect()
+    }
+
+    /// The place inside a text, given as an offset in its value. Where escapes make the two differ, the whole text.
+    pub(super) fn inside(&self, span: Span, text: &str, at: usize) -> Span {
+        let typed = &self.source.text[span.start..span.end];
+        match typed.find(text) {
+            Some(offset) if !text.is_empty() && typed.len() - text.len() <= 6 => {
+                let start = span.start + offset + at;
+                let token = text[at..].split('.').next().map_or(0, str::len).max(1);
+                Span { start, end: (start + token).min(span.start + offset + text.len()).max(start) }
+            }
+            _ => span,
+        }
+    }
+
+    /// Reports the keys that nobody has asked for.
+    pub(super) fn finish(self) {
+        let known = self.asked.borrow();
+        for (key, _) in self.table {
+            if !known.contains(&key.get_ref().as_ref()) {
+                let problem =
+                    Problem::new(key.span().into(), format!("unknown key `{key}` in {}", self.title));
+                self.add(problem.help_if(suggestion(key.get_ref(), known.iter().copied())));
+            }
+        }
+    }
+}
+
+fn show_type(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("the text {text:?}"),
+        DeValue::Integer(number) => format!("the number {number}"),
+        DeValue::Float(number) => format!("the number {number}"),
+        DeValue::Boolean(value) => format!("`{value}`"),
+        DeValue::Datetime(value) => format!("the date {value}"),
+        DeValue::Array(_) => "an array".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! The flows of a host: each handler, projection and saga of the configuration with its plugin.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use pelton_core::command::CommandFlow;
+use pelton_core::id::Name;
+use pelton_core::intake::Intake;
+use pelton_core::lanes::{self, LaneLimits};
+use pelton_core::ports::{Delivery, Inbox, ProjectionPlugin, SagaPlugin, SagaStore};
+use pelton_core::projection::ProjectionFlow;
+use pelton_core::saga::SagaFlow;
+use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
+use pelton_nats::{
+    Bucket, BucketViews, ConsumerInbox, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore, Topology,
+};
+use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
+use crate::tasks::Tasks;
+
+/// Everything that will run, each with what it needs of the configuration.
+pub(crate) struct Flows<'a> {
+    config: &'a Config,
+    handlers: Vec<(&'a Name, &'a HandlerConfig, WasmHandler)>,
+    projections: Vec<(&'a Name, &'a ProjectionConfig, WasmProjection, Bucket)>,
+    sagas: Vec<(&'a Name, &'a SagaConfig, WasmSaga)>,
+}
+
+/// The flows at work.
+pub(crate) struct Running {
+    pub(crate) tasks: Tasks,
+    /// Each stops the fetching of one flow.
+    stops: Vec<CancellationToken>,
+    /// One for each event stream, so that the decisions of its handlers are gathered together.
+    stores: HashMap<Name, Arc<StreamStore>>,
+}
+
+impl<'a> Flows<'a> {
+    /// Finds the plugin of each. That one is missing has been reported before this.
+    pub(crate) fn of(config: &'a Config, plugins: &BTreeMap<String, LoadedPlugin>) -> anyhow::Result<Self> {
+        let plugin = |name: &Name| {
+            plugins.get(name.as_str()).with_context(|| format!("the plugin {name} is not loaded"))
+        };
+        let handlers = config.handlers.iter().map(|(name, handler)| {
+            let found = plugin(&handler.plugin)?.handler().context("it is no command-handler")?;
+            anyhow::Ok((name, handler, found.clone()))
+        });
+        let projections = config.projections.iter().map(|(name, projection)| {
+            let found = plugin(&projection.plugin)?.projection().context("it is no projection")?;
+            let bucket = Bucket::new(name, found.descriptor().view_version).map_err(|why| anyhow!(why))?;
+            anyhow::Ok((name, projection, found.clone(), bucket))
+        });
+        let sagas = config.sagas.iter().map(|(name, saga)| {
+            let found = plugin(&saga.plugin)?.saga().context("it is no saga")?;
+            anyhow::Ok((name, saga, found.clone()))
+        });
+        Ok(Self {
+            config,
+            handlers: handlers.collect::<Result<_, _>>()?,
+            projections: projections.collect::<Result<_, _>>()?,
+            sagas: sagas.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What they need on the server.
+    pub(crate) fn topology(&self) -> Topology {
+        let Config { nats, commands, audit, streams, .. } = self.config;
+        let streams = streams
+            .iter()
+            .map(|(name, stream)| EventStream { name: name.clone(), subjects: stream.subjects.clone() });
+        let handlers = self.handlers.iter().map(|(name, handler, _)| HandlerConsumer {
+            name: (*name).clone(),
+            commands: handler.commands.keys().cloned().collect(),
+            max_ack_pending: commands.max_ack_pending,
+        });
+        let views = self.projections.iter().map(|(name, _, plugin, _)| View {
+            name: (*name).clone(),
+            version: plugin.descriptor().view_version,
+        });
+        let sagas = self
+            .sagas
+            .iter()
+            .map(|(name, saga, _)| SagaConsumer { name: (*name).clone(), stream: saga.stream.clone() });
+        Topology {
+            storage: nats.storage,
+            replicas: nats.replicas,
+            duplicate_window: nats.duplicate_window,
+            outcome_retention: audit.keep,
+            ack_wait: commands.ack_wait,
+            streams: streams.collect(),
+            handlers: handlers.collect(),
+            views: views.collect(),
+            sagas: sagas.collect(),
+        }
+    }
+
+    /// How commands find their entity.
+    pub(crate) fn intake(&self) -> Arc<Intake> {
+        let routes = self.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
+        Arc::new(Intake::new(routes.collect()))
+    }
+
+    /// The buckets of the views.
+    pub(crate) fn buckets(&self) -> HashMap<Name, Bucket> {
+        self.projections.iter().map(|(name, _, _, bucket)| ((*name).clone(), bucket.clone())).collect()
+    }
+
+    /// Starts all of them.
+    pub(crate) async fn start(self, nats: &Nats, intake: &Arc<Intake>) -> anyhow::Result<Running> {
+        let Self { config, handlers, projections, sagas } = self;
+        let mut running = Running { tasks: Tasks::default(), stops: Vec::new(), stores: HashMap::new() };
+        for (name, handler, plugin) in handlers {
+            running.handler(config, nats, intake, (name, handler, plugin)).await?;
+        }
+        for (name, projection, plugin, bucket) in projections {
+            let flow = ProjectionFlow {
+                name: name.clone(),
+                plugin,
+                store: Arc::new(BucketViews::new(nats, bucket)),
+                retry: config.retry,
+                max_batch: projection.batch,
+            };
+            let stop = CancellationToken::new();
+            let mut feed = StreamFeed::new(nats, projection.stream.clone(), stop.clone());
+            running.stops.push(stop);
+            running.tasks.spawn(format!("the projection {name}"), async move { flow.run(&mut feed).await });
+        }
+        for (name, saga, plugin) in sagas {
+            let flow = SagaFlow {
+                name: name.clone(),
+                stream: saga.stream.as_str().into(),
+                plugin,
+                store: Arc::new(SagaStates::new(nats, name.clone())),
+                retry: config.retry,
+            };
+            let inbox = ConsumerInbox::of_saga(nats, &saga.stream, name).await?;
+            running.stops.push(inbox.stop_token());
+            let every = config.commands.ack_wait / 3;
+            running.tasks.spawn(format!("the saga {name}"), run_saga(flow, inbox, every));
+        }
+        Ok(running)
+    }
+}
+
+impl Running {
+    async fn handler(
+        &mut self,
+        config: &Config,
+        nats: &Nats,
+        intake: &Arc<Intake>,
+        (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
+    ) -> anyhow::Result<()> {
+        let store = self.store(config, nats, &handler.stream);
+        let stream = handler.stream.as_str().into();
+        let flow = CommandFlow::new(name.clone(), stream, plugin, store, config.retry, config.cache);
+        let limits = LaneLimits {
+            max_in_flight: config.commands.max_in_flight,
+            // Two signs may get lost before the server gives the command to somebody else.
+            progress_every: config.commands.ack_wait / 3,
+        };
+        let inbox = ConsumerInbox::of_handler(nats, name, config.commands.max_in_flight).await?;
+        self.stops.push(inbox.stop_token());
+        let intake = intake.clone();
+        self.tasks.spawn(format!("the handler {name}"), async move {
+            lanes::run(inbox, intake, &flow, limits).await;
+        });
+        Ok(())
+    }
+
+    fn store(&mut self, config: &Config, nats: &Nats, stream: &Name) -> Arc<StreamStore> {
+        let settings = StoreSettings {
+            gather_single_events: config.commands.gather_single_events,
+            replicated: config.nats.replicas > 1,
+        };
+        let start = || Arc::new(StreamStore::start(nats, stream, settings));
+        self.stores.entry(stream.clone()).or_insert_with(start).clone()
+    }
+
+    /// Stops fetching, finishes what is held, and answers what was left at the deadline.
+    pub(crate) async fn finish(self, deadline: Instant) -> Vec<String> {
+        self.stops.iter().for_each(CancellationToken::cancel);
+        let left = self.tasks.finish(deadline).await;
+        for store in self.stores.into_values() {
+            store.close().await;
+        }
+        left
+    }
+}
+
+/// One event after the other, in stream order, until the inbox has been stopped.
+async fn run_saga<P: SagaPlugin, S: SagaStore>(
+    flow: SagaFlow<P, S>,
+    mut inbox: ConsumerInbox,
+    progress_every: Duration,
+) {
+    while let Some(delivery) = inbox.next().await {
+        let work = flow.handle(delivery.message());
+        let settlement = lanes::with_progress(&delivery, progress_every, work).await;
+        delivery.settle(settlement).await;
+    }
+}

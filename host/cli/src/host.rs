@@ -1,0 +1,165 @@
+//! The life of a host: connect, make sure of what is on the server, start the flows and the gateway, wait, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use pelton_core::intake::Intake;
+use pelton_gateway::{Gateway, Routes};
+use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamGate, Topology, TopologyError};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::flows::{Flows, Running};
+use crate::prepare::Prepared;
+use crate::tasks::Tasks;
+
+/// How long to wait before the server is asked again for what it did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until `stop` is cancelled or something breaks. `ready` is told where the gateway listens.
+///
+/// # Errors
+///
+/// Nothing was started, something that should run for ever has ended, or the stop was not clean: the error says what.
+pub async fn run(
+    prepared: &Prepared,
+    stop: CancellationToken,
+    ready: impl FnOnce(SocketAddr),
+) -> anyhow::Result<()> {
+    let Prepared { config, plugins, .. } = prepared;
+    let flows = Flows::of(config, plugins)?;
+    let started = tokio::select! {
+        started = start(config, flows) => started?,
+        // Nothing has been fetched yet, so there is nothing to finish.
+        () = stop.cancelled() => return Ok(()),
+    };
+    ready(started.address);
+    started.serve(config.shutdown.deadline, stop).await
+}
+
+/// A host in which everything runs.
+struct Started {
+    nats: Nats,
+    gate: Arc<StreamGate>,
+    address: SocketAddr,
+    /// Tells the gateway to accept no more requests.
+    close: CancellationToken,
+    gateway: Tasks,
+    flows: Running,
+}
+
+async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
+    let nats = Nats::connect(&connection(config)).await?;
+    ensure(&flows.topology(), &nats).await?;
+    let listener = TcpListener::bind(config.gateway.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
+    let address = listener.local_addr().context("the gateway has no address")?;
+
+    let intake = flows.intake();
+    let gate = Arc::new(StreamGate::open(&nats).await?);
+    let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
+    let gateway = gateway(config, intake.clone(), gate.clone(), views)?;
+
+    let close = CancellationToken::new();
+    let running = flows.start(&nats, &intake).await?;
+    let mut serving = Tasks::default();
+    let (closed, deadline) = (close.clone().cancelled_owned(), config.shutdown.deadline);
+    serving.spawn("the gateway", async move {
+        // What is cut off is counted and logged there.
+        let _cut = gateway.serve(listener, closed, deadline).await;
+    });
+    Ok(Started { nats, gate, address, close, gateway: serving, flows: running })
+}
+
+/// Where NATS is.
+fn connection(config: &Config) -> ConnectSettings {
+    let credentials = config.nats.credentials.clone().map_or(Credentials::None, Credentials::File);
+    ConnectSettings {
+        urls: config.nats.urls.clone(),
+        name: "pelton".to_owned(),
+        credentials,
+        request_timeout: config.nats.request_timeout,
+        start_deadline: config.nats.connect_timeout,
+    }
+}
+
+/// Makes sure that the server has what the flows need. A server that is away is waited for.
+async fn ensure(topology: &Topology, nats: &Nats) -> anyhow::Result<()> {
+    loop {
+        match topology.ensure(nats).await {
+            Ok(()) => return Ok(()),
+            Err(TopologyError::Unavailable(away)) => tracing::warn!("waiting for JetStream: {away}"),
+            Err(differs @ TopologyError::Differs(_)) => bail!(differs),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn gateway(
+    config: &Config,
+    intake: Arc<Intake>,
+    gate: Arc<StreamGate>,
+    views: Arc<BucketReader>,
+) -> anyhow::Result<Gateway> {
+    let routes = config.routes.iter().map(|configured| configured.route.clone()).collect();
+    let routes = Routes::new(routes, config.projections.keys().cloned()).map_err(|errors| {
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        anyhow!("the routes cannot be served: {}", errors.join("; "))
+    })?;
+    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, gate, views))
+}
+
+impl Started {
+    /// Waits for the end, then stops: requests first, because they wait for what the flows do.
+    async fn serve(mut self, deadline: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+        let broke = tokio::select! {
+            () = stop.cancelled() => None,
+            ended = self.flows.tasks.first_end() => Some(ended),
+            ended = self.gateway.first_end() => Some(ended),
+        };
+        if let Some(broke) = &broke {
+            tracing::error!("{broke}: stopping");
+        }
+        let began = Instant::now();
+        let left = self.stop(began + deadline, deadline / 2).await;
+        match (broke, left.as_slice()) {
+            (None, []) => {
+                tracing::info!(after = ?began.elapsed(), "stopped");
+                Ok(())
+            }
+            (None, left) => bail!("not everything was finished: {}", left.join("; ")),
+            (Some(broke), []) => bail!(broke),
+            (Some(broke), left) => bail!("{broke}; and not everything was finished: {}", left.join("; ")),
+        }
+    }
+
+    /// Stops everything by the deadline and answers what was left.
+    async fn stop(self, deadline: Instant, patience: Duration) -> Vec<String> {
+        let Self { nats, gate, close, gateway, flows, .. } = self;
+        close.cancel();
+        // Requests that still wait by then are told that their commands go on, which is true: they are stored.
+        let told = async {
+            tokio::time::sleep(patience).await;
+            gate.close().await;
+            std::future::pending().await
+        };
+        let mut left = tokio::select! {
+            left = gateway.finish(deadline) => left,
+            never = told => never,
+        };
+        left.extend(flows.finish(deadline).await);
+        gate.close().await;
+        let remaining = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
+        match tokio::time::timeout(remaining, nats.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(away)) => left.push(format!("acknowledgements may be lost, and come again: {away}")),
+            Err(_) => {
+                left.push("acknowledgements may be lost, and come again: NATS did not answer".to_owned());
+            }
+        }
+        left
+    }
+}

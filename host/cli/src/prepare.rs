@@ -1,0 +1,68 @@
+//! From a file's name to what can be run: the configuration is read, its components are loaded, and everything that is
+//! wrong with either is reported in one go.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use pelton_wasm::{LoadError, LoadedPlugin, Plugins, Settings};
+
+use crate::args::ConfigArgs;
+use crate::components::{self, Inspected, Inspections};
+use crate::config::typed::Typed;
+use crate::config::{self, Config, Report};
+use crate::failure::Failure;
+
+/// A configuration with its components, both sound.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What will be used.
+    pub config: Config,
+    /// The components by plugin name.
+    pub plugins: BTreeMap<String, LoadedPlugin>,
+    /// What somebody should look at.
+    pub warnings: Report,
+}
+
+/// Reads and loads. `compiled_code` is where compiled code is kept, unless the configuration says.
+pub async fn prepare(arguments: &ConfigArgs, compiled_code: Option<PathBuf>) -> Result<Prepared, Failure> {
+    let mut loaded = config::load(&arguments.config).map_err(|error| Failure::Unusable(error.into()))?;
+    let (Some(typed), config) = (loaded.typed.take(), loaded.config.take()) else {
+        return Err(Failure::Configuration(Box::new(loaded.into_report(Vec::new()))));
+    };
+    let configured = config.as_ref().and_then(|config| config.wasm.compiled_code.clone());
+    let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code) });
+    let sandbox = sandbox.context("the sandbox cannot be set up").map_err(Failure::Run)?;
+    let results = load(&sandbox, &typed).await;
+    let problems = components::check(&typed, &inspections(&results));
+    let report = loaded.into_report(problems);
+    match config {
+        Some(config) if !report.has_errors() => {
+            let plugins =
+                results.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?))).collect();
+            Ok(Prepared { config, plugins, warnings: report })
+        }
+        _ => Err(Failure::Configuration(Box::new(report))),
+    }
+}
+
+/// One after the other: compiling uses all processors by itself.
+async fn load(sandbox: &Plugins, typed: &Typed) -> BTreeMap<String, Result<LoadedPlugin, LoadError>> {
+    let mut results = BTreeMap::new();
+    for plugin in &typed.plugins {
+        let Some(component) = &plugin.component else { continue };
+        let name = plugin.name.value.to_string();
+        tracing::debug!(plugin = name, component = %component.value.display(), "loading");
+        let loaded = sandbox.load(&name, component.value.as_path(), plugin.limits.clone()).await;
+        results.insert(name, loaded);
+    }
+    results
+}
+
+fn inspections(results: &BTreeMap<String, Result<LoadedPlugin, LoadError>>) -> Inspections {
+    let inspect = |result: &Result<LoadedPlugin, LoadError>| match result {
+        Ok(plugin) => Ok(Inspected::of(plugin)),
+        Err(error) => Err(error.refusal.to_string()),
+    };
+    results.iter().map(|(name, result)| (name.clone(), inspect(result))).collect()
+}
