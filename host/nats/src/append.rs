@@ -31,13 +31,20 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    pub(crate) fn new(stream: &Name, entity: &Entity, expected: Sequence, events: Vec<EventToStore>) -> Result<Self, AppendError> {
+    pub(crate) fn new(
+        stream: &Name,
+        entity: &Entity,
+        expected: Sequence,
+        events: Vec<EventToStore>,
+    ) -> Result<Self, AppendError> {
         let filter = entity.filter();
         if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
-            let why = format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
+            let why =
+                format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
             return Err(AppendError::Refused(why));
         }
-        let mut messages = events.into_iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
+        let mut messages =
+            events.into_iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = messages.first_mut() {
             first.headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, expected.to_string());
             first.headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
@@ -51,7 +58,10 @@ impl Decision {
         let count = self.messages.len();
         match publish_batch(nats, self.messages).await {
             // A message id that the server knows: perhaps from this decision's earlier try, perhaps not.
-            Ok(ack) if ack.duplicate => Err(AppendError::Unclear(format!("an event with its id is stored at sequence {}", ack.sequence))),
+            Ok(ack) if ack.duplicate => Err(AppendError::Unclear(format!(
+                "an event with its id is stored at sequence {}",
+                ack.sequence
+            ))),
             Ok(ack) => Ok(sequences(ack.sequence, count)),
             Err(error) => Err(append_error(error)),
         }
@@ -66,14 +76,20 @@ pub(crate) fn sequences(last: u64, count: usize) -> Vec<Sequence> {
 fn message(entity: &Entity, event: EventToStore) -> Result<BatchMessage, AppendError> {
     let EventToStore { subject, event, history, fingerprint, decided_by } = event;
     if !belongs(entity, &subject) {
-        return Err(AppendError::Refused(format!("the subject {subject} is not one of entity {}", entity.prefix())));
+        return Err(AppendError::Refused(format!(
+            "the subject {subject} is not one of entity {}",
+            entity.prefix()
+        )));
     }
     let mut headers = cloudevents::encode(&event);
     headers.push(HISTORY, history.to_string());
     headers.push(COMMAND, fingerprint.0.as_ref());
     headers.push(PLUGIN, decided_by);
     let mut headers: HeaderMap = wire::to_wire(&headers).map_err(|e| AppendError::Refused(e.to_string()))?;
-    let id = event.id.parse::<async_nats::HeaderValue>().map_err(|e| AppendError::Refused(format!("the event's id: {e}")))?;
+    let id = event
+        .id
+        .parse::<async_nats::HeaderValue>()
+        .map_err(|e| AppendError::Refused(format!("the event's id: {e}")))?;
     headers.insert(header::MSG_ID, id);
     Ok(BatchMessage { subject, headers, payload: Bytes::clone(&event.data) })
 }
@@ -88,7 +104,9 @@ pub(crate) fn append_error(error: PublishError) -> AppendError {
     match error {
         PublishError::WrongSequence(_) => AppendError::Conflict,
         PublishError::TooLarge(why) | PublishError::Refused(why) => AppendError::Refused(why),
-        PublishError::SubjectFull(error) | PublishError::NotNow(error) => AppendError::Unclear(error.to_string()),
+        PublishError::SubjectFull(error) | PublishError::NotNow(error) => {
+            AppendError::Unclear(error.to_string())
+        }
         PublishError::Unclear(away) => AppendError::Unclear(away.to_string()),
     }
 }

@@ -25,7 +25,10 @@ pub(crate) struct BatchMessage {
 }
 
 /// Stores all messages or none. The answer has the sequence of the last one. A batch of one is a plain publish.
-pub(crate) async fn publish_batch(nats: &Nats, mut messages: Vec<BatchMessage>) -> Result<PubAck, PublishError> {
+pub(crate) async fn publish_batch(
+    nats: &Nats,
+    mut messages: Vec<BatchMessage>,
+) -> Result<PubAck, PublishError> {
     let count = messages.len();
     let Some(last) = messages.pop() else {
         return Err(PublishError::Refused("the batch is empty".to_owned()));
@@ -34,7 +37,9 @@ pub(crate) async fn publish_batch(nats: &Nats, mut messages: Vec<BatchMessage>) 
         return wire::publish(nats, &last.subject, last.headers, last.payload).await;
     }
     if count > MAX_BATCH_MESSAGES {
-        return Err(PublishError::Refused(format!("{count} messages in one batch; at most {MAX_BATCH_MESSAGES} are allowed")));
+        return Err(PublishError::Refused(format!(
+            "{count} messages in one batch; at most {MAX_BATCH_MESSAGES} are allowed"
+        )));
     }
     check_sizes(nats, &messages, &last)?;
     let id = format!("{:032x}", rand::random::<u128>());
@@ -50,7 +55,10 @@ pub(crate) async fn publish_batch(nats: &Nats, mut messages: Vec<BatchMessage>) 
     let ack = wire::publish(nats, &last.subject, headers, last.payload).await?;
     if ack.batch_size != count as u64 {
         let cause = format!("the server says that {} of {count} messages are stored", ack.batch_size);
-        return Err(PublishError::Unclear(Unavailable { doing: format!("publishing a batch to {}", last.subject), cause }));
+        return Err(PublishError::Unclear(Unavailable {
+            doing: format!("publishing a batch to {}", last.subject),
+            cause,
+        }));
     }
     Ok(ack)
 }
@@ -65,7 +73,9 @@ fn check_sizes(nats: &Nats, messages: &[BatchMessage], last: &BatchMessage) -> R
         let bytes = header_bytes(&message.headers) + BATCH_HEADER_BYTES + message.payload.len();
         if bytes > max {
             let subject = &message.subject;
-            return Err(PublishError::TooLarge(format!("{bytes} bytes with headers for {subject}; the server takes {max}")));
+            return Err(PublishError::TooLarge(format!(
+                "{bytes} bytes with headers for {subject}; the server takes {max}"
+            )));
         }
     }
     Ok(())

@@ -61,7 +61,12 @@ impl CommandStore for StreamStore {
         self.loader.since(entity, after).await
     }
 
-    async fn append(&self, entity: &Entity, expected: Sequence, events: Vec<EventToStore>) -> Result<Vec<Sequence>, AppendError> {
+    async fn append(
+        &self,
+        entity: &Entity,
+        expected: Sequence,
+        events: Vec<EventToStore>,
+    ) -> Result<Vec<Sequence>, AppendError> {
         let single = events.len() == 1;
         let decision = Decision::new(&self.stream, entity, expected, events)?;
         if single && !self.settings.gather_single_events {

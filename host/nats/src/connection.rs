@@ -125,7 +125,7 @@ pub enum ConnectError {
 pub struct Nats {
     client: Client,
     jetstream: jetstream::Context,
-    request_timeout: Duration,
+    settings: Arc<ConnectSettings>,
     signs: Signs,
 }
 
@@ -153,7 +153,10 @@ impl Nats {
                 Some(source) => format!("{}: {source}", error.kind()),
                 None => error.kind().to_string(),
             };
-            if matches!(error.kind(), ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation) {
+            if matches!(
+                error.kind(),
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation
+            ) {
                 return Err(ConnectError::Refused { urls, cause });
             }
             if let Some(after) = settings.start_deadline.filter(|deadline| started.elapsed() >= *deadline) {
@@ -172,7 +175,7 @@ impl Nats {
         jetstream.set_timeout(settings.request_timeout);
         let info = client.server_info();
         tracing::info!(server = %info.server_name, version = %info.version, host = %info.host, port = info.port, "connected to NATS");
-        Self { client, jetstream, request_timeout: settings.request_timeout, signs }
+        Self { client, jetstream, settings: Arc::new(settings.clone()), signs }
     }
 
     /// The client of the library.
@@ -190,7 +193,7 @@ impl Nats {
     /// How long an answer may take.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
-        self.request_timeout
+        self.settings.request_timeout
     }
 
     /// Waits until the server has read all that was published before, acknowledgements of messages among it.
@@ -202,7 +205,7 @@ impl Nats {
             self.client.publish(inbox.clone(), Bytes::new()).await.map_err(|e| e.to_string())?;
             subscriber.next().await.ok_or_else(|| "the connection is closed".to_owned())
         };
-        match tokio::time::timeout(self.request_timeout, echo).await {
+        match tokio::time::timeout(self.request_timeout(), echo).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(cause)) => Err(Unavailable { doing: doing.to_owned(), cause }),
             Err(_) => Err(self.timed_out(doing.to_owned(), &inbox)),
@@ -218,6 +221,24 @@ impl Nats {
         flushed
     }
 
+    /// A connection of its own to the same servers, for what may break a connection: see [`crate::inbox`].
+    pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectError> {
+        let name = format!("{} {purpose}", self.settings.name);
+        Self::connect(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }).await
+    }
+
+    /// Returns when the connection is closed for good, which only [`Nats::close`] or a bug in the client library does.
+    /// A host then has nothing left to do but to end.
+    pub async fn closed(&self) {
+        loop {
+            let flushed = tokio::time::timeout(MAX_RECONNECT_DELAY, self.client.flush()).await;
+            if matches!(flushed, Ok(Err(_))) {
+                return;
+            }
+            tokio::time::sleep(MAX_RECONNECT_DELAY).await;
+        }
+    }
+
     /// Counts how often the connection came up. What was asked of the server before has to be asked again after.
     pub(crate) fn connects(&self) -> watch::Receiver<u64> {
         self.signs.connects.subscribe()
@@ -227,7 +248,7 @@ impl Nats {
     pub(crate) fn timed_out(&self, doing: String, subject: &str) -> Unavailable {
         let cause = match self.signs.denial_of(subject) {
             Some(denial) => format!("the NATS permissions of this connection do not allow it: {denial}"),
-            None => format!("no answer within {:?}", self.request_timeout),
+            None => format!("no answer within {:?}", self.request_timeout()),
         };
         Unavailable { doing, cause }
     }
@@ -243,7 +264,9 @@ fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
 async fn options(settings: &ConnectSettings, signs: &Signs) -> Result<ConnectOptions, ConnectError> {
     let mut options = match &settings.credentials {
         Credentials::None => ConnectOptions::new(),
-        Credentials::User { user, password } => ConnectOptions::with_user_and_password(user.clone(), password.clone()),
+        Credentials::User { user, password } => {
+            ConnectOptions::with_user_and_password(user.clone(), password.clone())
+        }
         Credentials::Token(token) => ConnectOptions::with_token(token.clone()),
         Credentials::File(path) => ConnectOptions::with_credentials_file(path)
             .await
@@ -277,11 +300,18 @@ fn report(event: &Event, signs: &Signs) {
             tracing::info!("the connection to NATS is up");
             signs.connects.send_modify(|count| *count += 1);
         }
-        Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is tried again until it works"),
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is tried until it works"),
         Event::LameDuckMode => tracing::warn!("the NATS server is about to shut down (lame duck mode)"),
-        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "messages from NATS were dropped: this host reads them too slowly"),
-        Event::ServerError(ServerError::Other(text)) if text.to_ascii_lowercase().contains("permissions violation") => {
-            tracing::error!("NATS permissions: {text}; grant it to this host's user, or the host waits in vain");
+        Event::SlowConsumer(id) => tracing::warn!(
+            subscription = id,
+            "messages from NATS were dropped: this host reads them too slowly"
+        ),
+        Event::ServerError(ServerError::Other(text))
+            if text.to_ascii_lowercase().contains("permissions violation") =>
+        {
+            tracing::error!(
+                "NATS permissions: {text}; grant it to this host's user, or the host waits in vain"
+            );
             signs.remember_denial(text);
         }
         Event::ServerError(error) => tracing::error!("NATS server: {error}"),

@@ -49,7 +49,9 @@ mod name {
 #[must_use]
 pub fn letter_subject(letter: &DeadLetter) -> String {
     let DeadLetter { consumer, key, kind, message, .. } = letter;
-    let key = key.as_ref().map_or_else(|| "-".to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned());
+    let key = key
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned());
     format!("dead-letter.{consumer}.{}.{}.{}.{key}", kind.as_str(), message.stream, message.sequence)
 }
 
@@ -65,7 +67,9 @@ pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavail
     }
     let whole = wire::to_wire(&headers).map_err(|e| away(e.to_string()))?;
     let kept = match wire::publish(nats, &subject, expecting(whole), letter.message.payload.clone()).await {
-        Err(PublishError::TooLarge(_)) => publish_batch(nats, in_parts(&subject, description, &letter.message).map_err(away)?).await,
+        Err(PublishError::TooLarge(_)) => {
+            publish_batch(nats, in_parts(&subject, description, &letter.message).map_err(away)?).await
+        }
         answer => answer,
     };
     match kept {
@@ -99,7 +103,9 @@ pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>,
     for n in 1..=count {
         let subject = part_subject(&message.subject, n);
         let part = wire::leader_last(nats, DEAD_LETTERS, &subject).await?;
-        bytes.extend_from_slice(&part.ok_or_else(|| unreadable(format!("its part {n} of {count} is gone")))?.payload);
+        bytes.extend_from_slice(
+            &part.ok_or_else(|| unreadable(format!("its part {n} of {count} is gone")))?.payload,
+        );
     }
     let (headers, payload) = from_parts(&bytes).map_err(unreadable)?;
     let letter = DeadLetter { message: Incoming { headers, payload, ..letter.message }, ..letter };
@@ -134,7 +140,11 @@ fn expecting(mut headers: HeaderMap) -> HeaderMap {
 
 /// A message near `max_payload` does not fit beside its description: the description alone, then headers and payload
 /// of the original in parts, all in one batch.
-fn in_parts(subject: &str, mut description: Headers, message: &Incoming) -> Result<Vec<BatchMessage>, String> {
+fn in_parts(
+    subject: &str,
+    mut description: Headers,
+    message: &Incoming,
+) -> Result<Vec<BatchMessage>, String> {
     let pairs: Vec<(&str, &str)> = message.headers.iter().collect();
     let mut bytes = serde_json::to_vec(&pairs).map_err(|e| e.to_string())?;
     bytes.push(b'\n'); // JSON has none of its own
@@ -142,7 +152,11 @@ fn in_parts(subject: &str, mut description: Headers, message: &Incoming) -> Resu
     let parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
     description.push(PARTS, parts.len().to_string());
     let headers = wire::to_wire(&description).map_err(|e| e.to_string())?;
-    let first = BatchMessage { subject: subject.to_owned(), headers: expecting(headers), payload: bytes::Bytes::new() };
+    let first = BatchMessage {
+        subject: subject.to_owned(),
+        headers: expecting(headers),
+        payload: bytes::Bytes::new(),
+    };
     let rest = parts.iter().zip(1..).map(|(part, n)| BatchMessage {
         subject: part_subject(subject, n),
         headers: HeaderMap::new(),
@@ -170,7 +184,9 @@ fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
     let text = |name: &str| headers.get(name).map(decode);
     let required = |name: &str| text(name).ok_or_else(|| format!("it has no header {name}"));
     let number = |name: &str| required(name)?.parse::<u64>().map_err(|e| format!("{name}: {e}"));
-    let original = headers.iter().filter_map(|(name, value)| Some((name.strip_prefix(ORIGINAL)?.to_owned(), decode(value))));
+    let original = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(ORIGINAL)?.to_owned(), decode(value))));
     let kind = required(name::KIND)?;
     Ok(Some(DeadLetter {
         consumer: required(name::CONSUMER)?,
@@ -195,7 +211,8 @@ fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
 }
 
 fn bounded(cause: &str) -> &str {
-    let end = (0..=cause.len().min(MAX_CAUSE_BYTES)).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or(0);
+    let end =
+        (0..=cause.len().min(MAX_CAUSE_BYTES)).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or(0);
     &cause[..end]
 }
 

@@ -47,6 +47,10 @@ pub struct StreamFeed {
     stream: Name,
     after: Sequence,
     consumer: Option<Live>,
+    /// Where the feed was when it last lost its consumer.
+    lost_at: Option<Sequence>,
+    /// Two consumers in a row were lost at one place: perhaps the client library cannot read the message that comes there.
+    stuck: bool,
     stop: CancellationToken,
 }
 
@@ -69,23 +73,43 @@ impl StreamFeed {
     /// A feed of the stream of this name, from its first event on; `stop` ends it.
     #[must_use]
     pub fn new(nats: &Nats, stream: Name, stop: CancellationToken) -> Self {
-        Self { nats: nats.clone(), stream, after: Sequence::NONE, consumer: None, stop }
+        Self {
+            nats: nats.clone(),
+            stream,
+            after: Sequence::NONE,
+            consumer: None,
+            lost_at: None,
+            stuck: false,
+            stop,
+        }
     }
 
     /// The next message, in order. None when the feed is stopped. Can be dropped at any time without losing anything.
     async fn first(&mut self) -> Result<Option<FeedItem>, Unavailable> {
         let stop = self.stop.clone();
         loop {
-            let opened = async {
+            let ready = async {
+                if self.stuck {
+                    let message = self.next_from_leader().await?;
+                    self.stuck = false;
+                    return Ok(message);
+                }
                 if self.consumer.is_none() {
                     self.consumer = Some(self.open().await?);
                 }
-                Ok(())
+                Ok(None)
             };
-            tokio::select! {
+            let found = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(None),
-                opened = opened => opened?,
+                found = ready => found?,
+            };
+            if let Some((message, unreadable)) = found {
+                let mut item = self.take(message);
+                if let Some(why) = unreadable {
+                    item.event = Err(why);
+                }
+                return Ok(Some(item));
             }
             let Some(live) = &mut self.consumer else { continue };
             let message = tokio::select! {
@@ -129,6 +153,30 @@ impl StreamFeed {
     fn lost(&mut self, why: &str) {
         tracing::info!(stream = %self.stream, after = %self.after, "reading on with a new consumer: {why}");
         self.consumer = None;
+        self.stuck = self.lost_at == Some(self.after);
+        self.lost_at = Some(self.after);
+    }
+
+    /// The next message, and why it is no event where its headers are no text.
+    ///
+    /// The library drops the connection over headers that it cannot read, and takes a message with a status in its
+    /// headers for a word of the server. Read as JSON such a message does no harm.
+    async fn next_from_leader(&self) -> Result<Option<(Incoming, Option<String>)>, Unavailable> {
+        let from = Sequence(self.after.0 + 1);
+        let Some(raw) = wire::leader_next(&self.nats, self.stream.as_str(), from, ">").await? else {
+            return Ok(None);
+        };
+        let unreadable = std::str::from_utf8(&raw.header_block).err();
+        let message = Incoming {
+            stream: self.stream.clone(),
+            sequence: raw.sequence,
+            subject: raw.subject,
+            headers: wire::raw_headers(&raw.header_block),
+            payload: raw.payload,
+            stored_at: raw.stored_at,
+            attempt: 1,
+        };
+        Ok(Some((message, unreadable.map(|error| format!("its headers are no UTF-8: {error}")))))
     }
 
     async fn open(&self) -> Result<Live, Unavailable> {
@@ -231,7 +279,7 @@ impl Live {
 
 impl EventFeed for StreamFeed {
     async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
-        self.consumer = None;
+        (self.consumer, self.lost_at, self.stuck) = (None, None, false);
         self.after = after;
         Ok(())
     }

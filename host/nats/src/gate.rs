@@ -120,11 +120,9 @@ impl CommandGate for StreamGate {
             return Ok(CommandStatus::Ended(outcome));
         }
         let filter = command_subject("*", id);
-        if wire::direct_last(&self.nats, COMMANDS, &filter).await?.is_some() {
-            return Ok(CommandStatus::Pending);
-        }
-        // The replicas that answered may be behind, and the command may have left its stream between the two reads. It
-        // leaves after its outcome is recorded, so ask the leader for the command first.
+        // The replica that answered may be behind, and the command may have left its stream between the two reads. It
+        // leaves after its outcome is recorded, so ask the leader for the command first. (Never ask a replica for it:
+        // its answer is the message itself, whose headers outsiders wrote, see `inbox`.)
         if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
             return Ok(CommandStatus::Pending);
         }

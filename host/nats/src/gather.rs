@@ -122,7 +122,10 @@ async fn store(nats: &Nats, decisions: Vec<Waiting>) {
             }
         }
         Err(refused) => {
-            tracing::debug!(decisions = counts.len(), "a gathered batch was refused and is stored one by one: {refused}");
+            tracing::debug!(
+                decisions = counts.len(),
+                "a gathered batch was refused and is stored one by one: {refused}"
+            );
             one_by_one(nats, decisions).await;
         }
     }
@@ -145,13 +148,22 @@ mod tests {
     use super::*;
 
     fn waiting(filter: &str, messages: usize) -> Waiting {
-        let message = crate::batch::BatchMessage { subject: String::new(), headers: async_nats::HeaderMap::new(), payload: bytes::Bytes::new() };
-        Waiting { decision: Decision { filter: filter.to_owned(), messages: vec![message; messages] }, answer: oneshot::channel().0 }
+        let message = crate::batch::BatchMessage {
+            subject: String::new(),
+            headers: async_nats::HeaderMap::new(),
+            payload: bytes::Bytes::new(),
+        };
+        Waiting {
+            decision: Decision { filter: filter.to_owned(), messages: vec![message; messages] },
+            answer: oneshot::channel().0,
+        }
     }
 
     #[test]
     fn a_batch_has_one_decision_per_entity_and_no_more_than_fits() {
-        let mut left: VecDeque<_> = [("a.>", 600), ("a.>", 1), ("b.>", 500), ("c.>", 400), ("d.>", 1)].map(|(f, n)| waiting(f, n)).into();
+        let mut left: VecDeque<_> = [("a.>", 600), ("a.>", 1), ("b.>", 500), ("c.>", 400), ("d.>", 1)]
+            .map(|(f, n)| waiting(f, n))
+            .into();
         let filters = |list: &[Waiting]| list.iter().map(|w| w.decision.filter.clone()).collect::<Vec<_>>();
         let first = portion(&mut left);
         assert_eq!(filters(&first), ["a.>", "c.>"]);

@@ -3,6 +3,12 @@
 //! The inbox asks for messages in small portions, and for the next portion when half of the last has come, so that
 //! what waits here unread is bounded and does not use up its ack wait. The server sends a heartbeat while it has
 //! nothing; when that fails to come, or the connection was lost, the inbox asks again.
+//!
+//! Every inbox has a connection of its own, for what outsiders send: a message with malformed headers makes the client
+//! library drop the connection, or panic in its task (async-nats 0.51, a bare carriage return in a value). So only
+//! this inbox feels it; it connects again and sets the message aside.
+
+mod unreadable;
 
 use std::time::Duration;
 
@@ -37,17 +43,23 @@ const JITTER: f64 = 0.2;
 
 /// An [`Inbox`] over a durable pull consumer, which [`crate::Topology`] has created.
 pub struct ConsumerInbox {
+    /// The host's connection: settlements, and everything that comes from the host itself.
     nats: Nats,
+    /// Only for messages of the consumer.
+    line: Line,
     stream: String,
     consumer: String,
+    /// Whose messages these are: the handler or the saga.
+    owner: Name,
     /// How many messages may wait here unread.
     prefetch: usize,
-    inbox: String,
-    messages: Subscriber,
-    connects: watch::Receiver<u64>,
     /// How many messages the server may still send for what was asked.
     asked: usize,
+    /// When the server last sent something, or was asked.
+    heard: Instant,
     stop: CancellationToken,
+    /// The connection was lost; perhaps because of a message that cannot be read.
+    suspicious: bool,
     draining: bool,
     healthy: bool,
 }
@@ -55,30 +67,37 @@ pub struct ConsumerInbox {
 impl ConsumerInbox {
     /// The commands of a handler. `prefetch` bounds what is fetched and not yet handed on.
     pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
-        Self::open(nats, COMMANDS.to_owned(), handler.to_string(), prefetch).await
+        Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await
     }
 
     /// The events of a saga: one after the other.
     pub async fn of_saga(nats: &Nats, stream: &Name, saga: &Name) -> Result<Self, Unavailable> {
-        Self::open(nats, stream.to_string(), saga_consumer(saga), 1).await
+        Self::open(nats, stream.to_string(), saga_consumer(saga), saga, 1).await
     }
 
-    async fn open(nats: &Nats, stream: String, consumer: String, prefetch: usize) -> Result<Self, Unavailable> {
-        let inbox = nats.client().new_inbox();
-        let messages = nats.client().subscribe(inbox.clone()).await.map_err(|e| Unavailable {
+    async fn open(
+        nats: &Nats,
+        stream: String,
+        consumer: String,
+        owner: &Name,
+        prefetch: usize,
+    ) -> Result<Self, Unavailable> {
+        let line = Line::open(nats, &consumer).await.map_err(|cause| Unavailable {
             doing: format!("opening the inbox of consumer {consumer} of stream {stream}"),
-            cause: e.to_string(),
+            cause,
         })?;
         Ok(Self {
             nats: nats.clone(),
+            line,
             stream,
             consumer,
+            owner: owner.clone(),
             prefetch: prefetch.max(1),
-            inbox,
-            messages,
-            connects: nats.connects(),
             asked: 0,
+            heard: Instant::now(),
             stop: CancellationToken::new(),
+            // An earlier host may have ended over one.
+            suspicious: true,
             draining: false,
             healthy: true,
         })
@@ -98,12 +117,21 @@ impl ConsumerInbox {
         let batch = self.prefetch - self.asked;
         let request = json!({
             "batch": batch,
-            "expires": EXPIRES.as_nanos() as u64,
-            "idle_heartbeat": HEARTBEAT.as_nanos() as u64,
+            "expires": nanoseconds(EXPIRES),
+            "idle_heartbeat": nanoseconds(HEARTBEAT),
         });
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
-        match self.nats.client().publish_with_reply(subject, self.inbox.clone(), request.to_string().into()).await {
-            Ok(()) => self.asked += batch,
+        match self
+            .line
+            .nats
+            .client()
+            .publish_with_reply(subject, self.line.inbox.clone(), request.to_string().into())
+            .await
+        {
+            Ok(()) => {
+                self.asked += batch;
+                self.heard = Instant::now();
+            }
             Err(error) => {
                 self.unwell(&error.to_string());
                 tokio::time::sleep(PAUSE).await;
@@ -111,9 +139,35 @@ impl ConsumerInbox {
         }
     }
 
+    /// After the connection has ended for good.
+    async fn open_again(&mut self) {
+        self.unwell("the connection has ended; another one is opened");
+        self.asked = 0;
+        self.suspicious = true;
+        match Line::open(&self.nats, &self.consumer).await {
+            Ok(line) => self.line = line,
+            Err(error) => {
+                tracing::debug!(consumer = self.consumer, "opening a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// The client library drops the connection over a message whose headers it cannot read, and such a message would
+    /// come again and again. So after every loss of the connection it is looked for.
+    async fn look_for_unreadable(&mut self) {
+        match unreadable::set_aside(&self.nats, &self.stream, &self.consumer, &self.owner).await {
+            Ok(()) => self.suspicious = false,
+            Err(away) => {
+                self.unwell(&away.to_string());
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
     /// A message of the consumer, or none where the server only said something about what was asked.
     async fn sort(&mut self, message: Message) -> Option<ConsumerDelivery> {
-        let Some(status) = message.status.map(|s| s.as_u16()) else {
+        let Some(status) = status(&message) else {
             self.asked = self.asked.saturating_sub(1);
             self.well();
             return self.delivery(message);
@@ -174,6 +228,31 @@ impl ConsumerInbox {
     }
 }
 
+/// The connection of an inbox.
+struct Line {
+    nats: Nats,
+    inbox: String,
+    messages: Subscriber,
+    connects: watch::Receiver<u64>,
+}
+
+impl Line {
+    async fn open(host: &Nats, consumer: &str) -> Result<Self, String> {
+        let nats = host.another(&format!("inbox of {consumer}")).await.map_err(|e| e.to_string())?;
+        let inbox = nats.client().new_inbox();
+        let messages = nats.client().subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
+        let connects = nats.connects();
+        Ok(Self { nats, inbox, messages, connects })
+    }
+}
+
+/// The server's word about what was asked. A stored message may say anything in its first line, so what can be
+/// acknowledged is a message.
+fn status(message: &Message) -> Option<u16> {
+    let is_message = message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."));
+    message.status.filter(|_| !is_message).map(|status| status.as_u16())
+}
+
 /// How many of the messages asked for will not come, after the server ended a request.
 fn undelivered(message: &Message, all: usize) -> usize {
     let header = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
@@ -187,8 +266,8 @@ impl Inbox for ConsumerInbox {
         loop {
             if self.draining {
                 // Ends once the server has answered the unsubscription; what was under way has come by then.
-                match tokio::time::timeout(SILENCE, self.messages.next()).await {
-                    Ok(Some(message)) if message.status.is_none() => {
+                match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
+                    Ok(Some(message)) if status(&message).is_none() => {
                         if let Some(delivery) = self.delivery(message) {
                             return Some(delivery);
                         }
@@ -198,25 +277,32 @@ impl Inbox for ConsumerInbox {
                 }
                 continue;
             }
+            if self.suspicious {
+                Box::pin(self.look_for_unreadable()).await;
+            }
             self.ask().await;
-            let silent_at = Instant::now() + SILENCE;
+            let silent_at = self.heard + SILENCE;
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {
-                    self.draining = true;
-                    if self.messages.drain().await.is_err() {
+                    if self.line.messages.drain().await.is_err() {
                         return None;
                     }
+                    self.draining = true;
                 }
-                message = self.messages.next() => match message {
+                message = self.line.messages.next() => match message {
                     Some(message) => {
+                        self.heard = Instant::now();
                         if let Some(delivery) = self.sort(message).await {
                             return Some(delivery);
                         }
                     }
-                    None => return None,
+                    None => Box::pin(self.open_again()).await,
                 },
-                Ok(()) = self.connects.changed() => self.asked = 0,
+                Ok(()) = self.line.connects.changed() => {
+                    self.asked = 0;
+                    self.suspicious = true;
+                }
                 () = tokio::time::sleep_until(silent_at) => {
                     self.unwell("the server has fallen silent");
                     self.asked = 0;
@@ -263,10 +349,14 @@ fn words(settlement: &Settlement) -> Bytes {
         Settlement::Ack => Bytes::from_static(b"+ACK"),
         Settlement::RetryAfter(delay) => {
             let delay = delay.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER));
-            format!("-NAK {}", json!({ "delay": delay.as_nanos() as u64 })).into()
+            format!("-NAK {}", json!({ "delay": nanoseconds(delay) })).into()
         }
         Settlement::Terminate(reason) => format!("+TERM {}", one_line(reason)).into(),
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn one_line(reason: &str) -> String {
@@ -291,7 +381,8 @@ mod tests {
     #[test]
     fn a_delay_varies_a_little() {
         for _ in 0..100 {
-            let told = String::from_utf8(words(&Settlement::RetryAfter(Duration::from_secs(10))).to_vec()).unwrap();
+            let told =
+                String::from_utf8(words(&Settlement::RetryAfter(Duration::from_secs(10))).to_vec()).unwrap();
             let json: serde_json::Value = serde_json::from_str(told.strip_prefix("-NAK ").unwrap()).unwrap();
             let delay = json["delay"].as_u64().unwrap();
             assert!((8_000_000_000..=12_000_000_000).contains(&delay), "{delay}");

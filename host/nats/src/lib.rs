@@ -1,36 +1,37 @@
 //! Pelton on NATS JetStream: the ports of `pelton-core` as streams, consumers and key-value buckets.
 //!
-//! Start with [`topology`]: what is on the server.
+//! Start with [`topology`]: what is on the server. A command comes in through [`gate`], waits in [`inbox`], and ends in
+//! [`command_store`]. [`server`] runs a nats-server of our own for development and tests.
 #![forbid(unsafe_code)]
 
-mod batch;
-pub mod connection;
-pub mod server;
-pub mod topology;
-pub mod bucket;
 mod append;
+mod batch;
+pub mod bucket;
 pub mod command_store;
+pub mod connection;
 pub mod dead_letters;
+pub mod feed;
+pub mod gate;
 mod gather;
+mod guarded;
 pub mod inbox;
 mod load;
 mod outcomes;
-pub mod feed;
-pub mod gate;
-mod guarded;
 pub mod sagas;
+pub mod server;
+pub mod topology;
 pub mod view_reader;
 pub mod views;
 mod wire;
 
+pub use bucket::Bucket;
+pub use command_store::{StoreSettings, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
+pub use feed::StreamFeed;
+pub use gate::StreamGate;
+pub use inbox::{ConsumerDelivery, ConsumerInbox};
+pub use sagas::SagaStates;
 pub use server::{Server, ServerError};
 pub use topology::{Topology, TopologyError};
-pub use bucket::Bucket;
-pub use feed::StreamFeed;
-pub use command_store::{StoreSettings, StreamStore};
-pub use inbox::{ConsumerDelivery, ConsumerInbox};
-pub use gate::StreamGate;
-pub use sagas::SagaStates;
 pub use view_reader::BucketReader;
 pub use views::BucketViews;

@@ -57,14 +57,19 @@ impl Loader {
     }
 
     /// The entity's events after this sequence, in order, as the stream's leader has them now.
-    pub(crate) async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
+    pub(crate) async fn since(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+    ) -> Result<Vec<StoredEvent>, Unavailable> {
         let last = wire::leader_last(&self.nats, self.stream.as_str(), &entity.filter()).await?;
         let Some(last) = last.filter(|last| last.sequence > after) else { return Ok(Vec::new()) };
         let last = self.event(entity, last)?;
         match between(&last, after) {
             Some(sequences) => {
-                let read = sequences.into_iter().map(|sequence| self.from_leader_too(entity, sequence));
-                let mut events: Vec<StoredEvent> = futures::stream::iter(read).buffered(MAX_PARALLEL_READS).try_collect().await?;
+                let read = sequences.into_iter().map(|sequence| self.listed_event(entity, sequence));
+                let mut events: Vec<StoredEvent> =
+                    futures::stream::iter(read).buffered(MAX_PARALLEL_READS).try_collect().await?;
                 events.push(last);
                 Ok(events)
             }
@@ -73,7 +78,11 @@ impl Loader {
     }
 
     /// Follows the lists from the last event to the first. The inner error says why they do not add up.
-    async fn by_history(&self, entity: &Entity, last: StoredEvent) -> Result<Result<Vec<StoredEvent>, String>, Unavailable> {
+    async fn by_history(
+        &self,
+        entity: &Entity,
+        last: StoredEvent,
+    ) -> Result<Result<Vec<StoredEvent>, String>, Unavailable> {
         let mut oldest_first = vec![last];
         loop {
             let oldest = &oldest_first[0];
@@ -88,12 +97,17 @@ impl Loader {
                 let message = wire::direct_at(&self.nats, self.stream.as_str(), sequence).await?;
                 message.map(|m| self.own_event(entity, m)).transpose().map(|e| (sequence, e.flatten()))
             });
-            let listed: Vec<_> = futures::stream::iter(read).buffered(MAX_PARALLEL_READS).try_collect().await?;
+            let listed: Vec<_> =
+                futures::stream::iter(read).buffered(MAX_PARALLEL_READS).try_collect().await?;
             let mut events = Vec::with_capacity(listed.len() + oldest_first.len());
             for (sequence, event) in listed {
                 match event {
                     Some(event) => events.push(event),
-                    None => return Ok(Err(format!("sequence {sequence}, listed by {at}, holds no event of the entity"))),
+                    None => {
+                        return Ok(Err(format!(
+                            "sequence {sequence}, listed by {at}, holds no event of the entity"
+                        )));
+                    }
                 }
             }
             events.append(&mut oldest_first);
@@ -104,7 +118,10 @@ impl Loader {
             event.history.as_ref().is_some_and(|history| history.count() != *place as u64)
         });
         Ok(match misplaced {
-            Some((place, event)) => Err(format!("the event at sequence {} is number {place}, but counts otherwise", event.recorded.sequence)),
+            Some((place, event)) => Err(format!(
+                "the event at sequence {} is number {place}, but counts otherwise",
+                event.recorded.sequence
+            )),
             None => Ok(oldest_first),
         })
     }
@@ -113,7 +130,8 @@ impl Loader {
         let mut events = Vec::new();
         let mut from = Sequence(after.0 + 1);
         loop {
-            let tail = wire::direct_from(&self.nats, self.stream.as_str(), &entity.filter(), from, PAGE).await?;
+            let tail =
+                wire::direct_from(&self.nats, self.stream.as_str(), &entity.filter(), from, PAGE).await?;
             for message in tail.messages {
                 from = Sequence(message.sequence.0 + 1);
                 events.push(self.event(entity, message)?);
@@ -126,7 +144,12 @@ impl Loader {
 
     /// What follows `after`, up to the leader's last event, where that does not list everything between. Replicas may
     /// be behind: they are asked until they have it.
-    async fn tail_up_to(&self, entity: &Entity, after: Sequence, last: StoredEvent) -> Result<Vec<StoredEvent>, Unavailable> {
+    async fn tail_up_to(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+        last: StoredEvent,
+    ) -> Result<Vec<StoredEvent>, Unavailable> {
         let deadline = Instant::now() + self.nats.request_timeout();
         let wanted = last.recorded.sequence;
         let mut events: Vec<StoredEvent> = Vec::new();
@@ -138,7 +161,11 @@ impl Loader {
             }
             if Instant::now() > deadline {
                 return Err(Unavailable {
-                    doing: format!("reading {} of stream {} up to sequence {wanted}", entity.filter(), self.stream),
+                    doing: format!(
+                        "reading {} of stream {} up to sequence {wanted}",
+                        entity.filter(),
+                        self.stream
+                    ),
                     cause: "the replicas stay behind their leader".to_owned(),
                 });
             }
@@ -147,7 +174,7 @@ impl Loader {
     }
 
     /// A listed event, from a replica if it has it already.
-    async fn from_leader_too(&self, entity: &Entity, sequence: Sequence) -> Result<StoredEvent, Unavailable> {
+    async fn listed_event(&self, entity: &Entity, sequence: Sequence) -> Result<StoredEvent, Unavailable> {
         let stream = self.stream.as_str();
         let message = match wire::direct_at(&self.nats, stream, sequence).await? {
             Some(message) => Some(message),
@@ -187,6 +214,7 @@ impl Loader {
 fn between(last: &StoredEvent, after: Sequence) -> Option<Vec<Sequence>> {
     let history = last.history.as_ref()?;
     let listed = history.resolve(last.recorded.sequence);
-    let reaches_back = listed.len() as u64 == history.count() || listed.first().is_some_and(|first| *first <= after);
+    let reaches_back =
+        listed.len() as u64 == history.count() || listed.first().is_some_and(|first| *first <= after);
     reaches_back.then(|| listed.into_iter().filter(|sequence| *sequence > after).collect())
 }

@@ -18,7 +18,11 @@ const MAX_REPLY_BYTES: usize = 512;
 const MAX_TRIES: usize = 3;
 
 /// The outcome recorded under this id. Asks the leader where replicas could be behind.
-pub(crate) async fn outcome(nats: &Nats, id: &CommandId, replicated: bool) -> Result<Option<OutcomeRecord>, Unavailable> {
+pub(crate) async fn outcome(
+    nats: &Nats,
+    id: &CommandId,
+    replicated: bool,
+) -> Result<Option<OutcomeRecord>, Unavailable> {
     let subject = outcome_subject(id);
     let message = if replicated {
         wire::leader_last(nats, AUDIT, &subject).await?
@@ -63,7 +67,9 @@ pub(crate) async fn announce(nats: &Nats, reply_to: &str, outcome: &OutcomeRecor
         return;
     }
     let announced = match serde_json::to_vec(outcome) {
-        Ok(payload) => wire::fire(nats.client(), reply_to.to_owned(), HeaderMap::new(), payload.into()).await.map_err(|e| e.to_string()),
+        Ok(payload) => wire::fire(nats.client(), reply_to.to_owned(), HeaderMap::new(), payload.into())
+            .await
+            .map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = announced {
@@ -73,7 +79,9 @@ pub(crate) async fn announce(nats: &Nats, reply_to: &str, outcome: &OutcomeRecor
 
 /// Whether a sender may have an outcome announced there: an inbox, one subject, no wildcard.
 fn is_inbox(subject: &str) -> bool {
-    let plain = |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'*' | b'>'));
+    let plain = |token: &str| {
+        !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'*' | b'>'))
+    };
     let rest = subject.strip_prefix(REPLY_PREFIX);
     subject.len() <= MAX_REPLY_BYTES && rest.is_some_and(|rest| rest.split('.').all(plain))
 }
@@ -88,8 +96,20 @@ mod tests {
             assert!(is_inbox(good), "{good}");
         }
         for bad in [
-            "", "_INBOX", "_INBOX.", "_INBOX..a", "_INBOX.a.", "_INBOX.*", "_INBOX.>", "_INBOX.a b", "_INBOX.a\r\nPUB x",
-            "_inbox.a", "booking.1.room-booked.v1", "$KV.bookings-v1.r.1", "$JS.API.STREAM.PURGE.hotel", "pelton.x",
+            "",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOX..a",
+            "_INBOX.a.",
+            "_INBOX.*",
+            "_INBOX.>",
+            "_INBOX.a b",
+            "_INBOX.a\r\nPUB x",
+            "_inbox.a",
+            "booking.1.room-booked.v1",
+            "$KV.bookings-v1.r.1",
+            "$JS.API.STREAM.PURGE.hotel",
+            "pelton.x",
         ] {
             assert!(!is_inbox(bad), "{bad}");
         }

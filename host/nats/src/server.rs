@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
@@ -142,12 +142,14 @@ impl Server {
     /// directory is stopped first.
     pub async fn start(options: Options) -> Result<Self, ServerError> {
         let binary = find_binary(options.binary.as_deref()).await?;
-        let dir = std::path::absolute(&options.store_dir).map_err(io_error("resolving the store directory"))?;
+        let dir =
+            std::path::absolute(&options.store_dir).map_err(io_error("resolving the store directory"))?;
         std::fs::create_dir_all(&dir).map_err(io_error(format!("creating {}", dir.display())))?;
         let lock = lock(&dir)?;
         let options = Options { store_dir: dir, ..options };
         stop_leftover(&options.store_dir).await?;
-        let mut server = Self { port: options.port, binary, options, watcher: None, child: None, _lock: lock };
+        let mut server =
+            Self { port: options.port, binary, options, watcher: None, child: None, _lock: lock };
         server.launch().await?;
         Ok(server)
     }
@@ -227,7 +229,11 @@ impl Server {
         let dir = &self.options.store_dir;
         let quoted = |path: PathBuf| serde_json::Value::from(path.to_string_lossy()).to_string();
         let port = if self.port == 0 { "-1".to_owned() } else { self.port.to_string() };
-        let sync = self.options.sync_interval.as_ref().map_or_else(String::new, |s| format!("  sync_interval: {s}\n"));
+        let sync = self
+            .options
+            .sync_interval
+            .as_ref()
+            .map_or_else(String::new, |s| format!("  sync_interval: {s}\n"));
         format!(
             "# Written by Pelton at every start.\nserver_name: {name}\nlisten: \"127.0.0.1:{port}\"\npid_file: {pid}\n\
              ports_file_dir: {dir}\njetstream {{\n  store_dir: {store}\n{sync}}}\n{extra}\n",
@@ -314,24 +320,32 @@ fn lock(dir: &Path) -> Result<File, ServerError> {
 /// Nobody owns the directory, but the server that its pid file names may still run. Its command line names our
 /// configuration file, so that no other process that has got the pid meanwhile is touched.
 async fn stop_leftover(dir: &Path) -> Result<(), ServerError> {
-    let Some(pid) = std::fs::read_to_string(dir.join(PID_FILE)).ok().and_then(|text| text.trim().parse().ok()) else {
+    let Some(pid) =
+        std::fs::read_to_string(dir.join(PID_FILE)).ok().and_then(|text| text.trim().parse().ok())
+    else {
         return Ok(());
     };
     let Some(process) = process_id(pid) else { return Ok(()) };
-    if !command_line(pid).await.is_some_and(|line| line.contains(&*dir.join(CONFIG_FILE).to_string_lossy())) {
-        return Ok(());
-    }
-    tracing::warn!(pid, dir = %dir.display(), "a nats-server of an earlier run is still there and is stopped");
+    let config = dir.join(CONFIG_FILE).to_string_lossy().into_owned();
     let deadline = Instant::now() + STOP_DEADLINE;
     let mut signal = Signal::TERM;
-    while test_kill_process(process).is_ok() {
+    // A process that has ended but was not waited for has no command line any more.
+    while command_line(pid).await.is_some_and(|line| line.contains(&config)) {
+        if signal == Signal::TERM {
+            tracing::warn!(pid, dir = %dir.display(), "a nats-server of an earlier run is still there and is stopped");
+        }
         if kill_process(process, signal).is_err() {
             break;
         }
-        if Instant::now() > deadline {
-            signal = Signal::KILL;
+        while Instant::now() < deadline && command_line(pid).await.is_some_and(|line| line.contains(&config))
+        {
+            tokio::time::sleep(POLL).await;
         }
-        tokio::time::sleep(POLL * 5).await;
+        if Instant::now() > deadline + STOP_DEADLINE {
+            return Err(ServerError::InUse { dir: dir.to_owned() });
+        }
+        signal = Signal::KILL;
+        tokio::time::sleep(POLL).await;
     }
     Ok(())
 }
@@ -357,7 +371,9 @@ async fn greets(port: u16) -> bool {
         Ok::<_, io::Error>(line)
     };
     let line = tokio::time::timeout(Duration::from_secs(1), greeting).await;
-    line.is_ok_and(|line| line.is_ok_and(|line| line.starts_with("INFO ") && line.contains("\"jetstream\":true")))
+    line.is_ok_and(|line| {
+        line.is_ok_and(|line| line.starts_with("INFO ") && line.contains("\"jetstream\":true"))
+    })
 }
 
 async fn find_binary(given: Option<&Path>) -> Result<PathBuf, ServerError> {

@@ -171,7 +171,9 @@ pub struct Differences(pub Vec<Problem>);
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the NATS server is not as the configuration wants it, and Pelton does not change what exists:")?;
+        f.write_str(
+            "the NATS server is not as the configuration wants it, and Pelton does not change what exists:",
+        )?;
         for problem in &self.0 {
             write!(f, "\n  {problem}")?;
         }

@@ -1,11 +1,9 @@
-//! What goes over the wire: headers, publishes with their answers, and the two ways to read single messages.
-//!
-//! A leader read (`$JS.API.STREAM.MSG.GET.<stream>`) sees every write that was acknowledged before it. A direct read
-//! (`$JS.API.DIRECT.GET.<stream>`) is answered by any replica and may be behind; it is several times as fast.
+//! What goes over the wire: headers, publishes with their answers, questions to the JetStream API.
+
+mod read;
 
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Request, RequestErrorKind};
 use bytes::Bytes;
-use futures::StreamExt;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::{Headers, Incoming};
 use pelton_core::ports::Unavailable;
@@ -14,6 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::connection::Nats;
+
+pub(crate) use read::*;
 
 /// Headers that the server obeys. None of these is taken from outside: see [`to_wire`].
 pub(crate) mod header {
@@ -91,16 +91,6 @@ pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incom
     })
 }
 
-/// A message as a stream holds it.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredMessage {
-    pub(crate) subject: String,
-    pub(crate) sequence: Sequence,
-    pub(crate) headers: Headers,
-    pub(crate) payload: Bytes,
-    pub(crate) stored_at: Timestamp,
-}
-
 /// What the server says of an error.
 #[derive(Debug, Clone, Deserialize, thiserror::Error)]
 #[error("{description} (error code {err_code})")]
@@ -160,21 +150,30 @@ impl PublishError {
             10158 | 10163 | 10176 | 10201 | 10210 => Self::NotNow(error),
             // Settings of the stream or of the message that no retry changes: wrong stream, sealed, no batches, a bad or
             // too large batch, a bad expectation.
-            10060 | 10109 | 10174 | 10175 | 10177 | 10179 | 10193 | 10199 | 10200 => Self::Refused(error.to_string()),
+            10060 | 10109 | 10174 | 10175 | 10177 | 10179 | 10193 | 10199 | 10200 => {
+                Self::Refused(error.to_string())
+            }
             _ => Self::Unclear(Unavailable { doing: doing.to_owned(), cause: error.to_string() }),
         }
     }
 }
 
 /// Publishes one message to a stream and waits for it to be stored.
-pub(crate) async fn publish(nats: &Nats, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<PubAck, PublishError> {
+pub(crate) async fn publish(
+    nats: &Nats,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<PubAck, PublishError> {
     let doing = || format!("publishing to {subject}");
     let request = Request::new().headers(headers).payload(payload);
     let message = match send(nats, subject, request).await {
         Ok(message) => message,
         Err(SendError::TooLarge(cause)) => return Err(PublishError::TooLarge(cause)),
         Err(SendError::Invalid(cause)) => return Err(PublishError::Refused(cause)),
-        Err(SendError::NoAnswer(why)) => return Err(PublishError::Unclear(why.explain(nats, doing(), subject))),
+        Err(SendError::NoAnswer(why)) => {
+            return Err(PublishError::Unclear(why.explain(nats, doing(), subject)));
+        }
     };
     match answer::<PubAck>(&message.payload) {
         Ok(ack) => Ok(ack),
@@ -193,166 +192,13 @@ pub(crate) async fn api<T: DeserializeOwned>(
     Ok(answer(&message.payload))
 }
 
-/// The last message whose subject matches, as the leader has it.
-pub(crate) async fn leader_last(nats: &Nats, stream: &str, filter: &str) -> Result<Option<StoredMessage>, Unavailable> {
-    leader_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
-}
-
-/// The message at a sequence, as the leader has it.
-pub(crate) async fn leader_at(nats: &Nats, stream: &str, sequence: Sequence) -> Result<Option<StoredMessage>, Unavailable> {
-    leader_read(nats, stream, &serde_json::json!({ "seq": sequence }), &sequence.to_string()).await
-}
-
-async fn leader_read(nats: &Nats, stream: &str, query: &serde_json::Value, what: &str) -> Result<Option<StoredMessage>, Unavailable> {
-    #[derive(Deserialize)]
-    struct Answer {
-        message: Raw,
-    }
-    #[derive(Deserialize)]
-    struct Raw {
-        subject: String,
-        seq: u64,
-        #[serde(default)]
-        hdrs: String,
-        #[serde(default)]
-        data: String,
-        time: Timestamp,
-    }
-    let doing = format!("reading {what} from the leader of stream {stream}");
-    let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
-    match api::<Answer>(nats, &subject, query.to_string().into(), &doing).await? {
-        Ok(Answer { message }) => {
-            let unreadable = |cause: String| Unavailable { doing: doing.clone(), cause };
-            let headers = raw_headers(&base64(&message.hdrs).map_err(unreadable)?);
-            let payload = base64(&message.data).map_err(unreadable)?.into();
-            let sequence = Sequence(message.seq);
-            Ok(Some(StoredMessage { subject: message.subject, sequence, headers, payload, stored_at: message.time }))
-        }
-        Err(error) if error.err_code == NO_MESSAGE => Ok(None),
-        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
-    }
-}
-
-/// "no message found"
-const NO_MESSAGE: u64 = 10037;
-
-fn base64(text: &str) -> Result<Vec<u8>, String> {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| format!("the answer holds no base64: {e}"))
-}
-
-/// A header block as it is stored: a version line, then `name: value` lines.
-fn raw_headers(block: &[u8]) -> Headers {
-    let text = String::from_utf8_lossy(block);
-    let lines = text.split("\r\n").skip(1);
-    lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect()
-}
-
-/// The last message whose subject matches, as one of the replicas has it.
-pub(crate) async fn direct_last(nats: &Nats, stream: &str, filter: &str) -> Result<Option<StoredMessage>, Unavailable> {
-    direct_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
-}
-
-/// The message at a sequence, as one of the replicas has it.
-pub(crate) async fn direct_at(nats: &Nats, stream: &str, sequence: Sequence) -> Result<Option<StoredMessage>, Unavailable> {
-    direct_read(nats, stream, &serde_json::json!({ "seq": sequence }), &sequence.to_string()).await
-}
-
-async fn direct_read(nats: &Nats, stream: &str, query: &serde_json::Value, what: &str) -> Result<Option<StoredMessage>, Unavailable> {
-    let doing = format!("reading {what} from stream {stream}");
-    let subject = format!("$JS.API.DIRECT.GET.{stream}");
-    let message = request(nats, &subject, query.to_string().into(), &doing).await?;
-    match message.status.map(|s| s.as_u16()) {
-        None => stored(&message).map(Some).map_err(|cause| Unavailable { doing, cause }),
-        Some(404) => Ok(None),
-        Some(status) => Err(Unavailable { doing, cause: format!("status {status} {}", message.description.unwrap_or_default()) }),
-    }
-}
-
-/// Messages of a stream whose subjects match, in order.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    pub(crate) messages: Vec<StoredMessage>,
-    /// Whether the replica that answered has more.
-    pub(crate) more: bool,
-}
-
-/// At most `max` messages whose subjects match, from a sequence on, as one of the replicas has them.
-///
-/// The server answers one query with many messages and ends with status 204. Every message says which one came before
-/// it, so that one that gets lost on the way is noticed.
-pub(crate) async fn direct_from(
-    nats: &Nats,
-    stream: &str,
-    filter: &str,
-    from: Sequence,
-    max: usize,
-) -> Result<Tail, Unavailable> {
-    let subject = format!("$JS.API.DIRECT.GET.{stream}");
-    let doing = || format!("reading {filter} from sequence {from} of stream {stream}");
-    let away = |cause: String| Unavailable { doing: doing(), cause };
-    let query = serde_json::json!({ "batch": max, "seq": from.0.max(1), "next_by_subj": filter });
-    let inbox = nats.client().new_inbox();
-    let mut answers = nats.client().subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
-    nats.client()
-        .publish_with_reply(subject.clone(), inbox, query.to_string().into())
-        .await
-        .map_err(|e| away(e.to_string()))?;
-    let mut messages: Vec<StoredMessage> = Vec::new();
-    loop {
-        let message = match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
-            Ok(Some(message)) => message,
-            Ok(None) => return Err(away("the connection is closed".to_owned())),
-            Err(_) => return Err(nats.timed_out(doing(), &subject)),
-        };
-        let last = messages.last().map_or(0, |m| m.sequence.0);
-        match message.status.map(|s| s.as_u16()) {
-            None => {
-                let before: Option<u64> = servers_last(&message, header::LAST_SEQUENCE);
-                if before.is_some_and(|before| before != last) {
-                    return Err(away(format!("a message after sequence {last} was lost on the way")));
-                }
-                messages.push(stored(&message).map_err(away)?);
-            }
-            Some(204) => {
-                let before: Option<u64> = servers_last(&message, header::LAST_SEQUENCE);
-                if before.is_some_and(|before| before != last) {
-                    return Err(away(format!("a message after sequence {last} was lost on the way")));
-                }
-                let more = servers_last::<u64>(&message, header::NUM_PENDING).is_some_and(|pending| pending > 0);
-                return Ok(Tail { messages, more });
-            }
-            Some(404) => return Ok(Tail { messages, more: false }),
-            Some(503) => return Err(away("no server answers for this stream".to_owned())),
-            Some(status) => return Err(away(format!("status {status} {}", message.description.unwrap_or_default()))),
-        }
-    }
-}
-
-/// The server adds its headers behind those that a message was stored with, so its word is the last one.
-fn servers_last<T: std::str::FromStr>(message: &Message, name: &'static str) -> Option<T> {
-    let value = message.headers.as_ref()?.get_last(HeaderName::from_static(name))?;
-    value.as_str().parse().ok()
-}
-
-fn stored(message: &Message) -> Result<StoredMessage, String> {
-    fn get<T: std::str::FromStr>(message: &Message, name: &'static str) -> Result<T, String> {
-        servers_last(message, name).ok_or_else(|| format!("the answer has no usable header {name}"))
-    }
-    let time: String = get(message, header::TIME)?;
-    let ours = [header::STREAM, header::SUBJECT, header::SEQUENCE, header::TIME, header::NUM_PENDING, header::LAST_SEQUENCE];
-    let headers = from_wire(message.headers.as_ref());
-    Ok(StoredMessage {
-        subject: get(message, header::SUBJECT)?,
-        sequence: Sequence(get(message, header::SEQUENCE)?),
-        headers: headers.iter().filter(|(n, _)| !ours.contains(n)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
-        payload: message.payload.clone(),
-        stored_at: Timestamp::parse(&time)?,
-    })
-}
-
 /// Publishes without waiting for anything. The error says why it cannot even be sent.
-pub(crate) async fn fire(client: &Client, subject: String, headers: HeaderMap, payload: Bytes) -> Result<(), PublishError> {
+pub(crate) async fn fire(
+    client: &Client,
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<(), PublishError> {
     use async_nats::PublishErrorKind;
     let doing = format!("publishing to {subject}");
     match client.publish_with_headers(subject, headers, payload).await {
@@ -368,7 +214,9 @@ pub(crate) async fn fire(client: &Client, subject: String, headers: HeaderMap, p
 async fn request(nats: &Nats, subject: &str, payload: Bytes, doing: &str) -> Result<Message, Unavailable> {
     match send(nats, subject, Request::new().payload(payload)).await {
         Ok(message) => Ok(message),
-        Err(SendError::TooLarge(cause) | SendError::Invalid(cause)) => Err(Unavailable { doing: doing.to_owned(), cause }),
+        Err(SendError::TooLarge(cause) | SendError::Invalid(cause)) => {
+            Err(Unavailable { doing: doing.to_owned(), cause })
+        }
         Err(SendError::NoAnswer(why)) => Err(why.explain(nats, doing.to_owned(), subject)),
     }
 }
@@ -389,7 +237,10 @@ impl NoAnswer {
     fn explain(self, nats: &Nats, doing: String, subject: &str) -> Unavailable {
         match self {
             Self::TimedOut => nats.timed_out(doing, subject),
-            Self::NoResponders => Unavailable { doing, cause: "no server answers for it: the stream is away, or JetStream is".to_owned() },
+            Self::NoResponders => Unavailable {
+                doing,
+                cause: "no server answers for it: the stream is away, or JetStream is".to_owned(),
+            },
             Self::Other(cause) => Unavailable { doing, cause },
         }
     }

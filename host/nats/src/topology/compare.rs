@@ -40,7 +40,11 @@ impl fmt::Display for Problem {
     }
 }
 
-pub(super) async fn all(nats: &Nats, objects: &[Object], missing: Missing) -> Result<Vec<Problem>, Unavailable> {
+pub(super) async fn all(
+    nats: &Nats,
+    objects: &[Object],
+    missing: Missing,
+) -> Result<Vec<Problem>, Unavailable> {
     let mut problems = Vec::new();
     let mut absent = BTreeSet::new();
     for object in objects {
@@ -107,7 +111,9 @@ async fn existing(nats: &Nats, object: &Object) -> Result<Option<Map<String, Val
     }
     let (subject, doing) = match &object.kind {
         Kind::Stream { name } => (format!("$JS.API.STREAM.INFO.{name}"), format!("looking at {object}")),
-        Kind::Consumer { stream, name } => (format!("$JS.API.CONSUMER.INFO.{stream}.{name}"), format!("looking at {object}")),
+        Kind::Consumer { stream, name } => {
+            (format!("$JS.API.CONSUMER.INFO.{stream}.{name}"), format!("looking at {object}"))
+        }
     };
     match wire::api::<Info>(nats, &subject, "{}".into(), &doing).await? {
         Ok(info) => Ok(Some(info.config)),
@@ -126,14 +132,17 @@ async fn create(nats: &Nats, object: &Object) -> Result<Result<(), ApiError>, Un
             json!({ "stream_name": stream, "config": config, "action": "create" }),
         ),
     };
-    let answer = wire::api::<Value>(nats, &subject, request.to_string().into(), &format!("creating {object}")).await?;
+    let answer =
+        wire::api::<Value>(nats, &subject, request.to_string().into(), &format!("creating {object}")).await?;
     Ok(answer.map(|_| ()))
 }
 
 fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Problem> {
     let differ = object.settings.iter().filter_map(|(field, configured)| {
         let exists = existing.get(field).unwrap_or(&Value::Null);
-        let what = || format!("field {field}: configured {}, exists {}", shown(field, configured), shown(field, exists));
+        let what = || {
+            format!("field {field}: configured {}, exists {}", shown(field, configured), shown(field, exists))
+        };
         (!alike(configured, exists)).then(|| object.problem(what()))
     });
     differ.collect()
@@ -163,7 +172,9 @@ fn shown(field: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Number(n) if is_time => n.as_u64().map_or_else(|| n.to_string(), duration),
         Value::Number(n) if n.as_i64() == Some(-1) => "no limit".to_owned(),
-        Value::Array(list) => list.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" "),
+        Value::Array(list) => {
+            list.iter().map(|v| v.as_str().unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        }
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
@@ -197,7 +208,8 @@ impl Object {
     /// What the server's refusals mean here.
     fn hint(&self, why: &str) -> String {
         if why.contains("error code 10065") {
-            return "; another stream on this server takes in some of its subjects: `nats stream ls`".to_owned();
+            return "; another stream on this server takes in some of its subjects: `nats stream ls`"
+                .to_owned();
         }
         match &self.kind {
             Kind::Consumer { stream, .. } if why.contains("error code 10100") => format!(

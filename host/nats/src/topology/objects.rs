@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, Storage, Topology, bucket_stream, saga_consumer, view_bucket};
+use super::{
+    AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, Storage, Topology, bucket_stream, saga_consumer, view_bucket,
+};
 
 /// A stream or consumer as it should be.
 #[derive(Debug, Clone)]
@@ -26,7 +28,11 @@ impl Topology {
     /// Streams first: consumers need them.
     pub(super) fn objects(&self) -> Vec<Object> {
         let mut objects = vec![
-            self.stream(COMMANDS, &["command.>".to_owned()], json!({ "retention": "workqueue", "allow_direct": true })),
+            self.stream(
+                COMMANDS,
+                &["command.>".to_owned()],
+                json!({ "retention": "workqueue", "allow_direct": true }),
+            ),
             self.stream(
                 AUDIT,
                 &["audit.>".to_owned()],
@@ -67,10 +73,15 @@ impl Topology {
             self.stream(&bucket_stream(&bucket), &[format!("$KV.{bucket}.>")], bucket_settings())
         }));
         objects.extend(self.handlers.iter().map(|handler| {
-            let filters: Vec<String> = handler.commands.iter().map(|r#type| format!("command.{type}.*")).collect();
+            let filters: Vec<String> =
+                handler.commands.iter().map(|r#type| format!("command.{type}.*")).collect();
             self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending)
         }));
-        objects.extend(self.sagas.iter().map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)));
+        objects.extend(
+            self.sagas
+                .iter()
+                .map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)),
+        );
         objects
     }
 
@@ -151,7 +162,9 @@ fn bucket_settings() -> Value {
 }
 
 fn merged(settings: Value, special: Value) -> Map<String, Value> {
-    let (Value::Object(mut settings), Value::Object(special)) = (settings, special) else { return Map::new() };
+    let (Value::Object(mut settings), Value::Object(special)) = (settings, special) else {
+        return Map::new();
+    };
     settings.extend(special);
     settings
 }

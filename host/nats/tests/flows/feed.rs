@@ -5,6 +5,7 @@ use pelton_core::ports::{EventFeed, FeedItem};
 use pelton_nats::feed::StreamFeed;
 use tokio_util::sync::CancellationToken;
 
+use crate::poison::publish_raw;
 use crate::support::{TestServer, event, name, numbers, prepare, publish_events, soon};
 
 async fn collect(feed: &mut StreamFeed, count: usize) -> Vec<FeedItem> {
@@ -184,4 +185,30 @@ async fn in_a_cluster_the_feed_goes_on_when_the_server_that_it_is_connected_to_c
     .await;
     seen.extend(numbers(&collect(&mut feed, usize::try_from(stored).unwrap() - seen.len()).await));
     assert_eq!(seen, (1..=stored).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    publish_events(&nats, 1..=3).await;
+    let poison: [(&str, &[u8]); 4] = [
+        ("booking.1.a", b"NATS/1.0\r\nce-id: \xff\xfe\r\nce-specversion: 1.0\r\n\r\n"),
+        ("booking.1.b", b"NATS/1.0\r\nno header\r\n\r\n"),
+        // What only looks like the server's own word.
+        ("booking.1.c", b"NATS/1.0 409 Consumer Deleted\r\n\r\n"),
+        ("booking.1.d", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"),
+    ];
+    publish_raw(&server.url(), &poison).await;
+    publish_events(&nats, 8..=9).await;
+
+    let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
+    let items = collect(&mut feed, 9).await;
+    assert_eq!(numbers(&items), (1..=9).collect::<Vec<_>>());
+    let events: Vec<bool> = items.iter().map(|item| item.event.is_ok()).collect();
+    assert_eq!(events, [true, true, true, false, false, false, false, true, true]);
+    assert!(items[3].event.as_ref().unwrap_err().contains("no UTF-8"));
+    assert_eq!(items[3].message.subject, "booking.1.a");
+    assert_eq!(items[3].message.payload, "hi");
 }

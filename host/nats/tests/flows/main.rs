@@ -1,6 +1,7 @@
 //! Every port against a real nats-server.
 
 mod append;
+mod connection;
 mod dead_letters;
 mod entities;
 mod feed;
@@ -8,9 +9,10 @@ mod gate;
 mod inbox;
 mod load;
 mod outcomes;
+mod poison;
 mod sagas;
+mod server;
 mod support;
 mod topology;
 mod view_reader;
 mod views;
-mod poison;

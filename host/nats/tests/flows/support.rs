@@ -48,12 +48,9 @@ impl TestServer {
         join_all(starts).await
     }
 
-    async fn start_with(change: impl FnOnce(Options) -> Options) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(Options) -> Options) -> Self {
         let store = TempDir::new().unwrap();
-        let local = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
-        let binary =
-            std::env::var_os(BINARY_VARIABLE).is_none().then_some(local).filter(|path| path.exists());
-        let options = Options { binary, ..Options::new(store.path()) };
+        let options = Options { binary: binary(), ..Options::new(store.path()) };
         Self { server: Server::start(change(options)).await.unwrap(), _store: store }
     }
 
@@ -81,6 +78,12 @@ impl TestServer {
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
     }
+}
+
+/// The program that `make tools` gets, unless the environment names another.
+pub(crate) fn binary() -> Option<PathBuf> {
+    let local = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
+    std::env::var_os(BINARY_VARIABLE).is_none().then_some(local).filter(|path| path.exists())
 }
 
 fn free_port() -> u16 {

@@ -1,0 +1,273 @@
+//! Reading messages of a stream, two ways.
+//!
+//! A leader read (`$JS.API.STREAM.MSG.GET.<stream>`) sees every write that was acknowledged before it, and its answer is
+//! JSON. A direct read (`$JS.API.DIRECT.GET.<stream>`) is answered by any replica, may be behind, and its answer is the
+//! message itself; it is several times as fast.
+
+use async_nats::{HeaderName, Message};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::id::Sequence;
+use pelton_core::message::Headers;
+use pelton_core::ports::Unavailable;
+use pelton_core::time::Timestamp;
+use serde::Deserialize;
+
+use super::{api, from_wire, header, request};
+use crate::connection::Nats;
+
+/// A message as a stream holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredMessage {
+    pub(crate) subject: String,
+    pub(crate) sequence: Sequence,
+    pub(crate) headers: Headers,
+    pub(crate) payload: Bytes,
+    pub(crate) stored_at: Timestamp,
+}
+
+/// The last message whose subject matches, as the leader has it.
+pub(crate) async fn leader_last(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    leader_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
+}
+
+/// The message at a sequence, as the leader has it.
+pub(crate) async fn leader_at(
+    nats: &Nats,
+    stream: &str,
+    sequence: Sequence,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    leader_read(nats, stream, &serde_json::json!({ "seq": sequence }), &sequence.to_string()).await
+}
+
+async fn leader_read(
+    nats: &Nats,
+    stream: &str,
+    query: &serde_json::Value,
+    what: &str,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    let raw = leader_raw(nats, stream, query, what).await?;
+    Ok(raw.map(|RawMessage { subject, sequence, header_block, payload, stored_at }| StoredMessage {
+        subject,
+        sequence,
+        headers: raw_headers(&header_block),
+        payload,
+        stored_at,
+    }))
+}
+
+/// A message as a stream holds it, its headers as they were sent: perhaps unreadable.
+#[derive(Debug, Clone)]
+pub(crate) struct RawMessage {
+    pub(crate) subject: String,
+    pub(crate) sequence: Sequence,
+    pub(crate) header_block: Vec<u8>,
+    pub(crate) payload: Bytes,
+    pub(crate) stored_at: Timestamp,
+}
+
+/// The first message at or after a sequence whose subject matches, as the leader has it. The answer is JSON, so that
+/// it can be read whatever the message's headers are.
+pub(crate) async fn leader_next(
+    nats: &Nats,
+    stream: &str,
+    from: Sequence,
+    filter: &str,
+) -> Result<Option<RawMessage>, Unavailable> {
+    leader_raw(nats, stream, &serde_json::json!({ "seq": from, "next_by_subj": filter }), filter).await
+}
+
+async fn leader_raw(
+    nats: &Nats,
+    stream: &str,
+    query: &serde_json::Value,
+    what: &str,
+) -> Result<Option<RawMessage>, Unavailable> {
+    #[derive(Deserialize)]
+    struct Answer {
+        message: Held,
+    }
+    #[derive(Deserialize)]
+    struct Held {
+        subject: String,
+        seq: u64,
+        #[serde(default)]
+        hdrs: String,
+        #[serde(default)]
+        data: String,
+        time: Timestamp,
+    }
+    let doing = format!("reading {what} from the leader of stream {stream}");
+    let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
+    match api::<Answer>(nats, &subject, query.to_string().into(), &doing).await? {
+        Ok(Answer { message: Held { subject, seq, hdrs, data, time } }) => {
+            let unreadable = |cause: String| Unavailable { doing: doing.clone(), cause };
+            let header_block = base64(&hdrs).map_err(unreadable)?;
+            let payload = base64(&data).map_err(unreadable)?.into();
+            Ok(Some(RawMessage { subject, sequence: Sequence(seq), header_block, payload, stored_at: time }))
+        }
+        Err(error) if error.err_code == NO_MESSAGE => Ok(None),
+        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
+    }
+}
+
+/// "no message found"
+const NO_MESSAGE: u64 = 10037;
+
+fn base64(text: &str) -> Result<Vec<u8>, String> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|e| format!("the answer holds no base64: {e}"))
+}
+
+/// A header block as it is stored: a version line, then `name: value` lines.
+pub(crate) fn raw_headers(block: &[u8]) -> Headers {
+    let text = String::from_utf8_lossy(block);
+    let lines = text.split("\r\n").skip(1);
+    lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect()
+}
+
+/// The last message whose subject matches, as one of the replicas has it.
+pub(crate) async fn direct_last(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    direct_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
+}
+
+/// The message at a sequence, as one of the replicas has it.
+pub(crate) async fn direct_at(
+    nats: &Nats,
+    stream: &str,
+    sequence: Sequence,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    direct_read(nats, stream, &serde_json::json!({ "seq": sequence }), &sequence.to_string()).await
+}
+
+async fn direct_read(
+    nats: &Nats,
+    stream: &str,
+    query: &serde_json::Value,
+    what: &str,
+) -> Result<Option<StoredMessage>, Unavailable> {
+    let doing = format!("reading {what} from stream {stream}");
+    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    let message = request(nats, &subject, query.to_string().into(), &doing).await?;
+    match status(&message) {
+        None => stored(&message).map(Some).map_err(|cause| Unavailable { doing, cause }),
+        Some(404) => Ok(None),
+        Some(status) => Err(Unavailable {
+            doing,
+            cause: format!("status {status} {}", message.description.unwrap_or_default()),
+        }),
+    }
+}
+
+/// Messages of a stream whose subjects match, in order.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    pub(crate) messages: Vec<StoredMessage>,
+    /// Whether the replica that answered has more.
+    pub(crate) more: bool,
+}
+
+/// At most `max` messages whose subjects match, from a sequence on, as one of the replicas has them.
+///
+/// The server answers one query with many messages and ends with status 204. Every message says which one came before
+/// it, so that one that gets lost on the way is noticed.
+pub(crate) async fn direct_from(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+    from: Sequence,
+    max: usize,
+) -> Result<Tail, Unavailable> {
+    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    let doing = || format!("reading {filter} from sequence {from} of stream {stream}");
+    let away = |cause: String| Unavailable { doing: doing(), cause };
+    let query = serde_json::json!({ "batch": max, "seq": from.0.max(1), "next_by_subj": filter });
+    let inbox = nats.client().new_inbox();
+    let mut answers = nats.client().subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
+    nats.client()
+        .publish_with_reply(subject.clone(), inbox, query.to_string().into())
+        .await
+        .map_err(|e| away(e.to_string()))?;
+    let mut messages: Vec<StoredMessage> = Vec::new();
+    loop {
+        let message = match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(away("the connection is closed".to_owned())),
+            Err(_) => return Err(nats.timed_out(doing(), &subject)),
+        };
+        let last = messages.last().map_or(0, |m| m.sequence.0);
+        match status(&message) {
+            None => {
+                let before: Option<u64> = servers_last(&message, header::LAST_SEQUENCE);
+                if before.is_some_and(|before| before != last) {
+                    return Err(away(format!("a message after sequence {last} was lost on the way")));
+                }
+                messages.push(stored(&message).map_err(away)?);
+            }
+            Some(204) => {
+                let before: Option<u64> = servers_last(&message, header::LAST_SEQUENCE);
+                if before.is_some_and(|before| before != last) {
+                    return Err(away(format!("a message after sequence {last} was lost on the way")));
+                }
+                let more =
+                    servers_last::<u64>(&message, header::NUM_PENDING).is_some_and(|pending| pending > 0);
+                return Ok(Tail { messages, more });
+            }
+            Some(404) => return Ok(Tail { messages, more: false }),
+            Some(503) => return Err(away("no server answers for this stream".to_owned())),
+            Some(status) => {
+                return Err(away(format!("status {status} {}", message.description.unwrap_or_default())));
+            }
+        }
+    }
+}
+
+/// The server's word instead of a message. A stored message may say anything in its first line, so what has a sequence
+/// is a message.
+fn status(message: &Message) -> Option<u16> {
+    let says = message.status.map(|s| s.as_u16())?;
+    servers_last::<u64>(message, header::SEQUENCE).is_none().then_some(says)
+}
+
+/// The server adds its headers behind those that a message was stored with, so its word is the last one.
+fn servers_last<T: std::str::FromStr>(message: &Message, name: &'static str) -> Option<T> {
+    let value = message.headers.as_ref()?.get_last(HeaderName::from_static(name))?;
+    value.as_str().parse().ok()
+}
+
+fn stored(message: &Message) -> Result<StoredMessage, String> {
+    fn get<T: std::str::FromStr>(message: &Message, name: &'static str) -> Result<T, String> {
+        servers_last(message, name).ok_or_else(|| format!("the answer has no usable header {name}"))
+    }
+    let time: String = get(message, header::TIME)?;
+    let ours = [
+        header::STREAM,
+        header::SUBJECT,
+        header::SEQUENCE,
+        header::TIME,
+        header::NUM_PENDING,
+        header::LAST_SEQUENCE,
+    ];
+    let headers = from_wire(message.headers.as_ref());
+    Ok(StoredMessage {
+        subject: get(message, header::SUBJECT)?,
+        sequence: Sequence(get(message, header::SEQUENCE)?),
+        headers: headers
+            .iter()
+            .filter(|(n, _)| !ours.contains(n))
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect(),
+        payload: message.payload.clone(),
+        stored_at: Timestamp::parse(&time)?,
+    })
+}

@@ -1,0 +1,105 @@
+//! The connection: patient with a server that is away, clear about one that says no.
+
+use std::time::Duration;
+
+use pelton_core::id::CommandId;
+use pelton_core::ports::CommandStore;
+use pelton_nats::server::Options;
+use pelton_nats::{ConnectError, ConnectSettings, Credentials, Nats, StoreSettings, StreamStore};
+
+use crate::entities::{Writer, hotel};
+use crate::support::{TestServer, name, outcome, soon};
+
+const USERS: &str = r#"
+authorization {
+  users: [
+    { user: admin, password: secret }
+    { user: host, password: secret, permissions: { publish: { allow: ["$JS.API.>", "_INBOX.>", "audit.>"] } } }
+  ]
+}
+"#;
+
+async fn guarded() -> TestServer {
+    TestServer::start_with(|options| Options { extra_config: USERS.into(), ..options }).await
+}
+
+fn user(user: &str, password: &str) -> Credentials {
+    Credentials::User { user: user.into(), password: password.into() }
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_waited_for_until_the_deadline() {
+    let mut server = TestServer::start().await;
+    server.crash().await;
+    let settings = ConnectSettings {
+        start_deadline: Some(Duration::from_millis(600)),
+        ..ConnectSettings::new(server.url())
+    };
+    let error = Nats::connect(&settings).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::Away { .. }) && error.to_string().contains(&server.url()),
+        "{error}"
+    );
+
+    let patient = ConnectSettings { start_deadline: None, ..settings };
+    let connecting = tokio::spawn(async move { Nats::connect(&patient).await });
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    server.restart().await;
+    soon(connecting).await.unwrap().unwrap().flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused_at_once() {
+    let server = guarded().await;
+    for credentials in [Credentials::None, user("admin", "wrong"), Credentials::Token("t".into())] {
+        let settings = ConnectSettings { credentials, ..ConnectSettings::new(server.url()) };
+        let error = soon(Nats::connect(&settings)).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+    }
+    let missing = Credentials::File("/nowhere/host.creds".into());
+    let settings = ConnectSettings { credentials: missing, ..ConnectSettings::new(server.url()) };
+    let error = Nats::connect(&settings).await.unwrap_err();
+    assert!(error.to_string().contains("/nowhere/host.creds"), "{error}");
+    let error = Nats::connect(&ConnectSettings::new("nats://:::")).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Url { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn what_permissions_refuse_is_named_and_not_called_a_timeout() {
+    let server = guarded().await;
+    let admin = server.connect_with(|settings| settings.credentials = user("admin", "secret")).await;
+    hotel().ensure(&admin).await.unwrap();
+    let host = server
+        .connect_with(|settings| {
+            settings.credentials = user("host", "secret");
+            settings.request_timeout = Duration::from_millis(500);
+        })
+        .await;
+    let store = StreamStore::start(&host, &name("hotel"), StoreSettings::default());
+    store.record(outcome(&CommandId::new("c1").unwrap())).await.unwrap();
+    let error = Writer::new(&store, "1").append("c1", 1).await.unwrap_err().to_string();
+    assert!(error.contains("permissions") && error.contains("booking.1.room-booked.v1"), "{error}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn secrets_do_not_show() {
+    for credentials in [user("host", "hidden"), Credentials::Token("hidden".into())] {
+        let settings = ConnectSettings { credentials, ..ConnectSettings::new("nats://127.0.0.1") };
+        assert!(!format!("{settings:?}").contains("hidden"));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_is_noticed() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let waiting = tokio::spawn({
+        let nats = nats.clone();
+        async move { nats.closed().await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!waiting.is_finished());
+    nats.close().await.unwrap();
+    soon(waiting).await.unwrap();
+}
