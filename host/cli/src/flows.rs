@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::tasks::Tasks;
 
+/// How often a host looks for commands that no handler takes.
+const ORPHANS_EVERY: Duration = Duration::from_secs(10);
+
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
     config: &'a Config,
@@ -142,6 +145,7 @@ impl<'a> Flows<'a> {
             let every = config.commands.ack_wait / 3;
             running.tasks.spawn(format!("the saga {name}"), run_saga(flow, inbox, every));
         }
+        running.orphans(nats);
         Ok(running)
     }
 }
@@ -171,6 +175,16 @@ impl Running {
         Ok(())
     }
 
+    fn orphans(&mut self, nats: &Nats) {
+        let stop = CancellationToken::new();
+        self.stops.push(stop.clone());
+        let nats = nats.clone();
+        self.tasks.spawn("the look for commands that no handler takes", async move {
+            let look = set_orphans_aside(&nats);
+            stop.run_until_cancelled(look).await;
+        });
+    }
+
     fn store(&mut self, config: &Config, nats: &Nats, stream: &Name) -> Arc<StreamStore> {
         let settings = StoreSettings {
             gather_single_events: config.commands.gather_single_events,
@@ -188,6 +202,16 @@ impl Running {
             store.close().await;
         }
         left
+    }
+}
+
+/// Sets aside commands that no handler takes, again and again.
+async fn set_orphans_aside(nats: &Nats) {
+    loop {
+        if let Err(away) = pelton_nats::orphans::set_aside(nats).await {
+            tracing::warn!("will be tried again: {away}");
+        }
+        tokio::time::sleep(ORPHANS_EVERY).await;
     }
 }
 

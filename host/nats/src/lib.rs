@@ -16,6 +16,7 @@ mod gather;
 mod guarded;
 pub mod inbox;
 mod load;
+pub mod orphans;
 mod outcomes;
 pub mod sagas;
 pub mod server;

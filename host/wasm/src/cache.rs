@@ -9,11 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::deserialize::{Trusted, deserialize};
+use crate::deserialize::deserialize;
 
 /// The most entries. The ones written longest ago go first.
 const MAX_ENTRIES: usize = 64;
@@ -54,7 +55,7 @@ impl Cache {
             )));
         }
         // The standard library does not say who we are; a file of ours does.
-        let probe = directory.join(format!(".probe-{}", std::process::id()));
+        let probe = directory.join(format!("{SUFFIX}-probe.{}", unique()));
         let owner = private_file(&probe).and_then(|file| file.metadata()).map(|m| m.uid());
         let _ = fs::remove_file(&probe);
         let owner = owner.map_err(|e| error(format!("nothing can be written there: {e}")))?;
@@ -73,7 +74,7 @@ impl Cache {
             Err(e) => return self.discard(&path, &e),
         };
         let loaded = trusted(&entry).and_then(|code| {
-            deserialize(engine, code)
+            deserialize(engine, &code)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{e:#}")))
         });
         loaded.map_or_else(|e| self.discard(&path, &e), Some)
@@ -114,7 +115,7 @@ impl Cache {
 
     /// Under another name first: a crash leaves no half entry, and two hosts do not disturb each other.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
-        let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+        let unfinished = PathBuf::from(format!("{}.{}", path.display(), unique()));
         let written = private_file(&unfinished).and_then(|mut file| {
             file.write_all(&Sha256::digest(code))?;
             file.write_all(code)?;
@@ -134,7 +135,8 @@ impl Cache {
 
     fn drop_oldest(&self) {
         let Ok(listed) = fs::read_dir(&self.directory) else { return };
-        let ours = listed.flatten().filter(|e| e.file_name().to_string_lossy().ends_with(SUFFIX));
+        // With what a crash has left unfinished; and nothing of others, should this be somebody's home.
+        let ours = listed.flatten().filter(|e| e.file_name().to_string_lossy().contains(SUFFIX));
         let mut entries: Vec<_> =
             ours.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
         entries.sort_unstable();
@@ -144,12 +146,28 @@ impl Cache {
     }
 }
 
+/// Tells this write from every other of this process and of others.
+fn unique() -> String {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed))
+}
+
 fn private_file(path: &Path) -> io::Result<File> {
     let _ = fs::remove_file(path); // left behind by a crash of a process with this id
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// The code of an entry whose checksum is right.
+/// Bytes that this host itself wrote with `Component::serialize`, and that came back unchanged from a place where nobody
+/// else can write.
+pub(crate) struct Trusted<'a>(&'a [u8]);
+
+impl Trusted<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0
+    }
+}
+
+/// The code of an entry, which [`Cache::read`] has given, if its checksum is right.
 fn trusted(entry: &[u8]) -> io::Result<Trusted<'_>> {
     match entry.split_at_checked(CHECKSUM_BYTES) {
         Some((checksum, code)) if Sha256::digest(code).as_slice() == checksum => Ok(Trusted(code)),

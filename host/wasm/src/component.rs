@@ -19,8 +19,8 @@ pub enum ComponentizeError {
     )]
     NoWorld,
     /// The module is damaged, or it does not keep to the component type that it carries.
-    #[error("the module cannot become a component: {0:#}")]
-    Encode(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the module cannot become a component: {0}")]
+    Encode(String),
     /// The component that came out is not valid by the features that Pelton runs.
     #[error("the component is not valid: {0}")]
     Invalid(#[from] wasmparser::BinaryReaderError),
@@ -65,8 +65,9 @@ fn features() -> WasmFeatures {
         | WasmFeatures::COMPONENT_MODEL
 }
 
-fn encode_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ComponentizeError {
-    ComponentizeError::Encode(error.into())
+/// Keeps every cause: the first line of an encoder's error rarely says what is missing.
+fn encode_error(error: impl std::fmt::Display) -> ComponentizeError {
+    ComponentizeError::Encode(format!("{error:#}"))
 }
 
 #[cfg(test)]
@@ -115,6 +116,6 @@ mod tests {
         let bare = wat::parse_str(DOUBLE).expect("valid text");
         assert!(refused(&bare).starts_with("the module carries no component type"));
         let misfit = refused(&described("(module)"));
-        assert!(misfit.contains("missing export `double`"), "{misfit}");
+        assert!(misfit.contains("failed to find export of function `double`"), "{misfit}");
     }
 }

@@ -129,3 +129,56 @@ fn is_code(text: &str) -> bool {
 fn excerpt(text: &str) -> &str {
     &text[..text.floor_char_boundary(80)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused<T: std::fmt::Debug>(checked: Result<T, String>, expected: &str) {
+        let what = checked.expect_err(expected);
+        assert!(what.contains(expected), "{expected:?} is not said in: {what}");
+    }
+
+    #[test]
+    fn a_descriptor_that_breaks_the_contract_is_refused_with_the_place() {
+        let who = |name: &str, version: &str| identity(name.to_owned(), version.to_owned(), &[]);
+        assert!(who("booking-2", "1.4.2").is_ok());
+        refused(who("Booking", "1"), "its name is \"Booking\"");
+        refused(who("", "1"), "its name is \"\"");
+        refused(who(&"b".repeat(65), "1"), "1 to 64 characters");
+        refused(who("booking", ""), "its version is \"\"");
+        let events = |list: &[(&str, u32)]| {
+            event_types(
+                list.iter()
+                    .map(|(name, version)| ((*name).to_owned(), *version))
+                    .collect::<Vec<_>>()
+                    .into_iter(),
+            )
+        };
+        assert_eq!(events(&[("room-booked", 1), ("room-booked", 2)]).map(|list| list.len()), Ok(2));
+        refused(events(&[("room.booked", 1)]), "event type \"room.booked\", which contains '.'");
+        refused(events(&[("", 1)]), "is empty");
+        refused(events(&[("room-booked", 0)]), "versions count from 1");
+        refused(events(&[("a", 1), ("a", 1)]), "\"a\" version 1 twice");
+        refused(events(&[(&"e".repeat(65), 1)]), "has 65 bytes; at most 64");
+        let commands = |list: &[&str]| command_types(list.iter().map(|name| (*name).to_owned()).collect());
+        assert!(commands(&["book-room"]).is_ok());
+        refused(commands(&["book-room", "book-room"]), "twice");
+        refused(commands(&["book room"]), "command type \"book room\", which contains ' '");
+        refused(command_types((0..1001).map(|n| n.to_string()).collect()), "it lists 1001 command types");
+    }
+
+    #[test]
+    fn a_rejection_has_a_code_for_programs_and_few_details() {
+        assert_eq!(rejection(&Rejection::new("room-already-booked", "it is")), Ok(()));
+        refused(rejection(&Rejection::new("Room already booked", "it is")), "code \"Room already booked\"");
+        let entries = |n: usize| (0..n).map(|n| (n.to_string(), "x".to_owned())).collect::<Vec<_>>();
+        let with = |details| Rejection { details, ..Rejection::new("no", "no") };
+        assert_eq!(rejection(&with(entries(64))), Ok(()));
+        refused(rejection(&with(entries(65))), "has 65 entries of metadata; at most 64");
+        refused(
+            rejection(&with(vec![("a".to_owned(), "x".repeat(4096))])),
+            "\"a\" of 4097 bytes; at most 4096",
+        );
+    }
+}

@@ -3,13 +3,11 @@
 
 use wasmtime::component::Component;
 
-/// Bytes that this host itself wrote with `Component::serialize`, and that came back unchanged from a place where nobody
-/// else can write. Only `cache.rs` makes one, after it has checked just that.
-pub(crate) struct Trusted<'a>(pub(crate) &'a [u8]);
+use crate::cache::Trusted;
 
 /// The component that was compiled into these bytes. Fails if they were made by another wasmtime or other settings.
-pub(crate) fn deserialize(engine: &wasmtime::Engine, code: Trusted<'_>) -> wasmtime::Result<Component> {
+pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &Trusted<'_>) -> wasmtime::Result<Component> {
     // SAFETY: the bytes must be the unmodified output of `Component::serialize`, since crafted ones are native code that
-    // would run as the host. That is the promise of `Trusted`.
-    unsafe { Component::deserialize(engine, code.0) }
+    // would run as the host. That is the promise of `Trusted`, and only the cache can make one.
+    unsafe { Component::deserialize(engine, code.bytes()) }
 }

@@ -59,7 +59,7 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     if error.is::<WasmBacktrace>() {
         return (FaultKind::Broke, format!("was stopped by the host: {cause}"));
     }
-    (FaultKind::Refused, format!("handed over a value that cannot be read: {cause}"))
+    (FaultKind::Refused, format!("broke the rules of the component model: {cause}"))
 }
 
 fn assemble(kind: FaultKind, what: String, error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
 use pelton_core::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Plugin, PluginFault};
-use tokio::time::timeout_at;
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::folds::exports::pelton::plugin::command_handler::{
@@ -14,7 +13,7 @@ use crate::contract;
 use crate::limits::InBytes;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::{Blueprint, Sandbox};
+use crate::sandbox::{Blueprint, Sandbox, within};
 use crate::values;
 
 /// The most events that one call of `evolve` gets, and the largest snapshot, as the contract promises.
@@ -54,7 +53,7 @@ impl WasmHandler {
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let deadline = sandbox.begin()?;
-        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let described = within(deadline, guest.call_describe(sandbox.store())).await;
         let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { blueprint, indices, descriptor })))
     }
@@ -100,7 +99,7 @@ impl HandlerPlugin for WasmHandler {
     async fn create(&self, entity_id: &str) -> Result<WasmEntity, PluginFault> {
         let (mut sandbox, guest) = self.sandbox().await?;
         let deadline = sandbox.begin()?;
-        let created = timeout_at(deadline, guest.entity().call_constructor(sandbox.store(), entity_id)).await;
+        let created = within(deadline, guest.entity().call_constructor(sandbox.store(), entity_id)).await;
         let entity = sandbox.end(created)?;
         Ok(WasmEntity { sandbox, guest, entity })
     }
@@ -113,7 +112,7 @@ impl HandlerPlugin for WasmHandler {
         let (mut sandbox, guest) = self.sandbox().await?;
         let deadline = sandbox.begin()?;
         let restored =
-            timeout_at(deadline, guest.entity().call_restore(sandbox.store(), entity_id, snapshot)).await;
+            within(deadline, guest.entity().call_restore(sandbox.store(), entity_id, snapshot)).await;
         match sandbox.end(restored)? {
             Ok(entity) => Ok(Ok(WasmEntity { sandbox, guest, entity })),
             Err(why) => Ok(Err(values::for_people(why))),
@@ -142,7 +141,7 @@ impl EntityInstance for WasmEntity {
             let borrowed = values::recorded_events(chunk, &extensions);
             let call = self.guest.entity();
             let folded =
-                timeout_at(deadline, call.call_evolve(self.sandbox.store(), self.entity, &borrowed)).await;
+                within(deadline, call.call_evolve(self.sandbox.store(), self.entity, &borrowed)).await;
             if let Err(why) = self.sandbox.end(folded)? {
                 return Err(self
                     .sandbox
@@ -157,8 +156,7 @@ impl EntityInstance for WasmEntity {
         let metadata = values::pairs(&command.metadata);
         let borrowed = values::command(command, &metadata);
         let call = self.guest.entity();
-        let decided =
-            timeout_at(deadline, call.call_decide(self.sandbox.store(), self.entity, borrowed)).await;
+        let decided = within(deadline, call.call_decide(self.sandbox.store(), self.entity, borrowed)).await;
         match self.sandbox.end(decided)? {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
@@ -172,7 +170,7 @@ impl EntityInstance for WasmEntity {
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
         let deadline = self.sandbox.begin()?;
         let taken =
-            timeout_at(deadline, self.guest.entity().call_snapshot(self.sandbox.store(), self.entity)).await;
+            within(deadline, self.guest.entity().call_snapshot(self.sandbox.store(), self.entity)).await;
         let snapshot = self.sandbox.end(taken)?;
         if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_SNAPSHOT_BYTES) {
             let limit = InBytes(MAX_SNAPSHOT_BYTES);

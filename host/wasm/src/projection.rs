@@ -5,7 +5,6 @@ use std::sync::Arc;
 use pelton_core::message::{Failure, RecordedEvent};
 use pelton_core::ports::{Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin};
 use pelton_core::view::ViewChange;
-use tokio::time::timeout_at;
 
 use crate::bindings::folds::exports::pelton::plugin::projection::{
     Descriptor, Guest, GuestIndices, ViewParam,
@@ -13,7 +12,7 @@ use crate::bindings::folds::exports::pelton::plugin::projection::{
 use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::Blueprint;
+use crate::sandbox::{Blueprint, within};
 use crate::values;
 use crate::warm::{Held, Warm};
 
@@ -45,7 +44,7 @@ impl WasmProjection {
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let deadline = sandbox.begin()?;
-        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let described = within(deadline, guest.call_describe(sandbox.store())).await;
         let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
     }
@@ -85,7 +84,7 @@ impl ProjectionPlugin for WasmProjection {
         let deadline = held.sandbox.begin()?;
         let extensions = values::extensions(events);
         let events = values::recorded_events(events, &extensions);
-        let named = timeout_at(deadline, held.guest.call_keys(held.sandbox.store(), &events)).await;
+        let named = within(deadline, held.guest.call_keys(held.sandbox.store(), &events)).await;
         let keys = held.sandbox.end(named)?;
         self.0.warm.put_back(held);
         Ok(keys.map_err(Failure::from))
@@ -103,7 +102,7 @@ impl ProjectionPlugin for WasmProjection {
         let views: Vec<_> =
             views.iter().map(|v| ViewParam { key: &v.key, value: v.value.as_deref() }).collect();
         let projected =
-            timeout_at(deadline, held.guest.call_project(held.sandbox.store(), &events, &views)).await;
+            within(deadline, held.guest.call_project(held.sandbox.store(), &events, &views)).await;
         let changes = held.sandbox.end(projected)?;
         self.0.warm.put_back(held);
         let changes = changes.map(|changes| {

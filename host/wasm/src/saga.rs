@@ -11,7 +11,6 @@ use pelton_core::saga::{
     TimerChange,
 };
 use pelton_core::time::Timestamp;
-use tokio::time::timeout_at;
 
 use crate::bindings::process::exports::pelton::plugin::saga::{
     self as guest, Descriptor, Guest, GuestIndices,
@@ -20,7 +19,7 @@ use crate::bindings::process::pelton::plugin::types;
 use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::Blueprint;
+use crate::sandbox::{Blueprint, within};
 use crate::values::for_people;
 use crate::warm::{Held, Warm};
 
@@ -59,7 +58,7 @@ impl WasmSaga {
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let deadline = sandbox.begin()?;
-        let described = timeout_at(deadline, guest.call_describe(sandbox.store())).await;
+        let described = within(deadline, guest.call_describe(sandbox.store())).await;
         let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
     }
@@ -102,7 +101,7 @@ impl SagaPlugin for WasmSaga {
         let mut held = self.take().await?;
         let deadline = held.sandbox.begin()?;
         let event = types::RecordedEvent::from(event);
-        let named = timeout_at(deadline, held.guest.call_correlate(held.sandbox.store(), &event)).await;
+        let named = within(deadline, held.guest.call_correlate(held.sandbox.store(), &event)).await;
         let answer = match held.sandbox.end(named)? {
             Ok(named) => Ok(correlations(named).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
@@ -121,7 +120,7 @@ impl SagaPlugin for WasmSaga {
         let deadline = held.sandbox.begin()?;
         let input = guest::SagaInput::from(input);
         let call = held.guest.call_react(held.sandbox.store(), instance.as_str(), state, &input);
-        let reacted = timeout_at(deadline, call).await;
+        let reacted = within(deadline, call).await;
         let answer = match held.sandbox.end(reacted)? {
             Ok(given) => Ok(reaction(given).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
@@ -248,4 +247,75 @@ fn failure(failure: types::Failure) -> Failure {
 fn new_command(command: types::NewCommand) -> NewCommand {
     let types::NewCommand { type_, datacontenttype, metadata, data } = command;
     NewCommand { r#type: type_, datacontenttype, metadata, data: data.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(id: &str, bytes: usize) -> guest::TimerChange {
+        guest::TimerChange::Set(guest::Timer { id: id.to_owned(), due: 1, data: vec![0; bytes] })
+    }
+
+    fn command(bytes: usize, metadata: &[(&str, &str)]) -> types::NewCommand {
+        let metadata =
+            metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        types::NewCommand { type_: "do".to_owned(), datacontenttype: None, metadata, data: vec![0; bytes] }
+    }
+
+    #[test]
+    fn a_reaction_keeps_to_the_limits_of_the_contract() {
+        let empty = || guest::Reaction {
+            state: None,
+            commands: Vec::new(),
+            timers: Vec::new(),
+            metadata: Vec::new(),
+        };
+        let state = |bytes: usize| guest::Reaction { state: Some(vec![0; bytes]), ..empty() };
+        let commands = |commands: Vec<types::NewCommand>| guest::Reaction { commands, ..empty() };
+        let timers = |timers: Vec<guest::TimerChange>| guest::Reaction { timers, ..empty() };
+        let cancel = |id: &str| guest::TimerChange::Cancel(id.to_owned());
+        let many = || (0..101).map(|n| set(&n.to_string(), 0)).collect();
+        let long = "x".repeat(129);
+        for (given, expected) in [
+            (empty(), None),
+            (state(262_144), None),
+            (state(262_145), Some("the state has 262145 bytes; at most 262144 are allowed")),
+            (commands(vec![command(524_288, &[("tenant", "a")])]), None),
+            (
+                commands(vec![command(524_289, &[])]),
+                Some("a command has 524289 bytes; at most 524288 are allowed"),
+            ),
+            (
+                commands(vec![command(1, &[("a", "1"), ("a", "2")])]),
+                Some("a command has the metadata \"a\" twice"),
+            ),
+            (timers(vec![set("a", 65_536), cancel("b")]), None),
+            (timers(vec![set("a", 65_537)]), Some("a timer has 65537 bytes; at most 65536 are allowed")),
+            (timers(vec![cancel("")]), Some("the id of a timer is empty")),
+            (timers(vec![set(&long, 1)]), Some("the id of a timer has 129 bytes; at most 128 are allowed")),
+            (timers(many()), Some("the reaction has 101 changes of timers; at most 100 are allowed")),
+        ] {
+            assert_eq!(reaction(given).err().as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn an_event_concerns_few_instances_and_each_once() {
+        let named = |names: &[&str]| {
+            let named = names.iter().map(|name| guest::Correlation {
+                instance: (*name).to_owned(),
+                relation: guest::Relation::Start,
+            });
+            correlations(named.collect()).err()
+        };
+        assert_eq!(named(&["a", "b"]), None);
+        assert_eq!(named(&["a", "b", "a"]).as_deref(), Some("`correlate` names the instance \"a\" twice"));
+        let many: Vec<String> = (0..17).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(
+            named(&many).as_deref(),
+            Some("`correlate`'s answer has 17 instances; at most 16 are allowed")
+        );
+    }
 }

@@ -8,6 +8,7 @@ mod feed;
 mod gate;
 mod inbox;
 mod load;
+mod orphans;
 mod outcomes;
 mod poison;
 mod sagas;

@@ -15,7 +15,7 @@ const DATA: u32 = 1024;
 /// `parts` replaces bodies of functions by name (`describe`, `constructor`, `restore`, `evolve`, `decide`, `snapshot`),
 /// the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use `$log`,
 /// and `$heap`, where the host's arguments lie from 64 KiB on.
-pub fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
     let commands = data.list(&[("do", None)]);
@@ -42,7 +42,7 @@ pub fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A guest in the role `projection` that reads all events and touches no key; `parts` as for [`handler`].
-pub fn projection(parts: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn projection(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
     let descriptor = data.words(&[&identity[..], &[0, 0], &[1], &[0, 0]].concat());
@@ -59,12 +59,12 @@ pub fn projection(parts: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Text of the WebAssembly component format, as bytes.
-pub fn wat(text: &str) -> Vec<u8> {
+pub(crate) fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("valid text")
 }
 
 /// A component that exports `interface` with these functions; each is given by name, type and core body.
-pub fn exporting(interface: &str, functions: &[(&str, &str, &str)]) -> Vec<u8> {
+pub(crate) fn exporting(interface: &str, functions: &[(&str, &str, &str)]) -> Vec<u8> {
     let (mut core, mut lifts, mut exports) = (String::new(), String::new(), String::new());
     for (n, (name, kind, body)) in functions.iter().enumerate() {
         let _ = write!(core, "(func (export \"f{n}\") {body})");
@@ -165,7 +165,7 @@ impl Data {
 }
 
 /// A decision in the guest's memory: one event of this type, version 1, with data of this many bytes from address 0.
-pub fn one_event(r#type: [u8; 4], data_bytes: u32) -> String {
+pub(crate) fn one_event(r#type: [u8; 4], data_bytes: u32) -> String {
     // new-event: type, version, no datacontenttype, no extensions, data
     let event = 2048;
     let name = 2040;
@@ -178,7 +178,7 @@ pub fn one_event(r#type: [u8; 4], data_bytes: u32) -> String {
 }
 
 /// A decision in the guest's memory: the list at this address with so many entries.
-pub fn decided(list: u32, entries: u32) -> String {
+pub(crate) fn decided(list: u32, entries: u32) -> String {
     format!(
         "(i32.store8 (i32.const {RESULT}) (i32.const 0)) (i32.store (i32.const {}) (i32.const {list}))
          (i32.store (i32.const {}) (i32.const {entries})) (i32.const {RESULT})",
