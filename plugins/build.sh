@@ -7,7 +7,7 @@
 #   PELTON_WASM_TOOLCHAIN   "rustup": the target as rustup installs it. "debian": a compiler from Debian's packages, kept
 #                           under target/tools, that builds std from source; nothing is installed, no root is needed.
 #                           Unset: rustup's target where it is or can be had, otherwise Debian's compiler.
-#   PELTON_COMPONENTIZE     the command that is called as `<command> IN.wasm -o OUT.wasm` (default: this workspace's own)
+#   PELTON_COMPONENTIZE     the command that is called as `<command> IN.wasm -o OUT.wasm` (default: `pelton component`)
 set -euo pipefail
 
 target=wasm32-unknown-unknown
@@ -172,8 +172,9 @@ fi
 if [ -n "${PELTON_COMPONENTIZE:-}" ]; then
   read -r -a componentize <<<"$PELTON_COMPONENTIZE"
 else
-  cargo build -q -p pelton-wasm --example componentize "${locked[@]}" || die "the componentizer does not build"
-  componentize=("$root/target/debug/examples/componentize")
+  # From the whole workspace, so that no second set of features is compiled.
+  cargo build -q --workspace --bin pelton "${locked[@]}" || die "pelton, which makes the components, does not build"
+  componentize=("$root/target/debug/pelton" component)
 fi
 
 for package in "${packages[@]}"; do

@@ -138,7 +138,7 @@ impl fmt::Debug for Nats {
 impl Nats {
     /// Connects, and waits for a server that is away. Logs when the waiting begins, when its cause changes and when it ends.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
-        let urls = settings.urls.join(", ");
+        let urls = settings.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>().join(", ");
         let addresses = addresses(&settings.urls)?;
         let signs = Signs::default();
         let options = options(settings, &signs).await?;
@@ -254,9 +254,21 @@ impl Nats {
     }
 }
 
+/// The URL for logs and errors: whatever stands before an `@` may be a secret.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (None, Some((_, host))) => format!("…@{host}"),
+        (_, None) => url.to_owned(),
+    }
+}
+
 fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
     let parse = |url: &String| {
-        url.parse().map_err(|e: std::io::Error| ConnectError::Url { url: url.clone(), cause: e.to_string() })
+        url.parse().map_err(|e: std::io::Error| ConnectError::Url {
+            url: without_password(url),
+            cause: e.to_string(),
+        })
     };
     urls.iter().map(parse).collect()
 }
@@ -315,7 +327,8 @@ fn report(event: &Event, signs: &Signs) {
             signs.remember_denial(text);
         }
         Event::ServerError(error) => tracing::error!("NATS server: {error}"),
-        Event::ClientError(error) => tracing::error!("NATS client: {error}"),
+        // Every failed try to reconnect is one: that the connection is lost has been said once.
+        Event::ClientError(error) => tracing::debug!("NATS client: {error}"),
         Event::Draining | Event::Closed => tracing::debug!("the connection to NATS: {event}"),
     }
 }
@@ -344,5 +357,21 @@ impl Signs {
         let quoted = format!("\"{subject}\"");
         let texts = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
         texts.iter().rev().find(|text| text.contains(&quoted)).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn a_password_in_a_url_never_reaches_a_log() {
+        for (url, shown) in [
+            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+            ("nats://user:p@ss@host:4222", "nats://…@host:4222"),
+            ("token@host", "…@host"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 }
