@@ -1,2 +1,19 @@
-//! Pelton, end to end.
+//! Pelton, end to end: the real program, a real nats-server, real components, and requests over HTTP.
+//!
+//! What the demo (`src/bin/demo.rs`) and the tests (`tests/e2e`) share. An [`example::Example`] is data: the demo shows
+//! it, the tests check it.
 #![forbid(unsafe_code)]
+
+pub mod example;
+pub mod hotel;
+pub mod http;
+pub mod place;
+pub mod process;
+pub mod streams;
+
+use std::time::Duration;
+
+/// How long anything may take before it counts as broken. Generous: builds and other tests use the same processors.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// The wait between two looks at something that is expected to change.
+pub const PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,114 @@
+//! The hotel: every step that it accepts and every one that it refuses, over HTTP.
+
+use crate::example::{Example, Step};
+
+const BOOK: &str = "/mutation/book-room";
+const CLEANUP: &str = "/mutation/cleanup";
+const CHECK_IN: &str = "/mutation/checkin";
+const BOOKING_1: &str = "/views/bookings/1.2022-12-12";
+const BOOKING_2: &str = "/views/bookings/2.2022-12-12";
+const SCHEDULE: &str = "/views/cleaning-schedule/2022-12-12";
+
+/// The example.
+#[must_use]
+pub fn example() -> Example {
+    Example {
+        name: "hotel",
+        config: "plugins/hotel/pelton.toml",
+        steps: [first_room(), second_room(), bad_requests()].into_iter().flatten().collect(),
+        events: vec![(
+            "hotel",
+            vec![
+                "booking.1.2022-12-12.room-booked.v1",
+                "cleaning.1.2022-12-12.cleaning-scheduled.v1",
+                "cleaning.1.2022-12-12.room-cleaned.v1",
+                "booking.1.2022-12-12.room-made-available.v1",
+                "booking.1.2022-12-12.guest-checked-in.v1",
+                "booking.2.2022-12-12.room-booked.v1",
+                "cleaning.2.2022-12-12.cleaning-scheduled.v1",
+            ],
+        )],
+        views: vec!["bookings", "cleaning-schedule"],
+    }
+}
+
+/// From the booking to the guest in the room. It has the three requests of DESIGN.md, in their order.
+fn first_room() -> Vec<Step> {
+    let book = r#"{"data":{"room":{"id":1},"client":{"id":1},"date":"2022-12-12"}}"#;
+    let book_for_another = r#"{"data":{"room":{"id":1},"client":{"id":2},"date":"2022-12-12"}}"#;
+    let cleanup = r#"{"data":{"room":{"id":1},"date":"2022-12-12"}}"#;
+    let cleanup_next_day = r#"{"data":{"room":{"id":1},"date":"2022-12-13"}}"#;
+    let check_in = book;
+    let check_in_of_another = book_for_another;
+    let check_in_next_day = r#"{"data":{"room":{"id":1},"client":{"id":1},"date":"2022-12-13"}}"#;
+    vec![
+        Step::put("A guest books room 1.", BOOK, book).accepted("room-booked"),
+        Step::put("The same guest books it once more.", BOOK, book).rejected("room-already-booked"),
+        Step::put("Another guest wants it too.", BOOK, book_for_another).rejected("room-already-booked"),
+        Step::put("The guest checks in before the room is available.", CHECK_IN, check_in)
+            .rejected("room-not-available"),
+        Step::get("The bot reacts to the booking and has the room cleaned.", SCHEDULE).will_show(&[
+            ("/rooms/0/room/id", "1"),
+            ("/rooms/0/status", "scheduled"),
+            ("/rooms/0/scheduledBy", "housekeeping"),
+            ("/rooms/1", "nothing"),
+        ]),
+        Step::get("The booking shows it.", BOOKING_1)
+            .will_show(&[("/availability", "cleaning"), ("/changedBy", "housekeeping")]),
+        Step::put("The manager reports a day that nobody has booked.", CLEANUP, cleanup_next_day)
+            .rejected("cleaning-not-scheduled"),
+        Step::put("The manager reports the room clean.", CLEANUP, cleanup).accepted("room-cleaned"),
+        Step::put("And once more.", CLEANUP, cleanup).rejected("already-cleaned"),
+        Step::get("The bot makes the room available.", BOOKING_1)
+            .will_show(&[("/availability", "available"), ("/changedBy", "housekeeping")]),
+        Step::get("The schedule shows it clean.", SCHEDULE)
+            .will_show(&[("/rooms/0/status", "cleaned"), ("/rooms/0/cleanedBy", "manager")]),
+        Step::put("Another guest wants to check in.", CHECK_IN, check_in_of_another)
+            .rejected("booked-by-another-client"),
+        Step::put("The guest comes on the wrong day.", CHECK_IN, check_in_next_day)
+            .rejected("nothing-booked"),
+        Step::put("The guest checks in.", CHECK_IN, check_in).accepted("guest-checked-in"),
+        Step::put("And once more.", CHECK_IN, check_in).rejected("already-checked-in"),
+        Step::get("The room is occupied.", BOOKING_1).will_show(&[
+            ("/availability", "occupied"),
+            ("/client/id", "1"),
+            ("/changedBy", "client 1"),
+        ]),
+    ]
+}
+
+/// A client that has chosen the command's id may send it as often as it likes.
+fn second_room() -> Vec<Step> {
+    let book = r#"{"id":"order-7","data":{"room":{"id":2},"client":{"id":1},"date":"2022-12-12"}}"#;
+    let other = r#"{"id":"order-7","data":{"room":{"id":3},"client":{"id":1},"date":"2022-12-12"}}"#;
+    vec![
+        Step::put("A guest books room 2, with an id of its own.", BOOK, book).accepted("room-booked"),
+        Step::put("The answer got lost: the same again. The same events, stored once.", BOOK, book).same(),
+        Step::put("The same id for something else.", BOOK, other).rejected("command-id-reused"),
+        Step::get("What became of it can be looked up.", "/commands/order-7").shows(&[
+            ("/status", "accepted"),
+            ("/commandType", "book-room"),
+            ("/events/0/id", "order-7:0"),
+        ]),
+        Step::get("Room 2 is to be cleaned as well.", BOOKING_2).will_show(&[("/availability", "cleaning")]),
+    ]
+}
+
+/// What never reaches a handler, but for the date that only the handler knows to be none.
+fn bad_requests() -> Vec<Step> {
+    let book = r#"{"data":{"room":{"id":4},"client":{"id":1},"date":"2022-12-12"}}"#;
+    let no_date = r#"{"data":{"room":{"id":4},"client":{"id":1}}}"#;
+    let wildcard = r#"{"data":{"room":{"id":"*"},"client":{"id":1},"date":"2022-12-12"}}"#;
+    let no_day = r#"{"data":{"room":{"id":4},"client":{"id":1},"date":"2022-02-30"}}"#;
+    vec![
+        Step::put("A body that is no JSON.", BOOK, "book room 4, please").refused(400, "invalid-body"),
+        Step::put("A booking without a date.", BOOK, no_date).refused(400, "invalid-entity"),
+        Step::put("A room that would be every room.", BOOK, wildcard).refused(400, "invalid-entity"),
+        Step::put("A day that does not exist.", BOOK, no_day).refused(400, "invalid-command"),
+        Step::put("A route that does not exist.", "/mutation/burn-down", book).refused(404, "unknown-route"),
+        Step::put("A body that is said to be plain text.", BOOK, book)
+            .with("Content-Type", "text/plain")
+            .refused(415, "unsupported-media-type"),
+        Step::get("A booking that there is not.", "/views/bookings/4.2022-12-12").refused(404, "unknown-key"),
+    ]
+}

@@ -1,0 +1,91 @@
+//! What is in a stream, read past Pelton: with the NATS client alone.
+
+use anyhow::Context;
+use async_nats::jetstream::{self, stream::Info};
+use async_nats::{Client, HeaderMap};
+use serde_json::Value;
+
+/// A message as a stream holds it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its position.
+    pub sequence: u64,
+    /// Where it was published.
+    pub subject: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its payload as text.
+    pub payload: String,
+}
+
+impl Stored {
+    /// A header, as it is stored.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.as_str())
+    }
+
+    /// The payload as JSON; null where it is none.
+    #[must_use]
+    pub fn data(&self) -> Value {
+        serde_json::from_str(&self.payload).unwrap_or_default()
+    }
+}
+
+/// Streams of one server.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    jetstream: jetstream::Context,
+}
+
+impl Streams {
+    /// Those of the server at `url`.
+    pub async fn at(url: &str) -> anyhow::Result<Self> {
+        let client = async_nats::connect(url).await.with_context(|| format!("no NATS server at {url}"))?;
+        Ok(Self { jetstream: jetstream::new(client) })
+    }
+
+    /// The connection itself.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.jetstream.client()
+    }
+
+    /// JetStream itself.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// Settings and state of a stream.
+    pub async fn info(&self, stream: &str) -> anyhow::Result<Info> {
+        let found = self.jetstream.get_stream(stream).await.with_context(|| format!("no stream {stream}"))?;
+        Ok(found.cached_info().clone())
+    }
+
+    /// Everything in a stream, in order.
+    pub async fn read(&self, stream: &str) -> anyhow::Result<Vec<Stored>> {
+        let found = self.jetstream.get_stream(stream).await.with_context(|| format!("no stream {stream}"))?;
+        let state = &found.cached_info().state;
+        let mut messages = Vec::new();
+        if state.messages == 0 {
+            return Ok(messages);
+        }
+        for sequence in state.first_sequence..=state.last_sequence {
+            use jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
+            let message = match found.get_raw_message(sequence).await {
+                Ok(message) => message,
+                // Of a work queue, or purged.
+                Err(error) if error.kind() == NoMessageFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("message {sequence} of {stream}")),
+            };
+            messages.push(Stored {
+                sequence,
+                subject: message.subject.to_string(),
+                headers: message.headers,
+                payload: String::from_utf8_lossy(&message.payload).into_owned(),
+            });
+        }
+        Ok(messages)
+    }
+}
