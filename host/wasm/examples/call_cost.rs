@@ -1,6 +1,7 @@
-//! What a call costs on this machine: `cargo run --release -p pelton-wasm --example call_cost PLUGIN.wasm COMMAND DATA`.
+//! What a call costs on this machine: `cargo run --release -p pelton-wasm --example call_cost PLUGIN.wasm COMMAND DATA [LIVE]`.
 //!
 //! PLUGIN is a command handler that accepts the command COMMAND with the JSON DATA on a fresh entity.
+//! LIVE entities (5,000) are kept alive at once.
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,6 @@ use pelton_wasm::{Limits, Plugins, Settings};
 /// Of so many batches the fastest is shown: the others say what else the machine did.
 const BATCHES: u32 = 50;
 const CALLS: u32 = 1_000;
-const LIVE: usize = 5_000;
 
 macro_rules! fastest {
     ($what:literal, $call:expr) => {
@@ -34,8 +34,10 @@ macro_rules! fastest {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [path, r#type, data] = arguments.as_slice() else {
-        bail!("usage: call_cost PLUGIN.wasm COMMAND DATA");
+    let (path, r#type, data, live) = match arguments.as_slice() {
+        [path, r#type, data] => (path, r#type, data, 5_000),
+        [path, r#type, data, live] => (path, r#type, data, live.parse()?),
+        _ => bail!("usage: call_cost PLUGIN.wasm COMMAND DATA [LIVE]"),
     };
     let plugins = Plugins::new(&Settings::default())?;
     let started = Instant::now();
@@ -96,13 +98,12 @@ async fn main() -> anyhow::Result<()> {
     fastest!("decide, rejected", instance.decide(&command).await?.err());
 
     let (started, before) = (Instant::now(), resident_kib());
-    let mut alive = Vec::with_capacity(LIVE);
-    for _ in 0..LIVE {
-        let mut entity = handler.create("1").await?;
+    let mut alive = Vec::new();
+    for n in 0..live {
+        let mut entity = handler.create("1").await.with_context(|| format!("after {n} live entities"))?;
         entity.evolve(&events).await?;
         alive.push(entity);
     }
-    let live = u32::try_from(LIVE)?;
     print("create and evolve", started.elapsed(), live);
     println!("live entity         {} KiB resident", resident_kib().saturating_sub(before) / u64::from(live));
     let started = Instant::now();

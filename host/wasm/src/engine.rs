@@ -50,8 +50,11 @@ impl Engine {
 
 /// Instances are allocated on demand, not from a pool: one that is made once and lives for many calls gains nothing from
 /// a pool's slots (31 µs against 34 to 91 µs to create), while a pool meets the kernel's `vm.max_map_count` at half as
-/// many live entities, and sizes every slot for the greediest plugin. With the address space of 47 bits and the 4 GiB
-/// that each memory reserves (no bounds checks), about 30,000 live instances are the end.
+/// many live entities, and sizes every slot for the greediest plugin.
+///
+/// Memories start as a copy-on-write image, and have a guard region before them. Without both an instance would take 4
+/// mappings, not 7; but a guest of a heavy runtime would then cost megabytes for each entity, and the guard stands
+/// between the host and a mistake of the compiler.
 fn config() -> Config {
     let mut config = Config::new();
     config

@@ -35,6 +35,7 @@ mod handler;
 mod limits;
 mod load;
 mod log;
+mod mappings;
 mod projection;
 mod refusal;
 mod role;

@@ -14,6 +14,7 @@ use crate::engine::{Engine, EngineError};
 use crate::handler::WasmHandler;
 use crate::limits::Limits;
 use crate::log;
+use crate::mappings::Mappings;
 use crate::projection::WasmProjection;
 use crate::refusal::{LoadError, Refusal};
 use crate::role::Surface;
@@ -89,6 +90,14 @@ impl Plugins {
         self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
     }
 
+    /// How many instances of plugins with one memory, so how many live entities, the process has room for: the kernel
+    /// limits memory mappings (`vm.max_map_count`), and an instance takes seven. All caches of entities together must
+    /// stay below it, with a few left for projections, sagas and what is being loaded: creating one more is a fault.
+    #[must_use]
+    pub fn max_live_instances() -> usize {
+        Mappings::of_this_process().instances()
+    }
+
     async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
         refuse_other_kinds(&bytes)?;
         let component = self.compile(bytes, origin.digest.clone()).await?;
@@ -96,7 +105,15 @@ impl Plugins {
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
         let pre = log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
         let pre = pre.map_err(|e| Refusal::interface(&e))?;
-        let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone() };
+        let memories = component.resources_required().map_or(origin.limits.memories, |needs| {
+            usize::try_from(needs.num_memories).unwrap_or(usize::MAX)
+        });
+        let blueprint = Blueprint {
+            origin: origin.clone(),
+            pre,
+            engine: self.engine.clone(),
+            mappings: Mappings::needed(memories),
+        };
         let mut plugin = LoadedPlugin {
             origin: origin.clone(),
             exports,

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::fault;
 use crate::limits::{Limits, Meter};
 use crate::log::CallLog;
+use crate::mappings::{Mappings, Reserved};
 
 /// Which plugin a sandbox runs, shared by all of them.
 #[derive(Debug)]
@@ -57,8 +58,9 @@ pub(crate) struct OutOfTime;
 pub(crate) struct Blueprint {
     pub(crate) origin: Arc<Origin>,
     pub(crate) pre: InstancePre<Guest>,
-    // Keeps the epoch going as long as something may run.
     pub(crate) engine: Arc<Engine>,
+    /// The memory mappings of an instance.
+    pub(crate) mappings: usize,
 }
 
 impl std::fmt::Debug for Blueprint {
@@ -71,6 +73,14 @@ impl Blueprint {
     /// A fresh instance in a store of its own, within the time limit of a call.
     pub(crate) async fn build(&self) -> Result<(Sandbox, Instance), PluginFault> {
         let limits = &self.origin.limits;
+        let reserved = Mappings::of_this_process().reserve(self.mappings).ok_or_else(|| {
+            let room = Mappings::of_this_process().instances();
+            let what = format!(
+                "cannot be instantiated: about {room} instances are alive, and the machine's vm.max_map_count allows no \
+                 more; keep fewer entities alive or raise it"
+            );
+            self.origin.fault(FaultKind::Broke, what)
+        })?;
         let guest = Guest {
             origin: self.origin.clone(),
             meter: Meter::new(limits),
@@ -89,7 +99,13 @@ impl Blueprint {
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
-        let mut sandbox = Sandbox { store, state: State::Ready, memory_bytes_at_start: 0 };
+        let mut sandbox = Sandbox {
+            store,
+            state: State::Ready,
+            memory_bytes_at_start: 0,
+            _reserved: reserved,
+            _engine: self.engine.clone(),
+        };
         let deadline = sandbox.begin()?;
         let outcome = within(deadline, self.pre.instantiate_async(&mut sandbox.store)).await;
         let instance = match outcome {
@@ -116,6 +132,10 @@ pub(crate) struct Sandbox {
     store: Store<Guest>,
     state: State,
     memory_bytes_at_start: usize,
+    // After the store: given back when its mappings are gone.
+    _reserved: Reserved,
+    // An instance may outlive its plugin, and must not outlive the epoch: nothing else would stop it.
+    _engine: Arc<Engine>,
 }
 
 impl std::fmt::Debug for Sandbox {
