@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use pelton_core::command::CommandFlow;
+use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
 use pelton_core::lanes::{self, LaneLimits};
@@ -16,7 +17,7 @@ use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
     Bucket, BucketViews, ConsumerInbox, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore, Topology,
 };
-use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
+use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
@@ -160,7 +161,7 @@ impl Running {
     ) -> anyhow::Result<()> {
         let store = self.store(config, nats, &handler.stream);
         let stream = handler.stream.as_str().into();
-        let flow = CommandFlow::new(name.clone(), stream, plugin, store, config.retry, config.cache);
+        let flow = CommandFlow::new(name.clone(), stream, plugin, store, config.retry, cache_limits(config));
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,
             // Two signs may get lost before the server gives the command to somebody else.
@@ -203,6 +204,22 @@ impl Running {
         }
         left
     }
+}
+
+/// The configured limits of a handler's cache, or less where the process has no room for so many sandboxes.
+fn cache_limits(config: &Config) -> CacheLimits {
+    // Projections and sagas need a few too.
+    const SPARE: usize = 64;
+    let share = Plugins::max_live_instances() / config.handlers.len().max(1);
+    let room = share.saturating_sub(config.commands.max_in_flight + SPARE);
+    if room < config.cache.entities {
+        tracing::debug!(
+            configured = config.cache.entities,
+            kept = room,
+            "fewer live entities a handler than configured: raise vm.max_map_count for more"
+        );
+    }
+    CacheLimits { entities: config.cache.entities.min(room), ..config.cache }
 }
 
 /// Sets aside commands that no handler takes, again and again.
