@@ -98,10 +98,15 @@ test: tools plugins ## Build the plugins and run every test
 	    target/test.log; exit $$code; \
 	fi
 
+# "crate version [features]" of all that the workspace is built with; the arguments choose the kinds of dependency.
+FEATURES := cargo tree --workspace --prefix none --no-dedupe -f '{p} [{f}]'
+
 lint: $(if $(filter $(TOOLS)/cargo-deny,$(DENY)),$(DENY_STAMP)) ## Formatting, clippy, documentation, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items $(LOCKED)
+	@twice=$$(comm -23 <($(FEATURES) $(LOCKED) -e no-dev | sort -u) <($(FEATURES) $(LOCKED) | sort -u)); [ -z "$$twice" ] || \
+	  { printf '%s\n' "lint: a dev-dependency gives these other features, so tests compile them once more:" "$$twice"; exit 1; }
 	$(DENY) --workspace $(LOCKED) check -A unused-wrapper bans licenses sources
 	@if timeout 60 $(DENY) fetch db >/dev/null 2>&1; then $(DENY) --workspace $(LOCKED) check advisories; \
 	  else echo "lint: advisories NOT checked: the advisory database cannot be reached from here"; fi

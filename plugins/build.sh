@@ -173,7 +173,7 @@ if [ -n "${PELTON_COMPONENTIZE:-}" ]; then
   read -r -a componentize <<<"$PELTON_COMPONENTIZE"
 else
   # From the whole workspace, so that no second set of features is compiled.
-  cargo build -q --workspace --bin pelton "${locked[@]}" || die "pelton, which makes the components, does not build"
+  cargo build --workspace --bin pelton "${locked[@]}" || die "pelton, which makes the components, does not build"
   componentize=("$root/target/debug/pelton" component)
 fi
 

@@ -1,0 +1,60 @@
+//! What is refused at the border: nothing of it is stored.
+
+use pelton_tests::http::Request;
+use serde_json::json;
+
+use crate::house::{House, book};
+
+#[tokio::test]
+async fn what_is_refused_at_the_border_is_not_stored() {
+    let house = House::open().await;
+    let host = house.host().await;
+    let path = "/mutation/book-room";
+    let room = |id: serde_json::Value| {
+        let data = json!({ "room": { "id": id }, "client": { "id": 1 }, "date": "2022-12-12" });
+        Request::put(path, json!({ "data": data }).to_string())
+    };
+    let large = json!({ "data": { "filling": "x".repeat(300 * 1024) } }).to_string();
+    let cases = [
+        (Request::put(path, "{"), 400, "invalid-body"),
+        (Request::put(path, "[]"), 400, "invalid-body"),
+        (Request::put(path, "{}"), 400, "invalid-body"),
+        (Request::put(path, r#"{"data":{},"di":"misspelt"}"#), 400, "invalid-body"),
+        (Request::put(path, r#"{"data":{}}"#), 400, "invalid-entity"),
+        (room(json!(null)), 400, "invalid-entity"),
+        (room(json!({})), 400, "invalid-entity"),
+        (room(json!("")), 400, "invalid-entity"),
+        (room(json!("1.2")), 400, "invalid-entity"),
+        (room(json!("*")), 400, "invalid-entity"),
+        (room(json!(">")), 400, "invalid-entity"),
+        (room(json!("a b")), 400, "invalid-entity"),
+        (room(json!("a\tb")), 400, "invalid-entity"),
+        (room(json!("x".repeat(257))), 400, "invalid-entity"),
+        (book("a.b", 1, 1), 400, "invalid-id"),
+        (book("*", 1, 1), 400, "invalid-id"),
+        (book(">", 1, 1), 400, "invalid-id"),
+        (book("a b", 1, 1), 400, "invalid-id"),
+        (book("", 1, 1), 400, "invalid-id"),
+        (book("a", 1, 1).with("Idempotency-Key", "b"), 400, "invalid-id"),
+        (book("a", 1, 1).with("If-Match", "*"), 400, "invalid-header"),
+        (Request::put(path, large), 413, "too-large"),
+        (book("a", 1, 1).with("Content-Type", "text/plain"), 415, "unsupported-media-type"),
+        (Request { method: "POST".to_owned(), ..book("a", 1, 1) }, 405, "method-not-allowed"),
+        (Request::get("/mutation/nothing"), 404, "unknown-route"),
+        (Request::get("/views/nothing"), 404, "unknown-view"),
+        (Request::get("/views/bookings/nothing"), 404, "unknown-key"),
+        (Request::get("/views/bookings?limit=0"), 400, "invalid-parameter"),
+        (Request::get("/commands/nothing"), 404, "unknown-command"),
+    ];
+    for (request, status, code) in cases {
+        let answer = host.send(&request).await;
+        let shown: String = format!("{request:?}").chars().take(300).collect();
+        assert_eq!((answer.status, answer.at("/code").as_str()), (status, code), "{shown}\n{answer}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{shown}");
+    }
+    let streams = house.streams().await;
+    for stream in ["COMMANDS", "AUDIT", "DEAD_LETTERS", "hotel"] {
+        assert_eq!(streams.info(stream).await.expect("a stream").state.last_sequence, 0, "{stream}");
+    }
+    host.stop().await;
+}

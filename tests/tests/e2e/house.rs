@@ -1,0 +1,191 @@
+//! A hotel to test: a nats-server of its own, a configuration, and as many hosts as a test wants.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use pelton_nats::Server;
+use pelton_nats::server::Options;
+use pelton_tests::http::{Answer, Http, Request};
+use pelton_tests::process::{Ended, Pelton};
+use pelton_tests::streams::{Stored, Streams};
+use pelton_tests::{PATIENCE, PAUSE, hotel, place};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::fold;
+
+/// The stream that holds the hotel's events.
+pub(crate) const EVENTS: &str = "hotel";
+
+pub(crate) struct House {
+    pub(crate) nats: Server,
+    folder: TempDir,
+}
+
+impl House {
+    /// A server and a configuration for it. The server forgets message ids after a second and hands out again after
+    /// two what nobody has given a sign for.
+    pub(crate) async fn open() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { binary: place::nats_server(), ..Options::new(folder.path().join("nats")) };
+        let nats = Server::start(options).await.expect("nats-server starts");
+        let house = Self { nats, folder };
+        house.configure(|text| text);
+        house
+    }
+
+    /// Writes the configuration, changed.
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
+        let original = fs::read_to_string(place::root().join(hotel::example().config)).expect("the hotel");
+        let plugins = place::plugins().expect("the components");
+        let ours = [
+            ("nats", format!("url = {}\nduplicate-window = \"1s\"", json!(self.nats.url()))),
+            ("commands", "ack-wait = \"2s\"".to_owned()),
+            ("wasm", format!("compiled-code = {}", json!(concat!(env!("CARGO_TARGET_TMPDIR"), "/compiled")))),
+        ];
+        let ours = ours.map(|(table, lines)| format!("[{table}]\n{lines}\n")).concat();
+        let text = original.replace("../../target/plugins", &plugins.display().to_string());
+        fs::write(self.config(), change(format!("{ours}{text}"))).expect("a configuration");
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("pelton.toml")
+    }
+
+    /// Starts `pelton run` and does not wait for anything.
+    pub(crate) fn run(&self) -> Pelton {
+        let arguments = ["run", "--listen", "127.0.0.1:0", "--log-format", "json"];
+        Pelton::start(self.folder.path(), arguments).expect("pelton starts")
+    }
+
+    /// Starts `pelton dev` with its own server and a store of this name, and does not wait for anything.
+    pub(crate) fn dev(&self, store: &str) -> Pelton {
+        let arguments = ["dev", "--listen", "127.0.0.1:0", "--log-format", "json", "--store", store];
+        Pelton::start(self.folder.path(), arguments).expect("pelton starts")
+    }
+
+    /// A host that is ready.
+    pub(crate) async fn host(&self) -> Host {
+        Host::ready(self.run()).await
+    }
+
+    pub(crate) async fn streams(&self) -> Streams {
+        Streams::at(&self.nats.url()).await.expect("the server")
+    }
+
+    /// The hotel's events.
+    pub(crate) async fn events(&self) -> Vec<Stored> {
+        self.streams().await.read(EVENTS).await.expect("the events")
+    }
+
+    /// Waits until nothing is left to do: no command waits, and the saga has seen every event.
+    pub(crate) async fn settle(&self) {
+        let streams = self.streams().await;
+        eventually("nothing is left to do", async || {
+            let commands = streams.info("COMMANDS").await?.state.messages;
+            let stream = streams.jetstream().get_stream(EVENTS).await?;
+            let saga = stream.consumer_info("saga-housekeeping").await?;
+            let open = (commands, saga.num_pending, saga.num_ack_pending);
+            anyhow::ensure!(open == (0, 0, 0), "commands, events and events in hand of the saga: {open:?}");
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Checks that nothing happened twice: no event of the hotel can for one room and day, and the same commands have
+    /// the same ids. Answers how many events there are of each type.
+    pub(crate) async fn each_once(&self) -> std::collections::BTreeMap<String, usize> {
+        let mut counts = std::collections::BTreeMap::new();
+        let (mut subjects, mut ids) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        for event in self.events().await {
+            assert!(subjects.insert(event.subject.clone()), "twice: {}", event.subject);
+            assert!(ids.insert(event.header("ce-id").to_owned()), "twice: {}", event.header("ce-id"));
+            *counts.entry(event.header("ce-type").to_owned()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Waits until the views are what the events make of them.
+    pub(crate) async fn views_equal_the_fold(&self, host: &Host) {
+        let events = self.events().await;
+        for (view, expected) in
+            [("bookings", fold::bookings(&events)), ("cleaning-schedule", fold::schedule(&events))]
+        {
+            eventually("the view is the fold of the events", async || {
+                let found = fold::rows(&host.get(&format!("/views/{view}?limit=1000")).await.json());
+                anyhow::ensure!(found == expected, "{view} has {found:#?}\nexpected {expected:#?}");
+                Ok(())
+            })
+            .await;
+        }
+    }
+}
+
+/// A host that runs.
+pub(crate) struct Host {
+    pub(crate) pelton: Pelton,
+    pub(crate) http: Http,
+    pub(crate) address: String,
+}
+
+impl Host {
+    pub(crate) async fn ready(pelton: Pelton) -> Self {
+        let address = pelton.address().await.expect("an address");
+        let http = Http::new(&address).expect("a client");
+        http.ready().await.with_context(|| pelton.last_lines()).expect("a host that is ready");
+        Self { pelton, http, address }
+    }
+
+    pub(crate) async fn send(&self, request: &Request) -> Answer {
+        self.http.send(request).await.expect("an answer")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(&Request::get(path)).await
+    }
+
+    /// Stops it cleanly.
+    pub(crate) async fn stop(self) -> Ended {
+        let ended = self.pelton.stop().await.expect("an end");
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) async fn kill(self) {
+        let ended = self.pelton.kill().await.expect("an end");
+        assert_eq!(ended.code, None, "{}", ended.stderr);
+    }
+}
+
+/// Tries until it works. The last error tells why it never did.
+pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> anyhow::Result<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}: {error:#}"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A booking of a room on the hotel's favourite day.
+pub(crate) fn book(id: &str, room: usize, client: usize) -> Request {
+    let data = json!({ "room": { "id": room }, "client": { "id": client }, "date": "2022-12-12" });
+    command("/mutation/book-room", id, &data)
+}
+
+pub(crate) fn check_in(id: &str, room: usize, client: usize) -> Request {
+    Request { path: "/mutation/checkin".to_owned(), ..book(id, room, client) }
+}
+
+pub(crate) fn cleanup(id: &str, room: usize) -> Request {
+    command("/mutation/cleanup", id, &json!({ "room": { "id": room }, "date": "2022-12-12" }))
+}
+
+fn command(path: &str, id: &str, data: &serde_json::Value) -> Request {
+    Request::put(path, json!({ "id": id, "data": data }).to_string())
+}

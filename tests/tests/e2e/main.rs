@@ -1,0 +1,18 @@
+//! The real program against a real nats-server, with real components: what happens when things go wrong, and that it
+//! goes right.
+#![forbid(unsafe_code)]
+
+mod border;
+mod check;
+mod crash;
+mod dev;
+mod direct;
+mod fold;
+mod house;
+mod load;
+mod nats_away;
+mod retries;
+mod scenario;
+mod stop;
+mod topology;
+mod two_hosts;

@@ -1,0 +1,89 @@
+//! The examples as they should go.
+
+use pelton_tests::hotel;
+use pelton_tests::process::Output;
+use serde_json::Value;
+
+use crate::house::{Host, House};
+
+#[tokio::test]
+async fn the_hotel_goes_as_expected() {
+    let house = House::open().await;
+    let host = house.host().await;
+    goes_as_expected(&house, &[&host]).await;
+    a_process_can_be_followed(&house).await;
+    host.stop().await;
+}
+
+/// What a host keeps of an entity is old whenever it is asked: the other one has gone on with it.
+#[tokio::test]
+async fn the_hotel_goes_as_expected_with_each_step_at_another_host() {
+    let house = House::open().await;
+    let hosts = [house.host().await, house.host().await];
+    goes_as_expected(&house, &[&hosts[0], &hosts[1]]).await;
+    for host in hosts {
+        host.stop().await;
+    }
+}
+
+async fn goes_as_expected(house: &House, hosts: &[&Host]) {
+    let example = hotel::example();
+    let https: Vec<_> = hosts.iter().map(|host| &host.http).collect();
+    let mut wrong = Vec::new();
+    let good = example
+        .run(&https, |taken| {
+            if !taken.wrong.is_empty() {
+                wrong.push(format!(
+                    "{} {}: {:?}, {:?}",
+                    taken.number, taken.step.title, taken.wrong, taken.answer
+                ));
+            }
+        })
+        .await;
+    assert_eq!((good, wrong), (example.steps.len(), Vec::new()), "{}", hosts[0].pelton.last_lines());
+    for (stream, _, wrong) in example.events(&house.streams().await).await.expect("the streams") {
+        assert_eq!(wrong, Vec::<String>::new(), "{stream}");
+    }
+    for host in hosts {
+        house.views_equal_the_fold(host).await;
+    }
+}
+
+/// From the first command to the last event: each event names what caused it, and the process that it belongs to.
+async fn a_process_can_be_followed(house: &House) {
+    let events = house.events().await;
+    let [booked, scheduled, cleaned, available, ..] = events.as_slice() else { panic!("{events:#?}") };
+    let [process, cause] = ["ce-correlationid", "ce-causationid"];
+    for (event, causing) in [(scheduled, booked), (available, cleaned)] {
+        assert_eq!(event.header(process), causing.header(process));
+        // The saga's command, whose id says which event it was sent for.
+        let command = format!("housekeeping:1~2022-12-12:hotel:{}:0", causing.sequence);
+        assert_eq!(event.header(cause), command);
+    }
+    for event in &events {
+        assert_eq!(event.header("ce-specversion"), "1.0");
+        let (id, n) = event.header("ce-id").rsplit_once(':').expect("a number at the end");
+        assert_eq!((id, n), (event.header(cause), "0"), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_for_programs_is_json_line_by_line() {
+    let house = House::open().await;
+    let host = house.host().await;
+    hotel::example().run(&[&host.http], |_| {}).await;
+    let out = host.pelton.said(Output::Stdout);
+    assert_eq!(out, "", "stdout is for what was asked for");
+    let log = host.stop().await.stderr;
+    let mut messages = Vec::new();
+    for line in log.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        for field in ["timestamp", "level", "message"] {
+            assert!(entry[field].is_string(), "no {field}: {line}");
+        }
+        messages.push(entry["message"].as_str().unwrap_or_default().to_owned());
+    }
+    for part in ["connected to NATS", "created stream hotel", "ready: http://127.0.0.1:", "stopped"] {
+        assert!(messages.iter().any(|message| message.contains(part)), "{part:?} was not logged:\n{log}");
+    }
+}
