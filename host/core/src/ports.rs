@@ -305,6 +305,9 @@ pub trait EventFeed: Send {
     /// At least one and at most `max` events, or none when the feed has been stopped. Messages that are no events come
     /// as errors in their place. Waits for the first.
     fn next(&mut self, max: usize) -> impl Future<Output = Result<Vec<FeedItem>, Unavailable>> + Send;
+
+    /// Completes once the feed has been stopped, for whoever waits for something else meanwhile.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// One message of a feed.

@@ -73,26 +73,31 @@ impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
     pub async fn run<F: EventFeed>(&self, feed: &mut F) {
         let mut failures = 0;
         loop {
-            match self.follow(feed, &mut failures).await {
-                Ok(()) => return,
-                Err(Halt::Lost(CommitError::Conflict)) => self.stand_by().await,
-                Err(Halt::Lost(error)) => {
-                    tracing::info!(view = %self.name, "reading the checkpoint again: {error}");
-                }
-                Err(Halt::Away(away)) => {
-                    failures += 1;
-                    let delay = self.retry.delay(failures);
-                    tracing::warn!(view = %self.name, ?delay, "will be tried again: {away}");
-                    tokio::time::sleep(delay).await;
-                }
-                Err(Halt::Batch(fault)) => {
-                    // `apply` finds the event at fault itself, so what comes here is a fault that no event explains.
-                    failures += 1;
-                    tracing::error!(view = %self.name, "will be tried again: {fault}");
-                    tokio::time::sleep(self.retry.delay(failures)).await;
-                }
+            let Err(halt) = self.follow(feed, &mut failures).await else { return };
+            let stopped = feed.stopped();
+            tokio::select! {
+                () = stopped => return,
+                () = self.pause(halt, &mut failures) => {}
             }
         }
+    }
+
+    /// Says why the view does not move, and waits for as long as it makes sense.
+    async fn pause(&self, halt: Halt, failures: &mut u32) {
+        let why = match halt {
+            Halt::Lost(CommitError::Conflict) => return self.stand_by().await,
+            Halt::Lost(error) => {
+                tracing::info!(view = %self.name, "reading the checkpoint again: {error}");
+                return;
+            }
+            Halt::Away(away) => away.to_string(),
+            // `apply` finds the event at fault itself, so this is a fault that no event explains.
+            Halt::Batch(fault) => fault.to_string(),
+        };
+        *failures += 1;
+        let delay = self.retry.delay(*failures);
+        tracing::warn!(view = %self.name, ?delay, "will be tried again: {why}");
+        tokio::time::sleep(delay).await;
     }
 
     async fn follow<F: EventFeed>(&self, feed: &mut F, failures: &mut u32) -> Result<(), Halt> {

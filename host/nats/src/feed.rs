@@ -294,4 +294,8 @@ impl EventFeed for StreamFeed {
         }
         Ok(items)
     }
+
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stop.clone().cancelled_owned()
+    }
 }

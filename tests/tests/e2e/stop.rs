@@ -1,8 +1,11 @@
 //! A host that is told to stop (SIGTERM).
 
-use pelton_tests::process::Signal;
+use std::time::Duration;
 
-use crate::house::{House, book};
+use pelton_tests::process::Signal;
+use tokio::time::sleep;
+
+use crate::house::{House, book, eventually};
 use crate::load::{Load, all_accepted};
 
 const ROOMS: usize = 60;
@@ -33,6 +36,7 @@ async fn a_host_that_is_told_to_stop_finishes_or_hands_back_what_it_holds() {
 #[tokio::test]
 async fn a_host_whose_server_is_away_stops_all_the_same() {
     let mut house = House::open().await;
+    house.configure(|text| format!("[shutdown]\ndeadline = \"3s\"\n{text}"));
     let host = house.host().await;
     assert_eq!(host.send(&book("before", 1, 1)).await.status, 201);
     house.settle().await;
@@ -40,4 +44,37 @@ async fn a_host_whose_server_is_away_stops_all_the_same() {
     host.pelton.says("the connection to NATS is lost").await.expect("it is noticed");
     let ended = host.pelton.stop().await.expect("an end");
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("not everything was finished"), "{}", ended.stderr);
+}
+
+/// A rolling restart under load. What a host leaves to the others, views among it, does not keep it from ending.
+#[tokio::test]
+async fn a_host_stops_cleanly_while_others_go_on_working() {
+    let house = House::open().await;
+    house.configure(|text| format!("[shutdown]\ndeadline = \"3s\"\n{text}"));
+    let (first, second, third) = (house.host().await, house.host().await, house.host().await);
+    let work = async {
+        for room in 1.. {
+            assert_eq!(third.send(&book(&format!("book-{room}"), room, room)).await.status, 201);
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let stop = async {
+        eventually("there is work", async || {
+            anyhow::ensure!(house.events().await.len() > 20);
+            Ok(())
+        })
+        .await;
+        // At most one of them is the one that writes a view.
+        first.stop().await;
+        second.stop().await;
+    };
+    tokio::select! {
+        () = work => unreachable!("it has no end"),
+        () = stop => {}
+    }
+    house.settle().await;
+    house.each_once().await;
+    house.views_equal_the_fold(&third).await;
+    third.stop().await;
 }

@@ -127,4 +127,9 @@ impl EventFeed for MemoryFeed {
         self.after = items.last().map_or(self.after, |item| item.message.sequence);
         Ok(items)
     }
+
+    /// It is never stopped: it ends.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        std::future::pending()
+    }
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::dead_letter::DeadLetterKind;
@@ -13,6 +14,7 @@ use pelton_core::projection::ProjectionFlow;
 use pelton_core::settle::RetryPolicy;
 use pelton_core::time::Timestamp;
 use pelton_core::view::{ViewChange, ViewKey};
+use tokio::sync::Notify;
 
 use crate::{Native, event, message};
 
@@ -73,6 +75,7 @@ impl ProjectionPlugin for Appender {
 struct Feed {
     events: Vec<Event>,
     at: u64,
+    stop: Arc<Notify>,
 }
 
 impl EventFeed for Feed {
@@ -90,6 +93,11 @@ impl EventFeed for Feed {
             .collect();
         self.at += items.len() as u64;
         Ok(items)
+    }
+
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let stop = self.stop.clone();
+        async move { stop.notified().await }
     }
 }
 
@@ -131,7 +139,7 @@ impl Run {
 
     async fn feed(&self, texts: &[&str]) {
         let events = texts.iter().map(|t| event(if t.contains(':') { "append" } else { t }, t)).collect();
-        self.flow.run(&mut Feed { events, at: 0 }).await;
+        self.flow.run(&mut Feed { events, at: 0, stop: Arc::default() }).await;
     }
 
     fn rows(&self) -> Vec<(String, String)> {
@@ -199,4 +207,18 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
             assert_eq!(run.letters(), []);
         });
     }
+}
+
+/// It once slept and stood by without an eye on the stop, so that a host was cut off at its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_projection_that_cannot_go_on_stops_when_it_is_told_to() {
+    let run = Run::new(Weather::stormy(1, 0, 1000), 10);
+    let stop = Arc::new(Notify::new());
+    let mut feed = Feed { events: Vec::new(), at: 0, stop: stop.clone() };
+    let told = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        stop.notify_one();
+    };
+    let ended = async { tokio::join!(run.flow.run(&mut feed), told) };
+    tokio::time::timeout(Duration::from_secs(61), ended).await.expect("it stops at once");
 }

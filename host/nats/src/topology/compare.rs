@@ -45,7 +45,17 @@ pub(super) async fn all(
     objects: &[Object],
     missing: Missing,
 ) -> Result<Vec<Problem>, Unavailable> {
+    // First what exists: a start that is refused must leave the server as it was.
     let mut problems = Vec::new();
+    for object in objects {
+        if let Some(existing) = existing(nats, object).await? {
+            problems.extend(differences(object, &existing));
+        }
+    }
+    if missing == Missing::Create && !problems.is_empty() {
+        return Ok(problems);
+    }
+    problems.clear();
     let mut absent = BTreeSet::new();
     for object in objects {
         if let Kind::Consumer { stream, .. } = &object.kind
