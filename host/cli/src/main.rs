@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use pelton::args::{Arguments, Command, ConfigArgs, DevArgs, RunArgs};
+use pelton::args::{Arguments, Command, ConfigArgs, DevArgs, LogFormat, RunArgs};
 use pelton::check::Summary;
 use pelton::failure::Failure;
 use pelton::prepare::{Prepared, prepare};
@@ -29,8 +29,14 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where nobody reads stderr any more, the exit code has to do.
-            let _ = write!(std::io::stderr(), "{}", failure.render(telemetry::colour()));
+            match (arguments.log_format, &failure) {
+                // A usage error may mean that there is no log.
+                (LogFormat::Json, Failure::Configuration(_) | Failure::Unusable(_) | Failure::Run(_)) => {
+                    tracing::error!("{}", failure.render(false).trim_end());
+                }
+                // Where nobody reads stderr any more, the exit code has to do.
+                _ => drop(write!(std::io::stderr(), "{}", failure.render(telemetry::colour()))),
+            }
             failure.exit_code()
         }
     }
@@ -95,6 +101,6 @@ async fn prepare_until(
 
 fn warn(prepared: &Prepared) {
     if !prepared.warnings.is_empty() {
-        let _ = write!(std::io::stderr(), "{}", prepared.warnings.render(telemetry::colour()));
+        tracing::warn!("{}", prepared.warnings.render(false).trim_end());
     }
 }
