@@ -1,6 +1,7 @@
 //! An example as data: steps over HTTP with what each must answer, and what the streams hold in the end.
 
 use anyhow::Context;
+use futures::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::http::{Answer, Http, Request};
@@ -41,6 +42,8 @@ struct Expected {
     same: bool,
     /// Whether to ask until it is so: what a bot or a view does takes a moment.
     patient: bool,
+    /// How often it is asked at once; every answer must be the same.
+    at_once: usize,
 }
 
 impl Step {
@@ -57,7 +60,7 @@ impl Step {
     }
 
     fn new(title: &'static str, request: Request) -> Self {
-        let expected = Expected { status: 200, parts: Vec::new(), same: false, patient: false };
+        let expected = Expected { status: 200, parts: Vec::new(), same: false, patient: false, at_once: 1 };
         Self { title, request, expected }
     }
 
@@ -74,6 +77,27 @@ impl Step {
         self.expected.parts =
             vec![("/status", "accepted"), ("/events/0/type", event), ("/events/1", "nothing")];
         self.expected.status = 201;
+        self
+    }
+
+    /// Accepted, with three events of these types.
+    #[must_use]
+    pub fn accepted_with(mut self, events: [&'static str; 3]) -> Self {
+        self.expected.parts = vec![
+            ("/status", "accepted"),
+            ("/events/0/type", events[0]),
+            ("/events/1/type", events[1]),
+            ("/events/2/type", events[2]),
+            ("/events/3", "nothing"),
+        ];
+        self.expected.status = 201;
+        self
+    }
+
+    /// Asked this often at the same time; every answer must be the same, byte for byte.
+    #[must_use]
+    pub fn at_once(mut self, times: usize) -> Self {
+        self.expected.at_once = times;
         self
     }
 
@@ -96,6 +120,13 @@ impl Step {
     pub fn refused(mut self, status: u16, code: &'static str) -> Self {
         self.expected.status = status;
         self.expected.parts = vec![("/code", code)];
+        self
+    }
+
+    /// Answered with this status.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.expected.status = status;
         self
     }
 
@@ -186,11 +217,19 @@ impl Example {
 async fn take<'a>(number: usize, step: &'a Step, http: &Http, before: Option<&Answer>) -> Taken<'a> {
     let deadline = Instant::now() + PATIENCE;
     for tries in 1.. {
-        let answer = http.send(&step.request).await.map_err(|error| format!("{error:#}"));
-        let wrong = match &answer {
+        let asked = join_all((0..step.expected.at_once).map(|_| http.send(&step.request))).await;
+        let mut answers = asked.into_iter().map(|answer| answer.map_err(|error| format!("{error:#}")));
+        let answer = answers.next().unwrap_or_else(|| Err("it was not asked".to_owned()));
+        let mut wrong = match &answer {
             Ok(answer) => step.differences(answer, before),
             Err(error) => vec![format!("no answer: {error}")],
         };
+        for other in answers {
+            match (&answer, other) {
+                (Ok(first), Ok(other)) if (first.status, &first.body) == (other.status, &other.body) => {}
+                (_, other) => wrong.push(format!("expected the same answer to all, got also {other:?}")),
+            }
+        }
         if wrong.is_empty() || !step.expected.patient || Instant::now() > deadline {
             return Taken { number, step, answer, tries, wrong };
         }

@@ -7,6 +7,7 @@
 pub mod example;
 pub mod hotel;
 pub mod http;
+pub mod payment;
 pub mod place;
 pub mod process;
 pub mod streams;

@@ -10,7 +10,7 @@ use pelton_tests::example::{Example, Taken};
 use pelton_tests::http::{Http, Request};
 use pelton_tests::process::Pelton;
 use pelton_tests::streams::{Stored, Streams};
-use pelton_tests::{hotel, place};
+use pelton_tests::{hotel, payment, place};
 
 /// The streams that Pelton keeps beside those of an example, and what their messages are.
 const OWN_STREAMS: [(&str, &str); 3] = [
@@ -21,7 +21,7 @@ const OWN_STREAMS: [(&str, &str); 3] = [
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let examples = [hotel::example()];
+    let examples = [hotel::example(), payment::example()];
     let style =
         Style { colour: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) };
     let mut score = Score::default();
