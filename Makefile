@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins build test lint demo dev clean
+.PHONY: help check-tools tools plugins build test lint demo crash dev clean
 
 RUST_MINIMUM := 1.95
 
@@ -114,6 +114,10 @@ lint: $(if $(filter $(TOOLS)/cargo-deny,$(DENY)),$(DENY_STAMP)) ## Formatting, c
 demo: tools plugins ## Walk through the hotel, from an empty server to a checked-in guest
 	cargo build --workspace --bin pelton --bin demo $(LOCKED)
 	target/debug/demo
+
+crash: tools plugins ## Kill hosts and servers under load: MINUTES=1 REPLICAS=1|3 SEED=
+	cargo build --workspace --bin pelton --bin crash $(LOCKED)
+	MINUTES=$(MINUTES) REPLICAS=$(REPLICAS) SEED=$(SEED) target/debug/crash
 
 dev: tools plugins ## Run the hotel on this machine
 	cargo build --workspace --bin pelton $(LOCKED)

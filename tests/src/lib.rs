@@ -4,6 +4,7 @@
 //! it, the tests check it.
 #![forbid(unsafe_code)]
 
+pub mod crash;
 pub mod example;
 pub mod hotel;
 pub mod http;

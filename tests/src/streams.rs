@@ -45,6 +45,12 @@ impl Streams {
         Ok(Self { jetstream: jetstream::new(client) })
     }
 
+    /// Those that this context reaches.
+    #[must_use]
+    pub fn of(jetstream: jetstream::Context) -> Self {
+        Self { jetstream }
+    }
+
     /// The connection itself.
     #[must_use]
     pub fn client(&self) -> Client {

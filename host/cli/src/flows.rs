@@ -160,6 +160,8 @@ impl Running {
         (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
     ) -> anyhow::Result<()> {
         let store = self.store(config, nats, &handler.stream);
+        #[cfg(debug_assertions)]
+        let store = crate::failpoints::Failpoints::around(store)?;
         let stream = handler.stream.as_str().into();
         let flow = CommandFlow::new(name.clone(), stream, plugin, store, config.retry, cache_limits(config));
         let limits = LaneLimits {

@@ -11,6 +11,8 @@ pub mod components;
 pub mod config;
 pub mod dev;
 pub mod examples;
+#[cfg(debug_assertions)]
+mod failpoints;
 pub mod failure;
 mod flows;
 pub mod host;

@@ -61,35 +61,48 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
     }
 
     /// The first outcome of this command id, reached now if there was none.
+    ///
+    /// It is decided on the entity's state, again and again until nobody came in between. The recorded outcome is looked
+    /// up after the state has been read: what another host rejected on an older state is then already recorded.
     async fn outcome_of(&self, command: &Command) -> Result<OutcomeRecord, Stop> {
-        let outcome = match self.store.outcome(&command.id).await? {
-            Some(first) => first,
-            None => self.store.record(self.decide(command).await?).await?,
-        };
-        Ok(outcome.answer_to(command))
-    }
-
-    /// Decides on the entity's state and stores what follows from it, again and again until nobody came in between.
-    async fn decide(&self, command: &Command) -> Result<OutcomeRecord, Stop> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
             None => self.load(&command.entity).await?,
         };
         for _ in 0..MAX_CONFLICTS {
-            if let Some(outcome) = entity.effect_of(command, self.plugin.digest()) {
-                self.entities.put(command.entity.clone(), entity);
-                return Ok(outcome);
-            }
-            let outcome = match self.decision(&mut entity, command).await? {
-                Decision::Store(events) => self.append(&mut entity, command, events).await?,
-                Decision::Answer(outcome) => self.confirm(&mut entity, command).await?.then_some(outcome),
+            let outcome = match self.store.outcome(&command.id).await? {
+                Some(first) => Some(first),
+                None => self.decide(&mut entity, command).await?,
             };
             if let Some(outcome) = outcome {
                 self.entities.put(command.entity.clone(), entity);
-                return Ok(OutcomeRecord::new(command, self.plugin.digest(), outcome));
+                return Ok(outcome.answer_to(command));
             }
         }
         Err(Stop::Contended(MAX_CONFLICTS))
+    }
+
+    /// Decides once and stores what follows from it. None: the entity has moved on, or may have.
+    async fn decide(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+    ) -> Result<Option<OutcomeRecord>, Stop> {
+        let digest = self.plugin.digest();
+        let outcome = match entity.effect_of(command, digest) {
+            Some(effect) => Some(effect),
+            None => {
+                let outcome = match self.decision(entity, command).await? {
+                    Decision::Store(events) => self.append(entity, command, events).await?,
+                    Decision::Answer(outcome) => self.confirm(entity, command).await?.then_some(outcome),
+                };
+                outcome.map(|outcome| OutcomeRecord::new(command, digest, outcome))
+            }
+        };
+        match outcome {
+            Some(outcome) => Ok(Some(self.store.record(outcome).await?)),
+            None => Ok(None),
+        }
     }
 
     async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, Stop> {

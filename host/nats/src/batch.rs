@@ -48,6 +48,12 @@ pub(crate) async fn publish_batch(
         message.headers.insert(header::BATCH_SEQUENCE, (n + 1).to_string());
         wire::fire(nats.client(), message.subject, message.headers, message.payload).await?;
     }
+    #[cfg(debug_assertions)]
+    if crate::failpoint::due(crate::failpoint::MID_BATCH) {
+        // What was sent so far is at the server.
+        let _ = nats.client().flush().await;
+        crate::failpoint::crash();
+    }
     let mut headers = last.headers;
     headers.insert(header::BATCH_ID, id.as_str());
     headers.insert(header::BATCH_SEQUENCE, count.to_string());

@@ -10,6 +10,8 @@ pub mod bucket;
 pub mod command_store;
 pub mod connection;
 pub mod dead_letters;
+#[cfg(debug_assertions)]
+pub mod failpoint;
 pub mod feed;
 pub mod gate;
 mod gather;

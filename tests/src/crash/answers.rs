@@ -1,0 +1,56 @@
+//! Whether clients were told what is recorded.
+
+use serde_json::Value;
+
+use super::ledger::{Answer, Sent};
+
+/// The code of the answer to another payload under a used id.
+const ID_REUSED: &str = "command-id-reused";
+
+/// Compares everything that clients were told of a command with its recorded outcome.
+pub(super) fn check(at: &str, outcome: &Value, sent: &[Sent], violations: &mut Vec<String>) {
+    for sent in sent {
+        let is_first = outcome["fingerprint"] == *sent.fingerprint.0;
+        for answer in &sent.answers {
+            let right = if is_first { says(answer, outcome) } else { says_reused(answer) };
+            if !right {
+                let (kind, order) = (sent.payload.kind, &sent.payload.order);
+                let owner = if is_first { "its own" } else { "another command's" };
+                violations.push(format!(
+                    "{at}: the sender of {kind} to {order} was told {answer:?}, the outcome is {owner}: {outcome}"
+                ));
+            }
+        }
+    }
+}
+
+/// The answer says what is recorded, or nothing.
+fn says(answer: &Answer, outcome: &Value) -> bool {
+    match answer {
+        Answer::Nats(record) => record == outcome,
+        Answer::Http(status, body) => {
+            let same = |name: &str| body[name] == outcome[name];
+            match status {
+                202 => body["status"] == "pending",
+                503 => body["code"] == "unavailable",
+                200 | 201 => outcome["status"] == "accepted" && same("commandId") && same("events"),
+                409 => {
+                    let rejection = &outcome["rejection"];
+                    same("commandId")
+                        && rejection["code"] == body["code"]
+                        && rejection["message"] == body["detail"]
+                }
+                _ => false,
+            }
+        }
+    }
+}
+
+/// The answer says that the id was used for something else, or nothing.
+fn says_reused(answer: &Answer) -> bool {
+    match answer {
+        Answer::Nats(record) => record["rejection"]["code"] == ID_REUSED,
+        Answer::Http(202 | 503, _) => true,
+        Answer::Http(status, body) => *status == 409 && body["code"] == ID_REUSED,
+    }
+}

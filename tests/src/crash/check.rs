@@ -1,0 +1,235 @@
+//! What must be true when nothing is left to do, checked from the streams and from what clients were told.
+//!
+//! A [`Checker`] goes on where it stopped: streams only grow. A new one checks everything from the start.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use async_nats::jetstream::Context;
+use serde_json::Value;
+
+use super::answers;
+use super::ledger::{Ledger, Sent};
+use super::reader::read_from;
+use super::rules::{Happened, State};
+use super::world::EVENTS;
+
+/// What is known of the streams so far.
+#[derive(Debug, Default)]
+pub(super) struct Checker {
+    events_read: u64,
+    outcomes_read: u64,
+    orders: HashMap<String, Vec<Happened>>,
+    event_ids: HashSet<String>,
+    /// Where each command's events are: order and place among its events.
+    effects: HashMap<String, Vec<(String, usize)>>,
+    /// By command, with the sequence in the stream.
+    outcomes: HashMap<String, (u64, Value)>,
+}
+
+/// What is new in one check.
+#[derive(Debug, Default)]
+struct News {
+    commands: BTreeSet<String>,
+    orders: BTreeSet<String>,
+    violations: Vec<String>,
+}
+
+/// A refusal whose reason has to be found in the order's past.
+struct Refusal {
+    command: String,
+    sequence: u64,
+    sent: Sent,
+    rejection: Value,
+}
+
+impl Checker {
+    /// Checks what is new. Answers the violations.
+    pub(super) async fn check(
+        &mut self,
+        jetstream: &Context,
+        ledger: &Ledger,
+    ) -> anyhow::Result<Vec<String>> {
+        let from_start = self.events_read == 0 && self.outcomes_read == 0;
+        let mut news = News { commands: ledger.take_changed(from_start), ..News::default() };
+        self.take_events(jetstream, &mut news).await?;
+        self.take_outcomes(jetstream, &mut news).await?;
+        let mut refusals: BTreeMap<String, Vec<Refusal>> = BTreeMap::new();
+        for id in std::mem::take(&mut news.commands) {
+            let sent = ledger.sent(&id);
+            if let Some(refusal) = self.check_command(&id, &sent, &mut news.violations) {
+                refusals.entry(refusal.sent.payload.order.clone()).or_default().push(refusal);
+            }
+        }
+        news.orders.extend(refusals.keys().cloned());
+        for order in std::mem::take(&mut news.orders) {
+            let refusals = refusals.remove(&order).unwrap_or_default();
+            self.check_order(&order, refusals, ledger, &mut news.violations);
+        }
+        for (stream, what) in [("COMMANDS", "was never settled"), ("DEAD_LETTERS", "was set aside")] {
+            let left = jetstream.get_stream(stream).await?.cached_info().state.messages;
+            if left > 0 {
+                for message in read_left(jetstream, stream).await {
+                    news.violations.push(format!("{stream}: {what}: {message}"));
+                }
+            }
+        }
+        Ok(news.violations)
+    }
+
+    async fn take_events(&mut self, jetstream: &Context, news: &mut News) -> anyhow::Result<()> {
+        for stored in read_from(jetstream, EVENTS, self.events_read + 1).await? {
+            self.events_read = stored.sequence;
+            let event = Happened::of(&stored);
+            let at = format!("{EVENTS} {} ({})", event.sequence, event.id);
+            let order = stored.subject.split('.').nth(1).unwrap_or_default().to_owned();
+            let earlier = self.orders.entry(order.clone()).or_default();
+            let effect = self.effects.entry(event.cause.clone()).or_default();
+            if !self.event_ids.insert(event.id.clone()) {
+                news.violations.push(format!("{at}: an event with this id lies earlier in the stream"));
+            }
+            if event.id != format!("{}:{}", event.cause, effect.len()) {
+                let before = effect.len();
+                news.violations
+                    .push(format!("{at}: {before} events of command {} lie before it", event.cause));
+            }
+            if let Some(what) = event.history_violation(earlier) {
+                news.violations.push(format!("{at}: order {order}: {what}"));
+            }
+            effect.push((order.clone(), earlier.len()));
+            news.commands.insert(event.cause.clone());
+            news.orders.insert(order);
+            earlier.push(event);
+        }
+        Ok(())
+    }
+
+    async fn take_outcomes(&mut self, jetstream: &Context, news: &mut News) -> anyhow::Result<()> {
+        for stored in read_from(jetstream, "AUDIT", self.outcomes_read + 1).await? {
+            self.outcomes_read = stored.sequence;
+            let (at, outcome) = (format!("AUDIT {} ({})", stored.sequence, stored.subject), stored.data());
+            let Some(id) = stored.subject.strip_prefix("audit.outcome.") else {
+                news.violations.push(format!("{at}: this is no outcome"));
+                continue;
+            };
+            if outcome["commandId"] != id {
+                news.violations.push(format!("{at}: it names another command: {outcome}"));
+            }
+            if let Some((first, _)) = self.outcomes.insert(id.to_owned(), (stored.sequence, outcome)) {
+                news.violations.push(format!("{at}: the command has another outcome at {first}"));
+            }
+            news.commands.insert(id.to_owned());
+        }
+        Ok(())
+    }
+
+    /// One outcome, the events that it speaks of and no others, and every client was told just that. Answers a refusal
+    /// whose reason is to be found.
+    fn check_command(&self, id: &str, sent: &[Sent], violations: &mut Vec<String>) -> Option<Refusal> {
+        let effect = self.effects.get(id).map_or(&[][..], Vec::as_slice);
+        let events: Vec<&Happened> =
+            effect.iter().map(|(order, place)| &self.orders[order][*place]).collect();
+        let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+        if sent.is_empty() {
+            violations.push(format!("{id}: nobody sent this command; its events: {EVENTS} {sequences:?}"));
+        }
+        let Some((at, outcome)) = self.outcomes.get(id) else {
+            if sent.iter().any(|sent| sent.stored) {
+                violations.push(format!(
+                    "{id}: it was stored and has no outcome; its events: {EVENTS} {sequences:?}"
+                ));
+            } else if !events.is_empty() {
+                violations.push(format!("{id}: it has events and no outcome: {EVENTS} {sequences:?}"));
+            }
+            return None;
+        };
+        let at = format!("{id}: AUDIT {at}");
+        let told: Option<Vec<_>> = outcome["events"].as_array().map(|events| {
+            events.iter().map(|e| (e["id"].as_str(), e["type"].as_str(), e["sequence"].as_u64())).collect()
+        });
+        let found =
+            || events.iter().map(|e| (Some(&*e.id), Some(&*e.kind), Some(e.sequence))).collect::<Vec<_>>();
+        let status = outcome["status"].as_str().unwrap_or_default();
+        match status {
+            "accepted" if told.as_ref() != Some(&found()) => {
+                violations.push(format!(
+                    "{at}: it names other events than there are ({EVENTS} {sequences:?}): {outcome}"
+                ));
+            }
+            "accepted" => {}
+            _ if !events.is_empty() => {
+                violations
+                    .push(format!("{at}: it is {status}, but has events: {EVENTS} {sequences:?}: {outcome}"));
+            }
+            "rejected" => {}
+            _ => violations.push(format!("{at}: a good command is {status}: {outcome}")),
+        }
+        for event in events.iter().filter(|event| outcome["fingerprint"] != *event.fingerprint) {
+            let (sequence, other) = (event.sequence, &event.fingerprint);
+            violations
+                .push(format!("{at}: {EVENTS} {sequence} followed from another payload, {other}: {outcome}"));
+        }
+        answers::check(&at, outcome, sent, violations);
+        let decided = sent.iter().find(|sent| outcome["fingerprint"] == *sent.fingerprint.0);
+        let Some(decided) = decided else {
+            violations.push(format!("{at}: nobody sent what was decided: {outcome}"));
+            return None;
+        };
+        (status == "rejected").then(|| Refusal {
+            command: id.to_owned(),
+            sequence: self.outcomes[id].0,
+            sent: decided.clone(),
+            rejection: outcome["rejection"].clone(),
+        })
+    }
+
+    /// Every decision on an order is what the rules say in the state before it, and every refusal is what they say in
+    /// some state that was not already past when the command was sent.
+    fn check_order(
+        &self,
+        order: &str,
+        mut refusals: Vec<Refusal>,
+        ledger: &Ledger,
+        violations: &mut Vec<String>,
+    ) {
+        let (mut state, mut at) = (State::default(), 0);
+        let events = self.orders.get(order).map_or(&[][..], Vec::as_slice);
+        let explained = |state: &State, at: u64, refusal: &Refusal| {
+            at >= refusal.sent.known && state.refuses(&refusal.sent.payload, &refusal.rejection)
+        };
+        for decision in events.chunk_by(|a, b| a.cause == b.cause) {
+            refusals.retain(|refusal| !explained(&state, at, refusal));
+            let (first, last) = (&decision[0], &decision[decision.len() - 1]);
+            let place =
+                format!("{}: order {order}: {EVENTS} {} to {}", first.cause, first.sequence, last.sequence);
+            let sent = ledger.sent(&first.cause);
+            match sent.iter().find(|sent| *sent.fingerprint.0 == *first.fingerprint) {
+                Some(sent) => {
+                    let wrong = state.decision_violation(&sent.payload, decision);
+                    violations.extend(wrong.map(|what| format!("{place}: {what}")));
+                }
+                None => violations.push(format!("{place}: nobody sent a command that leads to this")),
+            }
+            for event in decision {
+                violations.extend(state.fold(event).err());
+            }
+            at = last.sequence;
+        }
+        refusals.retain(|refusal| !explained(&state, at, refusal));
+        for Refusal { command, sequence, sent, rejection } in refusals {
+            violations.push(format!(
+                "{command}: AUDIT {sequence}: order {order}: the rules say this in no state from {EVENTS} {} on: {rejection}",
+                sent.known
+            ));
+        }
+    }
+}
+
+async fn read_left(jetstream: &Context, stream: &str) -> Vec<String> {
+    let read = crate::streams::Streams::of(jetstream.clone()).read(stream).await;
+    match read {
+        Ok(messages) => {
+            messages.iter().map(|m| format!("{} {}: {:?}", m.sequence, m.subject, m.headers)).collect()
+        }
+        Err(error) => vec![format!("it cannot be read: {error:#}")],
+    }
+}

@@ -1,0 +1,157 @@
+//! Clients: over HTTP to either host, and straight to NATS.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use async_nats::jetstream;
+use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
+use fastrand::Rng;
+use futures::StreamExt;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::{Answer, Ledger};
+use super::plan::{Manner, Payload, Plan, Script, plan};
+
+/// How long a client waits for an outcome before it asks again.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long any one request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends the commands of a seed.
+#[derive(Debug)]
+pub(super) struct Clients {
+    script: Script,
+    next: AtomicU64,
+    http: reqwest::Client,
+    gateways: Vec<String>,
+    nats: Client,
+    pub(super) ledger: Ledger,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Channel {
+    Gateway(usize),
+    Nats,
+}
+
+impl Clients {
+    pub(super) async fn new(script: Script, gateways: Vec<String>, nats: &[String]) -> anyhow::Result<Self> {
+        let options = ConnectOptions::new()
+            .retry_on_initial_connect()
+            .reconnect_delay_callback(|_| Duration::from_millis(100));
+        let nats: Vec<ServerAddr> = nats.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
+        let nats = options.connect(nats).await.context("no connection to NATS")?;
+        let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+        Ok(Self { script, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default() })
+    }
+
+    /// The connection past all proxies.
+    pub(super) fn nats(&self) -> &Client {
+        &self.nats
+    }
+
+    /// One client: sends command after command until it is told to stop, and finishes the one in hand.
+    pub(super) async fn work(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let n = self.next.fetch_add(1, Ordering::Relaxed);
+            self.run(plan(self.script, n)).await;
+        }
+    }
+
+    async fn run(&self, plan: Plan) {
+        let Plan { id, payload, manner, copies, other, again, mut random } = plan;
+        let waits = manner == Manner::Insist;
+        let at_once = other.as_ref().filter(|_| self.script.ids_at_once);
+        let payloads = std::iter::repeat_n(&payload, copies).chain(at_once);
+        let channels: Vec<_> = payloads.map(|payload| (payload, self.channel(&mut random))).collect();
+        let sends = channels.into_iter().map(|(payload, channel)| self.send(&id, payload, channel, waits));
+        let mut answered = join_all(sends).await.into_iter().take(copies).any(|answered| answered);
+        if manner == Manner::Forget {
+            return;
+        }
+        while !answered {
+            sleep(Duration::from_millis(random.u64(50..800))).await;
+            let channel = self.channel(&mut random);
+            answered = self.send(&id, &payload, channel, true).await;
+        }
+        if let Some(other) = other.as_ref().filter(|_| !self.script.ids_at_once) {
+            let channel = self.channel(&mut random);
+            self.send(&id, other, channel, true).await;
+        }
+        if let Some(pause) = again {
+            sleep(pause).await;
+            let channel = self.channel(&mut random);
+            self.send(&id, &payload, channel, true).await;
+        }
+    }
+
+    fn channel(&self, random: &mut Rng) -> Channel {
+        match random.usize(0..self.gateways.len() + 1) {
+            gateway if gateway < self.gateways.len() => Channel::Gateway(gateway),
+            _ => Channel::Nats,
+        }
+    }
+
+    /// Sends it once. Answers whether the outcome is known now.
+    async fn send(&self, id: &str, payload: &Payload, channel: Channel, wait: bool) -> bool {
+        self.ledger.send(id, payload);
+        let sent = match channel {
+            Channel::Gateway(gateway) => self.send_http(id, payload, &self.gateways[gateway], wait).await,
+            Channel::Nats => self.send_nats(id, payload, wait).await,
+        };
+        // Without an answer nothing is known.
+        let Ok(Some(answer)) = sent else { return false };
+        self.ledger.answered(id, payload, &answer);
+        !matches!(answer, Answer::Http(202 | 503, _))
+    }
+
+    async fn send_http(
+        &self,
+        id: &str,
+        payload: &Payload,
+        gateway: &str,
+        wait: bool,
+    ) -> anyhow::Result<Option<Answer>> {
+        // The data goes as it is: another spelling of it would be another command.
+        let body = format!("{{\"id\":{},\"data\":{}}}", json!(id), payload.data);
+        let wait = if wait { WAIT.as_secs() } else { 0 };
+        let request = self.http.put(format!("{gateway}/payment/{}", payload.kind)).body(body);
+        let request =
+            request.header("Content-Type", "application/json").header("Prefer", format!("wait={wait}"));
+        let answer = request.send().await?;
+        let (status, body) = (answer.status().as_u16(), answer.text().await?);
+        if status == 202 {
+            self.ledger.stored(id, payload);
+        }
+        let body: Value = serde_json::from_str(&body).context("no JSON")?;
+        if status < 400 || body["code"] != "unavailable" {
+            self.ledger.stored(id, payload);
+        }
+        Ok(Some(Answer::Http(status, body)))
+    }
+
+    async fn send_nats(&self, id: &str, payload: &Payload, wait: bool) -> anyhow::Result<Option<Answer>> {
+        let mut headers = HeaderMap::new();
+        let attributes =
+            [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/crash"), ("ce-type", payload.kind)];
+        attributes.iter().for_each(|(name, value)| headers.insert(*name, *value));
+        let mut outcomes = None;
+        if wait {
+            let inbox = self.nats.new_inbox();
+            headers.insert("Pelton-Reply-To", inbox.as_str());
+            outcomes = Some(self.nats.subscribe(inbox).await?);
+        }
+        let jetstream = jetstream::new(self.nats.clone());
+        let subject = format!("command.{}.{id}", payload.kind);
+        let stored = jetstream.publish_with_headers(subject, headers, payload.data.clone().into()).await?;
+        timeout(TIMEOUT, stored).await??;
+        self.ledger.stored(id, payload);
+        let Some(outcomes) = &mut outcomes else { return Ok(None) };
+        let outcome = timeout(WAIT, outcomes.next()).await?.context("the subscription has ended")?;
+        Ok(Some(Answer::Nats(serde_json::from_slice(&outcome.payload)?)))
+    }
+}

@@ -1,0 +1,120 @@
+//! A host as a process that is killed and started again, for as long as a run takes.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+use fastrand::Rng;
+use tokio::process::{Child, Command};
+
+use crate::place;
+
+#[cfg(debug_assertions)]
+use pelton_nats::failpoint::{NAMES, VARIABLE};
+/// A release has no failpoints.
+#[cfg(not(debug_assertions))]
+const NAMES: [&str; 0] = [];
+#[cfg(not(debug_assertions))]
+const VARIABLE: &str = "PELTON_FAILPOINT";
+
+/// How many of ten starts have a failpoint.
+const ARMED_OF_TEN: u32 = 7;
+/// How much of a log a violation shows, in lines.
+const LOG_TAIL_LINES: usize = 12;
+
+/// One host, whether it runs or not.
+#[derive(Debug)]
+pub(super) struct Host {
+    folder: PathBuf,
+    number: usize,
+    /// Its gateway, on every start.
+    pub(super) port: u16,
+    servers: Vec<String>,
+    /// Chooses failpoints: its own, so that when it dies does not change what happens to others.
+    random: Rng,
+    child: Option<Child>,
+    failpoint: Option<String>,
+}
+
+/// How a process ended that nobody killed.
+#[derive(Debug)]
+pub(super) enum End {
+    /// At its failpoint.
+    Failpoint,
+    /// In some other way, with the end of its log.
+    Unexpected(String),
+}
+
+impl Host {
+    pub(super) fn new(folder: &Path, number: usize, port: u16, servers: Vec<String>, random: Rng) -> Self {
+        Self { folder: folder.to_owned(), number, port, servers, random, child: None, failpoint: None }
+    }
+
+    /// Its configuration file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.join(format!("host-{}.toml", self.number))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join(format!("host-{}.log", self.number))
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Starts it, and has it die at a failpoint where `armed` allows it.
+    pub(super) fn start(&mut self, armed: bool) -> anyhow::Result<()> {
+        let dice =
+            (self.random.u32(0..10), self.random.usize(..), self.random.u64(5..150), self.random.u32(..));
+        let chosen = armed && dice.0 < ARMED_OF_TEN;
+        let name = NAMES.get(dice.1 % NAMES.len().max(1)).filter(|_| chosen);
+        self.failpoint = name.map(|name| format!("{name}:1in={}:seed={}", dice.2, dice.3));
+        let log = OpenOptions::new().create(true).append(true).open(self.log()).context("no log")?;
+        let mut command = Command::new(place::pelton()?);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
+        {
+            command.env_remove(name);
+        }
+        command.arg("run").arg("--config").arg(self.config());
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--nats", &self.servers.join(",")]);
+        command.env("NO_COLOR", "1");
+        command.envs(self.failpoint.iter().map(|failpoint| (VARIABLE, failpoint)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        self.child = Some(command.spawn().context("pelton does not start")?);
+        Ok(())
+    }
+
+    /// Kills it without a warning (SIGKILL).
+    pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.child.take() {
+            Some(mut child) => child.kill().await.context("cannot kill a host"),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it has ended by itself since the last look.
+    pub(super) fn ended(&mut self) -> anyhow::Result<Option<End>> {
+        use std::os::unix::process::ExitStatusExt;
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let Some(status) = child.try_wait().context("cannot wait for a host")? else { return Ok(None) };
+        self.child = None;
+        Ok(Some(match self.failpoint.take() {
+            Some(_) if status.signal() == Some(9) => End::Failpoint,
+            _ => End::Unexpected(format!("host {} ended with {status}:\n{}", self.number, self.log_tail())),
+        }))
+    }
+
+    fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+
+    /// Forgets what it has logged, so that long runs do not fill the disk.
+    pub(super) fn forget_log(&self) -> anyhow::Result<()> {
+        // The process goes on writing at the end of what there is.
+        File::options().write(true).open(self.log())?.set_len(0).context("cannot cut a log")
+    }
+}

@@ -1,0 +1,111 @@
+//! What clients know: what they have sent, what was stored, and what they were told.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pelton_core::message::Fingerprint;
+use serde_json::Value;
+
+use super::plan::Payload;
+
+/// What a client was told of a command, in the words of whoever told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// By the gateway: status and body.
+    Http(u16, Value),
+    /// By NATS: the record of the outcome.
+    Nats(Value),
+}
+
+/// One payload under an id.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    pub(super) payload: Payload,
+    pub(super) fingerprint: Fingerprint,
+    /// Somebody was told that it is stored.
+    pub(super) stored: bool,
+    /// The order's latest sequence that any client knew before this was sent first.
+    pub(super) known: u64,
+    /// Different ones only.
+    pub(super) answers: Vec<Answer>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    commands: HashMap<String, Vec<Sent>>,
+    /// The latest sequence of each order that a client was told of.
+    orders: HashMap<String, u64>,
+    /// Commands of which something is new since the last check.
+    changed: BTreeSet<String>,
+}
+
+/// Shared by all clients.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Mutex<Books>);
+
+impl Ledger {
+    /// Before anything is sent.
+    pub(super) fn send(&self, id: &str, payload: &Payload) {
+        let mut books = self.books();
+        let known = books.orders.get(&payload.order).copied().unwrap_or_default();
+        books.changed.insert(id.to_owned());
+        let sent = books.commands.entry(id.to_owned()).or_default();
+        let fingerprint = payload.fingerprint();
+        if sent.iter().all(|sent| sent.fingerprint != fingerprint) {
+            let (payload, answers) = (payload.clone(), Vec::new());
+            sent.push(Sent { payload, fingerprint, stored: false, known, answers });
+        }
+    }
+
+    /// The command is stored.
+    pub(super) fn stored(&self, id: &str, payload: &Payload) {
+        self.change(id, payload, |sent| sent.stored = true);
+    }
+
+    /// Somebody was told something.
+    pub(super) fn answered(&self, id: &str, payload: &Payload, answer: &Answer) {
+        self.change(id, payload, |sent| {
+            if !sent.answers.contains(answer) {
+                sent.answers.push(answer.clone());
+            }
+        });
+        let (Answer::Http(_, body) | Answer::Nats(body)) = answer;
+        let events = body["events"].as_array();
+        if let Some(last) = events.and_then(|events| events.last()?["sequence"].as_u64()) {
+            let mut books = self.books();
+            let known = books.orders.entry(payload.order.clone()).or_default();
+            *known = last.max(*known);
+        }
+    }
+
+    fn change(&self, id: &str, payload: &Payload, change: impl FnOnce(&mut Sent)) {
+        let fingerprint = payload.fingerprint();
+        let mut books = self.books();
+        books.changed.insert(id.to_owned());
+        let sent = books.commands.get_mut(id).into_iter().flatten();
+        if let Some(sent) = sent.into_iter().find(|sent| sent.fingerprint == fingerprint) {
+            change(sent);
+        }
+    }
+
+    /// How many commands were sent.
+    pub(super) fn len(&self) -> usize {
+        self.books().commands.len()
+    }
+
+    /// What was sent under this id.
+    pub(super) fn sent(&self, id: &str) -> Vec<Sent> {
+        self.books().commands.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The commands of which something is new since the last call; all of them where `all` says so.
+    pub(super) fn take_changed(&self, all: bool) -> BTreeSet<String> {
+        let mut books = self.books();
+        let changed = std::mem::take(&mut books.changed);
+        if all { books.commands.keys().cloned().collect() } else { changed }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

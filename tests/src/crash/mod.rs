@@ -1,0 +1,262 @@
+//! Crashes: hosts and servers are killed and cut off while clients send the commands of the payment example.
+//!
+//! A run has rounds. In each, `faults` breaks things while `clients` send what `plan` says; then everything is mended,
+//! what is left is finished, and `check` looks whether every command took effect once. All of it follows from a seed:
+//! what is sent, what breaks and when. How the processes meet is up to the machine.
+
+mod answers;
+mod check;
+mod clients;
+mod faults;
+mod host;
+mod ledger;
+mod plan;
+mod proxy;
+mod reader;
+mod rules;
+mod world;
+
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_nats::jetstream;
+use fastrand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use check::Checker;
+use clients::Clients;
+use faults::Faults;
+use plan::Script;
+use world::{HANDLER, World};
+
+/// How many clients send at a time.
+const CLIENTS: usize = 64;
+/// How long a round's load lasts.
+const ROUND: Duration = Duration::from_secs(20);
+/// How long what is left may take once everything is mended.
+const SETTLING: Duration = Duration::from_secs(120);
+/// The wait between two lines about how it goes.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// The wait between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The most violations that are printed.
+const PRINTED: usize = 40;
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// What everything follows from.
+    pub seed: u64,
+    /// How many servers, and replicas of each stream: 1 or 3.
+    pub replicas: usize,
+    /// Whether clients use one id for two different commands at once, and not only one after the other.
+    pub ids_at_once: bool,
+    /// For how long rounds are started.
+    pub length: Duration,
+}
+
+/// What has happened.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Hosts and servers killed from outside.
+    kills: AtomicU64,
+    /// Hosts that died at a failpoint.
+    failpoints: AtomicU64,
+    /// Hosts that ended by themselves. Nothing is lost by that, so it is no violation.
+    given_up: AtomicU64,
+    /// Connections cut, stopped or deafened.
+    cuts: AtomicU64,
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+fn get(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Summary {
+    commands: usize,
+    kills: u64,
+    cuts: u64,
+    redeliveries: u64,
+    /// Each with ids, stream and sequences.
+    pub violations: Vec<String>,
+}
+
+impl Display for Summary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { commands, kills, cuts, redeliveries, violations } = self;
+        let violations = violations.len();
+        write!(
+            f,
+            "crash: {commands} commands, {kills} kills, {cuts} cuts, {redeliveries} redeliveries, {violations} violations"
+        )
+    }
+}
+
+/// Runs rounds until the time is over or a promise is broken. Prints how it goes.
+///
+/// # Errors
+///
+/// The run itself did not work, whatever Pelton did.
+pub async fn run(settings: Settings) -> anyhow::Result<Summary> {
+    let Settings { seed, replicas, ids_at_once, length } = settings;
+    println!("crash: SEED={seed} REPLICAS={replicas}");
+    let mut random = Rng::with_seed(seed);
+    let mut world = World::open(replicas, &mut random).await?;
+    for host in &mut world.hosts {
+        host.start(false)?;
+    }
+    let script = Script { seed: random.u64(..), ids_at_once };
+    let clients = Arc::new(Clients::new(script, world.gateways(), &world.urls()).await?);
+    let run = Run { counts: Arc::default(), clients, started: Instant::now() };
+    ready(&world).await?;
+    let _progress = run.progress();
+    let (mut faults, mut checker) = (Faults::new(random.fork()), Checker::default());
+    let mut violations = Vec::new();
+    while violations.is_empty() && run.started.elapsed() < length {
+        let load = ROUND.min(length.saturating_sub(run.started.elapsed()));
+        violations = run.round(&mut world, &mut faults, load).await?;
+        violations.extend(checker.check(&run.jetstream(), &run.clients.ledger).await?);
+        for host in &world.hosts {
+            host.forget_log()?;
+        }
+    }
+    if violations.is_empty() {
+        // What was right then must still be there now.
+        violations = Checker::default().check(&run.jetstream(), &run.clients.ledger).await?;
+    }
+    let summary = run.summary(violations).await?;
+    if !summary.violations.is_empty() {
+        summary.violations.iter().take(PRINTED).for_each(|violation| println!("violation: {violation}"));
+        println!("crash: everything is kept in {}", world.keep().display());
+    }
+    Ok(summary)
+}
+
+struct Run {
+    counts: Arc<Counts>,
+    clients: Arc<Clients>,
+    started: Instant,
+}
+
+impl Run {
+    /// Load and faults, then neither, until nothing is left to do. Answers what is left nevertheless.
+    async fn round(
+        &self,
+        world: &mut World,
+        faults: &mut Faults,
+        load: Duration,
+    ) -> anyhow::Result<Vec<String>> {
+        let stop = CancellationToken::new();
+        let mut working = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let (clients, stop) = (self.clients.clone(), stop.clone());
+            working.spawn(async move { clients.work(&stop).await });
+        }
+        let over = async {
+            sleep(load).await;
+            stop.cancel();
+            anyhow::Ok(())
+        };
+        tokio::try_join!(over, faults.run(world, &self.counts, &stop))?;
+        faults.calm(world, &self.counts).await?;
+        let deadline = Instant::now() + SETTLING;
+        let mut left = Vec::new();
+        while !working.is_empty() {
+            // Nobody else looks after the hosts now.
+            faults.look(world, &self.counts, false).await?;
+            if Instant::now() > deadline {
+                left.push(format!("{} clients have no answer after {SETTLING:?} of calm", working.len()));
+                break;
+            }
+            if let Ok(Some(ended)) = timeout(PAUSE, working.join_next()).await {
+                ended.context("a client broke")?;
+            }
+        }
+        while self.waiting().await != Some(0) && Instant::now() < deadline {
+            faults.look(world, &self.counts, false).await?;
+            sleep(PAUSE).await;
+        }
+        Ok(left)
+    }
+
+    fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.clients.nats().clone())
+    }
+
+    /// How many commands wait, if the server answers.
+    async fn waiting(&self) -> Option<u64> {
+        let stream = self.jetstream().get_stream("COMMANDS").await.ok()?;
+        Some(stream.cached_info().state.messages)
+    }
+
+    async fn summary(&self, violations: Vec<String>) -> anyhow::Result<Summary> {
+        let stream = self.jetstream().get_stream("COMMANDS").await?;
+        let consumer = stream.consumer_info(HANDLER).await.context("no consumer of commands")?;
+        let stored = stream.cached_info().state.last_sequence;
+        if get(&self.counts.given_up) > 0 {
+            println!(
+                "crash: {} times a host gave up by itself and was started again",
+                get(&self.counts.given_up)
+            );
+        }
+        Ok(Summary {
+            commands: self.clients.ledger.len(),
+            kills: get(&self.counts.kills) + get(&self.counts.failpoints),
+            cuts: get(&self.counts.cuts),
+            redeliveries: consumer.delivered.consumer_sequence.saturating_sub(stored),
+            violations,
+        })
+    }
+
+    fn progress(&self) -> JoinSet<()> {
+        let (counts, clients, started) = (self.counts.clone(), self.clients.clone(), self.started);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut ticks = interval(PROGRESS);
+            ticks.tick().await;
+            loop {
+                ticks.tick().await;
+                let Counts { kills, failpoints, cuts, .. } = &*counts;
+                println!(
+                    "crash: {:4} s: {} commands, {} kills, {} ends at failpoints, {} cuts",
+                    started.elapsed().as_secs(),
+                    clients.ledger.len(),
+                    get(kills),
+                    get(failpoints),
+                    get(cuts)
+                );
+            }
+        });
+        task
+    }
+}
+
+/// Waits until every gateway is ready.
+async fn ready(world: &World) -> anyhow::Result<()> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+    let deadline = Instant::now() + SETTLING;
+    for gateway in world.gateways() {
+        let address = format!("{gateway}/readyz");
+        while !http.get(&address).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if Instant::now() > deadline {
+                bail!(
+                    "no host at {gateway} after {SETTLING:?}; see the logs in {}",
+                    world.folder.path().display()
+                );
+            }
+            sleep(PAUSE).await;
+        }
+    }
+    Ok(())
+}

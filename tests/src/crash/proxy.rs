@@ -1,0 +1,109 @@
+//! A TCP proxy that loses connections, delays what passes, or keeps answers to itself.
+
+use anyhow::Context;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// How much is passed on at once, in bytes.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What happens to what passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It is passed on.
+    Open,
+    /// It waits.
+    Paused,
+    /// Requests get through, answers are lost. What is left of the stream is garbage: cut it afterwards.
+    Deaf,
+    /// There are no connections.
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    flow: Flow,
+    cuts: u64,
+}
+
+/// A proxy in front of one port of this machine. Dropped, it loses all connections.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    pub(super) port: u16,
+    state: watch::Sender<State>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// On this port, in front of that one.
+    pub(super) async fn start(port: u16, upstream: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.context("the proxy has no port")?;
+        let (state, states) = watch::channel(State { flow: Flow::Open, cuts: 0 });
+        Ok(Self { port, state, task: tokio::spawn(accept(listener, upstream, states)) })
+    }
+
+    /// Cuts every connection.
+    pub(super) fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    pub(super) fn set(&self, flow: Flow) {
+        self.state.send_modify(|state| {
+            let garbage = state.flow == Flow::Deaf && flow != Flow::Deaf;
+            state.cuts += u64::from(garbage);
+            state.flow = flow;
+        });
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: u16, states: watch::Receiver<State>) {
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        if states.borrow().flow != Flow::Closed {
+            connections.spawn(connect(client, upstream, states.clone()));
+        }
+    }
+}
+
+async fn connect(client: TcpStream, upstream: u16, mut states: watch::Receiver<State>) {
+    let born = states.borrow().cuts;
+    let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)).await else { return };
+    // Small messages go at once, as they do without a proxy.
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let (requests, answers) = (states.clone(), states.clone());
+    tokio::select! {
+        _ = states.wait_for(|state| state.cuts != born || state.flow == Flow::Closed) => {}
+        () = pass(from_client, to_server, requests, |_| true) => {}
+        () = pass(from_server, to_client, answers, |flow| flow != Flow::Deaf) => {}
+    }
+}
+
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut states: watch::Receiver<State>,
+    passes: impl Fn(Flow) -> bool,
+) {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        let Ok(flow) = states.wait_for(|state| state.flow != Flow::Paused).await.map(|state| state.flow)
+        else {
+            return;
+        };
+        if passes(flow) && to.write_all(&chunk[..count]).await.is_err() {
+            return;
+        }
+    }
+}

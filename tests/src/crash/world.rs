@@ -1,0 +1,125 @@
+//! Servers, hosts, and the proxies between them.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use fastrand::Rng;
+use pelton_nats::Server;
+use pelton_nats::server::Options;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::host::Host;
+use super::proxy::Proxy;
+use crate::place;
+
+/// How many hosts share the work.
+pub(super) const HOSTS: usize = 2;
+/// The event stream of the payment example.
+pub(super) const EVENTS: &str = "payment";
+/// The handler of the payment example, and its consumer.
+pub(super) const HANDLER: &str = "order";
+/// Below the ports that connections to elsewhere get, so that nobody takes one while its owner is down.
+const PORTS: std::ops::Range<u16> = 18_000..32_000;
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) servers: Vec<Server>,
+    pub(super) hosts: Vec<Host>,
+    /// By host and server.
+    pub(super) proxies: Vec<Vec<Proxy>>,
+    pub(super) folder: TempDir,
+}
+
+impl World {
+    /// One server or a cluster, with hosts behind proxies. The hosts are not started.
+    pub(super) async fn open(replicas: usize, random: &mut Rng) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("pelton-crash-").tempdir().context("no folder")?;
+        let mut ports = Ports(Vec::new());
+        let routes: Vec<u16> = (0..replicas).map(|_| ports.free()).collect::<Result<_, _>>()?;
+        let mut servers = Vec::new();
+        for number in 0..replicas {
+            let options = Options {
+                binary: place::nats_server(),
+                port: ports.free()?,
+                name: format!("crash-{number}"),
+                extra_config: if replicas > 1 { cluster(&routes, number) } else { String::new() },
+                ..Options::new(folder.path().join(format!("nats-{number}")))
+            };
+            servers.push(Server::start(options).await.context("nats-server does not start")?);
+        }
+        let (mut hosts, mut proxies) = (Vec::new(), Vec::new());
+        for number in 0..HOSTS {
+            let mut own = Vec::new();
+            for server in &servers {
+                own.push(Proxy::start(ports.free()?, server.port()).await?);
+            }
+            let urls = own.iter().map(|proxy| format!("nats://127.0.0.1:{}", proxy.port)).collect();
+            let host = Host::new(folder.path(), number, ports.free()?, urls, random.fork());
+            fs::write(host.config(), config(replicas, number)?).context("no configuration")?;
+            hosts.push(host);
+            proxies.push(own);
+        }
+        Ok(Self { servers, hosts, proxies, folder })
+    }
+
+    /// Where clients reach the gateways.
+    pub(super) fn gateways(&self) -> Vec<String> {
+        self.hosts.iter().map(|host| format!("http://127.0.0.1:{}", host.port)).collect()
+    }
+
+    /// The servers themselves, past the proxies.
+    pub(super) fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(Server::url).collect()
+    }
+
+    /// Leaves everything on disk and says where.
+    pub(super) fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+}
+
+/// Clients are not told of the other servers: they would go there past the proxies.
+fn cluster(routes: &[u16], number: usize) -> String {
+    let all: Vec<_> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+    format!(
+        "cluster {{\n  name: crash\n  listen: \"127.0.0.1:{}\"\n  no_advertise: true\n  routes: [{}]\n}}\n",
+        routes[number],
+        all.join(", ")
+    )
+}
+
+/// The payment example with times that make things happen within a short run, and a cache that is too small for the
+/// entities in use. The hosts differ in how they store decisions of one event.
+fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
+    let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
+    let compiled = place::root().join("target/tmp/crash-compiled");
+    fs::create_dir_all(place::root().join("target/tmp"))?;
+    Ok(format!(
+        "[nats]\nreplicas = {replicas}\nduplicate-window = \"1s\"\nrequest-timeout = \"2s\"\n\
+         [commands]\nack-wait = \"2s\"\ngather-single-events = {gather}\n\
+         [retry]\nmax-delay = \"1s\"\n[cache]\nentities = 4\n[wasm]\ncompiled-code = {compiled}\n{rest}",
+        gather = number % 2 == 1,
+        compiled = json!(compiled),
+        rest = original.replace("../../target/plugins", &place::plugins()?.display().to_string())
+    ))
+}
+
+/// Ports that nobody uses now.
+struct Ports(Vec<u16>);
+
+impl Ports {
+    fn free(&mut self) -> anyhow::Result<u16> {
+        for _ in 0..1000 {
+            let port = fastrand::u16(PORTS);
+            if !self.0.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                self.0.push(port);
+                return Ok(port);
+            }
+        }
+        bail!("no free port in {PORTS:?}")
+    }
+}
