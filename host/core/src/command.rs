@@ -1,6 +1,6 @@
 //! The path of a command, from the message to the outcome.
 //!
-//! What makes it exactly once: the outcome under the command's id is looked up first; the entity's history knows the
+//! What makes it exactly once: the outcome under the command's id is looked up before deciding; the entity's history knows the
 //! commands that took effect; an append is made only on the state that was decided on; an answer that stores nothing
 //! is given only on the state that the leader has; and the message is let go of last.
 
@@ -63,7 +63,8 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
     /// The first outcome of this command id, reached now if there was none.
     ///
     /// It is decided on the entity's state, again and again until nobody came in between. The recorded outcome is looked
-    /// up after the state has been read: what another host rejected on an older state is then already recorded.
+    /// up after the state has been read: what another host rejected on an older state is recorded by then, unless that
+    /// host is between confirming and recording it at this very moment (see the known gaps in the changelog).
     async fn outcome_of(&self, command: &Command) -> Result<OutcomeRecord, Stop> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
