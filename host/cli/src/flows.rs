@@ -143,8 +143,7 @@ impl<'a> Flows<'a> {
             };
             let inbox = ConsumerInbox::of_saga(nats, &saga.stream, name).await?;
             running.stops.push(inbox.stop_token());
-            let every = config.commands.ack_wait / 3;
-            running.tasks.spawn(format!("the saga {name}"), run_saga(flow, inbox, every));
+            running.tasks.spawn(format!("the saga {name}"), run_saga(flow, inbox, progress_every(config)));
         }
         running.orphans(nats);
         Ok(running)
@@ -166,8 +165,7 @@ impl Running {
         let flow = CommandFlow::new(name.clone(), stream, plugin, store, config.retry, cache_limits(config));
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,
-            // Two signs may get lost before the server gives the command to somebody else.
-            progress_every: config.commands.ack_wait / 3,
+            progress_every: progress_every(config),
         };
         let inbox = ConsumerInbox::of_handler(nats, name, config.commands.max_in_flight).await?;
         self.stops.push(inbox.stop_token());
@@ -206,6 +204,11 @@ impl Running {
         }
         left
     }
+}
+
+/// How often the server is told of work in progress: two signs may get lost before it gives the message to somebody else.
+fn progress_every(config: &Config) -> Duration {
+    config.commands.ack_wait / 3
 }
 
 /// The configured limits of a handler's cache, or less where the process has no room for so many sandboxes.

@@ -1,8 +1,8 @@
 //! The path of a command, from the message to the outcome.
 //!
-//! What makes it exactly once: the outcome under the command's id is looked up before deciding; the entity's history knows the
-//! commands that took effect; an append is made only on the state that was decided on; an answer that stores nothing
-//! is given only on the state that the leader has; and the message is let go of last.
+//! What makes it exactly once: the outcome under the command's id is looked up before deciding; the entity's history
+//! knows the commands that took effect; an append is made only on the state that was decided on; an answer that stores
+//! nothing is given only on the state that the leader has; and the message is let go of last.
 
 use std::sync::Arc;
 
@@ -90,17 +90,20 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         command: &Command,
     ) -> Result<Option<OutcomeRecord>, Stop> {
         let digest = self.plugin.digest();
-        let outcome = match entity.effect_of(command, digest) {
-            Some(effect) => Some(effect),
-            None => {
-                let outcome = match self.decision(entity, command).await? {
-                    Decision::Store(events) => self.append(entity, command, events).await?,
-                    Decision::Answer(outcome) => self.confirm(entity, command).await?.then_some(outcome),
-                };
-                outcome.map(|outcome| OutcomeRecord::new(command, digest, outcome))
-            }
-        };
-        match outcome {
+        let mut reached = entity.effect_of(command, digest);
+        if reached.is_none() {
+            reached = match self.decision(entity, command).await? {
+                Decision::Store(events) => {
+                    self.append(entity, command, events).await?;
+                    entity.effect_of(command, digest)
+                }
+                Decision::Answer(outcome) => {
+                    let stands = self.confirm(entity, command).await?;
+                    stands.then(|| OutcomeRecord::new(command, digest, outcome))
+                }
+            };
+        }
+        match reached {
             Some(outcome) => Ok(Some(self.store.record(outcome).await?)),
             None => Ok(None),
         }
@@ -134,29 +137,26 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         }
     }
 
-    /// Appends the events on the state they were decided on. None: the entity has moved on, or may have.
+    /// Appends the events on the state they were decided on. Where the entity has moved on, or may have, it takes in what
+    /// is there now: its history then tells whether they were stored.
     async fn append(
         &self,
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
         events: Vec<NewEvent>,
-    ) -> Result<Option<Outcome>, Stop> {
+    ) -> Result<(), Stop> {
         let digest = self.plugin.digest();
         let events = decision::events_to_store(events, command, self.name.as_str(), digest, entity.history());
         let stored: Vec<Event> = events.iter().map(|e| e.event.clone()).collect();
         match self.store.append(&command.entity, entity.at(), events).await {
             Ok(sequences) => {
                 entity.fold(self.as_stored(command, stored, &sequences)).await;
-                Ok(entity.effect_of(command, digest).map(|record| record.outcome))
+                Ok(())
             }
-            Err(AppendError::Conflict) => {
-                self.catch_up(entity, command).await?;
-                Ok(None)
-            }
+            Err(AppendError::Conflict) => self.catch_up(entity, command).await,
             Err(AppendError::Unclear(why)) => {
                 tracing::info!(command = %command.id, entity = command.entity.prefix(), "reading the entity again: {why}");
-                self.catch_up(entity, command).await?;
-                Ok(None)
+                self.catch_up(entity, command).await
             }
             Err(AppendError::Refused(why)) => Err(self.plugin.fault(format!("its events: {why}")).into()),
         }

@@ -3,7 +3,7 @@
 //! The checkpoint is the only memory of how far the view has come, and it guards every write. So no message is
 //! acknowledged: who starts, or loses a race, reads on after the checkpoint.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -278,10 +278,10 @@ impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
         changes: Vec<ViewChange>,
         given: &[ViewChange],
     ) -> Result<Vec<(ViewKey, Option<bytes::Bytes>)>, PluginFault> {
-        let given: HashMap<&str, ()> = given.iter().map(|view| (view.key.as_str(), ())).collect();
+        let given: BTreeSet<&str> = given.iter().map(|view| view.key.as_str()).collect();
         let mut checked = BTreeMap::new();
         for ViewChange { key, value } in changes {
-            if !given.contains_key(key.as_str()) {
+            if !given.contains(key.as_str()) {
                 return Err(self
                     .plugin
                     .fault(format!("`project` returned the key {key:?}, which `keys` did not name")));

@@ -10,5 +10,5 @@ mod weather;
 
 pub use inbox::{MemoryDelivery, MemoryInbox, MemoryQueue};
 pub use store::MemoryStore;
-pub use views::{MemoryFeed, MemoryViews};
+pub use views::MemoryViews;
 pub use weather::Weather;

@@ -5,11 +5,8 @@ use bytes::Bytes;
 
 use super::store::MemoryStore;
 use super::weather::Weather;
-use crate::cloudevents;
 use crate::dead_letter::DeadLetter;
-use crate::id::{Name, Sequence};
-use crate::message::Incoming;
-use crate::ports::{CommandStore, CommitError, EventFeed, FeedItem, Unavailable, ViewStore};
+use crate::ports::{CommandStore, CommitError, Unavailable, ViewStore};
 use crate::view::{Checkpoint, ViewKey};
 
 /// One view and its checkpoint in memory. Clones share them.
@@ -82,54 +79,5 @@ impl ViewStore for MemoryViews {
 
     async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
         CommandStore::set_aside(&self.letters, letter).await
-    }
-}
-
-/// The events of a [`MemoryStore`], in order; it ends when there are no more.
-#[derive(Debug)]
-pub struct MemoryFeed {
-    store: MemoryStore,
-    stream: Name,
-    after: Sequence,
-}
-
-impl MemoryFeed {
-    /// A feed that has given nothing yet.
-    #[must_use]
-    pub fn new(store: MemoryStore, stream: Name) -> Self {
-        Self { store, stream, after: Sequence::NONE }
-    }
-}
-
-impl EventFeed for MemoryFeed {
-    async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
-        self.after = after;
-        Ok(())
-    }
-
-    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
-        let events = self.store.events();
-        let due = events.into_iter().filter(|(_, e)| e.recorded.sequence > self.after).take(max);
-        let items: Vec<FeedItem> = due
-            .map(|(subject, stored)| FeedItem {
-                message: Incoming {
-                    stream: self.stream.clone(),
-                    sequence: stored.recorded.sequence,
-                    subject,
-                    headers: cloudevents::encode(&stored.recorded.event),
-                    payload: stored.recorded.event.data.clone(),
-                    stored_at: stored.recorded.recorded_at,
-                    attempt: 1,
-                },
-                event: Ok(stored.recorded),
-            })
-            .collect();
-        self.after = items.last().map_or(self.after, |item| item.message.sequence);
-        Ok(items)
-    }
-
-    /// It is never stopped: it ends.
-    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        std::future::pending()
     }
 }

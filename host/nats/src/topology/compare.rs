@@ -47,17 +47,18 @@ pub(super) async fn all(
 ) -> Result<Vec<Problem>, Unavailable> {
     // First what exists: a start that is refused must leave the server as it was.
     let mut problems = Vec::new();
+    let mut not_there = Vec::new();
     for object in objects {
-        if let Some(existing) = existing(nats, object).await? {
-            problems.extend(differences(object, &existing));
+        match existing(nats, object).await? {
+            Some(existing) => problems.extend(differences(object, &existing)),
+            None => not_there.push(object),
         }
     }
     if missing == Missing::Create && !problems.is_empty() {
         return Ok(problems);
     }
-    problems.clear();
     let mut absent = BTreeSet::new();
-    for object in objects {
+    for object in not_there {
         if let Kind::Consumer { stream, .. } = &object.kind
             && absent.contains(stream)
         {
