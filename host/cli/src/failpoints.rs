@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::outcome::OutcomeRecord;
+use pelton_core::outcome::{OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
@@ -45,14 +45,21 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         appended
     }
 
-    async fn outcome(&self, id: &CommandId) -> Result<Option<OutcomeRecord>, Unavailable> {
-        pass("before-outcome");
-        self.0.outcome(id).await
+    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
+        pass("before-look-up");
+        self.0.registered(id).await
     }
 
-    async fn record(&self, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
+    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
+        pass("before-claim");
+        let claimed = self.0.claim(id, over).await;
+        pass("after-claim");
+        claimed
+    }
+
+    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
         pass("before-record");
-        let recorded = self.0.record(outcome).await;
+        let recorded = self.0.record(outcome, over).await;
         pass("after-record");
         recorded
     }

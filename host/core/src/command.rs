@@ -1,10 +1,17 @@
 //! The path of a command, from the message to the outcome.
 //!
-//! What makes it exactly once: the outcome under the command's id is looked up before deciding; the entity's history
-//! knows the commands that took effect; an append is made only on the state that was decided on; an answer that stores
-//! nothing is given only on the state that the leader has; and the message is let go of last.
+//! What makes it exactly once: the entity's history knows the commands that took effect; an append is made only on the
+//! state that was decided on; an outcome that stores no events is recorded only over a claim of the command's id that
+//! was made before the leader still had that state; and the message is let go of last.
+//!
+//! Why no copy of a command can append after another was rejected, though events and outcomes lie in two streams: a host
+//! that appends has looked the id up after it had read the state, and writes a claim first where it found one. So if it
+//! looked before the other host's claim, then its state is no newer than the one that the other found unchanged after
+//! the claim: its append either was seen there, or comes on that very state, on which both decide the same. And if it
+//! looked after the claim, then its own claim bars the rejection, or the rejection is what it found.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::dead_letter::{DeadLetter, DeadLetterKind};
 use crate::decision;
@@ -12,7 +19,7 @@ use crate::entity::{CacheLimits, EntityCache, LiveEntity};
 use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
-use crate::outcome::{Outcome, OutcomeRecord};
+use crate::outcome::{Entry, Outcome, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
 use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
 use crate::subject::Entity;
@@ -20,6 +27,8 @@ use crate::subject::Entity;
 /// How often a command is decided again at once because its entity changed meanwhile. After that its message is
 /// handed out again later.
 pub const MAX_CONFLICTS: u32 = 8;
+/// The unit of the pauses between conflicts: they double with each, so that the last is half a second at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
 
 /// A command handler at work.
 #[derive(Debug)]
@@ -60,22 +69,15 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         }
     }
 
-    /// The first outcome of this command id, reached now if there was none.
-    ///
-    /// It is decided on the entity's state, again and again until nobody came in between. The recorded outcome is looked
-    /// up after the state has been read: what another host rejected on an older state is recorded by then, unless that
-    /// host is between confirming and recording it at this very moment (see the known gaps in the changelog).
+    /// The first outcome of this command id, reached now if there was none: tried again until nobody came in between.
     async fn outcome_of(&self, command: &Command) -> Result<OutcomeRecord, Stop> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
             None => self.load(&command.entity).await?,
         };
-        for _ in 0..MAX_CONFLICTS {
-            let outcome = match self.store.outcome(&command.id).await? {
-                Some(first) => Some(first),
-                None => self.decide(&mut entity, command).await?,
-            };
-            if let Some(outcome) = outcome {
+        for conflicts in 0..MAX_CONFLICTS {
+            make_way(conflicts).await;
+            if let Some(outcome) = self.reach(&mut entity, command).await? {
                 self.entities.put(command.entity.clone(), entity);
                 return Ok(outcome.answer_to(command));
             }
@@ -83,30 +85,51 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         Err(Stop::Contended(MAX_CONFLICTS))
     }
 
-    /// Decides once and stores what follows from it. None: the entity has moved on, or may have.
-    async fn decide(
+    /// One try. None: the entity has moved on, or another host is at the same command.
+    async fn reach(
         &self,
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
     ) -> Result<Option<OutcomeRecord>, Stop> {
-        let digest = self.plugin.digest();
-        let mut reached = entity.effect_of(command, digest);
-        if reached.is_none() {
-            reached = match self.decision(entity, command).await? {
-                Decision::Store(events) => {
-                    self.append(entity, command, events).await?;
-                    entity.effect_of(command, digest)
+        let Registered { entry, revision } = self.store.registered(&command.id).await?;
+        let effect = entity.effect_of(command, self.plugin.digest());
+        let claimed = match (entry, effect) {
+            (Entry::Outcome(first), effect) => return Ok(Some(standing(first, effect, command))),
+            (_, Some(effect)) => return self.record(effect, revision).await,
+            (Entry::Vacant, None) => false,
+            (Entry::Claimed, None) => true,
+        };
+        match self.decision(entity, command).await? {
+            Decision::Store(events) if !claimed => self.store(entity, command, events, revision).await,
+            Decision::Store(events) => match self.store.claim(&command.id, revision).await? {
+                Some(claim) => self.store(entity, command, events, claim).await,
+                None => Ok(None),
+            },
+            Decision::Answer(outcome) => match self.store.claim(&command.id, revision).await? {
+                Some(claim) if self.is_unchanged(entity, command).await? => {
+                    self.record(OutcomeRecord::new(command, self.plugin.digest(), outcome), claim).await
                 }
-                Decision::Answer(outcome) => {
-                    let stands = self.confirm(entity, command).await?;
-                    stands.then(|| OutcomeRecord::new(command, digest, outcome))
-                }
-            };
+                _ => Ok(None),
+            },
         }
-        match reached {
-            Some(outcome) => Ok(Some(self.store.record(outcome).await?)),
+    }
+
+    async fn store(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+        events: Vec<NewEvent>,
+        over: Revision,
+    ) -> Result<Option<OutcomeRecord>, Stop> {
+        self.append(entity, command, events).await?;
+        match entity.effect_of(command, self.plugin.digest()) {
+            Some(effect) => self.record(effect, over).await,
             None => Ok(None),
         }
+    }
+
+    async fn record(&self, outcome: OutcomeRecord, over: Revision) -> Result<Option<OutcomeRecord>, Stop> {
+        Ok(self.store.record(&outcome, over).await?.then_some(outcome))
     }
 
     async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, Stop> {
@@ -163,7 +186,11 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
     }
 
     /// Whether the leader has nothing that this entity has not folded. It folds what there is.
-    async fn confirm(&self, entity: &mut LiveEntity<P::Instance>, command: &Command) -> Result<bool, Stop> {
+    async fn is_unchanged(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+    ) -> Result<bool, Stop> {
         let before = entity.at();
         self.catch_up(entity, command).await?;
         Ok(entity.at() == before)
@@ -231,15 +258,50 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
             })
             .await?;
         if let Some(command) = command {
-            let failed = OutcomeRecord::new(
-                command,
-                self.plugin.digest(),
-                Outcome::Failed { cause: stop.to_string() },
-            );
-            let stands = self.store.record(failed).await?.answer_to(command);
-            self.announce(command, &stands).await;
+            let outcome = self.fail(command, stop).await?;
+            self.announce(command, &outcome).await;
         }
         Ok(())
+    }
+
+    /// Records that the command failed, unless it turns out to have ended otherwise.
+    async fn fail(&self, command: &Command, stop: &Stop) -> Result<OutcomeRecord, Stop> {
+        let digest = self.plugin.digest();
+        for conflicts in 0..MAX_CONFLICTS {
+            make_way(conflicts).await;
+            let Registered { entry, revision } = self.store.registered(&command.id).await?;
+            if let Entry::Outcome(first) = entry {
+                return Ok(first.answer_to(command));
+            }
+            let Some(claim) = self.store.claim(&command.id, revision).await? else { continue };
+            let mut entity =
+                LiveEntity::<P::Instance>::new(Err(self.plugin.fault("its state is not asked for")));
+            self.catch_up(&mut entity, command).await?;
+            let ended = entity.effect_of(command, digest).unwrap_or_else(|| {
+                OutcomeRecord::new(command, digest, Outcome::Failed { cause: stop.to_string() })
+            });
+            if let Some(ended) = self.record(ended, claim).await? {
+                return Ok(ended.answer_to(command));
+            }
+        }
+        Err(Stop::Contended(MAX_CONFLICTS))
+    }
+}
+
+/// Lets the others go first, ever longer and never equally long; after a first conflict there is no need to.
+async fn make_way(conflicts: u32) {
+    if conflicts > 1 {
+        let longest = FIRST_PAUSE * 2_u32.pow(conflicts);
+        tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+    }
+}
+
+/// Which outcome holds for the command, given the one that is registered and the effect that its entity has seen. Events
+/// say more than the record of another command that was sent under the same id at the same moment.
+fn standing(first: OutcomeRecord, effect: Option<OutcomeRecord>, command: &Command) -> OutcomeRecord {
+    match effect {
+        Some(effect) if effect.is_of(command) && !first.is_of(command) => effect,
+        _ => first,
     }
 }
 

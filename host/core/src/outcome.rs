@@ -42,7 +42,37 @@ pub enum Outcome {
     },
 }
 
-/// What the audit stream holds under a command's id. The first that is written stands.
+/// What is registered under a command's id: the last entry, and the revision that guards the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// The last entry.
+    pub entry: Entry,
+    /// Its revision.
+    pub revision: Revision,
+}
+
+/// A position in the register of a command's id. An entry is written only over the revision that its writer has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// Of an id without entries.
+    pub const NONE: Self = Self(0);
+}
+
+/// One entry under a command's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// None yet, or none any more.
+    Vacant,
+    /// Somebody is about to record an outcome that stores no events, or was when he crashed. Whoever finds it writes a
+    /// claim of his own before he goes on: then the other's outcome comes too late.
+    Claimed,
+    /// How the command ended.
+    Outcome(OutcomeRecord),
+}
+
+/// What the audit stream holds under a command's id. The first that is recorded stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomeRecord {
@@ -81,11 +111,17 @@ impl OutcomeRecord {
         }
     }
 
+    /// Whether it is this command's, and not that of another that shares its id.
+    #[must_use]
+    pub fn is_of(&self, command: &Command) -> bool {
+        self.fingerprint == command.fingerprint
+    }
+
     /// What to answer to this command when this record stands under its id: the record, or, to a command that only
     /// shares the id, a rejection that is not recorded.
     #[must_use]
     pub fn answer_to(self, command: &Command) -> Self {
-        if self.fingerprint == command.fingerprint {
+        if self.is_of(command) {
             return self;
         }
         let message = format!(

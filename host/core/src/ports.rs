@@ -10,7 +10,7 @@ use crate::id::{CommandId, InstanceId, Sequence};
 use crate::message::{
     Command, Event, EventType, Failure, Fingerprint, Headers, Incoming, NewEvent, RecordedEvent, Rejection,
 };
-use crate::outcome::OutcomeRecord;
+use crate::outcome::{OutcomeRecord, Registered, Revision};
 use crate::saga::{Correlation, Reaction, SagaInput, SagaRecord};
 use crate::settle::Settlement;
 use crate::subject::Entity;
@@ -95,17 +95,24 @@ pub trait CommandStore: Send + Sync + 'static {
         events: Vec<EventToStore>,
     ) -> impl Future<Output = Result<Vec<Sequence>, AppendError>> + Send;
 
-    /// The outcome recorded under this id, if there is one.
-    fn outcome(
+    /// The last entry under this id. On replicas it is the leader's.
+    fn registered(&self, id: &CommandId) -> impl Future<Output = Result<Registered, Unavailable>> + Send;
+
+    /// Claims the id, if the entry with revision `over` is still the last. Answers the claim's revision; none where
+    /// somebody else has written since.
+    fn claim(
         &self,
         id: &CommandId,
-    ) -> impl Future<Output = Result<Option<OutcomeRecord>, Unavailable>> + Send;
+        over: Revision,
+    ) -> impl Future<Output = Result<Option<Revision>, Unavailable>> + Send;
 
-    /// Records an outcome unless one is recorded under its id. Answers the one that stands.
+    /// Records an outcome under its command's id, if the entry with revision `over` is still the last. Answers whether
+    /// it was.
     fn record(
         &self,
-        outcome: OutcomeRecord,
-    ) -> impl Future<Output = Result<OutcomeRecord, Unavailable>> + Send;
+        outcome: &OutcomeRecord,
+        over: Revision,
+    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
     /// Tells whoever waits. Best effort: who misses it reads the record.
     fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) -> impl Future<Output = ()> + Send;

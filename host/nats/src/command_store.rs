@@ -2,7 +2,7 @@
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::outcome::OutcomeRecord;
+use pelton_core::outcome::{OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
 use pelton_core::subject::Entity;
 
@@ -10,7 +10,7 @@ use crate::append::Decision;
 use crate::connection::Nats;
 use crate::gather::Gatherer;
 use crate::load::Loader;
-use crate::{dead_letters, outcomes};
+use crate::{announce, dead_letters, register};
 
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,16 +76,20 @@ impl CommandStore for StreamStore {
         }
     }
 
-    async fn outcome(&self, id: &CommandId) -> Result<Option<OutcomeRecord>, Unavailable> {
-        outcomes::outcome(&self.nats, id, self.settings.replicated).await
+    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
+        register::last(&self.nats, id, self.settings.replicated).await
     }
 
-    async fn record(&self, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
-        outcomes::record(&self.nats, outcome).await
+    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
+        register::claim(&self.nats, id, over).await
+    }
+
+    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
+        register::record(&self.nats, outcome, over).await
     }
 
     async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
-        outcomes::announce(&self.nats, reply_to, outcome).await;
+        announce::announce(&self.nats, reply_to, outcome).await;
     }
 
     async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {

@@ -15,13 +15,15 @@ pub const VARIABLE: &str = "PELTON_FAILPOINT";
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
 /// All of them, in the order in which a command passes them.
-pub const NAMES: [&str; 12] = [
-    "before-outcome",
+pub const NAMES: [&str; 14] = [
+    "before-look-up",
     "after-load",
     "before-append",
     MID_BATCH,
     "after-append",
     "before-catch-up",
+    "before-claim",
+    "after-claim",
     "before-record",
     "after-record",
     "before-announce",

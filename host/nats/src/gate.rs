@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::header_bytes;
 use crate::connection::Nats;
-use crate::outcomes;
+use crate::register;
 use crate::topology::{COMMANDS, command_subject};
 use crate::wire::{self, PublishError};
 
@@ -116,7 +116,7 @@ impl CommandGate for StreamGate {
     }
 
     async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
-        if let Some(outcome) = outcomes::outcome(&self.nats, id, false).await? {
+        if let Some(outcome) = register::outcome(&self.nats, id, false).await? {
             return Ok(CommandStatus::Ended(outcome));
         }
         let filter = command_subject("*", id);
@@ -126,7 +126,7 @@ impl CommandGate for StreamGate {
         if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
             return Ok(CommandStatus::Pending);
         }
-        let outcome = outcomes::outcome(&self.nats, id, true).await?;
+        let outcome = register::outcome(&self.nats, id, true).await?;
         Ok(outcome.map_or(CommandStatus::Unknown, CommandStatus::Ended))
     }
 

@@ -4,6 +4,7 @@
 //! [`command_store`]. [`server`] runs a nats-server of our own for development and tests.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod append;
 mod batch;
 pub mod bucket;
@@ -19,7 +20,7 @@ mod guarded;
 pub mod inbox;
 mod load;
 pub mod orphans;
-mod outcomes;
+mod register;
 pub mod sagas;
 pub mod server;
 pub mod topology;

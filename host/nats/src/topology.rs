@@ -43,6 +43,18 @@ pub fn outcome_subject(id: &CommandId) -> String {
     format!("audit.outcome.{id}")
 }
 
+/// Where a command's id is claimed.
+#[must_use]
+pub(crate) fn claim_subject(id: &CommandId) -> String {
+    format!("audit.claim.{id}")
+}
+
+/// All that is registered under a command's id.
+#[must_use]
+pub(crate) fn register_filter(id: &CommandId) -> String {
+    format!("audit.*.{id}")
+}
+
 /// Where an instance of a saga is stored.
 #[must_use]
 pub fn saga_state_subject(saga: &Name, instance: &InstanceId) -> String {

@@ -6,7 +6,7 @@ use crate::cloudevents::CAUSATION_ID;
 use crate::dead_letter::DeadLetter;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
-use crate::outcome::OutcomeRecord;
+use crate::outcome::{Entry, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent, Unavailable};
 use crate::subject::Entity;
 use crate::time::Timestamp;
@@ -22,7 +22,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Kept {
     events: Vec<(String, StoredEvent)>,
-    outcomes: HashMap<CommandId, OutcomeRecord>,
+    register: HashMap<CommandId, Registered>,
+    last_revision: u64,
     announced: Vec<(String, OutcomeRecord)>,
     dead_letters: Vec<DeadLetter>,
 }
@@ -47,12 +48,17 @@ impl MemoryStore {
     /// All recorded outcomes.
     #[must_use]
     pub fn outcomes(&self) -> HashMap<CommandId, OutcomeRecord> {
-        self.kept().outcomes.clone()
+        let kept = self.kept();
+        let outcomes = kept.register.iter().filter_map(|(id, registered)| match &registered.entry {
+            Entry::Outcome(outcome) => Some((id.clone(), outcome.clone())),
+            Entry::Vacant | Entry::Claimed => None,
+        });
+        outcomes.collect()
     }
 
     /// Forgets all outcomes, as the audit stream does after its time.
     pub fn forget_outcomes(&self) {
-        self.kept().outcomes.clear();
+        self.kept().register.clear();
     }
 
     /// All announcements in order, with the subjects they went to.
@@ -69,6 +75,23 @@ impl MemoryStore {
 }
 
 impl Kept {
+    fn registered(&self, id: &CommandId) -> Registered {
+        self.register
+            .get(id)
+            .cloned()
+            .unwrap_or(Registered { entry: Entry::Vacant, revision: Revision::NONE })
+    }
+
+    fn register(&mut self, id: &CommandId, entry: Entry, over: Revision) -> Option<Revision> {
+        if self.registered(id).revision != over {
+            return None;
+        }
+        self.last_revision += 1;
+        let revision = Revision(self.last_revision);
+        self.register.insert(id.clone(), Registered { entry, revision });
+        Some(revision)
+    }
+
     fn of(&self, entity: &Entity, after: Sequence) -> Vec<StoredEvent> {
         let prefix = format!("{}.", entity.prefix());
         let own = self
@@ -129,12 +152,18 @@ impl CommandStore for MemoryStore {
         answer.unwrap_or_else(|lost| Err(AppendError::Unclear(lost.to_string())))
     }
 
-    async fn outcome(&self, id: &CommandId) -> Result<Option<OutcomeRecord>, Unavailable> {
-        self.weather.request("reading an outcome", || self.kept().outcomes.get(id).cloned()).await
+    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
+        self.weather.request("reading what is registered", || self.kept().registered(id)).await
     }
 
-    async fn record(&self, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
-        let write = || self.kept().outcomes.entry(outcome.command_id.clone()).or_insert(outcome).clone();
+    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
+        let write = || self.kept().register(id, Entry::Claimed, over);
+        self.weather.request("claiming an id", write).await
+    }
+
+    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
+        let entry = Entry::Outcome(outcome.clone());
+        let write = || self.kept().register(&outcome.command_id, entry, over).is_some();
         self.weather.request("recording an outcome", write).await
     }
 

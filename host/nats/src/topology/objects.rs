@@ -40,8 +40,6 @@ impl Topology {
                     "max_age": nanoseconds(self.outcome_retention),
                     "duplicate_window": nanoseconds(self.duplicate_window.min(self.outcome_retention)),
                     "max_msgs_per_subject": 1,
-                    "discard": "new",
-                    "discard_new_per_subject": true,
                     "allow_direct": true,
                     "deny_delete": true,
                     "deny_purge": true,

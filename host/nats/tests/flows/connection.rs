@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pelton_core::id::CommandId;
+use pelton_core::outcome::Revision;
 use pelton_core::ports::CommandStore;
 use pelton_nats::server::Options;
 use pelton_nats::{ConnectError, ConnectSettings, Credentials, Nats, StoreSettings, StreamStore};
@@ -76,7 +77,7 @@ async fn what_permissions_refuse_is_named_and_not_called_a_timeout() {
         })
         .await;
     let store = StreamStore::start(&host, &name("hotel"), StoreSettings::default());
-    store.record(outcome(&CommandId::new("c1").unwrap())).await.unwrap();
+    store.record(&outcome(&CommandId::new("c1").unwrap()), Revision::NONE).await.unwrap();
     let error = Writer::new(&store, "1").append("c1", 1).await.unwrap_err().to_string();
     assert!(error.contains("permissions") && error.contains("booking.1.room-booked.v1"), "{error}");
     store.close().await;

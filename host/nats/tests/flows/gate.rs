@@ -6,6 +6,7 @@ use futures::future::join_all;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
+use pelton_core::outcome::{Entry, Revision};
 use pelton_core::ports::CommandStore;
 use pelton_nats::gate::StreamGate;
 use pelton_nats::topology::COMMANDS;
@@ -47,7 +48,8 @@ async fn handler(nats: &Nats) -> JoinHandle<()> {
         while let Some(message) = messages.next().await {
             let message = message.unwrap();
             let id = id(message.subject.rsplit('.').next().unwrap());
-            let outcome = store.record(outcome(&id)).await.unwrap();
+            store.record(&outcome(&id), Revision::NONE).await.unwrap();
+            let Entry::Outcome(outcome) = store.registered(&id).await.unwrap().entry else { panic!() };
             if let Some(reply_to) = message.headers.as_ref().and_then(|h| h.get(REPLY_TO)) {
                 store.announce(reply_to.as_str(), &outcome).await;
             }

@@ -1,64 +1,16 @@
-//! Outcomes of commands: one message each in the audit stream, the first one stands.
+//! Announcements of outcomes to those who wait for them.
 
 use async_nats::HeaderMap;
-use pelton_core::id::CommandId;
 use pelton_core::outcome::OutcomeRecord;
-use pelton_core::ports::Unavailable;
 
 use crate::connection::Nats;
-use crate::topology::{AUDIT, outcome_subject};
-use crate::wire::{self, PublishError, header};
+use crate::wire;
 
 /// What a subject must begin with for an outcome to be announced there. Senders choose it, so it must not be one where
 /// a message means something: an event, a row of a view, a request to the server.
 pub(crate) const REPLY_PREFIX: &str = "_INBOX.";
 /// The longest subject for an announcement, in bytes.
 const MAX_REPLY_BYTES: usize = 512;
-/// How often a record is written again because the one that stood in its way has just expired.
-const MAX_TRIES: usize = 3;
-
-/// The outcome recorded under this id. Asks the leader where replicas could be behind.
-pub(crate) async fn outcome(
-    nats: &Nats,
-    id: &CommandId,
-    replicated: bool,
-) -> Result<Option<OutcomeRecord>, Unavailable> {
-    let subject = outcome_subject(id);
-    let message = if replicated {
-        wire::leader_last(nats, AUDIT, &subject).await?
-    } else {
-        wire::direct_last(nats, AUDIT, &subject).await?
-    };
-    let decode = |payload: &[u8]| {
-        serde_json::from_slice(payload).map_err(|e| Unavailable {
-            doing: format!("reading {subject} from stream {AUDIT}"),
-            cause: format!("it holds no outcome: {e}"),
-        })
-    };
-    message.map(|message| decode(&message.payload)).transpose()
-}
-
-/// Records an outcome unless there is one. Answers the one that stands.
-pub(crate) async fn record(nats: &Nats, outcome: OutcomeRecord) -> Result<OutcomeRecord, Unavailable> {
-    let subject = outcome_subject(&outcome.command_id);
-    let doing = || format!("recording the outcome of command {}", outcome.command_id);
-    let away = |cause: String| Unavailable { doing: doing(), cause };
-    let payload = serde_json::to_vec(&outcome).map_err(|e| away(e.to_string()))?;
-    for _ in 0..MAX_TRIES {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::EXPECTED_STREAM, AUDIT);
-        match wire::publish(nats, &subject, headers, payload.clone().into()).await {
-            Ok(_) => return Ok(outcome),
-            // The stream holds one message per subject and refuses a second.
-            Err(PublishError::SubjectFull(_)) => {}
-            Err(error) => return Err(away(error.to_string())),
-        }
-        if let Some(first) = self::outcome(nats, &outcome.command_id, true).await? {
-            return Ok(first);
-        }
-    }
-    Err(away("the server refuses it, but has none either".to_owned()))
-}
 
 /// Tells whoever waits. Best effort.
 pub(crate) async fn announce(nats: &Nats, reply_to: &str, outcome: &OutcomeRecord) {

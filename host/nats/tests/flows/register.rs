@@ -1,0 +1,87 @@
+//! The register of commands: an entry is written only over the one that its writer has seen, and nobody can have an
+//! outcome announced where it would do harm.
+
+use futures::StreamExt;
+use pelton_core::id::CommandId;
+use pelton_core::outcome::{Entry, Outcome, OutcomeRecord, Registered, Revision};
+use pelton_core::ports::CommandStore;
+use pelton_nats::StoreSettings;
+
+use crate::entities::store;
+use crate::support::{TestServer, outcome, soon};
+
+#[tokio::test]
+async fn an_entry_is_written_only_over_the_one_that_was_seen() {
+    let mut server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let id = CommandId::new("c1").unwrap();
+    let vacant = Registered { entry: Entry::Vacant, revision: Revision::NONE };
+    assert_eq!(store.registered(&id).await.unwrap(), vacant);
+
+    let claim = store.claim(&id, Revision::NONE).await.unwrap().unwrap();
+    assert_eq!(store.registered(&id).await.unwrap(), Registered { entry: Entry::Claimed, revision: claim });
+    let outcome = outcome(&id);
+    assert!(!store.record(&outcome, Revision::NONE).await.unwrap(), "the claim is in its way");
+    let other = store.claim(&id, claim).await.unwrap().unwrap();
+    assert!(!store.record(&outcome, claim).await.unwrap(), "somebody else has claimed the id since");
+    assert!(store.record(&outcome, other).await.unwrap());
+
+    server.crash().await;
+    server.restart().await;
+    assert_eq!(store.claim(&id, other).await.unwrap(), None, "there is an outcome");
+    assert_eq!(store.registered(&id).await.unwrap().entry, Entry::Outcome(outcome));
+    assert_eq!(store.registered(&CommandId::new("c").unwrap()).await.unwrap(), vacant);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn of_many_writers_one_wins_on_three_replicas() {
+    let servers = TestServer::start_cluster().await;
+    let nats = servers[1].connect().await;
+    let store = store(&nats, StoreSettings { replicated: true, ..StoreSettings::default() }).await;
+    for n in 0..10 {
+        let id = CommandId::new(format!("c{n}")).unwrap();
+        let claim = if n % 2 == 0 {
+            Revision::NONE
+        } else {
+            store.claim(&id, Revision::NONE).await.unwrap().unwrap()
+        };
+        let records: Vec<_> = (0..8)
+            .map(|n| OutcomeRecord { outcome: Outcome::Failed { cause: format!("{n}") }, ..outcome(&id) })
+            .collect();
+        let written =
+            futures::future::join_all(records.iter().map(|record| store.record(record, claim))).await;
+        let winners: Vec<_> = written
+            .into_iter()
+            .zip(records)
+            .filter_map(|(written, record)| written.unwrap().then_some(record))
+            .collect();
+        assert_eq!(winners.len(), 1);
+        assert_eq!(store.registered(&id).await.unwrap().entry, Entry::Outcome(winners[0].clone()));
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn an_outcome_is_announced_to_inboxes_only() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let record = outcome(&CommandId::new("c1").unwrap());
+    let hostile =
+        ["booking.1.room-booked.v1", "$KV.bookings-v1.r.1", "_INBOX.>", "_INBOX.a b", "audit.outcome.c9", ""];
+    for reply_to in hostile {
+        store.announce(reply_to, &record).await;
+    }
+    let inbox = nats.client().new_inbox();
+    let mut answers = nats.client().subscribe(inbox.clone()).await.unwrap();
+    store.announce(&inbox, &record).await;
+    let answer = soon(answers.next()).await.unwrap();
+    assert_eq!(serde_json::from_slice::<OutcomeRecord>(&answer.payload).unwrap(), record);
+    for stream in ["hotel", "AUDIT"] {
+        let mut stream = nats.jetstream().get_stream(stream).await.unwrap();
+        assert_eq!(stream.info().await.unwrap().state.messages, 0);
+    }
+    store.close().await;
+}

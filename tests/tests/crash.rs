@@ -1,0 +1,13 @@
+//! A short run of the crash harness; `make crash` runs it as long as you like. It prints its seed, which replays.
+
+use std::time::Duration;
+
+use pelton_tests::crash::{Settings, run};
+
+#[tokio::test]
+async fn every_command_takes_effect_once_whatever_crashes() {
+    let length = Duration::from_secs(20);
+    let summary = run(Settings { seed: 7, replicas: 1, ids_at_once: false, length }).await.unwrap();
+    println!("{summary}");
+    assert!(summary.violations.is_empty(), "{summary}: {:#?}", summary.violations);
+}
