@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::outcome::{OutcomeRecord, Registered, Revision};
+use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
@@ -50,9 +50,14 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         self.0.registered(id).await
     }
 
-    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
+    async fn claim(
+        &self,
+        id: &CommandId,
+        claim: Claim,
+        over: Revision,
+    ) -> Result<Option<Revision>, Unavailable> {
         pass("before-claim");
-        let claimed = self.0.claim(id, over).await;
+        let claimed = self.0.claim(id, claim, over).await;
         pass("after-claim");
         claimed
     }

@@ -166,6 +166,7 @@ impl Running {
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,
             progress_every: progress_every(config),
+            min_ahead: lanes::MIN_AHEAD,
         };
         let inbox = ConsumerInbox::of_handler(nats, name, config.commands.max_in_flight).await?;
         self.stops.push(inbox.stop_token());
@@ -245,7 +246,7 @@ async fn run_saga<P: SagaPlugin, S: SagaStore>(
 ) {
     while let Some(delivery) = inbox.next().await {
         let work = flow.handle(delivery.message());
-        let settlement = lanes::with_progress(&delivery, progress_every, work).await;
+        let settlement = lanes::with_progress(&[&delivery], progress_every, work).await;
         delivery.settle(settlement).await;
     }
 }

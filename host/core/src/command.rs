@@ -10,6 +10,8 @@
 //! the claim: its append either was seen there, or comes on that very state, on which both decide the same. And if it
 //! looked after the claim, then its own claim bars the rejection, or the rejection is what it found.
 
+mod ahead;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +21,12 @@ use crate::entity::{CacheLimits, EntityCache, LiveEntity};
 use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
-use crate::outcome::{Entry, Outcome, OutcomeRecord, Registered, Revision};
+use crate::outcome::{Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
 use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
 use crate::subject::Entity;
+
+pub use ahead::MAX_AHEAD_COMMANDS;
 
 /// How often a command is decided again at once because its entity changed meanwhile. After that its message is
 /// handed out again later.
@@ -93,25 +97,44 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
     ) -> Result<Option<OutcomeRecord>, Stop> {
         let Registered { entry, revision } = self.store.registered(&command.id).await?;
         let effect = entity.effect_of(command, self.plugin.digest());
-        let claimed = match (entry, effect) {
+        let found = match (entry, effect) {
             (Entry::Outcome(first), effect) => return Ok(Some(standing(first, effect, command))),
             (_, Some(effect)) => return self.record(effect, revision).await,
-            (Entry::Vacant, None) => false,
-            (Entry::Claimed, None) => true,
+            (Entry::Vacant, None) => None,
+            (Entry::Claimed(claim), None) => Some(claim),
         };
-        match self.decision(entity, command).await? {
-            Decision::Store(events) if !claimed => self.store(entity, command, events, revision).await,
-            Decision::Store(events) => match self.store.claim(&command.id, revision).await? {
-                Some(claim) => self.store(entity, command, events, claim).await,
-                None => Ok(None),
-            },
-            Decision::Answer(outcome) => match self.store.claim(&command.id, revision).await? {
-                Some(claim) if self.is_unchanged(entity, command).await? => {
-                    self.record(OutcomeRecord::new(command, self.plugin.digest(), outcome), claim).await
+        match (self.decision(entity, command).await?, found) {
+            (Decision::Store(events), None) => self.store(entity, command, events, revision).await,
+            (Decision::Store(events), Some(claim)) => {
+                match self.store.claim(&command.id, claim, revision).await? {
+                    Some(revision) => self.store(entity, command, events, revision).await,
+                    None => Ok(None),
                 }
-                _ => Ok(None),
-            },
+            }
+            (Decision::Answer(outcome), claim) => {
+                let outcome = OutcomeRecord::new(command, self.plugin.digest(), outcome);
+                self.answer(entity, command, outcome, claim.unwrap_or_default(), revision).await
+            }
         }
+    }
+
+    /// Records an outcome that stores no events, if nobody can have stored any by then.
+    async fn answer(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+        outcome: OutcomeRecord,
+        claim: Claim,
+        over: Revision,
+    ) -> Result<Option<OutcomeRecord>, Stop> {
+        let Some(revision) = self.store.claim(&command.id, claim, over).await? else { return Ok(None) };
+        if !self.is_unchanged(entity, command).await? {
+            return Ok(None);
+        }
+        if claim.may_be_stored_after(entity.at()) {
+            return Err(Stop::Ahead(entity.at()));
+        }
+        self.record(outcome, revision).await
     }
 
     async fn store(
@@ -270,17 +293,23 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         for conflicts in 0..MAX_CONFLICTS {
             make_way(conflicts).await;
             let Registered { entry, revision } = self.store.registered(&command.id).await?;
-            if let Entry::Outcome(first) = entry {
-                return Ok(first.answer_to(command));
-            }
-            let Some(claim) = self.store.claim(&command.id, revision).await? else { continue };
+            let claim = match entry {
+                Entry::Outcome(first) => return Ok(first.answer_to(command)),
+                Entry::Claimed(claim) => claim,
+                Entry::Vacant => Claim::default(),
+            };
+            let Some(revision) = self.store.claim(&command.id, claim, revision).await? else { continue };
             let mut entity =
                 LiveEntity::<P::Instance>::new(Err(self.plugin.fault("its state is not asked for")));
             self.catch_up(&mut entity, command).await?;
-            let ended = entity.effect_of(command, digest).unwrap_or_else(|| {
+            let effect = entity.effect_of(command, digest);
+            if effect.is_none() && claim.may_be_stored_after(entity.at()) {
+                return Err(Stop::Ahead(entity.at()));
+            }
+            let ended = effect.unwrap_or_else(|| {
                 OutcomeRecord::new(command, digest, Outcome::Failed { cause: stop.to_string() })
             });
-            if let Some(ended) = self.record(ended, claim).await? {
+            if let Some(ended) = self.record(ended, revision).await? {
                 return Ok(ended.answer_to(command));
             }
         }

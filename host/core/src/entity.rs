@@ -75,6 +75,18 @@ impl<I: EntityInstance> LiveEntity<I> {
         }
     }
 
+    /// Takes in events that are about to be stored behind its last one: only the state knows them until
+    /// [`was_stored`](Self::was_stored). An entity whose events are not stored after all has to be dropped.
+    pub async fn fold_ahead(&mut self, events: &[StoredEvent]) -> Result<(), PluginFault> {
+        let recorded: Vec<_> = events.iter().map(|e| e.recorded.clone()).collect();
+        self.instance()?.evolve(&recorded).await
+    }
+
+    /// The events that were folded ahead lie in the stream now.
+    pub fn was_stored(&mut self, events: Vec<StoredEvent>) {
+        events.into_iter().for_each(|event| self.remember(event));
+    }
+
     fn remember(&mut self, event: StoredEvent) {
         let StoredEvent { recorded, cause, .. } = event;
         self.at = recorded.sequence;

@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
-use crate::command::CommandFlow;
+use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS};
 use crate::id::Sequence;
 use crate::intake::{Intake, IntakeError};
 use crate::message::Command;
 use crate::ports::{CommandStore, Delivery, HandlerPlugin, Inbox};
 use crate::settle::Settlement;
 use crate::subject::Entity;
+
+/// From how many waiting commands of one entity on deciding ahead pays. One batch costs a server with file storage as
+/// much as a dozen appends and more.
+pub const MIN_AHEAD: usize = 16;
 
 /// The bounds of one handler's work.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +30,8 @@ pub struct LaneLimits {
     pub max_in_flight: usize,
     /// How often the server is told that a command is still being worked on. Well below the consumer's ack wait.
     pub progress_every: Duration,
+    /// How many commands of one entity must wait to be decided ahead.
+    pub min_ahead: usize,
 }
 
 /// What a lane is for: an entity, or one message that has none.
@@ -52,10 +59,12 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
     let mut open = true;
     while open || !working.is_empty() {
         tokio::select! {
-            Some(lane) = working.next(), if !working.is_empty() => {
-                in_hand -= 1;
-                match waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
-                    Some(next) => working.push(work(lane, next, flow, limits.progress_every)),
+            Some(Done { lane, ended, rest }) = working.next(), if !working.is_empty() => {
+                in_hand -= ended;
+                let Some(queue) = waiting.get_mut(&lane) else { continue };
+                rest.into_iter().rev().for_each(|held| queue.push_front(held));
+                match next(queue, flow, limits) {
+                    Some(turn) => working.push(work(lane, turn, flow, limits.progress_every)),
                     None => drop(waiting.remove(&lane)),
                 }
             }
@@ -72,7 +81,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
                     Some(queue) => queue.push_back(held),
                     None => {
                         waiting.insert(lane.clone(), VecDeque::new());
-                        working.push(work(lane, held, flow, limits.progress_every));
+                        working.push(work(lane, VecDeque::from([held]), flow, limits.progress_every));
                     }
                 }
             }
@@ -80,30 +89,64 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
     }
 }
 
+/// What a lane does next: its next command, or many that wait, to be decided ahead.
+fn next<D, P: HandlerPlugin, S: CommandStore>(
+    queue: &mut VecDeque<Held<D>>,
+    flow: &CommandFlow<P, S>,
+    limits: LaneLimits,
+) -> Option<VecDeque<Held<D>>> {
+    let ahead = flow.decides_ahead() && queue.len() >= limits.min_ahead;
+    let turn = if ahead { queue.len().min(MAX_AHEAD_COMMANDS) } else { queue.len().min(1) };
+    (turn > 0).then(|| queue.drain(..turn).collect())
+}
+
+/// What a lane has done: how many commands of its turn have been settled, and the rest of them.
+struct Done<D> {
+    lane: Lane,
+    ended: usize,
+    rest: VecDeque<Held<D>>,
+}
+
 async fn work<P: HandlerPlugin, S: CommandStore, D: Delivery>(
     lane: Lane,
-    held: Held<D>,
+    mut turn: VecDeque<Held<D>>,
     flow: &CommandFlow<P, S>,
     progress_every: Duration,
-) -> Lane {
-    let Held { delivery, command } = held;
-    let settlement = with_progress(&delivery, progress_every, flow.handle(delivery.message(), command)).await;
-    delivery.settle(settlement).await;
-    lane
+) -> Done<D> {
+    let mut ended = 0;
+    if turn.len() > 1 {
+        let commands: Vec<&Command> = turn.iter().map_while(|held| held.command.as_ref().ok()).collect();
+        let deliveries: Vec<&D> = turn.iter().map(|held| &held.delivery).collect();
+        ended = with_progress(&deliveries, progress_every, flow.handle_ahead(&commands)).await;
+        for Held { delivery, .. } in turn.drain(..ended) {
+            delivery.settle(Settlement::Ack).await;
+        }
+    }
+    if ended == 0
+        && let Some(Held { delivery, command }) = turn.pop_front()
+    {
+        let handled = flow.handle(delivery.message(), command);
+        let settlement = with_progress(&[&delivery], progress_every, handled).await;
+        delivery.settle(settlement).await;
+        ended = 1;
+    }
+    Done { lane, ended, rest: turn }
 }
 
 /// Does the work and tells the server meanwhile that it is being done.
-pub async fn with_progress<D: Delivery>(
-    delivery: &D,
+pub async fn with_progress<D: Delivery, T>(
+    deliveries: &[&D],
     every: Duration,
-    work: impl Future<Output = Settlement>,
-) -> Settlement {
+    work: impl Future<Output = T>,
+) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             biased;
-            settlement = &mut work => return settlement,
-            () = tokio::time::sleep(every) => delivery.progress().await,
+            done = &mut work => return done,
+            () = tokio::time::sleep(every) => {
+                join_all(deliveries.iter().map(|delivery| delivery.progress())).await;
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! How a command ended: recorded once under its id, and the answer to every retry.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, CommandType, Sequence};
@@ -65,11 +67,43 @@ impl Revision {
 pub enum Entry {
     /// None yet, or none any more.
     Vacant,
-    /// Somebody is about to record an outcome that stores no events, or was when he crashed. Whoever finds it writes a
-    /// claim of his own before he goes on: then the other's outcome comes too late.
-    Claimed,
+    /// Somebody is about to decide the command, or was when he crashed. Whoever finds it writes a claim of his own before
+    /// he goes on: then what the other would record under the id comes too late.
+    Claimed(Claim),
     /// How the command ended.
     Outcome(OutcomeRecord),
+}
+
+/// What a claim says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// Somebody decides the command ahead. A claim over a claim keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
+}
+
+/// A command that is decided on events that are not stored yet, and is stored together with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ahead {
+    /// The sequence of its entity's last event before all of them.
+    pub of: Sequence,
+    /// When that was, by the host's clock.
+    pub since: Timestamp,
+}
+
+/// After this long nobody still stores what he decided ahead. Only a host that was stopped and lost its plugin's version
+/// meanwhile waits so long.
+const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
+
+impl Claim {
+    /// Whether the command may be stored, behind others, though the entity is still at this sequence. Then nobody may
+    /// record that it ended without events.
+    #[must_use]
+    pub fn may_be_stored_after(&self, at: Sequence) -> bool {
+        self.ahead.is_some_and(|ahead| at <= ahead.of && ahead.since.elapsed() < MAX_AHEAD)
+    }
 }
 
 /// What the audit stream holds under a command's id. The first that is recorded stands.

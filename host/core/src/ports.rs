@@ -10,7 +10,7 @@ use crate::id::{CommandId, InstanceId, Sequence};
 use crate::message::{
     Command, Event, EventType, Failure, Fingerprint, Headers, Incoming, NewEvent, RecordedEvent, Rejection,
 };
-use crate::outcome::{OutcomeRecord, Registered, Revision};
+use crate::outcome::{Claim, OutcomeRecord, Registered, Revision};
 use crate::saga::{Correlation, Reaction, SagaInput, SagaRecord};
 use crate::settle::Settlement;
 use crate::subject::Entity;
@@ -103,6 +103,7 @@ pub trait CommandStore: Send + Sync + 'static {
     fn claim(
         &self,
         id: &CommandId,
+        claim: Claim,
         over: Revision,
     ) -> impl Future<Output = Result<Option<Revision>, Unavailable>> + Send;
 
@@ -202,6 +203,8 @@ pub struct HandlerDescriptor {
     pub events: Vec<EventType>,
     /// The version of the form of its snapshots.
     pub state_version: u32,
+    /// Whether events may be folded before their sequences are known.
+    pub decides_ahead: bool,
 }
 
 /// A plugin's own name and version, for people.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::id::Sequence;
 use crate::intake::IntakeError;
 use crate::ports::{FaultKind, PluginFault, Unavailable};
 
@@ -25,6 +26,11 @@ pub enum Stop {
     /// Other writers were faster every time.
     #[error("the entity changed {0} times while the command was being decided")]
     Contended(u32),
+    /// Another host has decided it ahead, and may still be storing it.
+    #[error(
+        "another host may be storing the command behind others, as long as its entity is at sequence {0}"
+    )]
+    Ahead(Sequence),
     /// It cannot be read as what it should be.
     #[error(transparent)]
     Unreadable(#[from] IntakeError),
@@ -67,7 +73,7 @@ impl RetryPolicy {
     #[must_use]
     pub fn verdict(&self, stop: &Stop, attempt: u32) -> Verdict {
         match stop {
-            Stop::Unavailable(_) | Stop::Contended(_) => Verdict::Retry(self.delay(attempt)),
+            Stop::Unavailable(_) | Stop::Contended(_) | Stop::Ahead(_) => Verdict::Retry(self.delay(attempt)),
             Stop::Unreadable(_) => Verdict::SetAside,
             Stop::Plugin(fault) if fault.kind == FaultKind::Refused => Verdict::SetAside,
             Stop::Plugin(_) if attempt >= self.max_attempts => Verdict::SetAside,

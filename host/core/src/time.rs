@@ -1,6 +1,7 @@
 //! Points in time as the contract has them.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp as Instant;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,12 @@ impl Timestamp {
     #[must_use]
     pub fn now() -> Self {
         Self::from_nanoseconds(Instant::now().as_nanosecond())
+    }
+
+    /// How long ago it was, by the clock of this machine; nothing where it is still to come.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        Duration::from_nanos(Self::now().0.saturating_sub(self.0))
     }
 
     /// Reads RFC 3339.

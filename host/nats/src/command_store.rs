@@ -2,7 +2,7 @@
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::outcome::{OutcomeRecord, Registered, Revision};
+use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
 use pelton_core::subject::Entity;
 
@@ -80,8 +80,13 @@ impl CommandStore for StreamStore {
         register::last(&self.nats, id, self.settings.replicated).await
     }
 
-    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
-        register::claim(&self.nats, id, over).await
+    async fn claim(
+        &self,
+        id: &CommandId,
+        claim: Claim,
+        over: Revision,
+    ) -> Result<Option<Revision>, Unavailable> {
+        register::claim(&self.nats, id, claim, over).await
     }
 
     async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {

@@ -5,10 +5,10 @@
 //! replicas check expectations by it.
 
 use async_nats::HeaderMap;
-use bytes::Bytes;
 use pelton_core::id::CommandId;
-use pelton_core::outcome::{Entry, OutcomeRecord, Registered, Revision};
+use pelton_core::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::Unavailable;
+use serde::Serialize;
 
 use crate::connection::Nats;
 use crate::topology::{AUDIT, claim_subject, outcome_subject, register_filter};
@@ -26,14 +26,16 @@ pub(crate) async fn last(nats: &Nats, id: &CommandId, replicated: bool) -> Resul
         return Ok(Registered { entry: Entry::Vacant, revision: Revision::NONE });
     };
     let revision = Revision(message.sequence.0);
-    if message.subject != outcome_subject(id) {
-        return Ok(Registered { entry: Entry::Claimed, revision });
-    }
-    let outcome = serde_json::from_slice(&message.payload).map_err(|e| Unavailable {
-        doing: format!("reading {} at {revision:?} from stream {AUDIT}", message.subject),
-        cause: format!("it holds no outcome: {e}"),
+    let entry = if message.subject == outcome_subject(id) {
+        serde_json::from_slice(&message.payload).map(Entry::Outcome)
+    } else {
+        serde_json::from_slice(&message.payload).map(Entry::Claimed)
+    };
+    let entry = entry.map_err(|e| Unavailable {
+        doing: format!("reading {} at {} from stream {AUDIT}", message.subject, message.sequence),
+        cause: format!("it holds something else: {e}"),
     })?;
-    Ok(Registered { entry: Entry::Outcome(outcome), revision })
+    Ok(Registered { entry, revision })
 }
 
 /// The outcome under this id, if its last entry is one.
@@ -44,7 +46,7 @@ pub(crate) async fn outcome(
 ) -> Result<Option<OutcomeRecord>, Unavailable> {
     match last(nats, id, replicated).await?.entry {
         Entry::Outcome(outcome) => Ok(Some(outcome)),
-        Entry::Vacant | Entry::Claimed => Ok(None),
+        Entry::Vacant | Entry::Claimed(_) => Ok(None),
     }
 }
 
@@ -52,9 +54,10 @@ pub(crate) async fn outcome(
 pub(crate) async fn claim(
     nats: &Nats,
     id: &CommandId,
+    claim: Claim,
     over: Revision,
 ) -> Result<Option<Revision>, Unavailable> {
-    write(nats, id, &claim_subject(id), Bytes::new(), over).await
+    write(nats, id, &claim_subject(id), &claim, over).await
 }
 
 /// Records an outcome. False: the entry with this revision is no longer the last.
@@ -64,30 +67,26 @@ pub(crate) async fn record(
     over: Revision,
 ) -> Result<bool, Unavailable> {
     let id = &outcome.command_id;
-    let payload = serde_json::to_vec(outcome).map_err(|e| Unavailable {
-        doing: format!("recording the outcome of command {id}"),
-        cause: e.to_string(),
-    })?;
-    Ok(write(nats, id, &outcome_subject(id), payload.into(), over).await?.is_some())
+    Ok(write(nats, id, &outcome_subject(id), outcome, over).await?.is_some())
 }
 
 async fn write(
     nats: &Nats,
     id: &CommandId,
     subject: &str,
-    payload: Bytes,
+    entry: &impl Serialize,
     over: Revision,
 ) -> Result<Option<Revision>, Unavailable> {
+    let impossible = |cause: String| Unavailable { doing: format!("publishing to {subject}"), cause };
+    let payload = serde_json::to_vec(entry).map_err(|e| impossible(e.to_string()))?;
     let mut headers = HeaderMap::new();
     headers.insert(header::EXPECTED_STREAM, AUDIT);
     headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, over.0.to_string());
     headers.insert(header::EXPECTED_SUBJECT, register_filter(id));
-    match wire::publish(nats, subject, headers, payload).await {
+    match wire::publish(nats, subject, headers, payload.into()).await {
         Ok(ack) => Ok(Some(Revision(ack.sequence))),
         Err(PublishError::WrongSequence(_)) => Ok(None),
         Err(PublishError::Unclear(away)) => Err(away),
-        Err(error) => {
-            Err(Unavailable { doing: format!("publishing to {subject}"), cause: error.to_string() })
-        }
+        Err(error) => Err(impossible(error.to_string())),
     }
 }

@@ -76,6 +76,7 @@ fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
         commands: contract::command_types(commands)?,
         events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         state_version,
+        decides_ahead: metadata.iter().any(|(name, value)| name == "decide-ahead" && value == "true"),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::cloudevents::CAUSATION_ID;
 use crate::dead_letter::DeadLetter;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
-use crate::outcome::{Entry, OutcomeRecord, Registered, Revision};
+use crate::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent, Unavailable};
 use crate::subject::Entity;
 use crate::time::Timestamp;
@@ -51,7 +51,7 @@ impl MemoryStore {
         let kept = self.kept();
         let outcomes = kept.register.iter().filter_map(|(id, registered)| match &registered.entry {
             Entry::Outcome(outcome) => Some((id.clone(), outcome.clone())),
-            Entry::Vacant | Entry::Claimed => None,
+            Entry::Vacant | Entry::Claimed(_) => None,
         });
         outcomes.collect()
     }
@@ -156,8 +156,13 @@ impl CommandStore for MemoryStore {
         self.weather.request("reading what is registered", || self.kept().registered(id)).await
     }
 
-    async fn claim(&self, id: &CommandId, over: Revision) -> Result<Option<Revision>, Unavailable> {
-        let write = || self.kept().register(id, Entry::Claimed, over);
+    async fn claim(
+        &self,
+        id: &CommandId,
+        claim: Claim,
+        over: Revision,
+    ) -> Result<Option<Revision>, Unavailable> {
+        let write = || self.kept().register(id, Entry::Claimed(claim), over);
         self.weather.request("claiming an id", write).await
     }
 

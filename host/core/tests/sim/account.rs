@@ -25,6 +25,7 @@ impl Account {
             commands,
             events: vec![event("deposited"), event("withdrawn")],
             state_version: 1,
+            decides_ahead: true,
         };
         Self { descriptor, breaks: Arc::default() }
     }

@@ -14,6 +14,7 @@ use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::lanes::{self, LaneLimits};
 use pelton_core::memory::{MemoryQueue, MemoryStore, Weather};
+use pelton_core::message::{Command, Incoming};
 use pelton_core::outcome::Outcome;
 use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::RetryPolicy;
@@ -23,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::account::{Account, effect};
 
 pub(crate) const LIMITS: LaneLimits =
-    LaneLimits { max_in_flight: 32, progress_every: Duration::from_secs(1) };
+    LaneLimits { max_in_flight: 32, progress_every: Duration::from_secs(1), min_ahead: 2 };
 
 pub(crate) struct Bank {
     pub(crate) store: MemoryStore,
@@ -99,6 +100,10 @@ impl Bank {
             submission.headers("/test", Some("_INBOX.test")),
             data.into(),
         );
+    }
+
+    pub(crate) fn decode(&self, message: &Incoming) -> Command {
+        self.intake.decode(message).unwrap()
     }
 
     /// Has one host handle the next message.

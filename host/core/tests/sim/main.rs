@@ -13,6 +13,7 @@ use pelton_core::id::Sequence;
 use pelton_core::memory::Weather;
 use pelton_core::message::Rejection;
 use pelton_core::outcome::Outcome;
+use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::Settlement;
 use tokio::task::JoinHandle;
 
@@ -178,6 +179,50 @@ fn no_copy_of_a_command_is_accepted_after_another_was_rejected() {
     })
     .for_each(|told| answers.extend(told));
     assert_eq!(answers, HashSet::from(["accepted", "too-little"].map(str::to_owned)));
+}
+
+/// One host decides a withdrawal ahead, on a deposit that is not stored yet, while the other has a copy of it and only
+/// the state before the deposit.
+#[test]
+fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
+    let mut ends = HashSet::new();
+    each_seed(0..400, |seed| async move {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let bank = Bank::new(Weather::stormy(rng.u64(..), 30, 0));
+        let (one, other) = (bank.flow(), bank.flow());
+        bank.send("first", "deposit", 1, 1);
+        bank.handle_next(&one).await;
+        for id in ["w", "d", "w"] {
+            bank.send(id, if id == "d" { "deposit" } else { "withdraw" }, 1, 5);
+        }
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..150))).await;
+            bank.handle_next(&other).await;
+        };
+        let mut inbox = bank.queue.inbox();
+        let copy = inbox.next().await.unwrap();
+        let (deposit, withdrawal) = (inbox.next().await.unwrap(), inbox.next().await.unwrap());
+        copy.settle(Settlement::RetryAfter(Duration::ZERO)).await;
+        let commands = [&deposit, &withdrawal].map(|delivery| bank.decode(delivery.message()));
+        let commands: Vec<_> = commands.iter().collect();
+        let (ended, ()) = tokio::join!(one.handle_ahead(&commands), later);
+        for delivery in [deposit, withdrawal] {
+            delivery.settle(Settlement::RetryAfter(Duration::ZERO)).await;
+        }
+        bank.settle().await;
+        for (_, told) in bank.store.announced() {
+            assert_eq!(code(&told.outcome), code(&bank.outcome(told.command_id.as_str())), "{told:?}");
+        }
+        bank.audit(&HashSet::from(["first", "d", "w"].map(str::to_owned)));
+        (ended, code(&bank.outcome("w")).to_owned())
+    })
+    .for_each(|end| {
+        ends.insert(end);
+    });
+    assert!(
+        ends.contains(&(2, "accepted".to_owned())) && ends.contains(&(1, "too-little".to_owned())),
+        "{ends:?}"
+    );
 }
 
 /// One storm: three hosts that crash, a network that loses, clients that repeat themselves.

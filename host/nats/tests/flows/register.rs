@@ -2,9 +2,10 @@
 //! outcome announced where it would do harm.
 
 use futures::StreamExt;
-use pelton_core::id::CommandId;
-use pelton_core::outcome::{Entry, Outcome, OutcomeRecord, Registered, Revision};
+use pelton_core::id::{CommandId, Sequence};
+use pelton_core::outcome::{Ahead, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::CommandStore;
+use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
 
 use crate::entities::store;
@@ -19,17 +20,22 @@ async fn an_entry_is_written_only_over_the_one_that_was_seen() {
     let vacant = Registered { entry: Entry::Vacant, revision: Revision::NONE };
     assert_eq!(store.registered(&id).await.unwrap(), vacant);
 
-    let claim = store.claim(&id, Revision::NONE).await.unwrap().unwrap();
-    assert_eq!(store.registered(&id).await.unwrap(), Registered { entry: Entry::Claimed, revision: claim });
+    let claim = store.claim(&id, Claim::default(), Revision::NONE).await.unwrap().unwrap();
+    assert_eq!(
+        store.registered(&id).await.unwrap(),
+        Registered { entry: Entry::Claimed(Claim::default()), revision: claim }
+    );
     let outcome = outcome(&id);
     assert!(!store.record(&outcome, Revision::NONE).await.unwrap(), "the claim is in its way");
-    let other = store.claim(&id, claim).await.unwrap().unwrap();
+    let ahead = Claim { ahead: Some(Ahead { of: Sequence(7), since: Timestamp::now() }) };
+    let other = store.claim(&id, ahead, claim).await.unwrap().unwrap();
+    assert_eq!(store.registered(&id).await.unwrap().entry, Entry::Claimed(ahead));
     assert!(!store.record(&outcome, claim).await.unwrap(), "somebody else has claimed the id since");
     assert!(store.record(&outcome, other).await.unwrap());
 
     server.crash().await;
     server.restart().await;
-    assert_eq!(store.claim(&id, other).await.unwrap(), None, "there is an outcome");
+    assert_eq!(store.claim(&id, ahead, other).await.unwrap(), None, "there is an outcome");
     assert_eq!(store.registered(&id).await.unwrap().entry, Entry::Outcome(outcome));
     assert_eq!(store.registered(&CommandId::new("c").unwrap()).await.unwrap(), vacant);
     store.close().await;
@@ -45,7 +51,7 @@ async fn of_many_writers_one_wins_on_three_replicas() {
         let claim = if n % 2 == 0 {
             Revision::NONE
         } else {
-            store.claim(&id, Revision::NONE).await.unwrap().unwrap()
+            store.claim(&id, Claim::default(), Revision::NONE).await.unwrap().unwrap()
         };
         let records: Vec<_> = (0..8)
             .map(|n| OutcomeRecord { outcome: Outcome::Failed { cause: format!("{n}") }, ..outcome(&id) })

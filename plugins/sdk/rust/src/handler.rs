@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Context, EventMeta, Rejection};
+use crate::{Context, EventContext, Rejection};
 
 /// The state of one entity, and its rules. `Default` is an entity that has no events yet.
 ///
@@ -25,9 +25,9 @@ pub trait CommandHandler: Default + 'static {
     /// Folds one event. Events are facts: there is no refusing them.
     fn evolve(&mut self, event: Self::Event);
 
-    /// Folds one event together with what comes with it. Override it where a rule depends on time, position or sender.
-    fn evolve_recorded(&mut self, event: Self::Event, meta: &EventMeta) {
-        let _ = meta;
+    /// Folds one event together with what comes with it. Override it where a rule depends on time or sender.
+    fn evolve_with(&mut self, event: Self::Event, context: &EventContext) {
+        let _ = context;
         self.evolve(event);
     }
 

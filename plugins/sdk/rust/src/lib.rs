@@ -200,7 +200,7 @@ pub mod testing;
 mod time;
 
 pub use handler::CommandHandler;
-pub use message::{Context, EventMeta, Failure, INVALID_COMMAND, Rejection};
+pub use message::{Context, EventContext, EventMeta, Failure, INVALID_COMMAND, Rejection};
 pub use projection::Projection;
 pub use saga::{CommandResult, Correlation, Input, Outcome, Reaction, Saga, Timer};
 pub use time::{InvalidTimestamp, Timestamp};

@@ -101,6 +101,41 @@ impl EventMeta {
     }
 }
 
+/// What comes with an event of a handler's own entity: everything but where a stream holds it. The host may fold an event
+/// before it is stored, to decide the next command on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventContext {
+    /// Unique within `source`.
+    pub id: String,
+    /// Where it comes from, a URI reference.
+    pub source: String,
+    /// Its type, without the version.
+    pub event_type: String,
+    /// The version of the form of its data.
+    pub version: u32,
+    /// The entity that it happened to, in events that the host wrote.
+    pub entity: Option<String>,
+    /// When it happened, as its writer says; when the stream stored it, where its writer does not say.
+    pub time: Timestamp,
+    /// Every other attribute, among them `correlationid` and `causationid`.
+    pub extensions: Vec<(String, String)>,
+}
+
+impl EventContext {
+    /// The value of the extension attribute `name`.
+    #[must_use]
+    pub fn extension(&self, name: &str) -> Option<&str> {
+        lookup(&self.extensions, name)
+    }
+}
+
+impl From<EventMeta> for EventContext {
+    fn from(meta: EventMeta) -> Self {
+        let EventMeta { id, source, event_type, version, entity, time, extensions, .. } = meta;
+        Self { id, source, event_type, version, entity, time, extensions }
+    }
+}
+
 fn lookup<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga};
 use pelton_plugin::{
-    CommandHandler, CommandResult, Context, Correlation, EventMeta, Failure, Input, Projection, Reaction,
-    Rejection, Saga,
+    CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input, Projection,
+    Reaction, Rejection, Saga,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ enum Command {
 #[derive(Default, Serialize, Deserialize)]
 struct Counter {
     sum: u64,
-    last: u64,
+    last: String,
 }
 
 impl CommandHandler for Counter {
@@ -47,8 +47,8 @@ impl CommandHandler for Counter {
         }
     }
 
-    fn evolve_recorded(&mut self, event: Event, meta: &EventMeta) {
-        self.last = meta.sequence;
+    fn evolve_with(&mut self, event: Event, context: &EventContext) {
+        self.last.clone_from(&context.id);
         self.evolve(event);
     }
 
@@ -57,7 +57,7 @@ impl CommandHandler for Counter {
             Command::Count { by: 0 } => Ok(vec![]),
             Command::Count { by } => Ok(vec![Event::CountedTwice { by }, Event::Counted { by: self.sum }]),
             Command::Close => Err(Rejection::new("open", context.entity.clone())
-                .detail("last", self.last.to_string())
+                .detail("last", self.last.clone())
                 .detail("time", context.time.to_string())
                 .detail("who", context.metadata("who").unwrap_or("nobody"))),
         }
@@ -85,7 +85,7 @@ fn a_rule_sees_what_comes_with_command_and_event() {
         .when(Command::Close)
         .then_rejected("open");
     assert_eq!(rejection.message, "a.b");
-    let details = [("last", "2"), ("time", "2000-01-01T00:00:00Z"), ("who", "ada")];
+    let details = [("last", "event-2"), ("time", "2000-01-01T00:00:00Z"), ("who", "ada")];
     assert_eq!(rejection.details, details.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 

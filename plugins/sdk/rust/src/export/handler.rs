@@ -57,7 +57,8 @@ pub(crate) fn describe<H: CommandHandler>(name: &str, version: &str) -> exports:
         commands: command_types::<H::Command>(),
         events: event_types::<H::Event>(),
         state_version: H::STATE_VERSION,
-        metadata: Vec::new(),
+        // An `EventContext` has no position, so no state can depend on one.
+        metadata: vec![("decide-ahead".to_owned(), "true".to_owned())],
     }
 }
 
@@ -69,7 +70,7 @@ pub(crate) fn evolve<H: CommandHandler>(
     for recorded in events {
         let (meta, data) = EventMeta::split(recorded);
         match decode_event(&meta.event_type, meta.version, &data) {
-            Ok(event) => state.evolve_recorded(event, &meta),
+            Ok(event) => state.evolve_with(event, &meta.into()),
             Err(DecodeError::Unknown) => return Err(format!("{} is unknown to this plugin", meta.label())),
             Err(DecodeError::Unreadable(error)) => {
                 return Err(format!("{} cannot be read: {error}", meta.label()));
