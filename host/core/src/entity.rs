@@ -1,14 +1,14 @@
 //! Live entities: a state in its sandbox, with the sequence it has reached and the commands it has seen take effect.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use lru::LruCache;
 
 use crate::history::History;
-use crate::id::{CommandId, Sequence};
-use crate::message::{Command, Fingerprint};
-use crate::outcome::{EventRef, Outcome, OutcomeRecord};
+use crate::id::Sequence;
+use crate::message::Command;
+use crate::outcome::OutcomeRecord;
+use crate::past::Past;
 use crate::ports::{EntityInstance, PluginFault, StoredEvent};
 use crate::subject::Entity;
 
@@ -17,36 +17,28 @@ const MAX_FOLD: usize = 1000;
 
 /// An entity's state, never without its sequence.
 ///
-/// The history outlives the sandbox: where folding failed, it is still known which commands took effect, so that a
+/// The past outlives the sandbox: where folding failed, it is still known which commands took effect, so that a
 /// command whose events are stored is never called failed.
 #[derive(Debug)]
 pub struct LiveEntity<I> {
     instance: Result<I, PluginFault>,
-    at: Sequence,
-    history: History,
-    effects: HashMap<CommandId, Effect>,
-}
-
-#[derive(Debug)]
-struct Effect {
-    fingerprint: Fingerprint,
-    events: Vec<EventRef>,
+    past: Past,
 }
 
 impl<I: EntityInstance> LiveEntity<I> {
     /// An entity that has no events yet.
     pub fn new(instance: Result<I, PluginFault>) -> Self {
-        Self { instance, at: Sequence::NONE, history: History::default(), effects: HashMap::new() }
+        Self { instance, past: Past::default() }
     }
 
     /// The sequence of its last event.
     pub fn at(&self) -> Sequence {
-        self.at
+        self.past.at()
     }
 
     /// Where its events lie.
     pub fn history(&self) -> &History {
-        &self.history
+        self.past.history()
     }
 
     /// Its sandbox, to decide in, or what broke it.
@@ -56,7 +48,7 @@ impl<I: EntityInstance> LiveEntity<I> {
 
     /// Takes in events that follow its last one, in order.
     pub async fn fold(&mut self, mut events: Vec<StoredEvent>) {
-        events.retain(|e| e.recorded.sequence > self.at);
+        events.retain(|e| e.recorded.sequence > self.at());
         for event in &mut events {
             // A fold must give the same state whether the event was read back or was just stored, when the stream's
             // own time is not known.
@@ -70,9 +62,7 @@ impl<I: EntityInstance> LiveEntity<I> {
                 self.instance = Err(fault);
             }
         }
-        for event in events {
-            self.remember(event);
-        }
+        events.into_iter().for_each(|event| self.past.push(event));
     }
 
     /// Takes in events that are about to be stored behind its last one: only the state knows them until
@@ -84,42 +74,18 @@ impl<I: EntityInstance> LiveEntity<I> {
 
     /// The events that were folded ahead lie in the stream now.
     pub fn was_stored(&mut self, events: Vec<StoredEvent>) {
-        events.into_iter().for_each(|event| self.remember(event));
-    }
-
-    fn remember(&mut self, event: StoredEvent) {
-        let StoredEvent { recorded, cause, .. } = event;
-        self.at = recorded.sequence;
-        self.history.push(recorded.sequence);
-        let Some(cause) = cause else { return };
-        let event = EventRef {
-            id: recorded.event.id,
-            r#type: recorded.event.r#type,
-            version: recorded.event.version,
-            stream: recorded.stream.to_string(),
-            sequence: recorded.sequence,
-        };
-        let effect = self.effects.entry(cause.command);
-        effect
-            .or_insert_with(|| Effect { fingerprint: cause.fingerprint, events: Vec::new() })
-            .events
-            .push(event);
+        events.into_iter().for_each(|event| self.past.push(event));
     }
 
     /// The outcome of the command with this one's id, if its events are in the entity's history.
     pub fn effect_of(&self, command: &Command, decided_by: &str) -> Option<OutcomeRecord> {
-        let effect = self.effects.get(&command.id)?;
-        let outcome = Outcome::Accepted { events: effect.events.clone() };
-        Some(OutcomeRecord {
-            fingerprint: effect.fingerprint.clone(),
-            ..OutcomeRecord::new(command, decided_by, outcome)
-        })
+        self.past.effect_of(command, decided_by)
     }
 
     fn bytes(&self) -> usize {
         const PER_EVENT_BYTES: usize = 256;
         self.instance.as_ref().map_or(0, EntityInstance::memory_bytes)
-            + usize::try_from(self.history.count()).unwrap_or(usize::MAX).saturating_mul(PER_EVENT_BYTES)
+            + usize::try_from(self.history().count()).unwrap_or(usize::MAX).saturating_mul(PER_EVENT_BYTES)
     }
 }
 

@@ -41,6 +41,12 @@ impl History {
         self.count += 1;
     }
 
+    /// The sequence of the latest event, unless it is of a batch that is not stored yet.
+    #[must_use]
+    pub fn last(&self) -> Option<Sequence> {
+        self.latest.last().copied().filter(|_| self.adjacent == 0)
+    }
+
     /// The history of the event that follows `n` events of its own batch, which follow this history.
     #[must_use]
     pub fn after_adjacent(&self, n: u32) -> Self {

@@ -15,6 +15,7 @@ pub mod lanes;
 pub mod memory;
 pub mod message;
 pub mod outcome;
+pub mod past;
 pub mod ports;
 pub mod projection;
 pub mod saga;
