@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
-use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
+use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
+use pelton_core::snapshot::SnapshotKey;
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
 
@@ -31,6 +33,17 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
     async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
         pass("before-catch-up");
         self.0.since(entity, after).await
+    }
+
+    async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
+        self.0.snapshot(key).await
+    }
+
+    async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
+        pass("before-snapshot");
+        let kept = self.0.keep_snapshot(key, snapshot).await;
+        pass("after-snapshot");
+        kept
     }
 
     async fn append(

@@ -11,6 +11,7 @@
 //! looked after the claim, then its own claim bars the rejection, or the rejection is what it found.
 
 mod ahead;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,10 @@ use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejectio
 use crate::outcome::{Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
 use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
-use crate::subject::Entity;
+use crate::snapshot::SnapshotPolicy;
+use snapshots::Snapshots;
+
+pub use snapshots::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
 
 pub use ahead::MAX_AHEAD_COMMANDS;
 
@@ -43,6 +47,7 @@ pub struct CommandFlow<P: HandlerPlugin, S> {
     store: Arc<S>,
     retry: RetryPolicy,
     entities: EntityCache<P::Instance>,
+    snapshots: Snapshots,
 }
 
 impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
@@ -54,8 +59,10 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         store: Arc<S>,
         retry: RetryPolicy,
         cache: CacheLimits,
+        snapshots: SnapshotPolicy,
     ) -> Self {
-        Self { name, stream, plugin, store, retry, entities: EntityCache::new(cache) }
+        let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
+        Self { name, stream, plugin, store, retry, entities, snapshots }
     }
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
@@ -153,13 +160,6 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
 
     async fn record(&self, outcome: OutcomeRecord, over: Revision) -> Result<Option<OutcomeRecord>, Stop> {
         Ok(self.store.record(&outcome, over).await?.then_some(outcome))
-    }
-
-    async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, Stop> {
-        let events = self.store.load(entity).await?;
-        let mut live = LiveEntity::new(self.plugin.create(entity.id()).await);
-        live.fold(events).await;
-        Ok(live)
     }
 
     async fn decision(

@@ -23,12 +23,20 @@ const MAX_FOLD: usize = 1000;
 pub struct LiveEntity<I> {
     instance: Result<I, PluginFault>,
     past: Past,
+    /// How many events it has folded since its last snapshot.
+    unsaved: u64,
+    snapshot_wanted: bool,
 }
 
 impl<I: EntityInstance> LiveEntity<I> {
     /// An entity that has no events yet.
     pub fn new(instance: Result<I, PluginFault>) -> Self {
-        Self { instance, past: Past::default() }
+        Self { instance, past: Past::default(), unsaved: 0, snapshot_wanted: false }
+    }
+
+    /// An entity as it was in a snapshot: the state with the past that made it.
+    pub fn restored(instance: I, past: Past) -> Self {
+        Self { instance: Ok(instance), past, unsaved: 0, snapshot_wanted: false }
     }
 
     /// The sequence of its last event.
@@ -41,6 +49,33 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.past.history()
     }
 
+    /// What its events were.
+    pub fn past(&self) -> &Past {
+        &self.past
+    }
+
+    /// How many events it has folded since its last snapshot.
+    pub fn unsaved(&self) -> u64 {
+        self.unsaved
+    }
+
+    /// Asks for a snapshot at the next occasion, however few events there are.
+    pub fn want_snapshot(&mut self) {
+        self.snapshot_wanted = true;
+    }
+
+    /// Whether its next snapshot is due, which is so after this many events.
+    pub fn is_snapshot_due(&self, after_events: u64) -> bool {
+        self.instance.is_ok() && self.unsaved > 0 && (self.snapshot_wanted || self.unsaved >= after_events)
+    }
+
+    /// Its state as bytes, if the plugin gives it; the next one is due as if it did.
+    pub async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
+        self.unsaved = 0;
+        self.snapshot_wanted = false;
+        self.instance()?.snapshot().await
+    }
+
     /// Its sandbox, to decide in, or what broke it.
     pub fn instance(&mut self) -> Result<&mut I, PluginFault> {
         self.instance.as_mut().map_err(|fault| fault.clone())
@@ -49,6 +84,7 @@ impl<I: EntityInstance> LiveEntity<I> {
     /// Takes in events that follow its last one, in order.
     pub async fn fold(&mut self, mut events: Vec<StoredEvent>) {
         events.retain(|e| e.recorded.sequence > self.at());
+        self.unsaved += events.len() as u64;
         for event in &mut events {
             // A fold must give the same state whether the event was read back or was just stored, when the stream's
             // own time is not known.
@@ -74,6 +110,7 @@ impl<I: EntityInstance> LiveEntity<I> {
 
     /// The events that were folded ahead lie in the stream now.
     pub fn was_stored(&mut self, events: Vec<StoredEvent>) {
+        self.unsaved += events.len() as u64;
         events.into_iter().for_each(|event| self.past.push(event));
     }
 
@@ -126,7 +163,17 @@ impl<I: EntityInstance> EntityCache<I> {
 
     /// Takes an entity out to work on it. Whoever fails drops it, and the next command loads it again.
     pub fn take(&self, entity: &Entity) -> Option<LiveEntity<I>> {
+        self.take_if(entity, |_| true)
+    }
+
+    /// Takes an entity out if there is something to do about it.
+    pub fn take_if(
+        &self,
+        entity: &Entity,
+        wanted: impl FnOnce(&LiveEntity<I>) -> bool,
+    ) -> Option<LiveEntity<I>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.entities.peek(entity).filter(|(_, live)| wanted(live))?;
         let (bytes, live) = held.entities.pop(entity)?;
         held.bytes -= bytes;
         Some(live)

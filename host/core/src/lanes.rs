@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
-use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS};
+use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS, TakenSnapshot};
 use crate::id::Sequence;
 use crate::intake::{Intake, IntakeError};
 use crate::message::Command;
@@ -55,12 +55,18 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
 ) {
     let mut waiting: HashMap<Lane, VecDeque<Held<I::Delivery>>> = HashMap::new();
     let mut working = FuturesUnordered::new();
+    // As many as the flow gives out at a time.
+    let mut keeping = FuturesUnordered::new();
     let mut in_hand = 0;
     let mut open = true;
-    while open || !working.is_empty() {
+    while open || !working.is_empty() || !keeping.is_empty() {
         tokio::select! {
-            Some(Done { lane, ended, rest }) = working.next(), if !working.is_empty() => {
+            Some(()) = keeping.next(), if !keeping.is_empty() => {}
+            Some(Done { lane, ended, rest, snapshot }) = working.next(), if !working.is_empty() => {
                 in_hand -= ended;
+                if let Some(snapshot) = snapshot {
+                    keeping.push(flow.keep_snapshot(snapshot));
+                }
                 let Some(queue) = waiting.get_mut(&lane) else { continue };
                 rest.into_iter().rev().for_each(|held| queue.push_front(held));
                 match next(queue, flow, limits) {
@@ -100,11 +106,14 @@ fn next<D, P: HandlerPlugin, S: CommandStore>(
     (turn > 0).then(|| queue.drain(..turn).collect())
 }
 
-/// What a lane has done: how many commands of its turn have been settled, and the rest of them.
+/// What a lane has done.
 struct Done<D> {
     lane: Lane,
+    /// How many commands of its turn have been settled.
     ended: usize,
+    /// The others.
     rest: VecDeque<Held<D>>,
+    snapshot: Option<TakenSnapshot>,
 }
 
 async fn work<P: HandlerPlugin, S: CommandStore, D: Delivery>(
@@ -130,7 +139,12 @@ async fn work<P: HandlerPlugin, S: CommandStore, D: Delivery>(
         delivery.settle(settlement).await;
         ended = 1;
     }
-    Done { lane, ended, rest: turn }
+    // Nobody waits for it by now, but the lane's next command: the state must not change meanwhile.
+    let snapshot = match &lane {
+        Lane::Entity(entity) => flow.take_snapshot(entity).await,
+        Lane::Unreadable(_) => None,
+    };
+    Done { lane, ended, rest: turn, snapshot }
 }
 
 /// Does the work and tells the server meanwhile that it is being done.

@@ -20,6 +20,7 @@ pub mod ports;
 pub mod projection;
 pub mod saga;
 pub mod settle;
+pub mod snapshot;
 pub mod subject;
 pub mod time;
 pub mod view;

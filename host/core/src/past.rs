@@ -12,15 +12,17 @@ use crate::ports::StoredEvent;
 /// The past of an entity, up to its last event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Past {
-    history: History,
-    effects: HashMap<CommandId, Effect>,
+    pub(crate) history: History,
+    /// The id of the last event; empty where there is none.
+    pub(crate) last_id: String,
+    pub(crate) effects: HashMap<CommandId, Effect>,
 }
 
 /// The events that followed from one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Effect {
-    fingerprint: Fingerprint,
-    events: Vec<EventRef>,
+pub(crate) struct Effect {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) events: Vec<EventRef>,
 }
 
 impl Past {
@@ -40,6 +42,7 @@ impl Past {
     pub fn push(&mut self, event: StoredEvent) {
         let StoredEvent { recorded, cause, .. } = event;
         self.history.push(recorded.sequence);
+        self.last_id.clone_from(&recorded.event.id);
         let Some(cause) = cause else { return };
         let event = EventRef {
             id: recorded.event.id,
@@ -64,5 +67,31 @@ impl Past {
             fingerprint: effect.fingerprint.clone(),
             ..OutcomeRecord::new(command, decided_by, outcome)
         })
+    }
+
+    /// Whether the stream goes on where this past ends, given its events of the entity from the last one known on, that
+    /// one included. The error says what does not fit: it is the past of another stream, or of a stream that was
+    /// restored from an older copy, or something between is missing.
+    pub fn joins(&self, events: &[StoredEvent]) -> Result<(), String> {
+        let (at, id) = (self.at(), &self.last_id);
+        match events.first().map(|first| &first.recorded) {
+            Some(first) if first.sequence == at && first.event.id == *id => {}
+            Some(first) if first.sequence == at => {
+                return Err(format!("the event at sequence {at} is {:?}, not {id:?}", first.event.id));
+            }
+            _ => return Err(format!("the stream has no event of the entity at sequence {at}")),
+        }
+        // Every event says how many came before it.
+        let numbered = (self.history.count() - 1..).zip(events);
+        for (before, event) in numbered {
+            let counted = event.history.as_ref().map_or(before, History::count);
+            if counted != before {
+                let sequence = event.recorded.sequence;
+                return Err(format!(
+                    "the event at sequence {sequence} counts {counted} before it, not {before}"
+                ));
+            }
+        }
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::message::{
 use crate::outcome::{Claim, OutcomeRecord, Registered, Revision};
 use crate::saga::{Correlation, Reaction, SagaInput, SagaRecord};
 use crate::settle::Settlement;
+use crate::snapshot::SnapshotKey;
 use crate::subject::Entity;
 use crate::view::{Checkpoint, ViewChange, ViewKey};
 
@@ -75,7 +76,7 @@ pub enum AppendError {
     Refused(String),
 }
 
-/// Everything that the flow of a command keeps: events, outcomes, dead letters.
+/// Everything that the flow of a command keeps: events, snapshots, outcomes, dead letters.
 pub trait CommandStore: Send + Sync + 'static {
     /// All events of the entity, in order, without a gap. The end may be behind what other writers just stored.
     fn load(&self, entity: &Entity) -> impl Future<Output = Result<Vec<StoredEvent>, Unavailable>> + Send;
@@ -86,6 +87,16 @@ pub trait CommandStore: Send + Sync + 'static {
         entity: &Entity,
         after: Sequence,
     ) -> impl Future<Output = Result<Vec<StoredEvent>, Unavailable>> + Send;
+
+    /// The snapshot kept under this key, if there is one. It may be an older one than the last that was kept.
+    fn snapshot(&self, key: &SnapshotKey) -> impl Future<Output = Result<Option<Bytes>, Unavailable>> + Send;
+
+    /// Keeps a snapshot in place of the one before.
+    fn keep_snapshot(
+        &self,
+        key: &SnapshotKey,
+        snapshot: Bytes,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
     /// Stores all of the events or none, if the entity's last event is at `expected`. Answers their sequences.
     fn append(
@@ -195,7 +206,7 @@ impl Failure {
 /// What a command handler says of itself.
 #[derive(Debug, Clone)]
 pub struct HandlerDescriptor {
-    /// The plugin's own name and version, for people.
+    /// The plugin's own name and version. The name is part of the key of its snapshots.
     pub identity: Identity,
     /// The command types that it takes.
     pub commands: Vec<String>,
@@ -329,7 +340,7 @@ pub struct FeedItem {
     pub event: Result<RecordedEvent, String>,
 }
 
-/// Why a guarded write was not made, as far as is known.
+/// Why a write was not made, as far as is known.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Somebody else has written since. Nothing was stored.

@@ -1,16 +1,18 @@
 //! The [`CommandStore`] of one event stream.
 
+use bytes::Bytes;
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
-use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent, Unavailable};
+use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
+use pelton_core::snapshot::SnapshotKey;
 use pelton_core::subject::Entity;
 
 use crate::append::Decision;
 use crate::connection::Nats;
 use crate::gather::Gatherer;
 use crate::load::Loader;
-use crate::{announce, dead_letters, register};
+use crate::{announce, dead_letters, register, snapshots};
 
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +61,14 @@ impl CommandStore for StreamStore {
 
     async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
         self.loader.since(entity, after).await
+    }
+
+    async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
+        snapshots::read(&self.nats, key).await
+    }
+
+    async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
+        snapshots::keep(&self.nats, key, snapshot).await
     }
 
     async fn append(

@@ -15,7 +15,7 @@ pub const VARIABLE: &str = "PELTON_FAILPOINT";
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
 /// All of them, in the order in which a command passes them.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "before-look-up",
     "after-load",
     "before-append",
@@ -28,6 +28,8 @@ pub const NAMES: [&str; 14] = [
     "after-record",
     "before-announce",
     "after-announce",
+    "before-snapshot",
+    "after-snapshot",
     "before-set-aside",
     "after-set-aside",
 ];

@@ -23,6 +23,7 @@ pub mod orphans;
 mod register;
 pub mod sagas;
 pub mod server;
+mod snapshots;
 pub mod topology;
 pub mod view_reader;
 pub mod views;

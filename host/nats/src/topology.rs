@@ -26,6 +26,9 @@ pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
 /// The stream that holds the instances of sagas.
 pub const SAGAS: &str = "SAGAS";
 
+/// The bucket that holds the snapshots of entities, of all handlers.
+pub const SNAPSHOTS: &str = "snapshots";
+
 /// How long `ensure` goes on asking a server that does not answer, for example while a cluster elects its leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The wait between two such tries.

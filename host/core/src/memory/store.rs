@@ -1,17 +1,20 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::weather::Weather;
 use crate::cloudevents::CAUSATION_ID;
 use crate::dead_letter::DeadLetter;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
 use crate::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
-use crate::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent, Unavailable};
+use crate::ports::{AppendError, Cause, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
+use crate::snapshot::SnapshotKey;
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
-/// One event stream, outcomes and dead letters in memory. Clones share them.
+/// One event stream, snapshots, outcomes and dead letters in memory. Clones share them.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     stream: Arc<str>,
@@ -22,6 +25,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Kept {
     events: Vec<(String, StoredEvent)>,
+    snapshots: HashMap<SnapshotKey, Bytes>,
     register: HashMap<CommandId, Registered>,
     last_revision: u64,
     announced: Vec<(String, OutcomeRecord)>,
@@ -43,6 +47,22 @@ impl MemoryStore {
     #[must_use]
     pub fn events(&self) -> Vec<(String, StoredEvent)> {
         self.kept().events.clone()
+    }
+
+    /// Drops all but the first events, as a stream that is restored from an older copy does.
+    pub fn truncate_events(&self, count: usize) {
+        self.kept().events.truncate(count);
+    }
+
+    /// All snapshots.
+    #[must_use]
+    pub fn snapshots(&self) -> HashMap<SnapshotKey, Bytes> {
+        self.kept().snapshots.clone()
+    }
+
+    /// Puts other snapshots in the place of all.
+    pub fn replace_snapshots(&self, snapshots: HashMap<SnapshotKey, Bytes>) {
+        self.kept().snapshots = snapshots;
     }
 
     /// All recorded outcomes.
@@ -137,6 +157,15 @@ impl CommandStore for MemoryStore {
 
     async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
         self.weather.request("loading an entity", || self.kept().of(entity, after)).await
+    }
+
+    async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
+        self.weather.request("reading a snapshot", || self.kept().snapshots.get(key).cloned()).await
+    }
+
+    async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
+        let keep = || drop(self.kept().snapshots.insert(key.clone(), snapshot));
+        Ok(self.weather.request("keeping a snapshot", keep).await?)
     }
 
     async fn append(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::message::{Command, EventType, NewEvent, RecordedEvent, Rejection};
@@ -11,12 +12,43 @@ use pelton_core::ports::{
 
 pub(crate) struct Account {
     descriptor: HandlerDescriptor,
+    manners: Manners,
+}
+
+/// How the plugin behaves. Clones share what they count.
+#[derive(Clone, Default)]
+pub(crate) struct Manners {
     /// How many of the next decisions break the sandbox.
     pub(crate) breaks: Arc<AtomicU32>,
+    /// How many events were folded.
+    pub(crate) folded: Arc<AtomicU32>,
+    /// How many snapshots were asked for.
+    pub(crate) asked: Arc<AtomicU32>,
+    pub(crate) snapshot: Snapshot,
+    /// How long a snapshot takes.
+    pub(crate) snapshot_time: Duration,
+    pub(crate) state_version: u32,
+}
+
+/// What it does with snapshots.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(crate) enum Snapshot {
+    #[default]
+    Works,
+    /// It gives none.
+    Absent,
+    /// To give one breaks the sandbox.
+    Breaks,
+    /// It does not take one back, and says why.
+    IsRefused,
+    /// To take one back breaks the sandbox.
+    RestoreBreaks,
+    /// It takes one back, and what is folded on it breaks the sandbox.
+    Spoils,
 }
 
 impl Account {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(manners: Manners) -> Self {
         let event = |name: &str| EventType { r#type: name.to_owned(), version: 1 };
         let identity = Identity { name: "account".to_owned(), version: "1.0.0".to_owned() };
         let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"].map(str::to_owned).to_vec();
@@ -24,10 +56,10 @@ impl Account {
             identity,
             commands,
             events: vec![event("deposited"), event("withdrawn")],
-            state_version: 1,
+            state_version: manners.state_version,
             decides_ahead: true,
         };
-        Self { descriptor, breaks: Arc::default() }
+        Self { descriptor, manners }
     }
 }
 
@@ -49,17 +81,29 @@ impl HandlerPlugin for Account {
     }
 
     async fn create(&self, _: &str) -> Result<State, PluginFault> {
-        Ok(State { balance: 0, breaks: self.breaks.clone(), fault: self.fault("it broke") })
+        Ok(State {
+            balance: 0,
+            spoiled: false,
+            manners: self.manners.clone(),
+            fault: PluginFault { kind: FaultKind::Broke, ..self.fault("it broke") },
+        })
     }
 
-    async fn restore(&self, id: &str, _: &[u8]) -> Result<Result<State, String>, PluginFault> {
-        self.create(id).await.map(Ok)
+    async fn restore(&self, id: &str, snapshot: &[u8]) -> Result<Result<State, String>, PluginFault> {
+        let state = self.create(id).await?;
+        let balance = std::str::from_utf8(snapshot).unwrap().parse().unwrap();
+        match self.manners.snapshot {
+            Snapshot::IsRefused => Ok(Err("another form".to_owned())),
+            Snapshot::RestoreBreaks => Err(state.fault),
+            spoils => Ok(Ok(State { balance, spoiled: spoils == Snapshot::Spoils, ..state })),
+        }
     }
 }
 
 pub(crate) struct State {
     balance: i64,
-    breaks: Arc<AtomicU32>,
+    spoiled: bool,
+    manners: Manners,
     fault: PluginFault,
 }
 
@@ -71,14 +115,19 @@ pub(crate) fn effect(r#type: &str, data: &[u8]) -> i64 {
 
 impl EntityInstance for State {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
+        if self.spoiled {
+            return Err(self.fault.clone());
+        }
+        self.manners.folded.fetch_add(u32::try_from(events.len()).unwrap(), Ordering::Relaxed);
         self.balance += events.iter().map(|e| effect(&e.event.r#type, &e.event.data)).sum::<i64>();
         Ok(())
     }
 
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
         tokio::task::yield_now().await;
-        if self.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-            return Err(PluginFault { kind: FaultKind::Broke, ..self.fault.clone() });
+        let once_less = |n: u32| n.checked_sub(1);
+        if self.manners.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, once_less).is_ok() {
+            return Err(self.fault.clone());
         }
         let data: serde_json::Value = serde_json::from_slice(&command.data).unwrap();
         let amount = data["amount"].as_i64().unwrap();
@@ -103,7 +152,13 @@ impl EntityInstance for State {
     }
 
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        Ok(None)
+        self.manners.asked.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.manners.snapshot_time).await;
+        match self.manners.snapshot {
+            Snapshot::Absent => Ok(None),
+            Snapshot::Breaks => Err(self.fault.clone()),
+            _ => Ok(Some(self.balance.to_string().into_bytes())),
+        }
     }
 
     fn memory_bytes(&self) -> usize {

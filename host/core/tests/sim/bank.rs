@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,21 +17,28 @@ use pelton_core::message::{Command, Incoming};
 use pelton_core::outcome::Outcome;
 use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::RetryPolicy;
+use pelton_core::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::subject::EntityTemplate;
 use tokio::task::JoinHandle;
 
-use crate::account::{Account, effect};
+use crate::account::{Account, Manners, effect};
 
 pub(crate) const LIMITS: LaneLimits =
     LaneLimits { max_in_flight: 32, progress_every: Duration::from_secs(1), min_ahead: 2 };
 
+/// A command: its id and type, the account and the amount.
+pub(crate) type Sent = (String, &'static str, u32, i64);
+
 pub(crate) struct Bank {
     pub(crate) store: MemoryStore,
     pub(crate) queue: MemoryQueue,
-    intake: Arc<Intake>,
-    /// How many of the next decisions break their sandbox, on every host.
-    pub(crate) breaks: Arc<AtomicU32>,
+    pub(crate) intake: Arc<Intake>,
+    /// Of the plugin of every host that is started from now on.
+    pub(crate) manners: Manners,
     pub(crate) cache: CacheLimits,
+    pub(crate) snapshots: SnapshotPolicy,
+    /// Snapshots that there were.
+    older: HashMap<SnapshotKey, Bytes>,
 }
 
 impl Bank {
@@ -46,22 +52,23 @@ impl Bank {
             store: MemoryStore::new("bank", Arc::new(weather)),
             queue: MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5)),
             intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
-            breaks: Arc::default(),
+            manners: Manners::default(),
             cache: CacheLimits::default(),
+            snapshots: SnapshotPolicy::default(),
+            older: HashMap::new(),
         }
     }
 
     pub(crate) fn flow(&self) -> CommandFlow<Account, MemoryStore> {
         let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
-        let mut account = Account::new();
-        account.breaks = self.breaks.clone();
         CommandFlow::new(
             Name::new("account").unwrap(),
             "bank".into(),
-            account,
+            Account::new(self.manners.clone()),
             Arc::new(self.store.clone()),
             retry,
             self.cache,
+            self.snapshots,
         )
     }
 
@@ -109,8 +116,13 @@ impl Bank {
     /// Has one host handle the next message.
     pub(crate) async fn handle_next(&self, host: &CommandFlow<Account, MemoryStore>) {
         let delivery = self.queue.inbox().next().await.unwrap();
-        let settlement = host.handle(delivery.message(), self.intake.decode(delivery.message())).await;
+        let command = self.intake.decode(delivery.message());
+        let entity = command.as_ref().ok().map(|command| command.entity.clone());
+        let settlement = host.handle(delivery.message(), command).await;
         delivery.settle(settlement).await;
+        if let Some(snapshot) = host.take_snapshot(&entity.unwrap()).await {
+            host.keep_snapshot(snapshot).await;
+        }
     }
 
     /// Runs one host until everything is settled.
@@ -128,6 +140,44 @@ impl Bank {
 
     pub(crate) fn outcome(&self, id: &str) -> Outcome {
         self.store.outcomes()[&CommandId::new(id).unwrap()].outcome.clone()
+    }
+
+    /// Spoils a snapshot, puts it in the place of another, or an older one back.
+    pub(crate) fn mix_up_snapshots(&mut self, rng: &mut fastrand::Rng) {
+        let mut snapshots = self.store.snapshots();
+        let mut all: Vec<_> =
+            self.older.iter().chain(&snapshots).map(|(k, v)| (k.clone(), v.clone())).collect();
+        all.sort_by(|a, b| (a.0.as_str(), &a.1).cmp(&(b.0.as_str(), &b.1)));
+        self.older.extend(snapshots.clone());
+        let Some((key, mut bytes)) = rng.choice(all.iter()).cloned() else { return };
+        match rng.u32(0..3) {
+            0 => bytes.truncate(rng.usize(..=bytes.len())),
+            1 => bytes = rng.choice(all).map(|(_, other)| other).unwrap_or_default(),
+            _ => {}
+        }
+        snapshots.insert(key, bytes);
+        self.store.replace_snapshots(snapshots);
+    }
+
+    /// Checks that everything that was accepted is known when no outcome is kept any more: from a snapshot or from the
+    /// events.
+    pub(crate) async fn every_accepted_command_is_known(&self, sent: &[Sent]) {
+        let (first, events) = (self.store.outcomes(), self.store.events().len());
+        self.store.forget_outcomes();
+        let mut known = Vec::new();
+        for (id, r#type, account, amount) in sent {
+            let id = CommandId::new(id).unwrap();
+            if matches!(first[&id].outcome, Outcome::Accepted { .. }) {
+                self.send(id.as_str(), r#type, *account, *amount);
+                known.push(id);
+            }
+        }
+        self.settle().await;
+        assert_eq!(self.store.events().len(), events, "a retry took effect");
+        let again = self.store.outcomes();
+        for id in known {
+            assert_eq!(again[&id].outcome, first[&id].outcome, "the outcome of {id}, asked again");
+        }
     }
 
     /// Checks the promises on what is stored: the events of every accepted command once, complete, in order, on a state

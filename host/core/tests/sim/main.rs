@@ -3,6 +3,8 @@
 
 mod account;
 mod bank;
+mod snapshots;
+mod warnings;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -15,9 +17,10 @@ use pelton_core::message::Rejection;
 use pelton_core::outcome::Outcome;
 use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::Settlement;
+use pelton_core::snapshot::SnapshotPolicy;
 use tokio::task::JoinHandle;
 
-use bank::Bank;
+use bank::{Bank, Sent};
 
 fn code(outcome: &Outcome) -> &str {
     match outcome {
@@ -101,11 +104,11 @@ async fn a_sender_may_insist_on_the_entitys_sequence() {
 #[tokio::test(start_paused = true)]
 async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause() {
     let bank = Bank::new(Weather::fair());
-    bank.breaks.store(2, Ordering::Relaxed);
+    bank.manners.breaks.store(2, Ordering::Relaxed);
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
-    bank.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(3, Ordering::Relaxed);
     bank.send("b", "deposit", 1, 5);
     bank.settle().await;
     bank.send("c", "deposit", 1, 5);
@@ -225,14 +228,20 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
     );
 }
 
-/// One storm: three hosts that crash, a network that loses, clients that repeat themselves.
+/// One storm: three hosts that crash, a network that loses, clients that repeat themselves, snapshots that get old or
+/// spoiled.
 async fn storm(seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut bank = Bank::new(Weather::stormy(rng.u64(..), 30, rng.u32(0..120)));
     bank.cache = CacheLimits { entities: rng.usize(0..4), bytes: 1 << 20 };
+    bank.snapshots = SnapshotPolicy {
+        events: rng.u64(1..6),
+        load_time: Duration::from_millis(rng.u64(1..100)),
+        load_events: rng.u64(1..6),
+    };
     let mut hosts: Vec<_> = (0..3).map(|_| bank.host()).collect();
     let mut sent = HashSet::new();
-    let mut script: Vec<(String, &str, u32, i64)> = (0..60)
+    let mut script: Vec<Sent> = (0..60)
         .map(|n| {
             (
                 format!("c{n}"),
@@ -244,9 +253,12 @@ async fn storm(seed: u64) -> usize {
         .collect();
     script.extend((0..40).map(|_| script[rng.usize(..60)].clone()).collect::<Vec<_>>());
     rng.shuffle(&mut script);
-    for (id, r#type, account, amount) in script {
-        bank.send(&id, r#type, account, amount);
-        sent.insert(id);
+    for (id, r#type, account, amount) in &script {
+        bank.send(id, r#type, *account, *amount);
+        sent.insert(id.clone());
+        if rng.u32(0..10) == 0 {
+            bank.mix_up_snapshots(&mut rng);
+        }
         if rng.u32(0..10) == 0 {
             let crashed = rng.usize(..3);
             hosts[crashed].abort();
@@ -258,7 +270,9 @@ async fn storm(seed: u64) -> usize {
         .await
         .expect("everything is settled in the end");
     hosts.iter().for_each(JoinHandle::abort);
-    bank.audit(&sent)
+    let accepted = bank.audit(&sent);
+    bank.every_accepted_command_is_known(&script).await;
+    accepted
 }
 
 /// Runs a scenario with each seed, time standing still while nobody works; a failure says which seed it was.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, Storage, Topology, bucket_stream, saga_consumer, view_bucket,
+    AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, Storage, Topology, bucket_stream, saga_consumer,
+    view_bucket,
 };
 
 /// A stream or consumer as it should be.
@@ -61,15 +62,13 @@ impl Topology {
                 &["saga.>".to_owned()],
                 json!({ "max_msgs_per_subject": 1, "allow_atomic": true, "allow_direct": true }),
             ),
+            self.bucket(SNAPSHOTS),
         ];
         objects.extend(self.streams.iter().map(|stream| {
             let settings = json!({ "allow_atomic": true, "allow_direct": true, "deny_delete": true, "deny_purge": true });
             self.stream(stream.name.as_str(), &stream.subjects, settings)
         }));
-        objects.extend(self.views.iter().map(|view| {
-            let bucket = view_bucket(&view.name, view.version);
-            self.stream(&bucket_stream(&bucket), &[format!("$KV.{bucket}.>")], bucket_settings())
-        }));
+        objects.extend(self.views.iter().map(|view| self.bucket(&view_bucket(&view.name, view.version))));
         objects.extend(self.handlers.iter().map(|handler| {
             let filters: Vec<String> =
                 handler.commands.iter().map(|r#type| format!("command.{type}.*")).collect();
@@ -117,6 +116,19 @@ impl Topology {
         Object { kind: Kind::Stream { name: name.to_owned() }, settings: merged(settings, special) }
     }
 
+    /// As NATS ADR-8 has a bucket with a history of one, so that every client can read it; plus atomic batches.
+    fn bucket(&self, name: &str) -> Object {
+        let settings = json!({
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "allow_rollup_hdrs": true,
+            "deny_delete": true,
+            "allow_direct": true,
+            "allow_atomic": true,
+        });
+        self.stream(&bucket_stream(name), &[format!("$KV.{name}.>")], settings)
+    }
+
     /// `max_deliver` stays without a limit: a store that is away for an hour must not end a good command.
     fn consumer(&self, stream: &str, name: &str, filters: &[String], max_ack_pending: u32) -> Object {
         let filter = match filters {
@@ -145,18 +157,6 @@ impl Topology {
         let kind = Kind::Consumer { stream: stream.to_owned(), name: name.to_owned() };
         Object { kind, settings: merged(settings, filter) }
     }
-}
-
-/// As NATS ADR-8 has a bucket with a history of one, so that every client can read it; plus atomic batches.
-fn bucket_settings() -> Value {
-    json!({
-        "max_msgs_per_subject": 1,
-        "discard": "new",
-        "allow_rollup_hdrs": true,
-        "deny_delete": true,
-        "allow_direct": true,
-        "allow_atomic": true,
-    })
 }
 
 fn merged(settings: Value, special: Value) -> Map<String, Value> {

@@ -13,6 +13,7 @@ mod poison;
 mod register;
 mod sagas;
 mod server;
+mod snapshots;
 mod support;
 mod topology;
 mod view_reader;

@@ -1,0 +1,35 @@
+//! Snapshots of entities: one bucket for all, one value for each key.
+//!
+//! `nats kv get snapshots <key>` shows one, `nats kv del snapshots <key>` or a purge of the whole bucket is always
+//! allowed: an entity without one is folded from its events. Two hosts may overwrite each other's: whichever stands was
+//! true when it was taken.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use pelton_core::ports::{CommitError, Unavailable};
+use pelton_core::snapshot::SnapshotKey;
+use pelton_core::view::ViewKey;
+
+use crate::bucket::DELETED;
+use crate::connection::Nats;
+use crate::topology::{SNAPSHOTS, bucket_stream};
+use crate::wire;
+
+/// Where it lies. An entity whose key is longer than a bucket's may be has none.
+fn subject(key: &SnapshotKey) -> Result<String, String> {
+    Ok(format!("$KV.{SNAPSHOTS}.{}", ViewKey::new(key.as_str())?.as_str()))
+}
+
+/// The snapshot under this key, as one of the replicas has it.
+pub(crate) async fn read(nats: &Nats, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
+    let Ok(subject) = subject(key) else { return Ok(None) };
+    let message = wire::direct_last(nats, &bucket_stream(SNAPSHOTS), &subject).await?;
+    Ok(message.filter(|message| message.headers.get(DELETED.0).is_none()).map(|message| message.payload))
+}
+
+/// Keeps it in place of the one before.
+pub(crate) async fn keep(nats: &Nats, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
+    let subject = subject(key).map_err(CommitError::Refused)?;
+    wire::publish(nats, &subject, HeaderMap::new(), snapshot).await?;
+    Ok(())
+}
