@@ -13,7 +13,6 @@ use pelton_core::lanes::{self, LaneLimits};
 use pelton_core::ports::{Delivery, Inbox, ProjectionPlugin, SagaPlugin, SagaStore};
 use pelton_core::projection::ProjectionFlow;
 use pelton_core::saga::SagaFlow;
-use pelton_core::snapshot::SnapshotPolicy;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
     Bucket, BucketViews, ConsumerInbox, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore, Topology,
@@ -163,7 +162,7 @@ impl Running {
         #[cfg(debug_assertions)]
         let store = crate::failpoints::Failpoints::around(store)?;
         let stream = handler.stream.as_str().into();
-        let (retry, cache, snapshots) = (config.retry, cache_limits(config), SnapshotPolicy::default());
+        let (retry, cache, snapshots) = (config.retry, cache_limits(config), handler.snapshots);
         let flow = CommandFlow::new(name.clone(), stream, plugin, store, retry, cache, snapshots);
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,

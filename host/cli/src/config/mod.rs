@@ -18,6 +18,7 @@ use pelton_core::entity::CacheLimits;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
 use pelton_core::settle::RetryPolicy;
+use pelton_core::snapshot::SnapshotPolicy;
 use pelton_core::subject::EntityTemplate;
 use pelton_gateway::Route;
 use pelton_wasm::Limits;
@@ -110,6 +111,10 @@ pub struct HandlerConfig {
     /// `[handlers.X.commands]`: for each command it takes, where in the data the entity's tokens are. No other handler
     /// takes these commands.
     pub commands: BTreeMap<CommandType, BTreeMap<String, String>>,
+    /// `[handlers.X.snapshots]`: when a snapshot of an entity is taken, if the plugin gives one: after `events` (default
+    /// 100) since the last, or after a load that took longer than `load-time` (50 ms) and folded at least `load-events`
+    /// (10).
+    pub snapshots: SnapshotPolicy,
 }
 
 /// `[projections.X]`: keeps the view of its name.
@@ -219,6 +224,7 @@ fn used(typed: &Typed) -> Option<Config> {
             stream: name(&handler.stream)?,
             entity: handler.entity.as_ref()?.value.clone(),
             commands: commands.collect::<Option<_>>()?,
+            snapshots: handler.snapshots,
         };
         Some((handler.name.value.clone(), config))
     });

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
+use pelton_core::snapshot::SnapshotPolicy;
 use pelton_core::subject::{EntityTemplate, TemplateError};
 use pelton_gateway::RouteError;
 use pelton_wasm::Limits;
@@ -74,6 +75,7 @@ pub struct Handler {
     pub(super) entity: Option<At<EntityTemplate>>,
     /// The commands that it takes.
     pub commands: Vec<Command>,
+    pub(super) snapshots: SnapshotPolicy,
 }
 
 /// One command of a handler.
@@ -222,7 +224,21 @@ fn handler(name: At<Name>, table: &Reader<'_>) -> Handler {
             )
             .map(|table| commands(&table))
             .unwrap_or_default(),
+        snapshots: table.table("snapshots").map(snapshots).unwrap_or_default(),
     }
+}
+
+fn snapshots(table: Reader<'_>) -> SnapshotPolicy {
+    let default = SnapshotPolicy::default();
+    let events = 1..=1_000_000_000;
+    let load_time = Duration::from_millis(1)..=Duration::from_secs(3_600);
+    let policy = SnapshotPolicy {
+        events: table.number("events", events.clone()).unwrap_or(default.events),
+        load_time: settings::plain(table.duration("load-time", load_time), default.load_time),
+        load_events: table.number("load-events", events).unwrap_or(default.load_events),
+    };
+    table.finish();
+    policy
 }
 
 fn template(typed: &At<String>, table: &Reader<'_>) -> Option<At<EntityTemplate>> {
