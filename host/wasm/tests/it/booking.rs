@@ -1,4 +1,4 @@
-//! The hotel's real plugins, as `make plugins` builds them.
+//! The real plugins of the examples, as `make plugins` builds them.
 
 use std::path::{Path, PathBuf};
 
@@ -11,9 +11,13 @@ use crate::{command, entity, event, plugins};
 const ROOM: &str = r#"{"room":{"id":1},"client":{"id":1},"date":"2022-12-12"}"#;
 
 async fn hotel(name: &str) -> LoadedPlugin {
+    example(&format!("hotel-{name}")).await
+}
+
+async fn example(name: &str) -> LoadedPlugin {
     let built = std::env::var_os("PELTON_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
-    let path = built.join(format!("hotel-{name}.wasm"));
+    let path = built.join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is not there; run: make plugins", path.display());
     plugins().load(name, path, Limits::default()).await.unwrap_or_else(|e| panic!("{e}"))
 }
@@ -79,4 +83,28 @@ async fn the_other_roles_of_the_hotel_answer() {
     let input = pelton_core::saga::SagaInput::Event(events[0].clone());
     let reaction = saga.react(&instance, None, &input).await.expect("no fault").expect("no failure");
     assert!(!reaction.commands.is_empty(), "{reaction:?}");
+}
+
+#[tokio::test]
+async fn an_order_comes_back_from_its_snapshot() {
+    let handler = example("payment-order").await.handler().expect("a handler").clone();
+    let mut order = handler.create("1").await.expect("an entity");
+    let lines = r#"{"order":{"id":1},"lines":[{"item":"a desk","amountCents":25000}]}"#;
+    let placed = order.decide(&command("place-order", "c1", lines)).await.expect("no fault").expect("new");
+    order.evolve(&stored(placed, 7)).await.expect("folds");
+    let snapshot = order.snapshot().await.expect("no fault").expect("it gives one");
+
+    let restored = handler.restore("1", &snapshot).await.expect("no fault");
+    let mut restored = restored.unwrap_or_else(|why| panic!("{why}"));
+    for order in [&mut order, &mut restored] {
+        let again = order.decide(&command("place-order", "c2", lines)).await.expect("no fault");
+        assert_eq!(again.expect_err("placed before").code, "order-already-placed");
+    }
+    let pay = command("withdraw", "c3", r#"{"order":{"id":1},"amountCents":25000}"#);
+    let paid = restored.decide(&pay).await.expect("no fault").expect("not paid yet");
+    restored.evolve(&stored(paid, 9)).await.expect("folds what comes after");
+    assert_ne!(restored.snapshot().await.expect("no fault"), Some(snapshot));
+
+    let why = handler.restore("1", b"{").await.expect("no fault").expect_err("no order");
+    assert!(why.starts_with("EOF while parsing"), "{why}");
 }

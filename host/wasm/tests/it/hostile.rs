@@ -193,6 +193,16 @@ async fn a_snapshot_over_the_contracts_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn a_restore_that_traps_is_a_fault_and_leaves_the_plugin_usable() {
+    let handler = hostile(&[("restore", "(unreachable)")]).await;
+    let fault = handler.restore("1", b"state").await.expect_err("it traps");
+    assert_eq!(fault.kind, FaultKind::Broke);
+    assert!(fault.what.contains("unreachable"), "{fault}");
+    let mut entity = handler.create("1").await.expect("an entity");
+    decide(&mut entity).await.expect("decides");
+}
+
+#[tokio::test]
 async fn a_growing_entity_weighs_more() {
     let parts = [("decide", "(drop (memory.grow (i32.const 32))) (i32.const 512)")];
     let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
