@@ -93,7 +93,7 @@ fn cluster(routes: &[u16], number: usize) -> String {
 }
 
 /// The payment example with times that make things happen within a short run, and a cache that is too small for the
-/// entities in use. The hosts differ in how they store decisions of one event.
+/// entities in use, so that they are loaded again and again, from snapshots too. The hosts differ in how they store decisions of one event.
 fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
     let compiled = place::root().join("target/tmp/crash-compiled");
@@ -101,7 +101,8 @@ fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     Ok(format!(
         "[nats]\nreplicas = {replicas}\nduplicate-window = \"1s\"\nrequest-timeout = \"2s\"\n\
          [commands]\nack-wait = \"2s\"\ngather-single-events = {gather}\n\
-         [retry]\nmax-delay = \"1s\"\n[cache]\nentities = 4\n[wasm]\ncompiled-code = {compiled}\n{rest}",
+         [retry]\nmax-delay = \"1s\"\n[cache]\nentities = 4\n[wasm]\ncompiled-code = {compiled}\n{rest}\n\
+         [handlers.order.snapshots]\nevents = 3\n",
         gather = number % 2 == 1,
         compiled = json!(compiled),
         rest = original.replace("../../target/plugins", &place::plugins()?.display().to_string())

@@ -22,23 +22,30 @@ pub(crate) const EVENTS: &str = "hotel";
 pub(crate) struct House {
     pub(crate) nats: Server,
     folder: TempDir,
+    /// The configuration of an example, from the root of the repository.
+    example: &'static str,
 }
 
 impl House {
     /// A server and a configuration for it. The server forgets message ids after a second and hands out again after
     /// two what nobody has given a sign for.
     pub(crate) async fn open() -> Self {
+        Self::open_with(hotel::example().config).await
+    }
+
+    /// The same with another example.
+    pub(crate) async fn open_with(example: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let options = Options { binary: place::nats_server(), ..Options::new(folder.path().join("nats")) };
         let nats = Server::start(options).await.expect("nats-server starts");
-        let house = Self { nats, folder };
+        let house = Self { nats, folder, example };
         house.configure(|text| text);
         house
     }
 
     /// Writes the configuration, changed.
     pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
-        let original = fs::read_to_string(place::root().join(hotel::example().config)).expect("the hotel");
+        let original = fs::read_to_string(place::root().join(self.example)).expect("the example");
         let plugins = place::plugins().expect("the components");
         let ours = [
             ("nats", format!("url = {}\nduplicate-window = \"1s\"", json!(self.nats.url()))),
@@ -56,8 +63,13 @@ impl House {
 
     /// Starts `pelton run` and does not wait for anything.
     pub(crate) fn run(&self) -> Pelton {
+        self.run_with([])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn run_with<const N: usize>(&self, more: [&str; N]) -> Pelton {
         let arguments = ["run", "--listen", "127.0.0.1:0", "--log-format", "json"];
-        Pelton::start(self.folder.path(), arguments).expect("pelton starts")
+        Pelton::start(self.folder.path(), arguments.into_iter().chain(more)).expect("pelton starts")
     }
 
     /// Starts `pelton dev` with its own server and a store of this name, and does not wait for anything.

@@ -13,6 +13,7 @@ mod load;
 mod nats_away;
 mod retries;
 mod scenario;
+mod snapshots;
 mod stop;
 mod topology;
 mod two_hosts;
