@@ -23,6 +23,7 @@ use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
 use crate::outcome::{Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
+use crate::past::Past;
 use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
 use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
 use crate::snapshot::SnapshotPolicy;
@@ -299,12 +300,11 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
                 Entry::Vacant => Claim::default(),
             };
             let Some(revision) = self.store.claim(&command.id, claim, revision).await? else { continue };
-            let mut entity =
-                LiveEntity::<P::Instance>::new(Err(self.plugin.fault("its state is not asked for")));
-            self.catch_up(&mut entity, command).await?;
-            let effect = entity.effect_of(command, digest);
-            if effect.is_none() && claim.may_be_stored_after(entity.at()) {
-                return Err(Stop::Ahead(entity.at()));
+            let mut past = Past::default();
+            self.store.since(&command.entity, Sequence::NONE).await?.into_iter().for_each(|e| past.push(e));
+            let effect = past.effect_of(command, digest);
+            if effect.is_none() && claim.may_be_stored_after(past.at()) {
+                return Err(Stop::Ahead(past.at()));
             }
             let ended = effect.unwrap_or_else(|| {
                 OutcomeRecord::new(command, digest, Outcome::Failed { cause: stop.to_string() })

@@ -189,7 +189,7 @@ fn no_copy_of_a_command_is_accepted_after_another_was_rejected() {
 #[test]
 fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
     let mut ends = HashSet::new();
-    each_seed(0..400, |seed| async move {
+    each_seed(0..1500, |seed| async move {
         let mut rng = fastrand::Rng::with_seed(seed);
         let bank = Bank::new(Weather::stormy(rng.u64(..), 30, 0));
         let (one, other) = (bank.flow(), bank.flow());
@@ -198,17 +198,23 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
         for id in ["w", "d", "w"] {
             bank.send(id, if id == "d" { "deposit" } else { "withdraw" }, 1, 5);
         }
-        let later = async {
-            tokio::time::sleep(Duration::from_millis(rng.u64(0..150))).await;
-            bank.handle_next(&other).await;
-        };
+        let mut some_time = || tokio::time::sleep(Duration::from_millis(rng.u64(0..120)));
+        let (before, after) = (some_time(), some_time());
         let mut inbox = bank.queue.inbox();
         let copy = inbox.next().await.unwrap();
         let (deposit, withdrawal) = (inbox.next().await.unwrap(), inbox.next().await.unwrap());
         copy.settle(Settlement::RetryAfter(Duration::ZERO)).await;
         let commands = [&deposit, &withdrawal].map(|delivery| bank.decode(delivery.message()));
         let commands: Vec<_> = commands.iter().collect();
-        let (ended, ()) = tokio::join!(one.handle_ahead(&commands), later);
+        let ahead = async {
+            before.await;
+            one.handle_ahead(&commands).await
+        };
+        let behind = async {
+            after.await;
+            bank.handle_next(&other).await;
+        };
+        let (ended, ()) = tokio::join!(ahead, behind);
         for delivery in [deposit, withdrawal] {
             delivery.settle(Settlement::RetryAfter(Duration::ZERO)).await;
         }

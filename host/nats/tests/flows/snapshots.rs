@@ -16,7 +16,10 @@ fn key(state_version: u32, entity: &Entity) -> SnapshotKey {
     let identity = Identity { name: "booking".to_owned(), version: "1.0.0".to_owned() };
     let events = vec![EventType { r#type: "room-booked".to_owned(), version: 1 }];
     let commands = vec!["book-room".to_owned()];
-    SnapshotKey::new(&HandlerDescriptor { identity, commands, events, state_version }, entity)
+    SnapshotKey::new(
+        &HandlerDescriptor { identity, commands, events, state_version, decides_ahead: false },
+        entity,
+    )
 }
 
 async fn bucket(nats: &Nats) -> async_nats::jetstream::kv::Store {
