@@ -93,7 +93,8 @@ fn cluster(routes: &[u16], number: usize) -> String {
 }
 
 /// The payment example with times that make things happen within a short run, and a cache that is too small for the
-/// entities in use, so that they are loaded again and again, from snapshots too. The hosts differ in how they store decisions of one event.
+/// entities in use: they are loaded again and again, from snapshots too. The hosts differ in how they store decisions of
+/// one event.
 fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
     let compiled = place::root().join("target/tmp/crash-compiled");

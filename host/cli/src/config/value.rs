@@ -55,7 +55,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "is too large".to_owned())
 }
 
-/// The shortest way to write a size that [`bytes`] reads, for messages.
+/// The shortest way to write a size that [`bytes()`] reads, for messages.
 #[must_use]
 pub fn show_bytes(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
