@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins build test lint demo crash dev clean
+.PHONY: help check-tools tools plugins build test lint demo crash bench dev clean
 
 RUST_MINIMUM := 1.95
 
@@ -118,6 +118,10 @@ demo: tools plugins ## Walk through the hotel, from an empty server to a checked
 crash: tools plugins ## Kill hosts and servers under load: MINUTES=1 REPLICAS=1|3 SEED=
 	cargo build --workspace --bin pelton --bin crash $(LOCKED)
 	MINUTES=$(MINUTES) REPLICAS=$(REPLICAS) SEED=$(SEED) target/debug/crash
+
+bench: tools plugins ## Measure Pelton against the same work done by hand: QUICK=1
+	cargo build --release --workspace --bin pelton --bin bench --bin yardstick $(LOCKED)
+	target/release/bench $(if $(QUICK),--quick)
 
 dev: tools plugins ## Run the hotel on this machine
 	cargo build --workspace --bin pelton $(LOCKED)

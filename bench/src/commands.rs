@@ -1,0 +1,183 @@
+//! Commands decided: how many a second, how long until an answer, and what that costs the processors.
+//!
+//! The commands lie ready in their stream before the clock starts. A feeder that ran beside would cost all sides the
+//! same on the same processors, and so draw every ratio towards one. How many are in flight is not left to the sides:
+//! the server hands out no more than `max_ack_pending` that are not acknowledged. The process stands still meanwhile
+//! (SIGSTOP); the clock runs from the moment it is let go until the last event is stored, by the server's own time
+//! stamp. Before that every account has had one command, so that all sides have their accounts in memory.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail, ensure};
+use async_nats::Client;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
+use tokio::time::{Instant, sleep};
+
+use crate::ledger::{Kind, Message, Teller, converse, lay_ready};
+use crate::process::Process;
+use crate::servers::{LEDGER, MAX_ACK_PENDING, Servers, Setup};
+use crate::side::{Side, Work};
+
+/// The stream of commands.
+const COMMANDS: &str = "COMMANDS";
+/// How long nothing may happen before a run counts as broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The wait between two looks whether the work is done.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What is to be measured on one fresh server after another.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) setup: Setup,
+    pub(crate) kind: Kind,
+    pub(crate) accounts: usize,
+    /// Each with its commands in flight.
+    pub(crate) runs: Vec<Run>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) in_flight: usize,
+    /// How many commands lie ready.
+    pub(crate) commands: usize,
+    /// How many commands clients send while they wait for answers.
+    pub(crate) conversation: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Figures {
+    pub(crate) per_s: f64,
+    /// How long each answer took; only of sides that answer.
+    pub(crate) answers: Vec<Duration>,
+    /// The processor time of a command, in microseconds: the side's own, and its servers'.
+    pub(crate) side_us: f64,
+    pub(crate) server_us: f64,
+}
+
+/// Measures one side. Answers in the order of the plan's runs.
+pub(crate) async fn measure(side: Side, plan: &Plan, seed: u64) -> anyhow::Result<Vec<Figures>> {
+    let servers = Servers::start(plan.setup).await?;
+    let process = side.start(Work::Commands(plan.setup), &servers).await?;
+    let client = servers.connect().await?;
+    let mut bench = Bench { jetstream: jetstream::new(client.clone()), client, servers, process };
+    let mut teller = Teller::new(plan.accounts, seed);
+    let mut figures = Vec::new();
+    bench.drain(teller.each_account(Kind::One), Kind::One, MAX_ACK_PENDING.try_into()?).await?;
+    for run in &plan.runs {
+        let commands = teller.any_account(plan.kind, run.commands);
+        let mut measured = bench.drain(commands, plan.kind, run.in_flight).await?;
+        if side != Side::Bare && run.conversation > 0 {
+            bench.let_through(MAX_ACK_PENDING.try_into()?).await?;
+            let commands = teller.any_account(plan.kind, run.conversation);
+            measured.answers = converse(&bench.client, run.in_flight, commands).await?;
+        }
+        figures.push(measured);
+    }
+    bench.process.end().await?;
+    Ok(figures)
+}
+
+struct Bench {
+    client: Client,
+    jetstream: jetstream::Context,
+    servers: Servers,
+    process: Process,
+}
+
+impl Bench {
+    /// Has the side work off these commands.
+    async fn drain(
+        &mut self,
+        commands: Vec<Message>,
+        kind: Kind,
+        in_flight: usize,
+    ) -> anyhow::Result<Figures> {
+        let count = commands.len();
+        self.let_through(in_flight).await?;
+        self.process.hold()?;
+        lay_ready(&self.client, commands).await?;
+        let before = self.events().await?;
+        let (side, server) = (self.process.cpu()?, self.servers.cpu()?);
+        let began = SystemTime::now();
+        self.process.let_go()?;
+        self.finished().await?;
+        let (side, server) = (self.process.cpu()? - side, self.servers.cpu()? - server);
+        let after = self.events().await?;
+        ensure!(
+            after.count - before.count == count as u64 * kind.events(),
+            "{} events follow from {count} commands:\n{}",
+            after.count - before.count,
+            self.process.last_lines()
+        );
+        let count = count as f64;
+        Ok(Figures {
+            per_s: count / after.last.duration_since(began)?.as_secs_f64(),
+            answers: Vec::new(),
+            side_us: side.as_secs_f64() * 1e6 / count,
+            server_us: server.as_secs_f64() * 1e6 / count,
+        })
+    }
+
+    /// Has the server hand out no more unacknowledged commands than this.
+    async fn let_through(&self, in_flight: usize) -> anyhow::Result<()> {
+        let mut consumer: PullConsumer = self.jetstream.get_consumer_from_stream(LEDGER, COMMANDS).await?;
+        let config = consumer.info().await?.config.clone();
+        let mut config = pull::Config::try_from_consumer_config(config).map_err(|e| anyhow::anyhow!(e))?;
+        config.max_ack_pending = in_flight.try_into()?;
+        self.jetstream.update_consumer_on_stream(config, COMMANDS).await?;
+        Ok(())
+    }
+
+    /// Waits until no command is left.
+    async fn finished(&mut self) -> anyhow::Result<()> {
+        let mut consumer: PullConsumer = self.jetstream.get_consumer_from_stream(LEDGER, COMMANDS).await?;
+        let (mut left, mut changed) = (None, Instant::now());
+        loop {
+            let info = consumer.info().await?;
+            let now = info.num_pending + info.num_ack_pending as u64;
+            if now == 0 {
+                return Ok(());
+            }
+            self.process.check()?;
+            if left.replace(now) != Some(now) {
+                changed = Instant::now();
+            }
+            if changed.elapsed() > PATIENCE {
+                bail!("{now} commands are left and nothing happens:\n{}", self.process.last_lines());
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn events(&self) -> anyhow::Result<Events> {
+        let mut stream = self.jetstream.get_stream(LEDGER).await?;
+        let state = &stream.info().await?.state;
+        let (count, last) = (state.messages, state.last_timestamp);
+        Ok(Events { count, last: SystemTime::from(last) })
+    }
+}
+
+/// What the event stream holds.
+struct Events {
+    count: u64,
+    /// When the last was stored.
+    last: SystemTime,
+}
+
+/// Compares sides: in every round each has its turn on a fresh server, and another begins. Answers by side, round and
+/// run.
+pub(crate) async fn compare(sides: &[(Side, Plan)], rounds: usize) -> anyhow::Result<Vec<Vec<Vec<Figures>>>> {
+    let mut all = vec![Vec::new(); sides.len()];
+    for round in 0..rounds {
+        for turn in 0..sides.len() {
+            let at = (round + turn) % sides.len();
+            let (side, plan) = &sides[at];
+            let figures = measure(*side, plan, round as u64).await;
+            all[at].push(figures.with_context(|| format!("{side:?} on {:?}", plan.setup))?);
+        }
+    }
+    Ok(all)
+}

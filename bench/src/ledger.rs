@@ -1,0 +1,192 @@
+//! What every side is given: deposits of 256 bytes as commands, and the events that follow from them.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use async_nats::jetstream::{self, context::PublishAckFuture};
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
+use fastrand::Rng;
+use futures::StreamExt;
+
+/// The data of a command, in bytes.
+const COMMAND_BYTES: usize = 256;
+/// How many publishes are under way at once while work is laid ready.
+const PUBLISHES: usize = 512;
+/// How long an answer may take before the run counts as broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many events follow from a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    One,
+    Three,
+}
+
+impl Kind {
+    pub(crate) fn events(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::Three => 3,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "deposit",
+            Self::Three => "deposit-in-thirds",
+        }
+    }
+}
+
+/// Makes commands, each with an id of its own.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    random: Rng,
+    accounts: usize,
+    next: u64,
+}
+
+/// A message on its way.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    subject: String,
+    headers: HeaderMap,
+    data: Bytes,
+}
+
+/// The name of an account.
+pub(crate) fn account(number: usize) -> String {
+    format!("a{number:06}")
+}
+
+/// JSON with a note that makes it exactly this long.
+pub(crate) fn padded(start: &str, bytes: usize) -> String {
+    let rest = bytes.saturating_sub(start.len() + r#","note":""}"#.len());
+    format!(r#"{start},"note":"{}"}}"#, "n".repeat(rest))
+}
+
+impl Teller {
+    pub(crate) fn new(accounts: usize, seed: u64) -> Self {
+        Self { random: Rng::with_seed(seed), accounts, next: 0 }
+    }
+
+    /// One command for every account.
+    pub(crate) fn each_account(&mut self, kind: Kind) -> Vec<Message> {
+        (0..self.accounts).map(|number| self.command(kind, number)).collect()
+    }
+
+    /// Commands for accounts drawn at random, all equally likely.
+    pub(crate) fn any_account(&mut self, kind: Kind, count: usize) -> Vec<Message> {
+        let draw = |random: &mut Rng| random.usize(..self.accounts);
+        let drawn: Vec<_> = (0..count).map(|_| draw(&mut self.random)).collect();
+        drawn.into_iter().map(|number| self.command(kind, number)).collect()
+    }
+
+    fn command(&mut self, kind: Kind, number: usize) -> Message {
+        self.next += 1;
+        let data = padded(&format!(r#"{{"account":"{}","amount":7"#, account(number)), COMMAND_BYTES);
+        command(kind.name(), &format!("bench-{:026}", self.next), data)
+    }
+}
+
+/// A command. Nobody listens where its answer goes, but it is sent.
+pub(crate) fn command(r#type: &str, id: &str, data: String) -> Message {
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", id);
+    headers.insert("ce-source", "/bench");
+    headers.insert("ce-type", r#type);
+    headers.insert("ce-datacontenttype", "application/json");
+    headers.insert("Pelton-Reply-To", "_INBOX.bench.nobody");
+    Message { subject: format!("command.{type}.{id}"), headers, data: data.into() }
+}
+
+/// An event of the ledger as Pelton stores it: the `nth` of its account, from 0, with the sequences of those before.
+pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
+    let (account, id) = (account(number), format!("{number:024}-{nth:04}:0"));
+    let mut history = format!("{nth};");
+    for (i, sequence) in earlier.iter().enumerate() {
+        let _ = write!(history, "{}{sequence}", if i == 0 { "" } else { "," });
+    }
+    let mut headers = HeaderMap::new();
+    headers.insert("ce-specversion", "1.0");
+    headers.insert("ce-id", id.as_str());
+    headers.insert("ce-source", format!("/ledger/{account}"));
+    headers.insert("ce-type", "deposited");
+    headers.insert("ce-subject", account.as_str());
+    headers.insert("ce-time", "2026-01-01T00:00:00.123456789Z");
+    headers.insert("ce-datacontenttype", "application/json");
+    headers.insert("ce-correlationid", &id[..id.len() - 2]);
+    headers.insert("ce-causationid", &id[..id.len() - 2]);
+    headers.insert("Pelton-History", history);
+    headers.insert("Pelton-Command", "00000000000000000000000000000000");
+    headers.insert("Pelton-Plugin", format!("sha256:{:064}", 0));
+    let start = format!(r#"{{"account":"{account}","amount":7,"balance":{}"#, 7 * (nth + 1));
+    Message {
+        subject: format!("ledger.{account}.deposited.v1"),
+        headers,
+        data: padded(&start, COMMAND_BYTES).into(),
+    }
+}
+
+/// Stores messages in this order and waits until they are stored.
+pub(crate) async fn lay_ready(
+    client: &Client,
+    messages: impl IntoIterator<Item = Message>,
+) -> anyhow::Result<()> {
+    let jetstream = jetstream::new(client.clone());
+    let mut under_way = VecDeque::with_capacity(PUBLISHES);
+    for Message { subject, headers, data } in messages {
+        if under_way.len() == PUBLISHES
+            && let Some(oldest) = under_way.pop_front()
+        {
+            stored(oldest).await?;
+        }
+        under_way.push_back(jetstream.publish_with_headers(subject, headers, data).await?);
+    }
+    for left in under_way {
+        stored(left).await?;
+    }
+    Ok(())
+}
+
+async fn stored(publish: PublishAckFuture) -> anyhow::Result<()> {
+    publish.await.map(drop).context("laying messages ready")
+}
+
+/// So many clients, each of which sends a command, waits for its answer, and sends the next. Answers how long each
+/// answer took, from the publish on.
+pub(crate) async fn converse(
+    client: &Client,
+    clients: usize,
+    commands: Vec<Message>,
+) -> anyhow::Result<Vec<Duration>> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(format!("{inbox}.*")).await?;
+    let mut sent = vec![Instant::now(); clients];
+    let mut times = Vec::with_capacity(commands.len());
+    let total = commands.len();
+    let mut commands = commands.into_iter();
+    let mut free: Vec<usize> = (0..clients).collect();
+    while times.len() < total {
+        while let Some(client_number) = free.pop() {
+            let Some(Message { subject, mut headers, data }) = commands.next() else { break };
+            headers.insert("Pelton-Reply-To", format!("{inbox}.{client_number}"));
+            sent[client_number] = Instant::now();
+            client.publish_with_headers(subject, headers, data).await?;
+        }
+        let Ok(answer) = tokio::time::timeout(PATIENCE, answers.next()).await else {
+            bail!("a command was not answered within {PATIENCE:?}");
+        };
+        let answer = answer.context("the subscription has ended")?;
+        let number: usize = answer.subject.rsplit('.').next().unwrap_or_default().parse()?;
+        times.push(sent[number].elapsed());
+        let accepted = answer.payload.windows(10).any(|part| part == b"\"accepted\"");
+        ensure!(accepted, "a command was not accepted: {}", String::from_utf8_lossy(&answer.payload));
+        free.push(number);
+    }
+    Ok(times)
+}

@@ -1,0 +1,158 @@
+//! The parts of a run, and the keys of the report that each gives.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::Size;
+use crate::commands::{Figures, Plan, Run, compare};
+use crate::ledger::Kind;
+use crate::projections::{self, Keys};
+use crate::report::Report;
+use crate::servers::Setup;
+use crate::side::Side;
+use crate::stats::{percentile_ms, quotients};
+use crate::whole;
+
+/// How many accounts commands are spread over.
+const ACCOUNTS: usize = 10_000;
+/// How many events a view is made of.
+const EVENTS: usize = 20_000;
+
+/// `commands`, `commands_r3`, `commands_fsync`: all three sides with 1, 16 and 256 commands in flight.
+pub(crate) async fn commands(report: &mut Report, size: Size, setup: Setup) -> anyhow::Result<()> {
+    let (part, counts) = match setup {
+        Setup::File => ("commands", [500, 2_500, 8_000]),
+        Setup::Replicated => ("commands_r3", [400, 2_000, 6_000]),
+        Setup::Fsync => ("commands_fsync", [300, 1_000, 3_000]),
+    };
+    let runs = [1, 16, 256].into_iter().zip(counts).map(|(in_flight, commands)| Run {
+        in_flight,
+        commands: size.of(commands),
+        conversation: size.of(commands / 5),
+    });
+    let plan = Plan { setup, kind: Kind::One, accounts: size.of(ACCOUNTS), runs: runs.collect() };
+    let sides = [Side::Bare, Side::Same, Side::Pelton].map(|side| (side, plan.clone()));
+    let all = compare(&sides, size.rounds()).await?;
+    for (at, run) in plan.runs.iter().enumerate() {
+        let key = |figure: &str| format!("{part}.c{}.{figure}", run.in_flight);
+        let [bare, same, pelton] = [0, 1, 2].map(|side| of_run(&all[side], at));
+        let [bare_per_s, same_per_s, pelton_per_s] = [&bare, &same, &pelton].map(|rounds| per_s(rounds));
+        report.median(key("bare_per_s"), &bare_per_s);
+        report.median(key("same_per_s"), &same_per_s);
+        report.median(key("pelton_per_s"), &pelton_per_s);
+        report.median(key("ratio_bare"), &quotients(&pelton_per_s, &bare_per_s));
+        report.median(key("ratio_same"), &quotients(&pelton_per_s, &same_per_s));
+        for (side, name) in [(&pelton, ""), (&same, "same_")] {
+            for percent in [50, 99] {
+                let rounds: Vec<_> =
+                    side.iter().filter_map(|round| percentile_ms(&round.answers, percent)).collect();
+                report.median(key(&format!("{name}p{percent}_ms")), &rounds);
+            }
+        }
+        if setup == Setup::File && run.in_flight == 256 {
+            cpu(report, &same, &pelton);
+        }
+    }
+    Ok(())
+}
+
+/// `cpu`: of a command with 256 in flight.
+fn cpu(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) {
+    let [same_us, pelton_us] = [same, pelton].map(|side| of(side, |figures| figures.side_us));
+    report.median("cpu.us_per_command_pelton", &pelton_us);
+    report.median("cpu.us_per_command_same", &same_us);
+    report.median("cpu.ratio", &quotients(&pelton_us, &same_us));
+    report.median("cpu.server_us_per_command_pelton", &of(pelton, |figures| figures.server_us));
+    report.median("cpu.server_us_per_command_same", &of(same, |figures| figures.server_us));
+}
+
+/// `hot_entity`: all commands are for one account.
+pub(crate) async fn hot_entity(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let plan = |commands| plan_at_256(size, Kind::One, 1, commands);
+    two_sides(report, size, "hot_entity", [plan(4_000), plan(4_000)]).await
+}
+
+/// `multi_event`: three events follow from every command. By hand a batch costs milliseconds and there is one at a
+/// time, so the two sides get as many commands as they can do in about the same time.
+pub(crate) async fn multi_event(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let plan = |commands| plan_at_256(size, Kind::Three, size.of(ACCOUNTS), commands);
+    two_sides(report, size, "multi_event", [plan(400), plan(10_000)]).await
+}
+
+fn plan_at_256(size: Size, kind: Kind, accounts: usize, commands: usize) -> Plan {
+    let run = Run { in_flight: 256, commands: size.of(commands), conversation: 0 };
+    Plan { setup: Setup::File, kind, accounts, runs: vec![run] }
+}
+
+async fn two_sides(report: &mut Report, size: Size, part: &str, plans: [Plan; 2]) -> anyhow::Result<()> {
+    let [same, pelton] = plans;
+    let all = compare(&[(Side::Same, same), (Side::Pelton, pelton)], size.rounds()).await?;
+    ensure!(all.len() == 2, "two sides give two lists");
+    let [same_per_s, pelton_per_s] = [0, 1].map(|side| per_s(&of_run(&all[side], 0)));
+    report.median(format!("{part}.pelton_per_s"), &pelton_per_s);
+    report.median(format!("{part}.same_per_s"), &same_per_s);
+    report.median(format!("{part}.ratio"), &quotients(&pelton_per_s, &same_per_s));
+    Ok(())
+}
+
+/// `projection.one` and `projection.hundred`.
+pub(crate) async fn projection(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    for (keys, name) in [(Keys::One, "one"), (Keys::Hundred, "hundred")] {
+        let [mut bare_per_s, mut pelton_per_s] = [Vec::new(), Vec::new()];
+        for round in 0..size.rounds() as u64 {
+            let mut turns = [(Side::Bare, &mut bare_per_s), (Side::Pelton, &mut pelton_per_s)];
+            if round % 2 == 1 {
+                turns.reverse();
+            }
+            for (side, rounds) in turns {
+                rounds.push(projections::measure(side, keys, size.of(EVENTS), round).await?);
+            }
+        }
+        report.median(format!("projection.{name}.bare_per_s"), &bare_per_s);
+        report.median(format!("projection.{name}.pelton_per_s"), &pelton_per_s);
+        report.median(format!("projection.{name}.ratio"), &quotients(&pelton_per_s, &bare_per_s));
+    }
+    Ok(())
+}
+
+/// `end_to_end`: an HTTP command until its view has it, one after the other.
+pub(crate) async fn end_to_end(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let times = whole::end_to_end(size.of(1_000)).await?;
+    for percent in [50, 99] {
+        if let Some(time) = percentile_ms(&times, percent) {
+            report.put(format!("end_to_end.p{percent}_ms"), time);
+        }
+    }
+    Ok(())
+}
+
+/// `memory`.
+pub(crate) async fn memory(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let memory = whole::memory(size.of(4_000)).await?;
+    report.put("memory.idle_mib", memory.idle_bytes / f64::from(1 << 20));
+    report.put("memory.kib_per_live_entity", memory.live_entity_bytes / f64::from(1 << 10));
+    Ok(())
+}
+
+/// `start`, of the hotel.
+pub(crate) async fn start(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let starts = whole::starts(size.rounds().min(3), size.rounds()).await?;
+    let ms = |times: &[Duration]| times.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>();
+    report.median("start.first_compile_ms", &ms(&starts.first_compile));
+    report.median("start.cached_ms", &ms(&starts.cached));
+    Ok(())
+}
+
+/// Every round's figures of one run.
+fn of_run(rounds: &[Vec<Figures>], at: usize) -> Vec<&Figures> {
+    rounds.iter().filter_map(|runs| runs.get(at)).collect()
+}
+
+fn of(rounds: &[&Figures], figure: impl Fn(&Figures) -> f64) -> Vec<f64> {
+    rounds.iter().map(|figures| figure(figures)).collect()
+}
+
+fn per_s(rounds: &[&Figures]) -> Vec<f64> {
+    of(rounds, |figures| figures.per_s)
+}

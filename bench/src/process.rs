@@ -1,0 +1,129 @@
+//! Programs as processes of their own: started, waited for, measured by what the kernel counts of them.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+/// How long a program may take to be ready, or to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The wait between two looks at what it has written.
+const LOOK: Duration = Duration::from_millis(1);
+/// How many of its last lines an error shows.
+const SHOWN_LINES: usize = 20;
+
+/// A running program. Dropped, it is killed.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pid: u32,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program in a folder, where its output goes to `<its name>.log`, and waits until it has written `ready`.
+    /// It inherits none of Pelton's settings.
+    pub(crate) async fn start<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
+        let name = program.file_name().unwrap_or(OsStr::new("program"));
+        let log = folder.join(name).with_extension("log");
+        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let mut command = Command::new(program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
+        {
+            command.env_remove(name);
+        }
+        command.args(arguments).current_dir(folder).env("NO_COLOR", "1").kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+        let pid = child.id().context("it has ended already")?;
+        let mut process = Self { child, pid, log };
+        let deadline = Instant::now() + PATIENCE;
+        while !process.said().contains("ready") {
+            process.check()?;
+            if Instant::now() > deadline {
+                bail!("it is not ready after {PATIENCE:?}:\n{}", process.last_lines());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(process)
+    }
+
+    /// That it still runs.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("it has ended with {status}:\n{}", self.last_lines()),
+        }
+    }
+
+    /// Where the gateway listens, of a host.
+    pub(crate) fn address(&self) -> anyhow::Result<String> {
+        let said = self.said();
+        let (_, rest) = said.split_once("ready: http://").context("it does not say where it listens")?;
+        Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        cpu(self.pid)
+    }
+
+    /// What it holds of the machine's memory, in bytes.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
+    }
+
+    /// Holds it where it is, until [`Process::let_go`].
+    pub(crate) fn hold(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub(crate) fn let_go(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// Kills it: whatever it was measured for is over.
+    pub(crate) async fn end(mut self) -> anyhow::Result<()> {
+        self.check()?;
+        self.child.kill().await.context("killing it")
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("no process id")?;
+        kill_process(pid, signal).context("signalling it")
+    }
+
+    fn said(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn last_lines(&self) -> String {
+        let said = self.said();
+        let lines: Vec<_> = said.lines().collect();
+        lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+    }
+}
+
+/// The processor time that a process has used, in user mode and in the kernel. The kernel counts it in hundredths of a
+/// second.
+pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name stands in parentheses and may contain anything, so the fields are counted from its end.
+    let (_, fields) = stat.rsplit_once(')').context("no process statistics")?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<u32>().ok());
+    let (user, kernel) = ticks().zip(ticks()).context("no processor times")?;
+    let per_second = f64::from(u32::try_from(rustix::param::clock_ticks_per_second())?);
+    Ok(Duration::from_secs_f64((f64::from(user) + f64::from(kernel)) / per_second))
+}

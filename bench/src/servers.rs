@@ -1,0 +1,150 @@
+//! Fresh nats-servers, each with a store of its own that goes when they go.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use async_nats::ServerAddr;
+use pelton_nats::server::Options;
+use pelton_nats::topology::{EventStream, HandlerConsumer, View};
+use pelton_nats::{ConnectSettings, Nats, Server, Topology};
+use pelton_tests::place;
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
+
+use crate::process;
+
+/// What the work is done on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// One server with file storage.
+    File,
+    /// Three servers on loopback that keep everything three times, in files.
+    Replicated,
+    /// One server that forces every write to disk.
+    Fsync,
+}
+
+/// The handler, its consumer of commands, and the stream of its events.
+pub(crate) const LEDGER: &str = "ledger";
+/// The view of accounts.
+pub(crate) const ACCOUNTS: &str = "accounts";
+
+/// Below the ports that connections to elsewhere get.
+const PORTS: std::ops::Range<u16> = 18_000..32_000;
+/// How long a cluster may take to be one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Running servers. Dropped, they are killed and their store is removed.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    servers: Vec<Server>,
+    folder: TempDir,
+    replicas: u8,
+}
+
+impl Setup {
+    pub(crate) fn replicas(self) -> u8 {
+        if self == Self::Replicated { 3 } else { 1 }
+    }
+}
+
+impl Servers {
+    /// Starts them, with everything that the ledger needs: the same for every side.
+    pub(crate) async fn start(setup: Setup) -> anyhow::Result<Self> {
+        let base = place::root().join("target/bench");
+        std::fs::create_dir_all(&base)?;
+        let folder = tempfile::Builder::new().prefix("run-").tempdir_in(base)?;
+        let replicas = setup.replicas();
+        let routes = (0..replicas).map(|_| free_port()).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut servers = Vec::new();
+        for number in 0..usize::from(replicas) {
+            let options = Options {
+                binary: place::nats_server(),
+                name: format!("bench-{number}"),
+                sync_interval: (setup == Setup::Fsync).then(|| "always".to_owned()),
+                extra_config: if replicas > 1 { cluster(&routes, number) } else { String::new() },
+                ..Options::new(folder.path().join(format!("nats-{number}")))
+            };
+            servers.push(Server::start(options).await?);
+        }
+        let servers = Self { servers, folder, replicas };
+        servers.prepare().await?;
+        Ok(servers)
+    }
+
+    /// What Pelton would create itself.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        let settings = ConnectSettings { urls: self.urls(), ..ConnectSettings::new("") };
+        let nats = Nats::connect(&settings).await?;
+        let ledger = pelton_core::id::Name::new(LEDGER)?;
+        let commands = ["deposit", "deposit-in-thirds"].map(pelton_core::id::CommandType::new);
+        let topology = Topology {
+            replicas: self.replicas,
+            streams: vec![EventStream { name: ledger.clone(), subjects: vec!["ledger.>".to_owned()] }],
+            handlers: vec![HandlerConsumer {
+                name: ledger,
+                commands: commands.into_iter().collect::<Result<_, _>>()?,
+                max_ack_pending: MAX_ACK_PENDING,
+            }],
+            views: vec![View { name: pelton_core::id::Name::new(ACCOUNTS)?, version: 1 }],
+            ..Topology::default()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = topology.ensure(&nats).await {
+            if Instant::now() > deadline {
+                return Err(error.into());
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+        nats.close().await?;
+        Ok(())
+    }
+
+    /// Where clients connect.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(Server::url).collect()
+    }
+
+    pub(crate) fn replicas(&self) -> u8 {
+        self.replicas
+    }
+
+    /// A folder that goes when they go.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A connection of the benchmark's own.
+    pub(crate) async fn connect(&self) -> anyhow::Result<async_nats::Client> {
+        let urls: Vec<ServerAddr> = self.urls().iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
+        async_nats::connect(urls).await.context("no connection to NATS")
+    }
+
+    /// The processor time that they have used together.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        self.servers.iter().filter_map(Server::pid).map(process::cpu).sum()
+    }
+}
+
+/// As a host that is not told otherwise has it.
+pub(crate) const MAX_ACK_PENDING: u32 = 1024;
+
+fn cluster(routes: &[u16], number: usize) -> String {
+    let all: Vec<_> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+    format!(
+        "cluster {{\n  name: bench\n  listen: \"127.0.0.1:{}\"\n  routes: [{}]\n}}\n",
+        routes[number],
+        all.join(", ")
+    )
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..1000 {
+        let port = fastrand::u16(PORTS);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port in {PORTS:?}")
+}

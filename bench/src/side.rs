@@ -1,0 +1,98 @@
+//! The sides that are compared: Pelton's own binary, and the yardsticks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use pelton_tests::place;
+use serde_json::json;
+
+use crate::process::Process;
+use crate::servers::{Servers, Setup};
+
+/// Who does the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The least that decides commands, by hand.
+    Bare,
+    /// By hand, with all that Pelton stores and sends.
+    Same,
+    /// Pelton.
+    Pelton,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Commands are decided.
+    Commands(Setup),
+    /// The view of accounts is kept.
+    View,
+    /// Both; only Pelton does that.
+    All,
+}
+
+impl Side {
+    /// Starts it on these servers and waits until it works.
+    pub(crate) async fn start(self, work: Work, servers: &Servers) -> anyhow::Result<Process> {
+        let folder = servers.folder();
+        let urls = servers.urls().join(",");
+        let yardstick =
+            |what: &'static str| [what.to_owned(), urls.clone(), servers.replicas().to_string()].into_iter();
+        match (self, work) {
+            (Self::Pelton, _) => {
+                fs::write(folder.join("pelton.toml"), config(work, servers)?)?;
+                host(folder, &["--nats", &urls]).await
+            }
+            (_, Work::View) => Process::start(&beside("yardstick")?, yardstick("view"), folder).await,
+            (Self::Bare, _) => Process::start(&beside("yardstick")?, yardstick("bare"), folder).await,
+            (Self::Same, _) => Process::start(&beside("yardstick")?, yardstick("same"), folder).await,
+        }
+    }
+}
+
+/// Starts Pelton on the configuration in a folder.
+pub(crate) async fn host(folder: &Path, arguments: &[&str]) -> anyhow::Result<Process> {
+    let always = ["run", "--listen", "127.0.0.1:0"];
+    Process::start(&place::pelton()?, always.iter().chain(arguments), folder).await
+}
+
+/// A program that was built with this one.
+fn beside(name: &str) -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("this program does not know where it is")?;
+    let program = own.with_file_name(name);
+    anyhow::ensure!(program.is_file(), "{} is not built; run `make bench`", program.display());
+    Ok(program)
+}
+
+/// Where compiled code is kept between the starts of a run, so that no side waits for a compiler.
+pub(crate) fn compiled_code() -> PathBuf {
+    place::root().join("target/bench/compiled")
+}
+
+/// Everything that is not said here is as Pelton has it when it is not told otherwise.
+fn config(work: Work, servers: &Servers) -> anyhow::Result<String> {
+    let plugins = place::plugins()?;
+    let component = |name: &str| json!(plugins.join(name).with_extension("wasm"));
+    let mut text = format!(
+        "[nats]\nreplicas = {}\n[wasm]\ncompiled-code = {}\n[streams.ledger]\nsubjects = [\"ledger.>\"]\n[plugins]\n\
+         ledger = {{ component = {} }}\naccounts = {{ component = {} }}\n",
+        servers.replicas(),
+        json!(compiled_code()),
+        component("bench-ledger"),
+        component("bench-accounts"),
+    );
+    if work == Work::Commands(Setup::Fsync) {
+        text += "[commands]\ngather-single-events = true\n";
+    }
+    if work != Work::View {
+        text += "[handlers.ledger]\nplugin = \"ledger\"\nstream = \"ledger\"\nentity = \"ledger.{account}\"\n\
+                 [handlers.ledger.commands]\ndeposit = { account = \"/account\" }\n\
+                 deposit-in-thirds = { account = \"/account\" }\n\
+                 [[routes]]\npath = \"/deposit\"\ncommand = \"deposit\"\n";
+    }
+    if matches!(work, Work::View | Work::All) {
+        text += "[projections.accounts]\nplugin = \"accounts\"\nstream = \"ledger\"\n";
+    }
+    Ok(text)
+}

@@ -1,0 +1,59 @@
+//! `yardstick bare|same|view URLS REPLICAS`: one side of the benchmark, written by hand.
+//!
+//! `bare` and `same` decide commands, `view` keeps a view; their modules say what each does and leaves out. All three
+//! take their messages and spread them over lanes as `lanes` does it. What none of them has: recovery. Whatever the
+//! server refuses ends the process, and with it the run that would have measured something else.
+//!
+//! The streams and the consumer of commands are there when it starts. It prints `ready` and works until it is killed.
+#![forbid(unsafe_code)]
+
+mod bare;
+mod lanes;
+mod ledger;
+mod same;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use async_nats::ServerAddr;
+use async_nats::jetstream;
+
+/// The stream that holds commands, and its consumer.
+const COMMANDS: &str = "COMMANDS";
+/// The stream that holds events, and the name of the handler, whose consumer of commands is called the same.
+const LEDGER: &str = "ledger";
+/// The bucket of the view.
+const BUCKET: &str = "accounts-v1";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("yardstick: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<std::convert::Infallible> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [side, urls, replicas] = arguments.as_slice() else {
+        bail!("usage: yardstick bare|same|view URLS REPLICAS");
+    };
+    let replicas: usize = replicas.parse().context("REPLICAS is no number")?;
+    let urls: Vec<ServerAddr> = urls.split(',').map(str::parse).collect::<Result<_, _>>()?;
+    let client = async_nats::connect(urls).await.context("no connection to NATS")?;
+    let jetstream = jetstream::new(client.clone());
+    match side.as_str() {
+        "bare" => lanes::run(commands(&jetstream).await?, bare::Bare::new(jetstream)).await,
+        "same" => lanes::run(commands(&jetstream).await?, same::Same::new(client, replicas)).await,
+        "view" => lanes::run(view::events(&jetstream).await?, view::View::open(&jetstream).await?).await,
+        other => bail!("there is no side {other:?}"),
+    }
+}
+
+async fn commands(jetstream: &jetstream::Context) -> anyhow::Result<lanes::Consumer> {
+    jetstream.get_consumer_from_stream(LEDGER, COMMANDS).await.context("there is no consumer of commands")
+}

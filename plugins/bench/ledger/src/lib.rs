@@ -1,0 +1,122 @@
+//! Deposits on accounts, as small as a handler with rules and JSON can be. The benchmark's yardsticks decide the same
+//! natively (`bench/yardstick/src/ledger.rs`).
+#![forbid(unsafe_code)]
+
+use pelton_plugin::{CommandHandler, Context, Rejection};
+use serde::{Deserialize, Serialize};
+
+/// What may be asked of an account.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// One event.
+    Deposit(Deposit),
+    /// Three events, a third each.
+    DepositInThirds(Deposit),
+}
+
+/// Money comes in.
+#[derive(Debug, Deserialize)]
+pub struct Deposit {
+    /// Where.
+    pub account: String,
+    /// How much, at least 1.
+    pub amount: u64,
+    /// What for.
+    pub note: String,
+}
+
+/// What happens to an account.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// Money has come in.
+    Deposited {
+        /// Where.
+        account: String,
+        /// How much.
+        amount: u64,
+        /// What the account holds now.
+        balance: u64,
+        /// What for.
+        note: String,
+    },
+}
+
+/// What an account holds.
+#[derive(Debug, Default)]
+pub struct Account {
+    balance: u64,
+}
+
+impl CommandHandler for Account {
+    type Command = Command;
+    type Event = Event;
+
+    fn evolve(&mut self, event: Event) {
+        let Event::Deposited { balance, .. } = event;
+        self.balance = balance;
+    }
+
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+        let (Command::Deposit(Deposit { amount, .. }) | Command::DepositInThirds(Deposit { amount, .. })) =
+            command;
+        if amount == 0 {
+            return Err(Rejection::new("nothing-deposited", "a deposit is at least 1"));
+        }
+        if self.balance.checked_add(amount).is_none() {
+            return Err(Rejection::new("account-full", "the account cannot hold so much"));
+        }
+        Ok(match command {
+            Command::Deposit(deposit) => self.deposited(&deposit, &[amount]),
+            Command::DepositInThirds(deposit) => {
+                self.deposited(&deposit, &[amount / 3, amount / 3, amount - amount / 3 * 2])
+            }
+        })
+    }
+}
+
+impl Account {
+    fn deposited(&self, deposit: &Deposit, parts: &[u64]) -> Vec<Event> {
+        let mut balance = self.balance;
+        let events = parts.iter().map(|&amount| {
+            balance += amount;
+            let Deposit { account, note, .. } = deposit;
+            Event::Deposited { account: account.clone(), amount, balance, note: note.clone() }
+        });
+        events.collect()
+    }
+}
+
+pelton_plugin::export_command_handler!(Account);
+
+#[cfg(test)]
+mod tests {
+    use pelton_plugin::testing::TestCommandHandler;
+
+    use super::*;
+
+    fn deposited(amount: u64, balance: u64) -> Event {
+        Event::Deposited { account: "1".to_owned(), amount, balance, note: "n".to_owned() }
+    }
+
+    #[test]
+    fn thirds_are_whole_and_add_up() {
+        let deposit = Deposit { account: "1".to_owned(), amount: 5, note: "n".to_owned() };
+        Account::given([deposited(10, 10)]).when(Command::DepositInThirds(deposit)).then([
+            deposited(1, 11),
+            deposited(1, 12),
+            deposited(3, 15),
+        ]);
+    }
+
+    #[test]
+    fn what_is_nothing_or_too_much_is_rejected() {
+        let send = |given: Vec<Event>, amount: u64| {
+            Account::given(given)
+                .when_sent("deposit", &format!(r#"{{"account":"1","amount":{amount},"note":""}}"#))
+        };
+        send(vec![], 0).then_rejected("nothing-deposited");
+        send(vec![deposited(1, 1)], u64::MAX).then_rejected("account-full");
+    }
+}
