@@ -53,6 +53,14 @@ pub struct Registered {
     pub revision: Revision,
 }
 
+impl Registered {
+    /// Nothing is.
+    #[must_use]
+    pub fn vacant() -> Self {
+        Self { entry: Entry::Vacant, revision: Revision::NONE }
+    }
+}
+
 /// A position in the register of a command's id. An entry is written only over the revision that its writer has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub u64);

@@ -5,20 +5,17 @@
 
 use std::collections::HashMap;
 
-use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
-use futures::StreamExt;
 use pelton_core::id::Name;
 use pelton_core::ports::Unavailable;
 use pelton_core::view::{Checkpoint, ViewKey};
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::connection::Nats;
 use crate::topology;
-use crate::wire::{self, StoredMessage};
+use crate::wire::{self, Lasts, StoredMessage};
 
-/// The most subjects of one read; the server answers at most 1,024 (`maxAllowedResponses` in its `getDirectMulti`).
+/// The most subjects of one read; the server answers at most 1,024 messages.
 pub(crate) const MAX_SUBJECTS: usize = 256;
 /// How much of a read the server sends in one go, in bytes; what is left is asked for again.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -118,10 +115,7 @@ pub(crate) fn decode_checkpoint(bucket: &Bucket, held: Option<&Held>) -> Result<
 /// have any number of events in them.
 pub(crate) async fn leader_checkpoint(nats: &Nats, bucket: &Bucket) -> Result<Checkpoint, Unavailable> {
     let message = wire::leader_last(nats, &bucket.stream(), &bucket.checkpoint()).await?;
-    let held = message.map(|StoredMessage { sequence, headers, payload, .. }| {
-        let deleted = headers.get(DELETED.0).is_some();
-        Held { sequence: sequence.0, value: (!deleted).then_some(payload) }
-    });
+    let held = message.map(held);
     if held.as_ref().is_none_or(|held| held.value.is_none()) && messages(nats, bucket).await? > 0 {
         let stream = bucket.stream();
         let cause =
@@ -155,12 +149,13 @@ pub(crate) fn groups(subjects: &[String]) -> std::slice::Chunks<'_, String> {
 pub(crate) async fn read(nats: &Nats, bucket: &Bucket, rows: &[String]) -> Result<Reading, Unavailable> {
     let checkpoint = bucket.checkpoint();
     let mut missing: Vec<&str> = rows.iter().map(String::as_str).chain([checkpoint.as_str()]).collect();
-    let mut piece = read_piece(nats, bucket, &missing).await?;
-    let mut reading = Reading { up_to: piece.up_to, ..Reading::default() };
+    let stream = bucket.stream();
+    let mut lasts = wire::direct_lasts(nats, &stream, &missing, MAX_ANSWER_BYTES).await?;
+    let mut reading = Reading { up_to: lasts.up_to, ..Reading::default() };
     loop {
-        let Piece { held, up_to, more } = piece;
-        let nothing = held.is_empty();
-        reading.rows.extend(held);
+        let Lasts { messages, up_to, more } = lasts;
+        let nothing = messages.is_empty();
+        reading.rows.extend(messages.into_iter().map(|message| (message.subject.clone(), held(message))));
         if !more {
             reading.checkpoint = reading.rows.remove(&checkpoint);
             return Ok(reading);
@@ -169,79 +164,18 @@ pub(crate) async fn read(nats: &Nats, bucket: &Bucket, rows: &[String]) -> Resul
             return Err(unreadable(bucket, "the server says that there is more, but sends nothing"));
         }
         missing.retain(|subject| *subject == checkpoint || !reading.rows.contains_key(*subject));
-        piece = read_piece(nats, bucket, &missing).await?;
-        if piece.up_to < up_to {
+        lasts = wire::direct_lasts(nats, &stream, &missing, MAX_ANSWER_BYTES).await?;
+        if lasts.up_to < up_to {
             return Err(unreadable(bucket, "the rest came from a replica that is behind"));
         }
     }
 }
 
+fn held(message: StoredMessage) -> Held {
+    let deleted = message.headers.get(DELETED.0).is_some();
+    Held { sequence: message.sequence.0, value: (!deleted).then_some(message.payload) }
+}
+
 pub(crate) fn unreadable(bucket: &Bucket, cause: impl Into<String>) -> Unavailable {
     Unavailable { doing: format!("reading the view in bucket {}", bucket.name), cause: cause.into() }
-}
-
-struct Piece {
-    held: HashMap<String, Held>,
-    up_to: u64,
-    more: bool,
-}
-
-/// One request `multi_last`: the last message of each subject, all of one moment, in the order of their sequences,
-/// until the limit in bytes.
-async fn read_piece(nats: &Nats, bucket: &Bucket, subjects: &[&str]) -> Result<Piece, Unavailable> {
-    let away = |cause: String| unreadable(bucket, cause);
-    let client = nats.client();
-    let api = format!("$JS.API.DIRECT.GET.{}", bucket.stream());
-    let query = json!({ "multi_last": subjects, "max_bytes": MAX_ANSWER_BYTES }).to_string();
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
-    client.publish_with_reply(api.clone(), inbox, query.into()).await.map_err(|e| away(e.to_string()))?;
-    let mut piece = Piece { held: HashMap::new(), up_to: 0, more: false };
-    let mut last = 0;
-    loop {
-        let Message { status, headers, payload, description, .. } =
-            match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
-                Ok(Some(message)) => message,
-                Ok(None) => return Err(away("the connection is closed".to_owned())),
-                Err(_) => return Err(nats.timed_out(unreadable(bucket, "").doing, &api)),
-            };
-        let headers = headers.unwrap_or_default();
-        match status.map(|s| s.as_u16()) {
-            None => {
-                complete_after(last, &headers).map_err(away)?;
-                let (subject, held) = held(&headers, payload).map_err(away)?;
-                last = held.sequence;
-                piece.held.insert(subject, held);
-            }
-            Some(204) => {
-                complete_after(last, &headers).map_err(away)?;
-                piece.up_to = number(&headers, "Nats-UpTo-Sequence").map_err(away)?;
-                piece.more = number(&headers, "Nats-Num-Pending").map_err(away)? > 0;
-                return Ok(piece);
-            }
-            Some(404) if description.as_deref() == Some("No Results") => return Ok(piece),
-            Some(503) => return Err(away("no server answers for it: does the bucket exist?".to_owned())),
-            Some(other) => return Err(away(format!("status {other} {}", description.unwrap_or_default()))),
-        }
-    }
-}
-
-/// Every message says which one came before it, so that one that gets lost on the way is noticed.
-fn complete_after(last: u64, headers: &HeaderMap) -> Result<(), String> {
-    match number(headers, "Nats-Last-Sequence") {
-        Ok(before) if before != last => Err(format!("a message after sequence {last} was lost on the way")),
-        _ => Ok(()),
-    }
-}
-
-fn held(headers: &HeaderMap, payload: Bytes) -> Result<(String, Held), String> {
-    let subject = headers.get_last("Nats-Subject").ok_or("a message came without its subject")?;
-    let deleted = headers.get(DELETED.0).is_some();
-    let held = Held { sequence: number(headers, "Nats-Sequence")?, value: (!deleted).then_some(payload) };
-    Ok((subject.to_string(), held))
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Result<u64, String> {
-    let value = headers.get_last(name).ok_or_else(|| format!("a message came without {name}"))?;
-    value.as_str().parse().map_err(|e| format!("{name}: {e}"))
 }

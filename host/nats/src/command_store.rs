@@ -12,6 +12,7 @@ use crate::append::Decision;
 use crate::connection::Nats;
 use crate::gather::Gatherer;
 use crate::load::Loader;
+use crate::look_up::LookUps;
 use crate::{announce, dead_letters, register, snapshots};
 
 /// How a stream is written and read.
@@ -33,10 +34,11 @@ pub struct StreamStore {
     settings: StoreSettings,
     loader: Loader,
     gatherer: Gatherer,
+    look_ups: LookUps,
 }
 
 impl StreamStore {
-    /// A store over this event stream. It owns a task that [`StreamStore::close`] ends.
+    /// A store over this event stream. It owns tasks that [`StreamStore::close`] ends.
     #[must_use]
     pub fn start(nats: &Nats, stream: &Name, settings: StoreSettings) -> Self {
         Self {
@@ -45,12 +47,14 @@ impl StreamStore {
             settings,
             loader: Loader::new(nats, stream),
             gatherer: Gatherer::start(nats.clone()),
+            look_ups: LookUps::start(nats.clone()),
         }
     }
 
-    /// Finishes the appends that wait and takes no more.
+    /// Finishes the appends and look-ups that wait and takes no more.
     pub async fn close(&self) {
         self.gatherer.close().await;
+        self.look_ups.close().await;
     }
 }
 
@@ -87,7 +91,12 @@ impl CommandStore for StreamStore {
     }
 
     async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
-        register::last(&self.nats, id, self.settings.replicated).await
+        if self.settings.replicated {
+            // Only the leader is asked, and it answers one question at a time.
+            register::last(&self.nats, id, true).await
+        } else {
+            self.look_ups.last(id).await
+        }
     }
 
     async fn claim(

@@ -19,6 +19,7 @@ mod gather;
 mod guarded;
 pub mod inbox;
 mod load;
+mod look_up;
 pub mod orphans;
 mod register;
 pub mod sagas;

@@ -4,6 +4,8 @@
 //! writer has seen still is the last. The expectation is on one filter for both kinds, the same string everywhere:
 //! replicas check expectations by it.
 
+use std::collections::HashMap;
+
 use async_nats::HeaderMap;
 use pelton_core::id::CommandId;
 use pelton_core::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
@@ -11,8 +13,11 @@ use pelton_core::ports::Unavailable;
 use serde::Serialize;
 
 use crate::connection::Nats;
-use crate::topology::{AUDIT, claim_subject, outcome_subject, register_filter};
-use crate::wire::{self, PublishError, header};
+use crate::topology::{AUDIT, OUTCOMES, claim_subject, outcome_subject, register_filter};
+use crate::wire::{self, PublishError, StoredMessage, header};
+
+/// How much of an answer the server sends, in bytes.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The last entry under this id. Asks the leader where replicas could be behind.
 pub(crate) async fn last(nats: &Nats, id: &CommandId, replicated: bool) -> Result<Registered, Unavailable> {
@@ -22,11 +27,43 @@ pub(crate) async fn last(nats: &Nats, id: &CommandId, replicated: bool) -> Resul
     } else {
         wire::direct_last(nats, AUDIT, &filter).await?
     };
-    let Some(message) = message else {
-        return Ok(Registered { entry: Entry::Vacant, revision: Revision::NONE });
-    };
-    let revision = Revision(message.sequence.0);
-    let entry = if message.subject == outcome_subject(id) {
+    message.map_or_else(|| Ok(Registered::vacant()), |message| read(&message))
+}
+
+/// The last entries under these ids, where there are any, as one replica has them.
+pub(crate) async fn lasts(
+    nats: &Nats,
+    ids: &[CommandId],
+) -> Result<HashMap<CommandId, Registered>, Unavailable> {
+    let mut missing: Vec<&CommandId> = ids.iter().collect();
+    let mut found = HashMap::new();
+    loop {
+        let filters: Vec<String> = missing.iter().map(|id| register_filter(id)).collect();
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        let lasts = wire::direct_lasts(nats, AUDIT, &filters, MAX_ANSWER_BYTES).await?;
+        if !lasts.more {
+            // Claims and outcomes come in the order of their sequences: the last one stays.
+            for message in &lasts.messages {
+                if let Some(id) = message.subject.rsplit('.').next().and_then(|id| CommandId::new(id).ok()) {
+                    found.insert(id, read(message)?);
+                }
+            }
+            return Ok(found);
+        }
+        if missing.len() == 1 {
+            return Err(Unavailable {
+                doing: format!("looking up command {}", missing[0]),
+                cause: format!("what is registered has more than {MAX_ANSWER_BYTES} bytes"),
+            });
+        }
+        // Rare: so many retries, with so large outcomes. One half now, the other after it.
+        let rest = missing.split_off(missing.len() / 2);
+        found.extend(Box::pin(self::lasts(nats, &rest.into_iter().cloned().collect::<Vec<_>>())).await?);
+    }
+}
+
+fn read(message: &StoredMessage) -> Result<Registered, Unavailable> {
+    let entry = if message.subject.starts_with(OUTCOMES) {
         serde_json::from_slice(&message.payload).map(Entry::Outcome)
     } else {
         serde_json::from_slice(&message.payload).map(Entry::Claimed)
@@ -35,7 +72,7 @@ pub(crate) async fn last(nats: &Nats, id: &CommandId, replicated: bool) -> Resul
         doing: format!("reading {} at {} from stream {AUDIT}", message.subject, message.sequence),
         cause: format!("it holds something else: {e}"),
     })?;
-    Ok(Registered { entry, revision })
+    Ok(Registered { entry, revision: Revision(message.sequence.0) })
 }
 
 /// The outcome under this id, if its last entry is one.

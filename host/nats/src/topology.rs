@@ -21,6 +21,8 @@ pub use compare::Problem;
 pub const COMMANDS: &str = "COMMANDS";
 /// The stream that holds the outcomes of commands.
 pub const AUDIT: &str = "AUDIT";
+/// What the subject of every outcome begins with.
+pub(crate) const OUTCOMES: &str = "audit.outcome.";
 /// The stream that holds what could not be processed.
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
 /// The stream that holds the instances of sagas.
@@ -43,7 +45,7 @@ pub fn command_subject(r#type: &str, id: &CommandId) -> String {
 /// Where a command's outcome is recorded.
 #[must_use]
 pub fn outcome_subject(id: &CommandId) -> String {
-    format!("audit.outcome.{id}")
+    format!("{OUTCOMES}{id}")
 }
 
 /// Where a command's id is claimed.

@@ -31,6 +31,7 @@ pub(crate) mod header {
     pub(super) const TIME: &str = "Nats-Time-Stamp";
     pub(super) const NUM_PENDING: &str = "Nats-Num-Pending";
     pub(super) const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
+    pub(super) const UP_TO: &str = "Nats-UpTo-Sequence";
 }
 
 /// A header that cannot go over the wire.

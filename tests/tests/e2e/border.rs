@@ -35,6 +35,7 @@ async fn what_is_refused_at_the_border_is_not_stored() {
         (book(">", 1, 1), 400, "invalid-id"),
         (book("a b", 1, 1), 400, "invalid-id"),
         (book("", 1, 1), 400, "invalid-id"),
+        (book(&"x".repeat(1000), 1, 1), 400, "invalid-id"),
         (book("a", 1, 1).with("Idempotency-Key", "b"), 400, "invalid-id"),
         (book("a", 1, 1).with("If-Match", "*"), 400, "invalid-header"),
         (Request::put(path, large), 413, "too-large"),
@@ -55,6 +56,20 @@ async fn what_is_refused_at_the_border_is_not_stored() {
     let streams = house.streams().await;
     for stream in ["COMMANDS", "AUDIT", "DEAD_LETTERS", "hotel"] {
         assert_eq!(streams.info(stream).await.expect("a stream").state.last_sequence, 0, "{stream}");
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_id_of_any_script_is_as_good_as_another() {
+    let house = House::open().await;
+    let host = house.host().await;
+    let (id, longest) = ("größe-🛏", "x".repeat(256));
+    for (room, id) in (1..).zip([id, &longest]) {
+        let first = host.send(&book(id, room, 1)).await;
+        assert_eq!(first.status, 201, "{first}");
+        let again = host.send(&book(id, room, 1)).await;
+        assert_eq!((again.status, again.at("/events")), (201, first.at("/events")), "{again}");
     }
     host.stop().await;
 }

@@ -96,10 +96,7 @@ impl MemoryStore {
 
 impl Kept {
     fn registered(&self, id: &CommandId) -> Registered {
-        self.register
-            .get(id)
-            .cloned()
-            .unwrap_or(Registered { entry: Entry::Vacant, revision: Revision::NONE })
+        self.register.get(id).cloned().unwrap_or_else(Registered::vacant)
     }
 
     fn register(&mut self, id: &CommandId, entry: Entry, over: Revision) -> Option<Revision> {

@@ -232,6 +232,67 @@ pub(crate) async fn direct_from(
     }
 }
 
+/// The last messages of some subjects, as far as they fit into one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Lasts {
+    /// In the order of their sequences.
+    pub(crate) messages: Vec<StoredMessage>,
+    /// The last sequence that the replica had stored when it began to answer; 0 where it had nothing to answer.
+    pub(crate) up_to: u64,
+    /// Whether there are others that did not fit.
+    pub(crate) more: bool,
+}
+
+/// One request `multi_last`: the last message of each subject, all of one moment, as one of the replicas has them.
+/// The server answers at most 1,024 messages (`maxAllowedResponses` in its `getDirectMulti`).
+pub(crate) async fn direct_lasts(
+    nats: &Nats,
+    stream: &str,
+    subjects: &[&str],
+    max_bytes: usize,
+) -> Result<Lasts, Unavailable> {
+    let doing = || format!("reading the last messages of {} subjects from stream {stream}", subjects.len());
+    let away = |cause: String| Unavailable { doing: doing(), cause };
+    let api = format!("$JS.API.DIRECT.GET.{stream}");
+    let query = serde_json::json!({ "multi_last": subjects, "max_bytes": max_bytes }).to_string();
+    let inbox = nats.client().new_inbox();
+    let mut answers = nats.client().subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
+    nats.client()
+        .publish_with_reply(api.clone(), inbox, query.into())
+        .await
+        .map_err(|e| away(e.to_string()))?;
+    let mut lasts = Lasts::default();
+    loop {
+        let message = match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(away("the connection is closed".to_owned())),
+            Err(_) => return Err(nats.timed_out(doing(), &api)),
+        };
+        let last = lasts.messages.last().map_or(0, |m| m.sequence.0);
+        let lost = servers_last::<u64>(&message, header::LAST_SEQUENCE).is_some_and(|before| before != last);
+        match status(&message) {
+            None | Some(204) if lost => {
+                return Err(away(format!("a message after sequence {last} was lost on the way")));
+            }
+            None => lasts.messages.push(stored(&message).map_err(away)?),
+            Some(204) => {
+                let number = |name| {
+                    servers_last::<u64>(&message, name)
+                        .ok_or_else(|| away(format!("the answer has no usable {name}")))
+                };
+                lasts.up_to = number(header::UP_TO)?;
+                lasts.more = number(header::NUM_PENDING)? > 0;
+                return Ok(lasts);
+            }
+            Some(404) if message.description.as_deref() == Some("No Results") => return Ok(lasts),
+            Some(503) => return Err(away("no server answers for it: does the stream exist?".to_owned())),
+            Some(status) => {
+                return Err(away(format!("status {status} {}", message.description.unwrap_or_default())));
+            }
+        }
+    }
+}
+
 /// The server's word instead of a message. A stored message may say anything in its first line, so what has a sequence
 /// is a message.
 fn status(message: &Message) -> Option<u16> {

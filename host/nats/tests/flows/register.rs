@@ -42,6 +42,37 @@ async fn an_entry_is_written_only_over_the_one_that_was_seen() {
 }
 
 #[tokio::test]
+async fn many_who_look_up_at_once_each_find_their_own() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let ids: Vec<_> = (0..700).map(|n| CommandId::new(format!("c{n}")).unwrap()).collect();
+    let mut expected = Vec::new();
+    for (n, id) in ids.iter().enumerate() {
+        let mut registered = Registered::vacant();
+        if n % 3 > 0 {
+            let revision = store.claim(id, Claim::default(), Revision::NONE).await.unwrap().unwrap();
+            registered = Registered { entry: Entry::Claimed(Claim::default()), revision };
+        }
+        if n % 3 > 1 {
+            // Together they are more than one answer of the server holds.
+            let cause = "x".repeat(20_000);
+            let outcome = OutcomeRecord { outcome: Outcome::Failed { cause }, ..outcome(id) };
+            assert!(store.record(&outcome, registered.revision).await.unwrap());
+            registered = Registered { entry: Entry::Outcome(outcome), revision: registered.revision };
+        }
+        expected.push(registered);
+    }
+    let found = futures::future::join_all(ids.iter().map(|id| store.registered(id))).await;
+    for (found, expected) in found.into_iter().zip(expected) {
+        let found = found.unwrap();
+        assert_eq!(found.entry, expected.entry);
+        assert!(found.revision >= expected.revision);
+    }
+    store.close().await;
+}
+
+#[tokio::test]
 async fn of_many_writers_one_wins_on_three_replicas() {
     let servers = TestServer::start_cluster().await;
     let nats = servers[1].connect().await;

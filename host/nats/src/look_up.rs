@@ -1,0 +1,86 @@
+//! Gathers look-ups in the register that wait into one request.
+//!
+//! While one request is under way, the look-ups that arrive wait for the next: one alone costs what it cost before, and
+//! the more commands are decided at a time, the less each costs the server.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use pelton_core::id::CommandId;
+use pelton_core::outcome::Registered;
+use pelton_core::ports::Unavailable;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::connection::Nats;
+use crate::register;
+
+/// How many look-ups may wait; whoever comes then waits for a place.
+const MAX_WAITING: usize = 1024;
+/// The most ids of one request.
+const MAX_IDS: usize = 256;
+
+type Answer = Result<Registered, Unavailable>;
+
+struct Waiting {
+    id: CommandId,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The task that asks. It ends with [`LookUps::close`].
+#[derive(Debug)]
+pub(crate) struct LookUps {
+    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl LookUps {
+    pub(crate) fn start(nats: Nats) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_WAITING);
+        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(run(nats, waiting)))) }
+    }
+
+    /// The last entry under this id, as it is at some moment after the call.
+    pub(crate) async fn last(&self, id: &CommandId) -> Answer {
+        let gone = || Unavailable {
+            doing: format!("looking up command {id}"),
+            cause: "this host is stopping".to_owned(),
+        };
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (answer, answered) = oneshot::channel();
+        queue.ok_or_else(gone)?.send(Waiting { id: id.clone(), answer }).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Takes nothing more and waits until everybody who waits has an answer.
+    pub(crate) async fn close(&self) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!("the task that looks commands up ended badly: {error}");
+        }
+    }
+}
+
+async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
+    let mut waiting = Vec::with_capacity(MAX_IDS);
+    while queue.recv_many(&mut waiting, MAX_IDS).await > 0 {
+        if let [_] = waiting[..]
+            && let Some(Waiting { id, answer }) = waiting.pop()
+        {
+            // Whoever stopped waiting needs no answer.
+            drop(answer.send(register::last(&nats, &id, false).await));
+            continue;
+        }
+        let ids: Vec<CommandId> = waiting.iter().map(|waiting| waiting.id.clone()).collect();
+        let found = register::lasts(&nats, &ids).await;
+        for Waiting { id, answer } in waiting.drain(..) {
+            let registered = found
+                .as_ref()
+                .map(|found: &HashMap<_, _>| found.get(&id).cloned().unwrap_or_else(Registered::vacant));
+            drop(answer.send(registered.map_err(Clone::clone)));
+        }
+    }
+}
