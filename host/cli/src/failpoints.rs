@@ -1,25 +1,26 @@
-//! A command store that ends the process at a chosen step; see [`pelton_nats::failpoint`]. Builds for tests only.
+//! A command store and dead letters that end the process at a chosen step; see [`pelton_nats::failpoint`]. Builds for tests only.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pelton_core::dead_letter::DeadLetter;
-use pelton_core::id::{CommandId, Sequence};
-use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
+use pelton_core::dead_letter::{DeadLetter, DeadLetters};
+use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
 use pelton_core::snapshot::SnapshotKey;
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
 
-/// The store, with a failpoint before and after each of its steps.
+/// What it is around, with a failpoint before and after each of its steps.
 #[derive(Debug)]
 pub(crate) struct Failpoints<S>(Arc<S>);
 
 impl<S> Failpoints<S> {
-    /// Around this store. The error says that the environment names no failpoint that there is.
-    pub(crate) fn around(store: Arc<S>) -> anyhow::Result<Arc<Self>> {
+    /// Around this one. The error says that the environment names no failpoint that there is.
+    pub(crate) fn around(inner: Arc<S>) -> anyhow::Result<Arc<Self>> {
         check().map_err(anyhow::Error::msg)?;
-        Ok(Arc::new(Self(store)))
+        Ok(Arc::new(Self(inner)))
     }
 }
 
@@ -82,15 +83,37 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         recorded
     }
 
-    async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
+    async fn announce(&self, reply_to: &str, answer: &Answer) {
         pass("before-announce");
-        self.0.announce(reply_to, outcome).await;
+        self.0.announce(reply_to, answer).await;
         pass("after-announce");
     }
+}
 
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+impl<L: DeadLetters> DeadLetters for Failpoints<L> {
+    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
         pass("before-set-aside");
-        let kept = self.0.set_aside(letter).await;
+        let kept = self.0.keep(letter).await;
+        pass("after-set-aside");
+        kept
+    }
+
+    async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
+        self.0.last(consumer, key).await
+    }
+
+    async fn is_retry_of_first(
+        &self,
+        consumer: &Name,
+        key: &str,
+        message: &Incoming,
+    ) -> Result<bool, Unavailable> {
+        self.0.is_retry_of_first(consumer, key, message).await
+    }
+
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+        pass("before-set-aside");
+        let kept = self.0.keep_behind(letter, last).await;
         pass("after-set-aside");
         kept
     }

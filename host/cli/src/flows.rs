@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use pelton_core::command::CommandFlow;
+use pelton_core::command::{CommandFlow, HandlerSettings};
+use pelton_core::dead_letter::DeadLetters;
 use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
@@ -15,7 +16,8 @@ use pelton_core::projection::ProjectionFlow;
 use pelton_core::saga::SagaFlow;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, ConsumerInbox, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore, Topology,
+    Bucket, BucketViews, ConsumerInbox, Letters, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore,
+    Topology,
 };
 use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
@@ -116,6 +118,7 @@ impl<'a> Flows<'a> {
     /// Starts all of them.
     pub(crate) async fn start(self, nats: &Nats, intake: &Arc<Intake>) -> anyhow::Result<Running> {
         let Self { config, handlers, projections, sagas } = self;
+        let letters = letters(config, nats);
         let mut running = Running { tasks: Tasks::default(), stops: Vec::new(), stores: HashMap::new() };
         for (name, handler, plugin) in handlers {
             running.handler(config, nats, intake, (name, handler, plugin)).await?;
@@ -125,7 +128,9 @@ impl<'a> Flows<'a> {
                 name: name.clone(),
                 plugin,
                 store: Arc::new(BucketViews::new(nats, bucket)),
+                letters: letters.clone(),
                 retry: config.retry,
+                on_failure: projection.on_failure,
                 max_batch: projection.batch,
             };
             let stop = CancellationToken::new();
@@ -139,7 +144,9 @@ impl<'a> Flows<'a> {
                 stream: saga.stream.as_str().into(),
                 plugin,
                 store: Arc::new(SagaStates::new(nats, name.clone())),
+                letters: letters.clone(),
                 retry: config.retry,
+                on_failure: saga.on_failure,
             };
             let inbox = ConsumerInbox::of_saga(nats, &saga.stream, name).await?;
             running.stops.push(inbox.stop_token());
@@ -158,12 +165,18 @@ impl Running {
         intake: &Arc<Intake>,
         (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
     ) -> anyhow::Result<()> {
-        let store = self.store(config, nats, &handler.stream);
+        let (store, letters) = (self.store(config, nats, &handler.stream), letters(config, nats));
         #[cfg(debug_assertions)]
-        let store = crate::failpoints::Failpoints::around(store)?;
+        let (store, letters) =
+            (crate::failpoints::Failpoints::around(store)?, crate::failpoints::Failpoints::around(letters)?);
+        let settings = HandlerSettings {
+            retry: config.retry,
+            on_failure: handler.on_failure,
+            cache: cache_limits(config),
+            snapshots: handler.snapshots,
+        };
         let stream = handler.stream.as_str().into();
-        let (retry, cache, snapshots) = (config.retry, cache_limits(config), handler.snapshots);
-        let flow = CommandFlow::new(name.clone(), stream, plugin, store, retry, cache, snapshots);
+        let flow = CommandFlow::new(name.clone(), stream, plugin, store, letters, settings);
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,
             progress_every: progress_every(config),
@@ -191,7 +204,7 @@ impl Running {
     fn store(&mut self, config: &Config, nats: &Nats, stream: &Name) -> Arc<StreamStore> {
         let settings = StoreSettings {
             gather_single_events: config.commands.gather_single_events,
-            replicated: config.nats.replicas > 1,
+            replicated: is_replicated(config),
         };
         let start = || Arc::new(StreamStore::start(nats, stream, settings));
         self.stores.entry(stream.clone()).or_insert_with(start).clone()
@@ -206,6 +219,14 @@ impl Running {
         }
         left
     }
+}
+
+fn letters(config: &Config, nats: &Nats) -> Arc<Letters> {
+    Arc::new(Letters::new(nats, is_replicated(config)))
+}
+
+fn is_replicated(config: &Config) -> bool {
+    config.nats.replicas > 1
 }
 
 /// How often the server is told of work in progress: two signs may get lost before it gives the message to somebody else.
@@ -240,8 +261,8 @@ async fn set_orphans_aside(nats: &Nats) {
 }
 
 /// One event after the other, in stream order, until the inbox has been stopped.
-async fn run_saga<P: SagaPlugin, S: SagaStore>(
-    flow: SagaFlow<P, S>,
+async fn run_saga<P: SagaPlugin, S: SagaStore, L: DeadLetters>(
+    flow: SagaFlow<P, S, L>,
     mut inbox: ConsumerInbox,
     progress_every: Duration,
 ) {

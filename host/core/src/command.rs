@@ -11,19 +11,20 @@
 //! looked after the claim, then its own claim bars the rejection, or the rejection is what it found.
 
 mod ahead;
+mod parking;
 mod snapshots;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letter::{DeadLetter, DeadLetterKind};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
 use crate::decision;
 use crate::entity::{CacheLimits, EntityCache, LiveEntity};
+use crate::failure;
 use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
-use crate::outcome::{Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
-use crate::past::Past;
+use crate::outcome::{Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
 use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
 use crate::snapshot::SnapshotPolicy;
@@ -39,31 +40,46 @@ pub const MAX_CONFLICTS: u32 = 8;
 /// The unit of the pauses between conflicts: they double with each, so that the last is half a second at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 
+/// How a handler works.
+#[derive(Debug, Clone, Copy)]
+pub struct HandlerSettings {
+    /// How failures are retried before a command is set aside.
+    pub retry: RetryPolicy,
+    /// Whether an entity with a command that was set aside waits, or goes on without it.
+    pub on_failure: OnFailure,
+    /// How many live entities are kept between commands.
+    pub cache: CacheLimits,
+    /// When snapshots of entities are taken.
+    pub snapshots: SnapshotPolicy,
+}
+
 /// A command handler at work.
 #[derive(Debug)]
-pub struct CommandFlow<P: HandlerPlugin, S> {
+pub struct CommandFlow<P: HandlerPlugin, S, L> {
     name: Name,
     stream: Arc<str>,
     plugin: P,
     store: Arc<S>,
+    letters: Arc<L>,
     retry: RetryPolicy,
+    on_failure: OnFailure,
     entities: EntityCache<P::Instance>,
     snapshots: Snapshots,
 }
 
-impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
+impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     /// A handler of this name, whose entities' events are in this stream of the configuration.
     pub fn new(
         name: Name,
         stream: Arc<str>,
         plugin: P,
         store: Arc<S>,
-        retry: RetryPolicy,
-        cache: CacheLimits,
-        snapshots: SnapshotPolicy,
+        letters: Arc<L>,
+        settings: HandlerSettings,
     ) -> Self {
+        let HandlerSettings { retry, on_failure, cache, snapshots } = settings;
         let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
-        Self { name, stream, plugin, store, retry, entities, snapshots }
+        Self { name, stream, plugin, store, letters, retry, on_failure, entities, snapshots }
     }
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
@@ -72,45 +88,65 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
             Ok(command) => command,
             Err(error) => return self.stopped(message, None, error.into()).await,
         };
-        match self.outcome_of(&command).await {
-            Ok(outcome) => {
-                self.announce(&command, &outcome).await;
-                Settlement::Ack
+        match self.answer_to(message, &command).await {
+            Ok(answer) => {
+                self.announce(&command, &answer).await;
+                match answer {
+                    Answer::Ended(_) => Settlement::Ack,
+                    Answer::Parked(parked) => Settlement::Terminate(parked.cause),
+                }
             }
             Err(stop) => self.stopped(message, Some(&command), stop).await,
         }
     }
 
-    /// The first outcome of this command id, reached now if there was none: tried again until nobody came in between.
-    async fn outcome_of(&self, command: &Command) -> Result<OutcomeRecord, Stop> {
+    /// The first outcome of this command id, reached now if there was none, or that the command is parked: tried again
+    /// until nobody came in between.
+    async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, Stop> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
             None => self.load(&command.entity).await?,
         };
         for conflicts in 0..MAX_CONFLICTS {
             make_way(conflicts).await;
-            if let Some(outcome) = self.reach(&mut entity, command).await? {
+            if let Some(answer) = self.reach(&mut entity, message, command).await? {
                 self.entities.put(command.entity.clone(), entity);
-                return Ok(outcome.answer_to(command));
+                return Ok(answer);
             }
         }
         Err(Stop::Contended(MAX_CONFLICTS))
     }
 
-    /// One try. None: the entity has moved on, or another host is at the same command.
+    /// One try. None: the entity has moved on, or its dead letters, or another host is at the same command.
     async fn reach(
         &self,
         entity: &mut LiveEntity<P::Instance>,
+        message: &Incoming,
         command: &Command,
-    ) -> Result<Option<OutcomeRecord>, Stop> {
+    ) -> Result<Option<Answer>, Stop> {
+        let ended = |outcome: OutcomeRecord| Answer::Ended(outcome.answer_to(command));
         let Registered { entry, revision } = self.store.registered(&command.id).await?;
         let effect = entity.effect_of(command, self.plugin.digest());
         let found = match (entry, effect) {
-            (Entry::Outcome(first), effect) => return Ok(Some(standing(first, effect, command))),
-            (_, Some(effect)) => return self.record(effect, revision).await,
+            (Entry::Outcome(first), effect) => return Ok(Some(ended(standing(first, effect, command)))),
+            (_, Some(effect)) => return Ok(self.record(effect, revision).await?.map(ended)),
             (Entry::Vacant, None) => None,
             (Entry::Claimed(claim), None) => Some(claim),
         };
+        if let Some(last) = self.blocked_by(message, command).await? {
+            return Ok(self.park(message, command, last).await?.map(Answer::Parked));
+        }
+        Ok(self.decide(entity, command, found, revision).await?.map(ended))
+    }
+
+    /// Decides once and stores what follows. None: the entity has moved on, or another host is at the same command.
+    async fn decide(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+        found: Option<Claim>,
+        revision: Revision,
+    ) -> Result<Option<OutcomeRecord>, Stop> {
         match (self.decision(entity, command).await?, found) {
             (Decision::Store(events), None) => self.store(entity, command, events, revision).await,
             (Decision::Store(events), Some(claim)) => {
@@ -241,9 +277,9 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         stored.collect()
     }
 
-    async fn announce(&self, command: &Command, outcome: &OutcomeRecord) {
+    async fn announce(&self, command: &Command, answer: &Answer) {
         if let Some(reply_to) = &command.reply_to {
-            self.store.announce(reply_to, outcome).await;
+            self.store.announce(reply_to, answer).await;
         }
     }
 
@@ -271,54 +307,35 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         stop: &Stop,
     ) -> Result<(), Stop> {
         tracing::error!(handler = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {stop}");
-        self.store
-            .set_aside(DeadLetter {
-                consumer: self.name.to_string(),
-                key: command.map(|c| c.entity.prefix().to_owned()),
-                kind: DeadLetterKind::Failed,
-                message: message.clone(),
-                cause: stop.to_string(),
-                digest: Some(self.plugin.digest().to_owned()),
-            })
-            .await?;
+        self.letters.keep(self.letter(message, command, DeadLetterKind::Failed, stop.to_string())).await?;
         if let Some(command) = command {
-            let outcome = self.fail(command, stop).await?;
-            self.announce(command, &outcome).await;
+            let outcome =
+                failure::record(&*self.store, command, self.plugin.digest(), &stop.to_string()).await?;
+            self.announce(command, &Answer::Ended(outcome)).await;
         }
         Ok(())
     }
 
-    /// Records that the command failed, unless it turns out to have ended otherwise.
-    async fn fail(&self, command: &Command, stop: &Stop) -> Result<OutcomeRecord, Stop> {
-        let digest = self.plugin.digest();
-        for conflicts in 0..MAX_CONFLICTS {
-            make_way(conflicts).await;
-            let Registered { entry, revision } = self.store.registered(&command.id).await?;
-            let claim = match entry {
-                Entry::Outcome(first) => return Ok(first.answer_to(command)),
-                Entry::Claimed(claim) => claim,
-                Entry::Vacant => Claim::default(),
-            };
-            let Some(revision) = self.store.claim(&command.id, claim, revision).await? else { continue };
-            let mut past = Past::default();
-            self.store.since(&command.entity, Sequence::NONE).await?.into_iter().for_each(|e| past.push(e));
-            let effect = past.effect_of(command, digest);
-            if effect.is_none() && claim.may_be_stored_after(past.at()) {
-                return Err(Stop::Ahead(past.at()));
-            }
-            let ended = effect.unwrap_or_else(|| {
-                OutcomeRecord::new(command, digest, Outcome::Failed { cause: stop.to_string() })
-            });
-            if let Some(ended) = self.record(ended, revision).await? {
-                return Ok(ended.answer_to(command));
-            }
+    fn letter(
+        &self,
+        message: &Incoming,
+        command: Option<&Command>,
+        kind: DeadLetterKind,
+        cause: String,
+    ) -> DeadLetter {
+        DeadLetter {
+            consumer: self.name.to_string(),
+            key: command.map(|c| c.entity.prefix().to_owned()),
+            kind,
+            message: message.clone(),
+            cause,
+            digest: Some(self.plugin.digest().to_owned()),
         }
-        Err(Stop::Contended(MAX_CONFLICTS))
     }
 }
 
 /// Lets the others go first, ever longer and never equally long; after a first conflict there is no need to.
-async fn make_way(conflicts: u32) {
+pub(crate) async fn make_way(conflicts: u32) {
     if conflicts > 1 {
         let longest = FIRST_PAUSE * 2_u32.pow(conflicts);
         tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;

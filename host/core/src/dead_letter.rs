@@ -1,6 +1,16 @@
-//! A message that could not be processed, kept with its cause.
+//! A message that could not be processed, kept with its cause; and those that wait behind it.
 
+use std::future::Future;
+
+use crate::id::{Name, Sequence};
 use crate::message::Incoming;
+use crate::ports::Unavailable;
+
+/// The header that marks a message as the retry of a dead letter: the letter's position among the dead letters.
+///
+/// Anybody can write it. It lets the message pass only where that letter is the first of its queue and holds this very
+/// message, so all that a forged one can do is to have a letter tried before somebody asked for it.
+pub const RETRY_OF: &str = "Pelton-Retry-Of";
 
 /// Why a message is among the dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +30,15 @@ impl DeadLetterKind {
             Self::Parked => "parked",
         }
     }
+}
+
+/// What a message that was set aside means for the later ones of the same entity, view key or instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are parked behind it, in order, until it has been retried or dropped.
+    Park,
+    /// They go on without it.
+    Skip,
 }
 
 /// A message that could not be processed.
@@ -46,4 +65,36 @@ impl DeadLetter {
         let Self { consumer, message, key, .. } = self;
         format!("{consumer}:{}:{}:{}", message.stream, message.sequence, key.as_deref().unwrap_or_default())
     }
+}
+
+/// Where the flows keep what they cannot process.
+///
+/// The letters of one consumer and key are a queue, in the order in which they were kept.
+pub trait DeadLetters: Send + Sync + 'static {
+    /// Keeps a letter. Keeping it again is harmless. Where its message is the retry of a letter that is still there,
+    /// that one stays in its place, and only the new cause is noted.
+    fn keep(&self, letter: DeadLetter) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// The last letter of a queue, as everybody sees it who was told that something was kept or taken out.
+    fn last(
+        &self,
+        consumer: &Name,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Sequence>, Unavailable>> + Send;
+
+    /// Whether a message is the retry of the first letter of a queue, as it says, and the letter holds this message.
+    fn is_retry_of_first(
+        &self,
+        consumer: &Name,
+        key: &str,
+        message: &Incoming,
+    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
+
+    /// Keeps a letter, if `last` is still the last one of its queue. False: it is not, so look again. Keeping it again
+    /// is harmless; a command that waits there already is not kept a second time.
+    fn keep_behind(
+        &self,
+        letter: DeadLetter,
+        last: Sequence,
+    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 }

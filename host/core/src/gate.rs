@@ -9,7 +9,7 @@ use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
 use crate::id::{CommandId, CommandType, Name, Sequence};
 use crate::intake::{EXPECTED_SEQUENCE, REPLY_TO};
 use crate::message::{Event, Headers, Metadata};
-use crate::outcome::OutcomeRecord;
+use crate::outcome::{Answer, OutcomeRecord, ParkedCommand};
 use crate::ports::Unavailable;
 use crate::time::Timestamp;
 
@@ -93,18 +93,20 @@ pub enum CommandStatus {
     Ended(OutcomeRecord),
     /// It is stored and has not ended.
     Pending,
+    /// It is among the dead letters and has not ended: somebody has to retry or drop it.
+    Parked(ParkedCommand),
     /// Neither the command nor an outcome is there: never sent, or kept no longer.
     Unknown,
 }
 
 /// Takes commands.
 pub trait CommandGate: Send + Sync + 'static {
-    /// Stores the command, then waits for its outcome for as long as told. None: it is stored and has not ended yet.
+    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet.
     fn submit(
         &self,
         submission: Submission,
         wait: Duration,
-    ) -> impl Future<Output = Result<Option<OutcomeRecord>, SubmitError>> + Send;
+    ) -> impl Future<Output = Result<Option<Answer>, SubmitError>> + Send;
 
     /// What is known of a command.
     fn status(&self, id: &CommandId) -> impl Future<Output = Result<CommandStatus, Unavailable>> + Send;

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 
 use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS, TakenSnapshot};
+use crate::dead_letter::DeadLetters;
 use crate::id::Sequence;
 use crate::intake::{Intake, IntakeError};
 use crate::message::Command;
@@ -47,10 +48,10 @@ struct Held<D> {
 }
 
 /// Handles what the inbox gives until it has been stopped, and finishes what is in hand.
-pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
+pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Inbox>(
     mut inbox: I,
     intake: Arc<Intake>,
-    flow: &CommandFlow<P, S>,
+    flow: &CommandFlow<P, S, L>,
     limits: LaneLimits,
 ) {
     let mut waiting: HashMap<Lane, VecDeque<Held<I::Delivery>>> = HashMap::new();
@@ -96,9 +97,9 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, I: Inbox>(
 }
 
 /// What a lane does next: its next command, or many that wait, to be decided ahead.
-fn next<D, P: HandlerPlugin, S: CommandStore>(
+fn next<D, P: HandlerPlugin, S: CommandStore, L: DeadLetters>(
     queue: &mut VecDeque<Held<D>>,
-    flow: &CommandFlow<P, S>,
+    flow: &CommandFlow<P, S, L>,
     limits: LaneLimits,
 ) -> Option<VecDeque<Held<D>>> {
     let ahead = flow.decides_ahead() && queue.len() >= limits.min_ahead;
@@ -116,10 +117,10 @@ struct Done<D> {
     snapshot: Option<TakenSnapshot>,
 }
 
-async fn work<P: HandlerPlugin, S: CommandStore, D: Delivery>(
+async fn work<P: HandlerPlugin, S: CommandStore, L: DeadLetters, D: Delivery>(
     lane: Lane,
     mut turn: VecDeque<Held<D>>,
-    flow: &CommandFlow<P, S>,
+    flow: &CommandFlow<P, S, L>,
     progress_every: Duration,
 ) -> Done<D> {
     let mut ended = 0;

@@ -7,6 +7,7 @@ pub mod command;
 pub mod dead_letter;
 pub mod decision;
 pub mod entity;
+pub mod failure;
 pub mod gate;
 pub mod history;
 pub mod id;

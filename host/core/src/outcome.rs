@@ -1,4 +1,6 @@
 //! How a command ended: recorded once under its id, and the answer to every retry.
+//!
+//! A command that is parked has not ended: whoever waits is told so, and nothing is recorded.
 
 use std::time::Duration;
 
@@ -176,5 +178,37 @@ impl OutcomeRecord {
             &self.decided_by,
             Outcome::Rejected { rejection: Rejection::new(Rejection::ID_REUSED, message) },
         )
+    }
+}
+
+/// A command that is kept undecided, behind an earlier one of its entity that failed. It is decided when that one has
+/// been retried or dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename = "parked", rename_all = "camelCase")]
+pub struct ParkedCommand {
+    /// The command.
+    pub command_id: CommandId,
+    /// What it waits for.
+    pub cause: String,
+}
+
+/// What whoever waits for a command is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// It has ended.
+    Ended(OutcomeRecord),
+    /// It waits.
+    Parked(ParkedCommand),
+}
+
+impl Answer {
+    /// The command that it is about.
+    #[must_use]
+    pub fn command_id(&self) -> &CommandId {
+        match self {
+            Self::Ended(record) => &record.command_id,
+            Self::Parked(parked) => &parked.command_id,
+        }
     }
 }

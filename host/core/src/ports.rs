@@ -4,13 +4,12 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use crate::dead_letter::DeadLetter;
 use crate::history::History;
 use crate::id::{CommandId, InstanceId, Sequence};
 use crate::message::{
     Command, Event, EventType, Failure, Fingerprint, Headers, Incoming, NewEvent, RecordedEvent, Rejection,
 };
-use crate::outcome::{Claim, OutcomeRecord, Registered, Revision};
+use crate::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
 use crate::saga::{Correlation, Reaction, SagaInput, SagaRecord};
 use crate::settle::Settlement;
 use crate::snapshot::SnapshotKey;
@@ -76,7 +75,7 @@ pub enum AppendError {
     Refused(String),
 }
 
-/// Everything that the flow of a command keeps: events, snapshots, outcomes, dead letters.
+/// What the flow of a command keeps: events, snapshots and outcomes.
 pub trait CommandStore: Send + Sync + 'static {
     /// All events of the entity, in order, without a gap. The end may be behind what other writers just stored.
     fn load(&self, entity: &Entity) -> impl Future<Output = Result<Vec<StoredEvent>, Unavailable>> + Send;
@@ -127,10 +126,7 @@ pub trait CommandStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
     /// Tells whoever waits. Best effort: who misses it reads the record.
-    fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) -> impl Future<Output = ()> + Send;
-
-    /// Keeps a message that could not be processed. Keeping it again is harmless.
-    fn set_aside(&self, letter: DeadLetter) -> impl Future<Output = Result<(), Unavailable>> + Send;
+    fn announce(&self, reply_to: &str, answer: &Answer) -> impl Future<Output = ()> + Send;
 }
 
 /// Messages from a durable consumer. Each stays the consumer's until it is settled.
@@ -369,9 +365,6 @@ pub trait ViewStore: Send + Sync + 'static {
         changes: &[(ViewKey, Option<Bytes>)],
         checkpoint: &Checkpoint,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
-
-    /// Keeps a message that could not be processed. Keeping it again is harmless.
-    fn set_aside(&self, letter: DeadLetter) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
 /// What a saga says of itself.
@@ -431,7 +424,4 @@ pub trait SagaStore: Send + Sync + 'static {
         id: &CommandId,
         data: Bytes,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
-
-    /// Keeps a message that could not be processed. Keeping it again is harmless.
-    fn set_aside(&self, letter: DeadLetter) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }

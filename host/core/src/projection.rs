@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letter::{DeadLetter, DeadLetterKind};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
 use crate::id::{Name, Sequence};
 use crate::message::{Event, RecordedEvent};
 use crate::ports::{
@@ -27,15 +27,19 @@ const STANDBY: Duration = Duration::from_secs(2);
 
 /// A projection at work.
 #[derive(Debug)]
-pub struct ProjectionFlow<P, V> {
+pub struct ProjectionFlow<P, V, L> {
     /// Its name in the configuration, which is the view's.
     pub name: Name,
     /// What folds.
     pub plugin: P,
     /// Where the view is.
     pub store: Arc<V>,
+    /// Where events go that cannot be applied.
+    pub letters: Arc<L>,
     /// How failures are retried before an event is set aside.
     pub retry: RetryPolicy,
+    /// Whether the keys of an event that was set aside wait, or go on without it.
+    pub on_failure: OnFailure,
     /// The most events of one batch.
     pub max_batch: usize,
 }
@@ -68,7 +72,7 @@ struct Pending {
     event: RecordedEvent,
 }
 
-impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
+impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> {
     /// Keeps the view up to date until the feed is stopped.
     pub async fn run<F: EventFeed>(&self, feed: &mut F) {
         let mut failures = 0;
@@ -193,7 +197,8 @@ impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
         self.park(one, &keys, DeadLetterKind::Failed, &fault.to_string(), checkpoint).await
     }
 
-    /// Keeps the event with the dead letters; from now on its keys take in nothing, so that nothing is applied out of order.
+    /// Keeps the event with the dead letters. Unless they go on without it, its keys take in nothing from now on, so that
+    /// nothing is applied out of order.
     async fn park(
         &self,
         one: &Pending,
@@ -203,7 +208,9 @@ impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
         checkpoint: &mut Checkpoint,
     ) -> Result<(), Halt> {
         self.set_aside(&one.item, keys.first().map(String::as_str), kind, why).await?;
-        checkpoint.parked.extend(keys.iter().cloned());
+        if self.on_failure == OnFailure::Park || kind == DeadLetterKind::Parked {
+            checkpoint.parked.extend(keys.iter().cloned());
+        }
         self.commit(&[], one.event.sequence, checkpoint).await
     }
 
@@ -335,6 +342,6 @@ impl<P: ProjectionPlugin, V: ViewStore> ProjectionFlow<P, V> {
             cause: why.to_owned(),
             digest: Some(self.plugin.digest().to_owned()),
         };
-        self.store.set_aside(letter).await
+        self.letters.keep(letter).await
     }
 }

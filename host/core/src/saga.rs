@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
-use crate::dead_letter::{DeadLetter, DeadLetterKind};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
 use crate::id::{CommandId, InstanceId, Name, Sequence};
 use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
 use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
@@ -160,7 +160,7 @@ mod bytes_as_base64 {
 
 /// One saga at work.
 #[derive(Debug)]
-pub struct SagaFlow<P, S> {
+pub struct SagaFlow<P, S, L> {
     /// The saga's name in the configuration.
     pub name: Name,
     /// Where its events come from: the stream's name in the configuration.
@@ -169,11 +169,15 @@ pub struct SagaFlow<P, S> {
     pub plugin: P,
     /// Where the instances are.
     pub store: Arc<S>,
+    /// Where inputs go that cannot be handled.
+    pub letters: Arc<L>,
     /// How failures are retried.
     pub retry: RetryPolicy,
+    /// Whether an instance with an input that was set aside is quarantined, or goes on without it.
+    pub on_failure: OnFailure,
 }
 
-impl<P: SagaPlugin, S: SagaStore> SagaFlow<P, S> {
+impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
     /// Handles one message of the event stream. Messages must be handled one after the other, in stream order.
     pub async fn handle(&self, message: &Incoming) -> Settlement {
         let event = match cloudevents::decode(&message.headers, &message.payload) {
@@ -200,7 +204,7 @@ impl<P: SagaPlugin, S: SagaStore> SagaFlow<P, S> {
                         DeadLetterKind::Parked,
                         format!("waits behind {by}"),
                     );
-                    if let Err(away) = self.store.set_aside(letter).await {
+                    if let Err(away) = self.letters.keep(letter).await {
                         return self.retry(message, &Stop::Unavailable(away));
                     }
                 }
@@ -360,7 +364,7 @@ impl<P: SagaPlugin, S: SagaStore> SagaFlow<P, S> {
         Settlement::RetryAfter(self.retry.delay(message.attempt))
     }
 
-    /// Keeps the message, then marks the instance so that its later inputs are kept behind it.
+    /// Keeps the message, then marks the instance so that its later inputs are kept behind it, unless it goes on without.
     async fn set_aside(
         &self,
         message: &Incoming,
@@ -369,10 +373,12 @@ impl<P: SagaPlugin, S: SagaStore> SagaFlow<P, S> {
     ) -> Settlement {
         let letter = self.letter(message, instance, DeadLetterKind::Failed, cause.clone());
         let id = letter.id();
-        if let Err(away) = self.store.set_aside(letter).await {
+        if let Err(away) = self.letters.keep(letter).await {
             return self.retry(message, &Stop::Unavailable(away));
         }
-        if let Some(instance) = instance {
+        if let Some(instance) = instance
+            && self.on_failure == OnFailure::Park
+        {
             match self.quarantine(instance, &id).await {
                 Ok(()) => {}
                 Err(stop) => return self.retry(message, &stop),

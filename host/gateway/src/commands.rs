@@ -12,7 +12,7 @@ use bytes::Bytes;
 use pelton_core::cloudevents::MAX_ATTRIBUTE_BYTES;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType};
-use pelton_core::outcome::{EventRef, Outcome, OutcomeRecord};
+use pelton_core::outcome::{Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand};
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 use tracing::{Span, warn};
@@ -42,7 +42,8 @@ pub(crate) async fn submit<G: CommandGate, V>(
 
     let wait = Wait::of(&head.headers, &shared.settings);
     let mut response = match shared.gate.submit(submission, wait.duration).await {
-        Ok(Some(record)) => ended(record).into_response(),
+        Ok(Some(Answer::Ended(record))) => ended(record).into_response(),
+        Ok(Some(Answer::Parked(command))) => parked(&command, Some(entity.id())),
         Ok(None) => pending(&id, Some(entity.id())),
         Err(SubmitError::TooLarge { bytes, max_bytes }) => {
             return Err(Refusal::CommandTooLarge { bytes, max_bytes });
@@ -127,16 +128,31 @@ fn ended(record: OutcomeRecord) -> Result<Response, Refusal> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Pending<'a> {
+struct Unended<'a> {
     command_id: &'a CommandId,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     entity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
 }
 
 fn pending(id: &CommandId, entity: Option<&str>) -> Response {
-    let body = Pending { command_id: id, status: "pending", entity };
-    (StatusCode::ACCEPTED, [(LOCATION, location(id))], Json(body)).into_response()
+    unended(&Unended { command_id: id, status: "pending", entity, detail: None })
+}
+
+/// Not a refusal: the command is kept, and will be decided under this id. Who took it for one, and sent it again under
+/// another, would have it twice.
+fn parked(command: &ParkedCommand, entity: Option<&str>) -> Response {
+    let ParkedCommand { command_id, cause } = command;
+    let detail = format!(
+        "the command is kept and not decided: {cause}; it is decided when an operator has dealt with that"
+    );
+    unended(&Unended { command_id, status: "parked", entity, detail: Some(detail) })
+}
+
+fn unended(body: &Unended<'_>) -> Response {
+    (StatusCode::ACCEPTED, [(LOCATION, location(body.command_id))], Json(body)).into_response()
 }
 
 /// Where the outcome can be read.
@@ -162,6 +178,7 @@ pub(crate) async fn status<G: CommandGate, V>(
             Ok(Json(record).into_response())
         }
         CommandStatus::Pending => Ok(pending(&id, None)),
+        CommandStatus::Parked(command) => Ok(parked(&command, None)),
         CommandStatus::Unknown => Err(Refusal::UnknownCommand),
     }
 }

@@ -1,7 +1,7 @@
 //! Announcements of outcomes to those who wait for them.
 
 use async_nats::HeaderMap;
-use pelton_core::outcome::OutcomeRecord;
+use pelton_core::outcome::Answer;
 
 use crate::connection::Nats;
 use crate::wire;
@@ -13,19 +13,19 @@ pub(crate) const REPLY_PREFIX: &str = "_INBOX.";
 const MAX_REPLY_BYTES: usize = 512;
 
 /// Tells whoever waits. Best effort.
-pub(crate) async fn announce(nats: &Nats, reply_to: &str, outcome: &OutcomeRecord) {
+pub(crate) async fn announce(nats: &Nats, reply_to: &str, answer: &Answer) {
     if !is_inbox(reply_to) {
-        tracing::warn!(command = %outcome.command_id, "the outcome is not announced to {reply_to:?}: only subjects under `{REPLY_PREFIX}` are taken");
+        tracing::warn!(command = %answer.command_id(), "the answer is not announced to {reply_to:?}: only subjects under `{REPLY_PREFIX}` are taken");
         return;
     }
-    let announced = match serde_json::to_vec(outcome) {
+    let announced = match serde_json::to_vec(answer) {
         Ok(payload) => wire::fire(nats.client(), reply_to.to_owned(), HeaderMap::new(), payload.into())
             .await
             .map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = announced {
-        tracing::debug!(command = %outcome.command_id, "announcing the outcome: {error}");
+        tracing::debug!(command = %answer.command_id(), "announcing the answer: {error}");
     }
 }
 

@@ -1,9 +1,8 @@
 //! The [`CommandStore`] of one event stream.
 
 use bytes::Bytes;
-use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::outcome::{Claim, OutcomeRecord, Registered, Revision};
+use pelton_core::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
 use pelton_core::snapshot::SnapshotKey;
 use pelton_core::subject::Entity;
@@ -13,7 +12,7 @@ use crate::connection::Nats;
 use crate::gather::Gatherer;
 use crate::load::Loader;
 use crate::look_up::LookUps;
-use crate::{announce, dead_letters, register, snapshots};
+use crate::{announce, register, snapshots};
 
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -112,11 +111,7 @@ impl CommandStore for StreamStore {
         register::record(&self.nats, outcome, over).await
     }
 
-    async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
-        announce::announce(&self.nats, reply_to, outcome).await;
-    }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        dead_letters::keep(&self.nats, &letter).await
+    async fn announce(&self, reply_to: &str, answer: &Answer) {
+        announce::announce(&self.nats, reply_to, answer).await;
     }
 }

@@ -1,82 +1,35 @@
-//! Messages that could not be processed, kept in the dead-letter stream.
+//! Messages that could not be processed, kept in the dead-letter stream until somebody retries or drops them.
 //!
-//! A letter lies at `dead-letter.<consumer>.<kind>.<stream>.<sequence>.<key>`, the key as a hash. The stream holds one
-//! message per subject, so keeping the same message again changes nothing, however much later. (A message id would
-//! have the server forget a letter that was taken out and comes back within the duplicate window.)
-//!
-//! The payload is the original's. The original's headers are there with `Pelton-Header-` in front, so that none of
-//! them means anything to the server; everything else is in headers of Pelton's own. Values are percent-encoded.
+//! A letter lies at `dead-letter.<consumer>.<key>.<kind>.<stream>.<sequence>.<command>`: the key as a hash, the command's
+//! id where the message is one, `-` for what there is not. The stream holds one message per subject, so keeping the same
+//! message again changes nothing, however much later. (A message id would have the server forget a letter that was
+//! taken out and comes back within the duplicate window.) The letters of one consumer and key are a [`queue`].
+
+mod form;
+mod journal;
+mod list;
+mod operator;
+mod queue;
 
 use async_nats::HeaderMap;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
-use pelton_core::id::{Name, Sequence};
-use pelton_core::message::{Fingerprint, Headers, Incoming};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, RETRY_OF};
+use pelton_core::id::{CommandId, Name, Sequence, check_token};
+use pelton_core::message::{Fingerprint, Incoming};
+use pelton_core::outcome::ParkedCommand;
 use pelton_core::ports::Unavailable;
 use pelton_core::time::Timestamp;
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::batch::{BatchMessage, publish_batch};
+use crate::batch::publish_batch;
 use crate::connection::Nats;
-use crate::topology::DEAD_LETTERS;
+use crate::topology::{COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, StoredMessage, header};
 
-/// The longest cause that is kept, in bytes before encoding; guests' backtraces are the long part.
-pub const MAX_CAUSE_BYTES: usize = 16 * 1024;
-/// What original headers have in front.
-const ORIGINAL: &str = "Pelton-Header-";
-/// How many parts follow a letter whose message does not fit beside its description.
-const PARTS: &str = "Pelton-Parts";
-/// The size of a part, in bytes; with its headers it stays below any sensible `max_payload`.
-const PART_BYTES: usize = 256 * 1024;
+pub use form::MAX_CAUSE_BYTES;
+pub use journal::{Entry, Happening, journal};
+pub use list::{Filter, Page, page};
+pub use operator::{Operator, Retried};
 
-const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
-
-mod name {
-    pub(super) const CONSUMER: &str = "Pelton-Consumer";
-    pub(super) const KIND: &str = "Pelton-Kind";
-    pub(super) const KEY: &str = "Pelton-Key";
-    pub(super) const STREAM: &str = "Pelton-Stream";
-    pub(super) const SEQUENCE: &str = "Pelton-Sequence";
-    pub(super) const SUBJECT: &str = "Pelton-Subject";
-    pub(super) const STORED_AT: &str = "Pelton-Stored-At";
-    pub(super) const ATTEMPTS: &str = "Pelton-Attempts";
-    pub(super) const CAUSE: &str = "Pelton-Cause";
-    pub(super) const DIGEST: &str = "Pelton-Digest";
-    pub(super) const ID: &str = "Pelton-Dead-Letter";
-}
-
-/// Where a letter lies.
-#[must_use]
-pub fn letter_subject(letter: &DeadLetter) -> String {
-    let DeadLetter { consumer, key, kind, message, .. } = letter;
-    let key = key
-        .as_ref()
-        .map_or_else(|| "-".to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned());
-    format!("dead-letter.{consumer}.{}.{}.{}.{key}", kind.as_str(), message.stream, message.sequence)
-}
-
-/// Keeps a letter. Keeping it again is harmless.
-pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavailable> {
-    let subject = letter_subject(letter);
-    let doing = || format!("keeping a dead letter at {subject}");
-    let away = |cause: String| Unavailable { doing: doing(), cause };
-    let description = description(letter);
-    let mut headers = description.clone();
-    for (name, value) in letter.message.headers.iter() {
-        headers.push(format!("{ORIGINAL}{name}"), encode(value));
-    }
-    let whole = wire::to_wire(&headers).map_err(|e| away(e.to_string()))?;
-    let kept = match wire::publish(nats, &subject, expecting(whole), letter.message.payload.clone()).await {
-        Err(PublishError::TooLarge(_)) => {
-            publish_batch(nats, in_parts(&subject, description, &letter.message).map_err(away)?).await
-        }
-        answer => answer,
-    };
-    match kept {
-        Ok(_) | Err(PublishError::SubjectFull(_)) => Ok(()),
-        Err(error) => Err(away(error.to_string())),
-    }
-}
+use queue::Queue;
 
 /// A letter as the stream holds it.
 #[derive(Debug, Clone)]
@@ -85,141 +38,226 @@ pub struct KeptLetter {
     pub sequence: Sequence,
     /// When it was set aside.
     pub kept_at: Timestamp,
+    /// Where it lies.
+    pub subject: String,
     /// The letter. Its attempts are those that had been made.
     pub letter: DeadLetter,
+    /// How many parts its message is kept in; 0 where the letter holds it whole.
+    parts: u64,
+}
+
+impl KeptLetter {
+    /// The id of the command in it, if it holds one that has an id.
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        command_id(&self.letter.message)
+    }
+
+    /// That id, where the command could be read: the outcome under it is this command's.
+    #[must_use]
+    pub fn readable_command(&self) -> Option<CommandId> {
+        self.letter.key.as_ref()?;
+        CommandId::new(self.command()?).ok()
+    }
+}
+
+/// Where a letter lies.
+#[must_use]
+pub fn letter_subject(letter: &DeadLetter) -> String {
+    let DeadLetter { consumer, key, kind, message, .. } = letter;
+    let (key, command) = (key_token(key.as_deref()), command_id(message).unwrap_or(NOTHING));
+    let kind = kind.as_str();
+    format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{command}", message.stream, message.sequence)
+}
+
+/// The token for what there is not.
+const NOTHING: &str = "-";
+
+fn key_token(key: Option<&str>) -> String {
+    key.map_or_else(|| NOTHING.to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned())
+}
+
+/// The id of the command that a message of the command stream holds, as its subject says.
+fn command_id(message: &Incoming) -> Option<&str> {
+    let (_type, id) = message.subject.strip_prefix("command.")?.split_once('.')?;
+    (message.stream.as_str() == COMMANDS && check_token(id).is_ok()).then_some(id)
+}
+
+/// The [`DeadLetters`] of all flows.
+#[derive(Debug, Clone)]
+pub struct Letters {
+    nats: Nats,
+    /// Whether the stream has more than one replica, so that a read may be answered by one that is behind.
+    replicated: bool,
+}
+
+impl Letters {
+    /// In the dead-letter stream of this server.
+    #[must_use]
+    pub fn new(nats: &Nats, replicated: bool) -> Self {
+        Self { nats: nats.clone(), replicated }
+    }
+}
+
+impl DeadLetters for Letters {
+    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        keep(&self.nats, &letter).await
+    }
+
+    async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
+        Queue::of(consumer.as_str(), key).last(&self.nats, self.replicated).await
+    }
+
+    async fn is_retry_of_first(
+        &self,
+        consumer: &Name,
+        key: &str,
+        message: &Incoming,
+    ) -> Result<bool, Unavailable> {
+        let Some(retried) = retry_of(message) else { return Ok(false) };
+        let first = Queue::of(consumer.as_str(), key).first(&self.nats).await?;
+        Ok(first.is_some_and(|first| first.sequence == retried && form::holds(&first, message)))
+    }
+
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+        let queue = Queue::of(&letter.consumer, letter.key.as_deref().unwrap_or_default());
+        // Whoever asks for a command again and again must not fill the queue. That one waits under its id is enough also
+        // where the payload is another: an id counts once, and the first one's answer is the one to give.
+        if let Some(command) = command_id(&letter.message)
+            && queue.has(&self.nats, command).await?
+        {
+            return Ok(true);
+        }
+        match store(&self.nats, &letter, Some((&queue, last))).await {
+            Ok(sequence) => {
+                journal::note_kept(&self.nats, sequence, &letter).await?;
+                Ok(true)
+            }
+            Err(PublishError::WrongSequence(_)) => Ok(false),
+            Err(error) => Err(not_kept(&letter, &error)),
+        }
+    }
+}
+
+/// The letter that a message says it is the retry of.
+fn retry_of(message: &Incoming) -> Option<Sequence> {
+    message.headers.get(RETRY_OF)?.parse().ok().map(Sequence)
+}
+
+/// Keeps a letter; see [`DeadLetters::keep`].
+pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavailable> {
+    if let Some(sequence) = retry_of(&letter.message)
+        && let Some(kept) = wire::leader_at(nats, DEAD_LETTERS, sequence).await?
+        && form::is_by(&kept, &letter.consumer)
+        && form::holds(&kept, &letter.message)
+    {
+        return journal::note_failed_again(nats, sequence, letter).await;
+    }
+    let sequence = store(nats, letter, None).await.map_err(|error| not_kept(letter, &error))?;
+    journal::note_kept(nats, sequence, letter).await
+}
+
+fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {
+    Unavailable {
+        doing: format!("keeping a dead letter at {}", letter_subject(letter)),
+        cause: error.to_string(),
+    }
+}
+
+/// Stores a letter, where asked for only behind the last one of its queue. Answers where it lies, now or from before.
+async fn store(
+    nats: &Nats,
+    letter: &DeadLetter,
+    behind: Option<(&Queue, Sequence)>,
+) -> Result<Sequence, PublishError> {
+    let subject = letter_subject(letter);
+    let expecting = |mut headers: HeaderMap| {
+        headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
+        if let Some((queue, last)) = behind {
+            queue.expect_last(&mut headers, last);
+        }
+        headers
+    };
+    let whole = expecting(form::whole(letter).map_err(PublishError::Refused)?);
+    let stored = match wire::publish(nats, &subject, whole, letter.message.payload.clone()).await {
+        Err(PublishError::TooLarge(_)) => {
+            let mut messages = form::in_parts(&subject, letter).map_err(PublishError::Refused)?;
+            let parts = messages.len() as u64 - 1;
+            messages[0].headers = expecting(std::mem::take(&mut messages[0].headers));
+            publish_batch(nats, messages).await.map(|ack| Sequence(ack.sequence - parts))
+        }
+        stored => stored.map(|ack| Sequence(ack.sequence)),
+    };
+    match stored {
+        Err(full @ PublishError::SubjectFull(_)) => {
+            let there = wire::leader_last(nats, DEAD_LETTERS, &subject).await?;
+            there.map(|message| message.sequence).ok_or(full)
+        }
+        stored => stored,
+    }
+}
+
+/// What waits under a command's id, if anything: it has no outcome, and none comes unless somebody does something.
+pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedCommand>, Unavailable> {
+    for kind in [DeadLetterKind::Parked, DeadLetterKind::Failed] {
+        let filter = Filter {
+            kind: Some(kind),
+            stream: Some(COMMANDS.to_owned()),
+            command: Some(id.clone()),
+            ..Filter::default()
+        };
+        let Some(message) = wire::leader_last(nats, DEAD_LETTERS, &filter.subject()).await? else { continue };
+        let sequence = message.sequence;
+        let Some(kept) = described(message)? else { continue };
+        let cause = match kind {
+            DeadLetterKind::Parked => kept.letter.cause,
+            DeadLetterKind::Failed => {
+                format!("it failed, and is about to be retried as dead letter {sequence}")
+            }
+        };
+        return Ok(Some(ParkedCommand { command_id: id.clone(), cause }));
+    }
+    Ok(None)
 }
 
 /// The letter at a position of the dead-letter stream; none where there is none, or only a part of one.
 pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
     let Some(message) = wire::leader_at(nats, DEAD_LETTERS, sequence).await? else { return Ok(None) };
-    let doing = || format!("reading the dead letter at sequence {sequence}");
-    let unreadable = |cause: String| Unavailable { doing: doing(), cause };
-    let Some(letter) = letter(&message).map_err(unreadable)? else { return Ok(None) };
-    let Some(parts) = message.headers.get(PARTS) else {
-        return Ok(Some(KeptLetter { sequence, kept_at: message.stored_at, letter }));
-    };
-    let count: u64 = parts.parse().map_err(|e| unreadable(format!("{PARTS}: {e}")))?;
-    let mut bytes = Vec::new();
-    for n in 1..=count {
-        let subject = part_subject(&message.subject, n);
-        let part = wire::leader_last(nats, DEAD_LETTERS, &subject).await?;
-        bytes.extend_from_slice(
-            &part.ok_or_else(|| unreadable(format!("its part {n} of {count} is gone")))?.payload,
-        );
+    let unreadable = |cause: String| unreadable(sequence, cause);
+    let Some(mut kept) = described(message)? else { return Ok(None) };
+    let count = kept.parts;
+    if count > 0 {
+        let mut bytes = Vec::new();
+        for n in 1..=count {
+            let part = wire::leader_last(nats, DEAD_LETTERS, &form::part_subject(&kept.subject, n)).await?;
+            let part = part.ok_or_else(|| unreadable(format!("its part {n} of {count} is gone")))?;
+            bytes.extend_from_slice(&part.payload);
+        }
+        let message = &mut kept.letter.message;
+        (message.headers, message.payload) = form::from_parts(&bytes).map_err(unreadable)?;
     }
-    let (headers, payload) = from_parts(&bytes).map_err(unreadable)?;
-    let letter = DeadLetter { message: Incoming { headers, payload, ..letter.message }, ..letter };
-    Ok(Some(KeptLetter { sequence, kept_at: message.stored_at, letter }))
+    Ok(Some(kept))
 }
 
-fn description(letter: &DeadLetter) -> Headers {
-    let DeadLetter { consumer, key, kind, message, cause, digest } = letter;
-    let mut headers = Headers::default();
-    headers.push(name::ID, encode(&letter.id()));
-    headers.push(name::CONSUMER, encode(consumer));
-    headers.push(name::KIND, kind.as_str());
-    if let Some(key) = key {
-        headers.push(name::KEY, encode(key));
-    }
-    headers.push(name::STREAM, encode(message.stream.as_str()));
-    headers.push(name::SEQUENCE, message.sequence.to_string());
-    headers.push(name::SUBJECT, encode(&message.subject));
-    headers.push(name::STORED_AT, message.stored_at.to_string());
-    headers.push(name::ATTEMPTS, message.attempt.to_string());
-    headers.push(name::CAUSE, encode(bounded(cause)));
-    if let Some(digest) = digest {
-        headers.push(name::DIGEST, encode(digest));
-    }
-    headers
+/// The position of the letter at this subject.
+pub async fn at(nats: &Nats, subject: &str) -> Result<Option<Sequence>, Unavailable> {
+    Ok(wire::leader_last(nats, DEAD_LETTERS, subject).await?.map(|message| message.sequence))
 }
 
-fn expecting(mut headers: HeaderMap) -> HeaderMap {
-    headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
-    headers
-}
-
-/// A message near `max_payload` does not fit beside its description: the description alone, then headers and payload
-/// of the original in parts, all in one batch.
-fn in_parts(
-    subject: &str,
-    mut description: Headers,
-    message: &Incoming,
-) -> Result<Vec<BatchMessage>, String> {
-    let pairs: Vec<(&str, &str)> = message.headers.iter().collect();
-    let mut bytes = serde_json::to_vec(&pairs).map_err(|e| e.to_string())?;
-    bytes.push(b'\n'); // JSON has none of its own
-    bytes.extend_from_slice(&message.payload);
-    let parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
-    description.push(PARTS, parts.len().to_string());
-    let headers = wire::to_wire(&description).map_err(|e| e.to_string())?;
-    let first = BatchMessage {
-        subject: subject.to_owned(),
-        headers: expecting(headers),
-        payload: bytes::Bytes::new(),
-    };
-    let rest = parts.iter().zip(1..).map(|(part, n)| BatchMessage {
-        subject: part_subject(subject, n),
-        headers: HeaderMap::new(),
-        payload: bytes::Bytes::copy_from_slice(part),
-    });
-    Ok([first].into_iter().chain(rest).collect())
-}
-
-fn part_subject(subject: &str, n: u64) -> String {
-    format!("{subject}.part.{n}")
-}
-
-fn from_parts(bytes: &[u8]) -> Result<(Headers, bytes::Bytes), String> {
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or("its parts hold no headers")?;
-    let pairs: Vec<(String, String)> = serde_json::from_slice(&bytes[..end]).map_err(|e| e.to_string())?;
-    Ok((pairs.into_iter().collect(), bytes::Bytes::copy_from_slice(&bytes[end + 1..])))
-}
-
-/// A part of a letter has no description: none.
-fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
-    let headers = &message.headers;
-    if headers.get(name::ID).is_none() {
-        return Ok(None);
-    }
-    let text = |name: &str| headers.get(name).map(decode);
-    let required = |name: &str| text(name).ok_or_else(|| format!("it has no header {name}"));
-    let number = |name: &str| required(name)?.parse::<u64>().map_err(|e| format!("{name}: {e}"));
-    let original = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix(ORIGINAL)?.to_owned(), decode(value))));
-    let kind = required(name::KIND)?;
-    Ok(Some(DeadLetter {
-        consumer: required(name::CONSUMER)?,
-        key: text(name::KEY),
-        kind: match kind.as_str() {
-            "failed" => DeadLetterKind::Failed,
-            "parked" => DeadLetterKind::Parked,
-            _ => return Err(format!("{} is {kind:?}", name::KIND)),
-        },
-        message: Incoming {
-            stream: Name::new(required(name::STREAM)?).map_err(|e| format!("{}: it {e}", name::STREAM))?,
-            sequence: Sequence(number(name::SEQUENCE)?),
-            subject: required(name::SUBJECT)?,
-            headers: original.collect(),
-            payload: message.payload.clone(),
-            stored_at: Timestamp::parse(&required(name::STORED_AT)?)?,
-            attempt: u32::try_from(number(name::ATTEMPTS)?).unwrap_or(u32::MAX),
-        },
-        cause: required(name::CAUSE)?,
-        digest: text(name::DIGEST),
+/// The letter that a message of the stream describes. Where it is kept in parts, without its headers and payload.
+fn described(message: StoredMessage) -> Result<Option<KeptLetter>, Unavailable> {
+    let unreadable = |cause: String| unreadable(message.sequence, cause);
+    let letter = form::letter(&message).map_err(unreadable)?;
+    let parts = form::parts(&message).map_err(unreadable)?;
+    Ok(letter.map(|letter| KeptLetter {
+        sequence: message.sequence,
+        kept_at: message.stored_at,
+        subject: message.subject,
+        letter,
+        parts,
     }))
 }
 
-fn bounded(cause: &str) -> &str {
-    let end =
-        (0..=cause.len().min(MAX_CAUSE_BYTES)).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or(0);
-    &cause[..end]
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+fn unreadable(sequence: Sequence, cause: String) -> Unavailable {
+    Unavailable { doing: format!("reading the dead letter at sequence {sequence}"), cause }
 }

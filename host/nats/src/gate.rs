@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::CommandId;
-use pelton_core::outcome::OutcomeRecord;
+use pelton_core::outcome::Answer;
 use pelton_core::ports::Unavailable;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::header_bytes;
 use crate::connection::Nats;
-use crate::register;
 use crate::topology::{COMMANDS, command_subject};
 use crate::wire::{self, PublishError};
+use crate::{dead_letters, register};
 
 /// Where commands that come through a gate say they are from (`ce-source`).
 pub const SOURCE: &str = "/gateway";
@@ -103,16 +103,12 @@ impl Drop for StreamGate {
 }
 
 impl CommandGate for StreamGate {
-    async fn submit(
-        &self,
-        submission: Submission,
-        wait: Duration,
-    ) -> Result<Option<OutcomeRecord>, SubmitError> {
+    async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Answer>, SubmitError> {
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
         self.publish(&submission, waiter.as_ref().map(|waiter| waiter.reply_to.as_str())).await?;
         let Some(mut waiter) = waiter else { return Ok(None) };
-        let outcome = tokio::time::timeout(wait, &mut waiter.outcome).await;
-        Ok(outcome.ok().and_then(Result::ok))
+        let answer = tokio::time::timeout(wait, &mut waiter.answer).await;
+        Ok(answer.ok().and_then(Result::ok))
     }
 
     async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
@@ -126,8 +122,11 @@ impl CommandGate for StreamGate {
         if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
             return Ok(CommandStatus::Pending);
         }
-        let outcome = register::outcome(&self.nats, id, true).await?;
-        Ok(outcome.map_or(CommandStatus::Unknown, CommandStatus::Ended))
+        if let Some(outcome) = register::outcome(&self.nats, id, true).await? {
+            return Ok(CommandStatus::Ended(outcome));
+        }
+        let parked = dead_letters::parked(&self.nats, id).await?;
+        Ok(parked.map_or(CommandStatus::Unknown, CommandStatus::Parked))
     }
 
     async fn ready(&self) -> Result<(), Unavailable> {
@@ -152,7 +151,7 @@ struct Waiters {
     waiting: Mutex<Option<Waiting>>,
 }
 
-type Waiting = HashMap<u64, oneshot::Sender<OutcomeRecord>>;
+type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
 
 impl Waiters {
     fn new(inbox: String) -> Self {
@@ -164,12 +163,12 @@ impl Waiters {
         let mut waiting = self.lock();
         let waiting = waiting.as_mut().filter(|waiting| waiting.len() < MAX_WAITERS)?;
         let token = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, outcome) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         waiting.insert(token, sender);
-        Some(Waiter { waiters: self.clone(), token, reply_to: format!("{}.{token}", self.inbox), outcome })
+        Some(Waiter { waiters: self.clone(), token, reply_to: format!("{}.{token}", self.inbox), answer })
     }
 
-    fn leave(&self, token: u64) -> Option<oneshot::Sender<OutcomeRecord>> {
+    fn leave(&self, token: u64) -> Option<oneshot::Sender<Answer>> {
         self.lock().as_mut()?.remove(&token)
     }
 
@@ -187,7 +186,7 @@ struct Waiter {
     waiters: Arc<Waiters>,
     token: u64,
     reply_to: String,
-    outcome: oneshot::Receiver<OutcomeRecord>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 impl Drop for Waiter {
@@ -214,8 +213,8 @@ fn deliver(answer: &Message, waiters: &Waiters) {
     // Who has stopped waiting finds the outcome where it is recorded.
     let Some(waiter) = token.and_then(|token| waiters.leave(token)) else { return };
     match serde_json::from_slice(&answer.payload) {
-        Ok(outcome) => {
-            let _ = waiter.send(outcome);
+        Ok(answer) => {
+            let _ = waiter.send(answer);
         }
         Err(error) => tracing::warn!(subject = %answer.subject, "what came as an outcome is none: {error}"),
     }

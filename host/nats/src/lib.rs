@@ -33,6 +33,7 @@ mod wire;
 pub use bucket::Bucket;
 pub use command_store::{StoreSettings, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
+pub use dead_letters::Letters;
 pub use feed::StreamFeed;
 pub use gate::StreamGate;
 pub use inbox::{ConsumerDelivery, ConsumerInbox};

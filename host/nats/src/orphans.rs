@@ -54,6 +54,11 @@ pub async fn set_aside(nats: &Nats) -> Result<usize, Unavailable> {
     Ok(count)
 }
 
+/// Whether some consumer of the command stream takes a command of this subject.
+pub(crate) async fn is_taken(nats: &Nats, subject: &str) -> Result<bool, Unavailable> {
+    Ok(consumer_filters(nats).await?.iter().any(|filter| takes(filter, subject)))
+}
+
 async fn pending_subjects(nats: &Nats) -> Result<Vec<String>, Unavailable> {
     let doing = "looking for commands that no handler takes";
     let question = Bytes::from_static(br#"{"subjects_filter":"command.>"}"#);
@@ -110,16 +115,7 @@ async fn keep_and_remove(nats: &Nats, message: wire::RawMessage) -> Result<(), U
         digest: None,
     };
     dead_letters::keep(nats, &letter).await?;
-    let stream = nats.jetstream().get_stream_no_info(COMMANDS).await.map_err(|e| away(e.to_string()))?;
-    // Another host may have removed it meanwhile: gone is gone.
-    match stream.delete_message(message.sequence.0).await {
-        Ok(_) => Ok(()),
-        Err(error) if wire::leader_at(nats, COMMANDS, message.sequence).await?.is_none() => {
-            tracing::debug!("already removed: {error}");
-            Ok(())
-        }
-        Err(error) => Err(away(error.to_string())),
-    }
+    wire::delete(nats, COMMANDS, message.sequence).await
 }
 
 #[cfg(test)]

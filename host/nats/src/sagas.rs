@@ -1,7 +1,6 @@
 //! Instances of sagas, one message each, and the commands that they send.
 
 use bytes::Bytes;
-use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, InstanceId, Name};
 use pelton_core::message::Headers;
 use pelton_core::ports::{CommitError, SagaStore, Unavailable};
@@ -9,7 +8,7 @@ use pelton_core::saga::SagaRecord;
 
 use crate::connection::Nats;
 use crate::topology::{SAGAS, command_subject, saga_state_subject};
-use crate::{dead_letters, guarded, wire};
+use crate::{guarded, wire};
 
 /// The [`SagaStore`] of one saga: an instance is the last message on `saga.<saga>.<instance>.state`.
 #[derive(Debug)]
@@ -63,9 +62,5 @@ impl SagaStore for SagaStates {
         let headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
         wire::publish(&self.nats, &command_subject(r#type, id), headers, data).await?;
         Ok(())
-    }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        dead_letters::keep(&self.nats, &letter).await
     }
 }

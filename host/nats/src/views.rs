@@ -12,14 +12,13 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::future::try_join_all;
-use pelton_core::dead_letter::DeadLetter;
 use pelton_core::ports::{CommitError, Unavailable, ViewStore};
 use pelton_core::view::{Checkpoint, ViewKey};
 
 use crate::batch::{self, BatchMessage, MAX_BATCH_MESSAGES};
 use crate::bucket::{self, Bucket, DELETED, Held, Reading};
 use crate::connection::Nats;
-use crate::{dead_letters, guarded};
+use crate::guarded;
 
 /// The most rows of one commit: with the checkpoint they fill the server's atomic batch.
 pub const MAX_ROWS: usize = MAX_BATCH_MESSAGES - 1;
@@ -131,9 +130,5 @@ impl ViewStore for BucketViews {
         let revision = self.write(changes, checkpoint).await?;
         self.saw(revision);
         Ok(revision)
-    }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        dead_letters::keep(&self.nats, &letter).await
     }
 }

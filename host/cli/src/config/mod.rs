@@ -14,6 +14,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pelton_core::dead_letter::OnFailure;
 use pelton_core::entity::CacheLimits;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
@@ -30,7 +31,7 @@ pub use settings::{
     check_nats_url,
 };
 pub use typed::Typed;
-pub use value::{MAX_NAME_BYTES, show_bytes, show_duration};
+pub use value::{MAX_NAME_BYTES, duration, show_bytes, show_duration};
 
 use problem::Problems;
 use reader::Reader;
@@ -115,6 +116,9 @@ pub struct HandlerConfig {
     /// 100) since the last, or after a load that took longer than `load-time` (50 ms) and folded at least `load-events`
     /// (10).
     pub snapshots: SnapshotPolicy,
+    /// `on-failure`: whether an entity with a command that became a dead letter goes on without it (`skip`, the
+    /// default), or its later commands wait behind it (`park`).
+    pub on_failure: OnFailure,
 }
 
 /// `[projections.X]`: keeps the view of its name.
@@ -126,6 +130,9 @@ pub struct ProjectionConfig {
     pub stream: Name,
     /// `batch`: the most events that are folded at a time. Default 500.
     pub batch: usize,
+    /// `on-failure`: whether later events of the keys of one that became a dead letter wait behind it (`park`, the
+    /// default), or the view goes on without it (`skip`).
+    pub on_failure: OnFailure,
 }
 
 /// `[sagas.X]`: runs a process.
@@ -135,6 +142,9 @@ pub struct SagaConfig {
     pub plugin: Name,
     /// `stream`: whose events it reacts to.
     pub stream: Name,
+    /// `on-failure`: whether later inputs of an instance wait behind one that became a dead letter (`park`, the
+    /// default), or the instance goes on without it (`skip`).
+    pub on_failure: OnFailure,
 }
 
 /// A file that has been read: what was typed, what came of it, and what is wrong with it.
@@ -225,6 +235,7 @@ fn used(typed: &Typed) -> Option<Config> {
             entity: handler.entity.as_ref()?.value.clone(),
             commands: commands.collect::<Option<_>>()?,
             snapshots: handler.snapshots,
+            on_failure: handler.on_failure.unwrap_or(OnFailure::Skip),
         };
         Some((handler.name.value.clone(), config))
     });
@@ -233,14 +244,17 @@ fn used(typed: &Typed) -> Option<Config> {
             plugin: name(&projection.plugin)?,
             stream: name(&projection.stream)?,
             batch: projection.batch.unwrap_or(500),
+            on_failure: projection.on_failure.unwrap_or(OnFailure::Park),
         };
         Some((projection.name.value.clone(), config))
     });
     let sagas = typed.sagas.iter().map(|saga| {
-        Some((
-            saga.name.value.clone(),
-            SagaConfig { plugin: name(&saga.plugin)?, stream: name(&saga.stream)? },
-        ))
+        let config = SagaConfig {
+            plugin: name(&saga.plugin)?,
+            stream: name(&saga.stream)?,
+            on_failure: saga.on_failure.unwrap_or(OnFailure::Park),
+        };
+        Some((saga.name.value.clone(), config))
     });
     let routes = typed.routes.iter().map(|route| {
         let command = CommandType::new(&route.command.as_ref()?.value).ok()?;

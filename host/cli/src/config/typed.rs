@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
 use pelton_core::snapshot::SnapshotPolicy;
@@ -76,6 +77,7 @@ pub struct Handler {
     /// The commands that it takes.
     pub commands: Vec<Command>,
     pub(super) snapshots: SnapshotPolicy,
+    pub(super) on_failure: Option<OnFailure>,
 }
 
 /// One command of a handler.
@@ -109,6 +111,7 @@ pub struct Follower {
     pub plugin: Option<At<String>>,
     pub(super) stream: Option<At<String>>,
     pub(super) batch: Option<usize>,
+    pub(super) on_failure: Option<OnFailure>,
 }
 
 /// `[[routes]]`
@@ -225,6 +228,7 @@ fn handler(name: At<Name>, table: &Reader<'_>) -> Handler {
             .map(|table| commands(&table))
             .unwrap_or_default(),
         snapshots: table.table("snapshots").map(snapshots).unwrap_or_default(),
+        on_failure: on_failure(table),
     }
 }
 
@@ -239,6 +243,16 @@ fn snapshots(table: Reader<'_>) -> SnapshotPolicy {
     };
     table.finish();
     policy
+}
+
+fn on_failure(table: &Reader<'_>) -> Option<OnFailure> {
+    let word = |text: &str| match text {
+        "park" => Ok(OnFailure::Park),
+        "skip" => Ok(OnFailure::Skip),
+        _ => Err("is neither `park` nor `skip`".to_owned()),
+    };
+    let help = "`park` has what comes later wait behind it; `skip` goes on without it";
+    table.parsed("on-failure", help, word).map(|word| word.value)
 }
 
 fn template(typed: &At<String>, table: &Reader<'_>) -> Option<At<EntityTemplate>> {
@@ -299,6 +313,7 @@ fn saga(name: At<Name>, table: &Reader<'_>) -> Follower {
         plugin: table.require("plugin", "\"…\", a name in [plugins]", table.text("plugin")),
         stream: table.require("stream", "\"…\", a name in [streams]", table.text("stream")),
         batch: None,
+        on_failure: on_failure(table),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Reads a whole number with a unit, such as `200ms`, `5s` or `14d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a whole number with a unit, such as `200ms`, `5s` or `14d`. The error ends a sentence that begins with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {

@@ -13,11 +13,12 @@ use std::collections::HashSet;
 use futures::future::join_all;
 
 use super::{CommandFlow, Decision};
+use crate::dead_letter::DeadLetters;
 use crate::decision;
 use crate::entity::LiveEntity;
 use crate::id::Sequence;
 use crate::message::{Command, NewEvent};
-use crate::outcome::{Ahead, Claim, Revision};
+use crate::outcome::{Ahead, Answer, Claim, Revision};
 use crate::ports::{AppendError, CommandStore, EventToStore, HandlerPlugin, StoredEvent};
 use crate::settle::Stop;
 use crate::time::Timestamp;
@@ -34,7 +35,7 @@ struct Planned<'a> {
     events: Vec<StoredEvent>,
 }
 
-impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
+impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     /// Whether the plugin allows it.
     pub fn decides_ahead(&self) -> bool {
         self.plugin.descriptor().decides_ahead
@@ -51,6 +52,9 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
 
     async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, Stop> {
         let Some(&first) = commands.first() else { return Ok(0) };
+        if self.last_letter(&first.entity).await?.is_some() {
+            return Ok(0);
+        }
         let Some(mut entity) = self.entities.take(&first.entity) else { return Ok(0) };
         let fresh = self.fresh(&entity, commands);
         let claims = match self.decide_first(&mut entity, &fresh).await? {
@@ -192,7 +196,7 @@ impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
         let records = ended.iter().map(async |(command, claim)| {
             let outcome = entity.effect_of(command, self.plugin.digest())?;
             let outcome = self.record(outcome, *claim).await.ok().flatten()?;
-            self.announce(command, &outcome).await;
+            self.announce(command, &Answer::Ended(outcome)).await;
             Some(())
         });
         let recorded = join_all(records).await.into_iter().take_while(Option::is_some).count();

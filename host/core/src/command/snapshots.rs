@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::CommandFlow;
+use crate::dead_letter::DeadLetters;
 use crate::entity::LiveEntity;
 use crate::id::Sequence;
 use crate::ports::{CommandStore, CommitError, EntityInstance, HandlerPlugin};
@@ -63,7 +64,7 @@ pub struct TakenSnapshot {
     _room: OwnedSemaphorePermit,
 }
 
-impl<P: HandlerPlugin, S: CommandStore> CommandFlow<P, S> {
+impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     /// An entity with all its events; perhaps without those that other hosts just stored.
     pub(super) async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, Stop> {
         let began = Instant::now();

@@ -4,11 +4,13 @@
 //! follows from a seed, so that a run can be replayed.
 
 mod inbox;
+mod letters;
 mod store;
 mod views;
 mod weather;
 
 pub use inbox::{MemoryDelivery, MemoryInbox, MemoryQueue};
+pub use letters::MemoryLetters;
 pub use store::MemoryStore;
 pub use views::MemoryViews;
 pub use weather::Weather;

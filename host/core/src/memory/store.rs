@@ -5,16 +5,15 @@ use bytes::Bytes;
 
 use super::weather::Weather;
 use crate::cloudevents::CAUSATION_ID;
-use crate::dead_letter::DeadLetter;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
-use crate::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
+use crate::outcome::{Answer, Claim, Entry, OutcomeRecord, Registered, Revision};
 use crate::ports::{AppendError, Cause, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
 use crate::snapshot::SnapshotKey;
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
-/// One event stream, snapshots, outcomes and dead letters in memory. Clones share them.
+/// One event stream, its snapshots and outcomes in memory. Clones share them.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     stream: Arc<str>,
@@ -28,8 +27,7 @@ struct Kept {
     snapshots: HashMap<SnapshotKey, Bytes>,
     register: HashMap<CommandId, Registered>,
     last_revision: u64,
-    announced: Vec<(String, OutcomeRecord)>,
-    dead_letters: Vec<DeadLetter>,
+    announced: Vec<(String, Answer)>,
 }
 
 impl MemoryStore {
@@ -83,14 +81,8 @@ impl MemoryStore {
 
     /// All announcements in order, with the subjects they went to.
     #[must_use]
-    pub fn announced(&self) -> Vec<(String, OutcomeRecord)> {
+    pub fn announced(&self) -> Vec<(String, Answer)> {
         self.kept().announced.clone()
-    }
-
-    /// All dead letters in order.
-    #[must_use]
-    pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.kept().dead_letters.clone()
     }
 }
 
@@ -198,17 +190,7 @@ impl CommandStore for MemoryStore {
         self.weather.request("recording an outcome", write).await
     }
 
-    async fn announce(&self, reply_to: &str, outcome: &OutcomeRecord) {
-        self.kept().announced.push((reply_to.to_owned(), outcome.clone()));
-    }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        let keep = || {
-            let mut kept = self.kept();
-            if kept.dead_letters.iter().all(|other| other.id() != letter.id()) {
-                kept.dead_letters.push(letter);
-            }
-        };
-        self.weather.request("keeping a dead letter", keep).await
+    async fn announce(&self, reply_to: &str, answer: &Answer) {
+        self.kept().announced.push((reply_to.to_owned(), answer.clone()));
     }
 }

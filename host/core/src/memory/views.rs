@@ -3,10 +3,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::store::MemoryStore;
 use super::weather::Weather;
-use crate::dead_letter::DeadLetter;
-use crate::ports::{CommandStore, CommitError, Unavailable, ViewStore};
+use crate::ports::{CommitError, Unavailable, ViewStore};
 use crate::view::{Checkpoint, ViewKey};
 
 /// One view and its checkpoint in memory. Clones share them.
@@ -14,14 +12,13 @@ use crate::view::{Checkpoint, ViewKey};
 pub struct MemoryViews {
     weather: Arc<Weather>,
     kept: Arc<Mutex<(BTreeMap<ViewKey, Bytes>, Checkpoint)>>,
-    letters: MemoryStore,
 }
 
 impl MemoryViews {
-    /// An empty view; its dead letters go to the store's.
+    /// An empty view.
     #[must_use]
-    pub fn new(weather: Arc<Weather>, letters: MemoryStore) -> Self {
-        Self { weather, kept: Arc::default(), letters }
+    pub fn new(weather: Arc<Weather>) -> Self {
+        Self { weather, kept: Arc::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, (BTreeMap<ViewKey, Bytes>, Checkpoint)> {
@@ -75,9 +72,5 @@ impl ViewStore for MemoryViews {
             Ok(revision)
         };
         self.weather.request("committing a view", write).await?
-    }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        CommandStore::set_aside(&self.letters, letter).await
     }
 }

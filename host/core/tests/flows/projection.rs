@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_core::dead_letter::DeadLetterKind;
+use pelton_core::dead_letter::{DeadLetterKind, OnFailure};
 use pelton_core::id::{Name, Sequence};
-use pelton_core::memory::{MemoryStore, MemoryViews, Weather};
+use pelton_core::memory::{MemoryLetters, MemoryViews, Weather};
 use pelton_core::message::{Event, Failure, RecordedEvent};
 use pelton_core::ports::{
     EventFeed, FeedItem, Identity, Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin, Unavailable,
@@ -114,15 +114,15 @@ fn item(sequence: u64, event: &Event) -> FeedItem {
 
 struct Run {
     views: MemoryViews,
-    letters: MemoryStore,
-    flow: ProjectionFlow<Appender, MemoryViews>,
+    letters: MemoryLetters,
+    flow: ProjectionFlow<Appender, MemoryViews, MemoryLetters>,
 }
 
 impl Run {
     fn new(weather: Weather, max_batch: usize) -> Self {
         let weather = Arc::new(weather);
-        let letters = MemoryStore::new("stream", weather.clone());
-        let views = MemoryViews::new(weather, letters.clone());
+        let letters = MemoryLetters::new(weather.clone());
+        let views = MemoryViews::new(weather);
         let identity = Identity { name: "appender".to_owned(), version: "1.0.0".to_owned() };
         let events = vec![pelton_core::message::EventType { r#type: "append".to_owned(), version: 1 }];
         let plugin = Appender(Native, ProjectionDescriptor { identity, events, view_version: 1 });
@@ -131,6 +131,8 @@ impl Run {
             name,
             plugin,
             store,
+            letters: Arc::new(letters.clone()),
+            on_failure: OnFailure::Park,
             retry: RetryPolicy { max_attempts: 2, ..RetryPolicy::default() },
             max_batch,
         };
@@ -148,7 +150,7 @@ impl Run {
     }
 
     fn letters(&self) -> Vec<(u64, DeadLetterKind)> {
-        self.letters.dead_letters().iter().map(|l| (l.message.sequence.0, l.kind)).collect()
+        self.letters.all().iter().map(|(_, l)| (l.message.sequence.0, l.kind)).collect()
     }
 }
 
@@ -182,9 +184,19 @@ async fn an_event_that_cannot_be_applied_is_set_aside_with_all_that_follow_on_it
         letters.sort_by_key(|(sequence, _)| *sequence);
         assert_eq!(letters, [(3, Failed), (5, Parked), (6, Parked), (7, Parked), (9, Failed), (10, Failed)]);
         assert_eq!(run.views.present_checkpoint().position, Sequence(11));
-        assert!(
-            run.letters.dead_letters().iter().any(|l| l.cause.contains("bad is bad") && l.digest.is_some())
-        );
+        assert!(run.letters.all().iter().any(|(_, l)| l.cause.contains("bad is bad") && l.digest.is_some()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_may_go_on_without_the_event_that_failed() {
+    for max_batch in [1, 3, 100] {
+        let mut run = Run::new(Weather::fair(), max_batch);
+        run.flow.on_failure = OnFailure::Skip;
+        run.feed(&["a:1", "a:bad", "a:3", "b:4"]).await;
+        assert_eq!(run.rows(), rows(&[("a", "13"), ("b", "4")]));
+        assert_eq!(run.letters(), [(2, DeadLetterKind::Failed)]);
+        assert!(run.views.present_checkpoint().parked.is_empty());
     }
 }
 

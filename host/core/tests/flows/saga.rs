@@ -1,11 +1,12 @@
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, OnFailure};
 use pelton_core::id::{CommandId, InstanceId, Name};
+use pelton_core::memory::{MemoryLetters, Weather};
 use pelton_core::message::{Failure, Headers, NewCommand, RecordedEvent};
 use pelton_core::ports::{
     CommitError, Identity, Plugin, PluginFault, SagaDescriptor, SagaPlugin, SagaStore, Unavailable,
@@ -20,7 +21,8 @@ use crate::{Native, event, message};
 
 /// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
 /// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer.
-struct Counter(Native, SagaDescriptor, AtomicU32);
+/// While the switch is on, every reaction fails for good.
+struct Counter(Native, SagaDescriptor, AtomicU32, AtomicBool);
 
 impl Plugin for Counter {
     fn name(&self) -> &str {
@@ -53,6 +55,7 @@ impl SagaPlugin for Counter {
         input: &SagaInput,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
         match instance.as_str() {
+            _ if self.3.load(Ordering::Relaxed) => return Ok(Err(Failure::Invalid("off".to_owned()))),
             "broken" => return Ok(Err(Failure::Invalid("it is broken".to_owned()))),
             "away" if self.2.fetch_add(1, Ordering::Relaxed) < 2 => {
                 return Ok(Err(Failure::Other("not yet".to_owned())));
@@ -77,7 +80,6 @@ impl SagaPlugin for Counter {
 struct Store {
     records: Mutex<HashMap<InstanceId, (SagaRecord, u64)>>,
     sent: Mutex<Vec<(CommandId, String)>>,
-    letters: Mutex<Vec<DeadLetter>>,
     /// How many of the next commands get lost on the way back: sent, and nobody told.
     unclear: AtomicU32,
 }
@@ -127,14 +129,11 @@ impl SagaStore for Store {
         }
         Ok(())
     }
-
-    async fn set_aside(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        self.letters.lock().unwrap().push(letter);
-        Ok(())
-    }
 }
 
-fn flow() -> SagaFlow<Counter, Store> {
+type Flow = SagaFlow<Counter, Store, MemoryLetters>;
+
+fn flow() -> Flow {
     let identity = Identity { name: "counter".to_owned(), version: "1.0.0".to_owned() };
     let events = ["start", "go", "end"]
         .map(|t| pelton_core::message::EventType { r#type: t.to_owned(), version: 1 })
@@ -144,19 +143,16 @@ fn flow() -> SagaFlow<Counter, Store> {
     SagaFlow {
         name: Name::new("saga").unwrap(),
         stream: "stream".into(),
-        plugin: Counter(Native, descriptor, AtomicU32::new(0)),
+        plugin: Counter(Native, descriptor, AtomicU32::new(0), AtomicBool::new(false)),
         store: Arc::new(Store::default()),
+        letters: Arc::new(MemoryLetters::new(Arc::new(Weather::fair()))),
+        on_failure: OnFailure::Park,
         retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
     }
 }
 
 /// Hands the event in until it is settled for good, as the consumer would; answers the settlements.
-async fn hand_in(
-    flow: &SagaFlow<Counter, Store>,
-    sequence: u64,
-    r#type: &str,
-    instances: &str,
-) -> Vec<Settlement> {
+async fn hand_in(flow: &Flow, sequence: u64, r#type: &str, instances: &str) -> Vec<Settlement> {
     let mut settlements = Vec::new();
     let mut message = message(sequence, &event(r#type, instances));
     loop {
@@ -169,7 +165,11 @@ async fn hand_in(
     }
 }
 
-fn sent(flow: &SagaFlow<Counter, Store>) -> Vec<String> {
+fn letters(flow: &Flow) -> Vec<DeadLetter> {
+    flow.letters.all().into_iter().map(|(_, letter)| letter).collect()
+}
+
+fn sent(flow: &Flow) -> Vec<String> {
     flow.store.sent.lock().unwrap().iter().map(|(id, data)| format!("{id}={data}")).collect()
 }
 
@@ -213,7 +213,7 @@ async fn an_instance_that_fails_is_quarantined_and_the_others_go_on() {
     hand_in(&flow, 1, "start", "a,broken,b").await;
     hand_in(&flow, 2, "go", "broken,a").await;
     assert_eq!(sent(&flow), ["saga:a:stream:1:0=1", "saga:b:stream:1:0=1", "saga:a:stream:2:0=2"]);
-    let letters = flow.store.letters.lock().unwrap();
+    let letters = letters(&flow);
     let kept: Vec<_> = letters.iter().map(|l| (l.message.sequence.0, l.kind, l.key.as_deref())).collect();
     assert_eq!(
         kept,
@@ -234,8 +234,21 @@ async fn a_failure_that_passes_is_tried_again() {
 async fn what_this_host_cannot_do_is_refused_and_not_forgotten() {
     let flow = flow();
     hand_in(&flow, 1, "start", "timer").await;
-    assert!(flow.store.letters.lock().unwrap()[0].cause.contains("timers, which this host does not run yet"));
+    assert!(letters(&flow)[0].cause.contains("timers, which this host does not run yet"));
     assert_eq!(sent(&flow), [""; 0]);
     hand_in(&flow, 2, "start", "a.b").await;
-    assert!(flow.store.letters.lock().unwrap()[1].cause.contains("'.' at byte 1"));
+    assert!(letters(&flow)[1].cause.contains("'.' at byte 1"));
+}
+
+#[tokio::test]
+async fn an_instance_may_go_on_without_the_input_that_failed() {
+    let flow = Flow { on_failure: OnFailure::Skip, ..flow() };
+    hand_in(&flow, 1, "start", "a.b").await;
+    flow.plugin.3.store(true, Ordering::Relaxed);
+    hand_in(&flow, 2, "start", "a").await;
+    flow.plugin.3.store(false, Ordering::Relaxed);
+    hand_in(&flow, 3, "start", "a").await;
+    let kinds: Vec<_> = letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
+    assert_eq!(kinds, [(1, DeadLetterKind::Failed), (2, DeadLetterKind::Failed)]);
+    assert_eq!(sent(&flow), ["saga:a:stream:3:0=1"]);
 }

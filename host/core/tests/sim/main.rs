@@ -3,6 +3,7 @@
 
 mod account;
 mod bank;
+mod parking;
 mod snapshots;
 mod warnings;
 
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pelton_core::entity::CacheLimits;
-use pelton_core::id::Sequence;
+use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::Weather;
 use pelton_core::message::Rejection;
 use pelton_core::outcome::Outcome;
@@ -54,7 +55,7 @@ async fn a_retry_gets_the_first_outcome_though_the_state_would_allow_another() {
     bank.send("d", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(bank.store.events().len(), 1);
-    let answers: Vec<_> = bank.store.announced().iter().map(|(_, r)| code(&r.outcome).to_owned()).collect();
+    let answers: Vec<_> = bank.endings().iter().map(|r| code(&r.outcome).to_owned()).collect();
     assert_eq!(answers, ["too-little", "accepted", "too-little", "accepted"]);
 }
 
@@ -81,8 +82,7 @@ async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
         }
         bank.send("d", "deposit", 1, 6);
         bank.settle().await;
-        let answers = bank.store.announced();
-        assert_eq!(code(&answers.last().unwrap().1.outcome), Rejection::ID_REUSED);
+        assert_eq!(code(&bank.endings().last().unwrap().outcome), Rejection::ID_REUSED);
         assert_eq!(code(&bank.outcome("d")), "accepted");
     }
     assert_eq!(bank.store.events().len(), 1);
@@ -91,9 +91,9 @@ async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_sender_may_insist_on_the_entitys_sequence() {
     let bank = Bank::new(Weather::fair());
-    bank.send_expecting("a", "deposit", 1, 5, Some(Sequence(0)));
-    bank.send_expecting("b", "deposit", 1, 5, Some(Sequence(0)));
-    bank.send_expecting("c", "deposit", 1, 5, Some(Sequence(1)));
+    bank.send_with("a", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "0")]);
+    bank.send_with("b", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "0")]);
+    bank.send_with("c", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "1")]);
     bank.settle().await;
     assert_eq!(
         ["a", "b", "c"].map(|id| code(&bank.outcome(id)).to_owned()),
@@ -113,7 +113,7 @@ async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause(
     bank.settle().await;
     bank.send("c", "deposit", 1, 5);
     bank.settle().await;
-    let letters = bank.store.dead_letters();
+    let letters: Vec<_> = bank.letters.all().into_iter().map(|(_, letter)| letter).collect();
     assert_eq!(letters.len(), 1);
     assert!(letters[0].cause.contains("it broke") && letters[0].message.attempt == 3, "{letters:?}");
     assert!(
@@ -132,7 +132,8 @@ async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored
     bank.settle().await;
     assert_eq!((code(&bank.outcome("a")), bank.store.events().len()), ("failed", 0));
     assert!(
-        bank.store.dead_letters()[0]
+        bank.letters.all()[0]
+            .1
             .cause
             .contains("\"never-declared\" version 1, which its descriptor does not list")
     );
@@ -145,7 +146,7 @@ async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
-    assert!(bank.store.dead_letters()[0].cause.contains("is no CloudEvent"));
+    assert!(bank.letters.all()[0].1.cause.contains("is no CloudEvent"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,8 +176,8 @@ fn no_copy_of_a_command_is_accepted_after_another_was_rejected() {
         futures::future::join_all(hosts.iter().map(|host| bank.handle_next(host))).await;
         bank.settle().await;
         bank.audit(&HashSet::from(["w", "d"].map(str::to_owned)));
-        let told = bank.store.announced().into_iter().filter(|(_, r)| r.command_id.as_str() == "w");
-        let told: HashSet<_> = told.map(|(_, record)| code(&record.outcome).to_owned()).collect();
+        let told = bank.endings().into_iter().filter(|record| record.command_id.as_str() == "w");
+        let told: HashSet<_> = told.map(|record| code(&record.outcome).to_owned()).collect();
         assert_eq!(told, HashSet::from([code(&bank.outcome("w")).to_owned()]));
         told
     })
@@ -219,7 +220,7 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
             delivery.settle(Settlement::RetryAfter(Duration::ZERO)).await;
         }
         bank.settle().await;
-        for (_, told) in bank.store.announced() {
+        for told in bank.endings() {
             assert_eq!(code(&told.outcome), code(&bank.outcome(told.command_id.as_str())), "{told:?}");
         }
         bank.audit(&HashSet::from(["first", "d", "w"].map(str::to_owned)));

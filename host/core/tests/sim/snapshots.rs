@@ -69,7 +69,7 @@ async fn every_accepted_command_is_known_from_a_snapshot_when_its_outcome_is_kep
     bank.store.forget_outcomes();
     bank.send("d0", "deposit", 1, 11);
     bank.handle_next(&bank.flow()).await;
-    assert_eq!(code(&bank.store.announced().last().unwrap().1.outcome), "command-id-reused");
+    assert_eq!(code(&bank.endings().last().unwrap().outcome), "command-id-reused");
     assert_eq!((bank.store.events().len(), warnings.take()), (6, vec![]));
 }
 

@@ -145,6 +145,19 @@ async fn every_outcome_has_its_answer() {
             .has("", json!({ "commandId": "c-1", "status": "pending", "entity": "1.2022-12-12" }))
             .submits_id("c-1"),
         book(booking(C1))
+            .when(Answer::Parked("it waits behind dead letter 7 of its entity"))
+            .answers(202)
+            .header("location", "/commands/c-1")
+            .has(
+                "",
+                json!({
+                    "commandId": "c-1", "status": "parked", "entity": "1.2022-12-12",
+                    "detail": "the command is kept and not decided: it waits behind dead letter 7 of its entity; \
+                               it is decided when an operator has dealt with that",
+                }),
+            )
+            .submits_id("c-1"),
+        book(booking(C1))
             .when(rejected("room-taken"))
             .refuses(409, "room-taken")
             .has("/type", "urn:pelton:rejection:room-taken")
@@ -345,6 +358,11 @@ async fn an_outcome_can_be_read_later() {
             .answers(202)
             .header("location", "/commands/c-1")
             .has("", json!({ "commandId": "c-1", "status": "pending" })),
+        get("/commands/c-1")
+            .when(Answer::Parked("it waits behind dead letter 7 of its entity"))
+            .answers(202)
+            .header("location", "/commands/c-1")
+            .has("/status", "parked"),
         get("/commands/c-1").when(Answer::Unknown).refuses(404, "unknown-command"),
         get("/commands/c-1").when(Answer::Away).refuses(503, "unavailable").header("retry-after", "1"),
         get("/commands/gr%C3%B6%C3%9Fe%2F1%3F").answers(200).has("/commandId", "größe/1?"),

@@ -9,7 +9,7 @@ use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError, Vie
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::message::{Fingerprint, Rejection};
-use pelton_core::outcome::{EventRef, Outcome, OutcomeRecord};
+use pelton_core::outcome::{Answer as Told, EventRef, Outcome, OutcomeRecord, ParkedCommand};
 use pelton_core::ports::Unavailable;
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
@@ -22,6 +22,7 @@ pub(crate) enum Answer {
     Accepted(u64),
     Rejected(Rejection),
     Failed(&'static str),
+    Parked(&'static str),
     #[default]
     Pending,
     Unknown,
@@ -39,7 +40,9 @@ impl Answer {
             }
             Self::Rejected(rejection) => Outcome::Rejected { rejection: rejection.clone() },
             Self::Failed(cause) => Outcome::Failed { cause: (*cause).to_owned() },
-            Self::Pending | Self::Unknown | Self::TooLarge | Self::Away | Self::Silence => return None,
+            Self::Parked(_) | Self::Pending | Self::Unknown | Self::TooLarge | Self::Away | Self::Silence => {
+                return None;
+            }
         };
         Some(OutcomeRecord {
             command_id: id.clone(),
@@ -64,6 +67,10 @@ fn event(id: &CommandId, n: u64) -> EventRef {
     }
 }
 
+fn parked(id: &CommandId, cause: &str) -> ParkedCommand {
+    ParkedCommand { command_id: id.clone(), cause: cause.to_owned() }
+}
+
 fn away() -> Unavailable {
     Unavailable { doing: "publish to PELTON_COMMANDS".to_owned(), cause: "no responders".to_owned() }
 }
@@ -75,18 +82,15 @@ pub(crate) struct Gate {
 }
 
 impl CommandGate for Gate {
-    async fn submit(
-        &self,
-        submission: Submission,
-        wait: Duration,
-    ) -> Result<Option<OutcomeRecord>, SubmitError> {
+    async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Told>, SubmitError> {
         let id = submission.id.clone();
         self.submitted.lock().unwrap().push((submission, wait));
         match self.answer {
             Answer::Away => Err(away().into()),
             Answer::TooLarge => Err(SubmitError::TooLarge { bytes: 1_048_600, max_bytes: 1_048_576 }),
             Answer::Silence => std::future::pending().await,
-            _ => Ok(self.answer.record(&id)),
+            Answer::Parked(cause) => Ok(Some(Told::Parked(parked(&id, cause)))),
+            _ => Ok(self.answer.record(&id).map(Told::Ended)),
         }
     }
 
@@ -94,6 +98,7 @@ impl CommandGate for Gate {
         match self.answer {
             Answer::Away => Err(away()),
             Answer::Pending => Ok(CommandStatus::Pending),
+            Answer::Parked(cause) => Ok(CommandStatus::Parked(parked(id, cause))),
             _ => Ok(self.answer.record(id).map_or(CommandStatus::Unknown, CommandStatus::Ended)),
         }
     }

@@ -50,14 +50,7 @@ async fn leader_read(
     query: &serde_json::Value,
     what: &str,
 ) -> Result<Option<StoredMessage>, Unavailable> {
-    let raw = leader_raw(nats, stream, query, what).await?;
-    Ok(raw.map(|RawMessage { subject, sequence, header_block, payload, stored_at }| StoredMessage {
-        subject,
-        sequence,
-        headers: raw_headers(&header_block),
-        payload,
-        stored_at,
-    }))
+    Ok(leader_raw(nats, stream, query, what).await?.map(StoredMessage::from))
 }
 
 /// A message as a stream holds it, its headers as they were sent: perhaps unreadable.
@@ -68,6 +61,25 @@ pub(crate) struct RawMessage {
     pub(crate) header_block: Vec<u8>,
     pub(crate) payload: Bytes,
     pub(crate) stored_at: Timestamp,
+}
+
+impl From<RawMessage> for StoredMessage {
+    fn from(raw: RawMessage) -> Self {
+        let RawMessage { subject, sequence, header_block, payload, stored_at } = raw;
+        Self { subject, sequence, headers: raw_headers(&header_block), payload, stored_at }
+    }
+}
+
+/// Removes a message. That it is gone already is no error.
+pub(crate) async fn delete(nats: &Nats, stream: &str, sequence: Sequence) -> Result<(), Unavailable> {
+    let doing = format!("deleting message {sequence} of stream {stream}");
+    let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
+    let request = serde_json::json!({ "seq": sequence }).to_string();
+    match api::<serde::de::IgnoredAny>(nats, &subject, request.into(), &doing).await? {
+        Ok(_) => Ok(()),
+        Err(_) if leader_at(nats, stream, sequence).await?.is_none() => Ok(()),
+        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
+    }
 }
 
 /// The first message at or after a sequence whose subject matches, as the leader has it. The answer is JSON, so that

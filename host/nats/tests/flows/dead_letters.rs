@@ -1,15 +1,14 @@
 //! Dead letters: kept as they came, once, with their cause, and harmless.
 
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
 use pelton_core::id::Sequence;
 use pelton_core::message::{Headers, Incoming};
-use pelton_core::ports::CommandStore;
 use pelton_core::time::Timestamp;
-use pelton_nats::StoreSettings;
 use pelton_nats::dead_letters::{self, MAX_CAUSE_BYTES, letter_subject};
 
-use crate::entities::store;
+use crate::entities::hotel;
 use crate::support::{TestServer, name};
+use pelton_nats::{Letters, Nats};
 
 fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     let headers = [
@@ -37,6 +36,11 @@ fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     }
 }
 
+async fn letters(nats: &Nats) -> Letters {
+    hotel().ensure(nats).await.unwrap();
+    Letters::new(nats, false)
+}
+
 fn sorted(headers: &Headers) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = headers.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     pairs.sort();
@@ -59,12 +63,12 @@ fn assert_same(kept: &DeadLetter, letter: &DeadLetter) {
 async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let store = store(&nats, StoreSettings::default()).await;
+    let letters = letters(&nats).await;
     let sizes = [0, 10, 1024 * 1024 - 100, 1024 * 1024];
     for (n, size) in sizes.into_iter().enumerate() {
         let letter = letter(n as u64 + 1, vec![b'x'; size]);
         for _ in 0..2 {
-            store.set_aside(letter.clone()).await.unwrap();
+            letters.keep(letter.clone()).await.unwrap();
         }
     }
     let mut stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
@@ -78,40 +82,44 @@ async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
         assert_same(&kept.letter, &letter(n as u64 + 1, vec![b'x'; size]));
         assert!(kept.kept_at > kept.letter.message.stored_at);
     }
-    store.close().await;
 }
 
 #[tokio::test]
 async fn a_letter_that_was_taken_out_can_come_back_at_once() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let store = store(&nats, StoreSettings::default()).await;
+    let letters = letters(&nats).await;
     let letter = letter(1, b"x".to_vec());
-    store.set_aside(letter.clone()).await.unwrap();
+    letters.keep(letter.clone()).await.unwrap();
     let stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
     assert!(stream.delete_message(1).await.unwrap());
-    store.set_aside(letter.clone()).await.unwrap();
+    letters.keep(letter.clone()).await.unwrap();
     assert_same(&dead_letters::read(&nats, Sequence(2)).await.unwrap().unwrap().letter, &letter);
-    store.close().await;
 }
 
 #[tokio::test]
 async fn a_long_cause_is_cut() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let store = store(&nats, StoreSettings::default()).await;
+    let letters = letters(&nats).await;
     let long = DeadLetter { cause: "é".repeat(MAX_CAUSE_BYTES), ..letter(1, Vec::new()) };
-    store.set_aside(long).await.unwrap();
+    letters.keep(long).await.unwrap();
     let kept = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap();
     assert_eq!(kept.letter.cause, "é".repeat(MAX_CAUSE_BYTES / 2));
-    store.close().await;
 }
 
 #[test]
 fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
     let subject = letter_subject(&letter(7, Vec::new()));
     let tokens: Vec<&str> = subject.split('.').collect();
-    assert_eq!(tokens[..5], ["dead-letter", "booking", "failed", "COMMANDS", "7"]);
-    assert_eq!(tokens.len(), 6);
-    assert!(tokens[5].bytes().all(|b| b.is_ascii_hexdigit()), "{subject}");
+    assert_eq!((tokens.len(), &tokens[..2]), (7, &["dead-letter", "booking"][..]));
+    assert_eq!(tokens[3..], ["failed", "COMMANDS", "7", "c1"]);
+    assert!(tokens[2].bytes().all(|b| b.is_ascii_hexdigit()), "{subject}");
+    for (stream, subject) in
+        [("COMMANDS", "command.short"), ("COMMANDS", "command.a.b.c"), ("hotel", "command.a.b")]
+    {
+        let mut nameless = letter(7, Vec::new());
+        (nameless.message.stream, nameless.message.subject) = (name(stream), subject.to_owned());
+        assert!(letter_subject(&nameless).ends_with(".7.-"), "{subject}");
+    }
 }

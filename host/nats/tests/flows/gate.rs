@@ -6,7 +6,7 @@ use futures::future::join_all;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
-use pelton_core::outcome::{Entry, Revision};
+use pelton_core::outcome::{Answer, Entry, Revision};
 use pelton_core::ports::CommandStore;
 use pelton_nats::gate::StreamGate;
 use pelton_nats::topology::COMMANDS;
@@ -51,7 +51,7 @@ async fn handler(nats: &Nats) -> JoinHandle<()> {
             store.record(&outcome(&id), Revision::NONE).await.unwrap();
             let Entry::Outcome(outcome) = store.registered(&id).await.unwrap().entry else { panic!() };
             if let Some(reply_to) = message.headers.as_ref().and_then(|h| h.get(REPLY_TO)) {
-                store.announce(reply_to.as_str(), &outcome).await;
+                store.announce(reply_to.as_str(), &Answer::Ended(outcome)).await;
             }
             message.double_ack().await.unwrap();
         }
@@ -84,7 +84,7 @@ async fn the_outcome_comes_back_and_its_status_stays() {
 
     let handler = handler(&nats).await;
     let answer = soon(gate.submit(command("b"), LONG)).await.unwrap().unwrap();
-    assert_eq!(answer.command_id, id("b"));
+    assert_eq!(answer.command_id(), &id("b"));
     for ended in ["a", "b"] {
         let status = gate.status(&id(ended)).await.unwrap();
         assert!(
@@ -108,10 +108,10 @@ async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
     let gate = Arc::new(StreamGate::open(&nats).await.unwrap());
     let handler = handler(&nats).await;
     let answers = soon(join_all((0..10).map(|_| gate.submit(command("same"), LONG)))).await;
-    assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id == id("same")));
+    assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id() == &id("same")));
     let answers = soon(join_all((0..500).map(|n| gate.submit(command(&format!("c{n}")), LONG)))).await;
     for (n, answer) in answers.into_iter().enumerate() {
-        assert_eq!(answer.unwrap().unwrap().command_id, id(&format!("c{n}")));
+        assert_eq!(answer.unwrap().unwrap().command_id(), &id(&format!("c{n}")));
     }
     assert_eq!(gate.waiters(), 0);
     gate.close().await;

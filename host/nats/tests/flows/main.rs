@@ -9,6 +9,7 @@ mod gate;
 mod inbox;
 mod load;
 mod orphans;
+mod parking;
 mod poison;
 mod register;
 mod sagas;

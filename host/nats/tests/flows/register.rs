@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::outcome::{Ahead, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
+use pelton_core::outcome::{Ahead, Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::CommandStore;
 use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
@@ -105,17 +105,17 @@ async fn an_outcome_is_announced_to_inboxes_only() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     let store = store(&nats, StoreSettings::default()).await;
-    let record = outcome(&CommandId::new("c1").unwrap());
+    let answer = Answer::Ended(outcome(&CommandId::new("c1").unwrap()));
     let hostile =
         ["booking.1.room-booked.v1", "$KV.bookings-v1.r.1", "_INBOX.>", "_INBOX.a b", "audit.outcome.c9", ""];
     for reply_to in hostile {
-        store.announce(reply_to, &record).await;
+        store.announce(reply_to, &answer).await;
     }
     let inbox = nats.client().new_inbox();
     let mut answers = nats.client().subscribe(inbox.clone()).await.unwrap();
-    store.announce(&inbox, &record).await;
-    let answer = soon(answers.next()).await.unwrap();
-    assert_eq!(serde_json::from_slice::<OutcomeRecord>(&answer.payload).unwrap(), record);
+    store.announce(&inbox, &answer).await;
+    let told = soon(answers.next()).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Answer>(&told.payload).unwrap(), answer);
     for stream in ["hotel", "AUDIT"] {
         let mut stream = nats.jetstream().get_stream(stream).await.unwrap();
         assert_eq!(stream.info().await.unwrap().state.messages, 0);

@@ -6,7 +6,7 @@ use pelton_core::saga::{OutgoingCommand, SagaRecord};
 use pelton_nats::sagas::SagaStates;
 use pelton_nats::topology::COMMANDS;
 
-use crate::support::{TestServer, dead_letters, event, letter, name, prepare, soon};
+use crate::support::{TestServer, event, name, prepare, soon};
 
 fn record(n: u64) -> SagaRecord {
     SagaRecord {
@@ -84,18 +84,6 @@ async fn a_command_goes_to_the_command_stream_as_often_as_it_is_sent() {
     let large = Bytes::from(vec![b' '; nats.client().max_payload() + 1]);
     let refused = sagas.send(headers, "schedule-cleaning", &id, large).await;
     assert!(matches!(refused, Err(CommitError::Refused(_))), "{refused:?}");
-}
-
-#[tokio::test]
-async fn what_is_set_aside_is_kept_once() {
-    let server = TestServer::start().await;
-    let nats = server.connect().await;
-    prepare(&nats, 1).await;
-    let sagas = SagaStates::new(&nats, name("housekeeping"));
-    for _ in 0..2 {
-        sagas.set_aside(letter("housekeeping")).await.unwrap();
-    }
-    assert_eq!(dead_letters(&nats).await, 1);
 }
 
 #[tokio::test]

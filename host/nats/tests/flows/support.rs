@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use pelton_core::cloudevents;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
-use pelton_core::message::{Event, Fingerprint, Incoming};
+use pelton_core::message::{Event, Fingerprint};
 use pelton_core::outcome::{Outcome, OutcomeRecord};
 use pelton_core::time::Timestamp;
 use pelton_nats::bucket::Bucket;
 use pelton_nats::server::{BINARY_VARIABLE, Options, Server};
-use pelton_nats::topology::{DEAD_LETTERS, EventStream, Topology, View};
+use pelton_nats::topology::{EventStream, Topology, View};
 use pelton_nats::{ConnectSettings, Nats};
 use tempfile::TempDir;
 
@@ -162,30 +161,4 @@ pub(crate) fn outcome(id: &CommandId) -> OutcomeRecord {
 
 pub(crate) fn numbers(items: &[pelton_core::ports::FeedItem]) -> Vec<u64> {
     items.iter().map(|item| item.message.sequence).map(|Sequence(n)| n).collect()
-}
-
-/// A letter of this consumer; always the same.
-pub(crate) fn letter(consumer: &str) -> DeadLetter {
-    let event = event(7);
-    DeadLetter {
-        consumer: consumer.to_owned(),
-        key: Some("1.2022-12-12".into()),
-        kind: DeadLetterKind::Failed,
-        message: Incoming {
-            stream: name("hotel"),
-            sequence: Sequence(7),
-            subject: "booking.1.room-booked".into(),
-            headers: cloudevents::encode(&event),
-            payload: event.data,
-            stored_at: Timestamp(7),
-            attempt: 5,
-        },
-        cause: "it trapped".into(),
-        digest: None,
-    }
-}
-
-/// How many letters are kept.
-pub(crate) async fn dead_letters(nats: &Nats) -> u64 {
-    nats.jetstream().get_stream(DEAD_LETTERS).await.unwrap().cached_info().state.messages
 }

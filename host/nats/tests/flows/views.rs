@@ -6,7 +6,7 @@ use pelton_core::ports::{CommitError, ViewStore};
 use pelton_core::view::{Checkpoint, ViewKey};
 use pelton_nats::views::{BucketViews, MAX_ROWS};
 
-use crate::support::{TestServer, dead_letters, letter, prepare, soon};
+use crate::support::{TestServer, prepare, soon};
 
 fn key(text: &str) -> ViewKey {
     ViewKey::new(text).unwrap()
@@ -213,17 +213,6 @@ async fn rows_without_a_checkpoint_are_not_built_on() {
     assert_eq!(texts(&views, &["a"]).await, [None]);
     views.commit(&[row("a", "1")], &at(1, 0)).await.unwrap();
     assert_eq!(texts(&views, &["a"]).await, [some("1")]);
-}
-
-#[tokio::test]
-async fn what_is_set_aside_is_kept_once() {
-    let server = TestServer::start().await;
-    let nats = server.connect().await;
-    let views = BucketViews::new(&nats, prepare(&nats, 1).await);
-    for _ in 0..2 {
-        views.set_aside(letter("bookings")).await.unwrap();
-    }
-    assert_eq!(dead_letters(&nats).await, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,52 @@
+//! Commands that wait behind one of their entity that failed, where the handler parks.
+
+use super::CommandFlow;
+use crate::dead_letter::{DeadLetterKind, DeadLetters, OnFailure, RETRY_OF};
+use crate::id::Sequence;
+use crate::message::{Command, Incoming};
+use crate::outcome::ParkedCommand;
+use crate::ports::{CommandStore, HandlerPlugin, Unavailable};
+use crate::subject::Entity;
+
+impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
+    /// The last dead letter that commands of the entity wait behind.
+    pub(super) async fn last_letter(&self, entity: &Entity) -> Result<Option<Sequence>, Unavailable> {
+        match self.on_failure {
+            OnFailure::Skip => Ok(None),
+            OnFailure::Park => self.letters.last(&self.name, entity.prefix()).await,
+        }
+    }
+
+    /// The last dead letter that the command has to wait behind. The retry of the first of them has to wait no more.
+    pub(super) async fn blocked_by(
+        &self,
+        message: &Incoming,
+        command: &Command,
+    ) -> Result<Option<Sequence>, Unavailable> {
+        let last = self.last_letter(&command.entity).await?;
+        if last.is_some()
+            && message.headers.get(RETRY_OF).is_some()
+            && self.letters.is_retry_of_first(&self.name, command.entity.prefix(), message).await?
+        {
+            return Ok(None);
+        }
+        Ok(last)
+    }
+
+    /// Keeps the command behind the last dead letter of its entity. None: that letter is the last no more. Nothing is
+    /// registered under the command's id: it has not ended.
+    pub(super) async fn park(
+        &self,
+        message: &Incoming,
+        command: &Command,
+        last: Sequence,
+    ) -> Result<Option<ParkedCommand>, Unavailable> {
+        let cause = format!("it waits behind dead letter {last} of its entity");
+        let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
+        let parked = self.letters.keep_behind(letter, last).await?;
+        Ok(parked.then(|| {
+            tracing::warn!(handler = %self.name, command = %command.id, entity = command.entity.prefix(), "parked: {cause}");
+            ParkedCommand { command_id: command.id.clone(), cause }
+        }))
+    }
+}

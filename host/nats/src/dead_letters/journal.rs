@@ -1,0 +1,149 @@
+//! What happened to each letter, in the audit stream.
+//!
+//! Entries lie at `audit.dead-letter.<letter>.<what>`, those of which a letter may have several with a token behind
+//! that tells them apart. They are kept as long as outcomes are.
+
+use pelton_core::dead_letter::DeadLetter;
+use pelton_core::id::Sequence;
+use pelton_core::ports::Unavailable;
+use pelton_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::KeptLetter;
+use super::form::bounded;
+use crate::connection::Nats;
+use crate::guarded;
+use crate::topology::AUDIT;
+use crate::wire::{self, PublishError, StoredMessage};
+
+/// The most entries of one letter that are read.
+const MAX_ENTRIES: usize = 1000;
+
+/// Something that happened to a letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The letter's position in the dead-letter stream.
+    pub letter: Sequence,
+    /// The handler, projection or saga.
+    pub consumer: String,
+    /// The entity, view key or instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// When, by the writer's clock.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub what: Happening,
+}
+
+/// What happened to a letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum Happening {
+    /// It was set aside.
+    Kept {
+        /// `failed` or `parked`.
+        kind: String,
+        /// Why.
+        cause: String,
+    },
+    /// Somebody is about to have it processed again.
+    Retried {
+        /// Who.
+        by: String,
+    },
+    /// It failed again, and stays.
+    FailedAgain {
+        /// Why.
+        cause: String,
+    },
+    /// It was processed, and is taken out.
+    Settled {
+        /// Who had it retried.
+        by: String,
+        /// How it ended.
+        outcome: String,
+    },
+    /// Somebody gives it up; it is taken out.
+    Dropped {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Everything that is known to have happened to a letter, in order.
+pub async fn journal(nats: &Nats, letter: Sequence) -> Result<Vec<Entry>, Unavailable> {
+    let filter = format!("{}.>", prefix(letter));
+    let found = wire::direct_from(nats, AUDIT, &filter, Sequence(1), MAX_ENTRIES).await?;
+    found.messages.iter().map(decode).collect()
+}
+
+pub(super) async fn note_kept(nats: &Nats, at: Sequence, letter: &DeadLetter) -> Result<(), Unavailable> {
+    let (kind, cause) = (letter.kind.as_str().to_owned(), bounded(&letter.cause).to_owned());
+    publish(nats, &format!("{}.kept", prefix(at)), entry(at, letter, Happening::Kept { kind, cause })).await
+}
+
+pub(super) async fn note_failed_again(
+    nats: &Nats,
+    at: Sequence,
+    letter: &DeadLetter,
+) -> Result<(), Unavailable> {
+    let cause = bounded(&letter.cause).to_owned();
+    let subject = failed_again_subject(at, letter.message.sequence);
+    publish(nats, &subject, entry(at, letter, Happening::FailedAgain { cause })).await
+}
+
+/// Why the retry failed that was sent as this message of the command stream; none where it did not, or not yet.
+pub(super) async fn failed_again(
+    nats: &Nats,
+    letter: &KeptLetter,
+    sent: Sequence,
+) -> Result<Option<String>, Unavailable> {
+    let message = wire::leader_last(nats, AUDIT, &failed_again_subject(letter.sequence, sent)).await?;
+    match message.map(|message| decode(&message)).transpose()?.map(|entry| entry.what) {
+        Some(Happening::FailedAgain { cause }) => Ok(Some(cause)),
+        _ => Ok(None),
+    }
+}
+
+/// Writes down what an operator does to a letter.
+pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> Result<(), Unavailable> {
+    let prefix = prefix(letter.sequence);
+    let subject = match &what {
+        Happening::Dropped { .. } => format!("{prefix}.dropped"),
+        Happening::Settled { .. } => format!("{prefix}.settled"),
+        _ => format!("{prefix}.retried.{:016x}", rand::random::<u64>()),
+    };
+    publish(nats, &subject, entry(letter.sequence, &letter.letter, what)).await
+}
+
+fn prefix(letter: Sequence) -> String {
+    format!("audit.dead-letter.{letter}")
+}
+
+fn failed_again_subject(letter: Sequence, sent: Sequence) -> String {
+    format!("{}.failed-again.{sent}", prefix(letter))
+}
+
+fn entry(letter: Sequence, of: &DeadLetter, what: Happening) -> Entry {
+    Entry { letter, consumer: of.consumer.clone(), key: of.key.clone(), at: Timestamp::now(), what }
+}
+
+fn decode(message: &StoredMessage) -> Result<Entry, Unavailable> {
+    serde_json::from_slice(&message.payload).map_err(|e| Unavailable {
+        doing: format!("reading {} from stream {AUDIT}", message.subject),
+        cause: format!("it holds no entry: {e}"),
+    })
+}
+
+/// Writes an entry, unless there is one at its subject.
+async fn publish(nats: &Nats, subject: &str, entry: Entry) -> Result<(), Unavailable> {
+    let away = |cause: String| Unavailable { doing: format!("writing {subject}"), cause };
+    let payload = serde_json::to_vec(&entry).map_err(|e| away(e.to_string()))?;
+    match wire::publish(nats, subject, guarded::expecting(0), payload.into()).await {
+        Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
+        Err(error) => Err(away(error.to_string())),
+    }
+}

@@ -1,0 +1,69 @@
+//! Listing letters, a page at a time.
+
+use pelton_core::dead_letter::DeadLetterKind;
+use pelton_core::id::{CommandId, Sequence};
+use pelton_core::ports::Unavailable;
+use pelton_core::time::Timestamp;
+
+use super::{KeptLetter, described, key_token};
+use crate::connection::Nats;
+use crate::topology::DEAD_LETTERS;
+use crate::wire;
+
+/// The most messages that are read at a time; each may be as large as the server takes.
+const PAGE_MESSAGES: usize = 50;
+
+/// Which letters. What is none is any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this handler, projection or saga.
+    pub consumer: Option<String>,
+    /// Of this entity, view key or instance.
+    pub key: Option<String>,
+    /// That failed, or that wait.
+    pub kind: Option<DeadLetterKind>,
+    /// From this stream.
+    pub stream: Option<String>,
+    /// With this command.
+    pub command: Option<CommandId>,
+    /// Kept at this time or later.
+    pub since: Option<Timestamp>,
+    /// Kept before this time.
+    pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    pub(super) fn subject(&self) -> String {
+        let any = || "*".to_owned();
+        let [consumer, stream] = [&self.consumer, &self.stream].map(|name| name.clone().unwrap_or_else(any));
+        let key = self.key.as_ref().map_or_else(any, |key| key_token(Some(key)));
+        let kind = self.kind.map_or("*", DeadLetterKind::as_str);
+        let command = self.command.as_ref().map_or("*", CommandId::as_str);
+        format!("dead-letter.{consumer}.{key}.{kind}.{stream}.*.{command}")
+    }
+
+    fn takes(&self, letter: &KeptLetter) -> bool {
+        self.since.is_none_or(|since| letter.kept_at >= since)
+            && self.until.is_none_or(|until| letter.kept_at < until)
+    }
+}
+
+/// Some letters, in the order in which they were kept.
+#[derive(Debug)]
+pub struct Page {
+    /// The letters. One that is kept in parts comes without its message's headers and payload; [`super::read`] has them.
+    pub letters: Vec<KeptLetter>,
+    /// Where the next page begins; none where this is the last.
+    pub next: Option<Sequence>,
+}
+
+/// The letters from a position of the dead-letter stream on, as one of the replicas has them.
+pub async fn page(nats: &Nats, filter: &Filter, from: Sequence) -> Result<Page, Unavailable> {
+    let tail = wire::direct_from(nats, DEAD_LETTERS, &filter.subject(), from, PAGE_MESSAGES).await?;
+    let next = tail.messages.last().filter(|_| tail.more).map(|last| Sequence(last.sequence.0 + 1));
+    let mut letters = Vec::new();
+    for message in tail.messages {
+        letters.extend(described(message)?.filter(|letter| filter.takes(letter)));
+    }
+    Ok(Page { letters, next })
+}

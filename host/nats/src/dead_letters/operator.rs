@@ -1,0 +1,236 @@
+//! What an operator does about letters: have them processed again, or give them up.
+//!
+//! Every step can be done again: whoever was interrupted starts anew, and what was done is found done. A command that
+//! is retried keeps its id, so it takes effect once however often it is retried, and whoever else is at it.
+
+use std::time::Duration;
+
+use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF};
+use pelton_core::id::{CommandId, Sequence};
+use pelton_core::message::Headers;
+use pelton_core::outcome::{Claim, Entry, Outcome, Registered};
+use pelton_core::ports::Unavailable;
+use tokio::time::Instant;
+
+use super::queue::{self, Queue};
+use super::{Happening, KeptLetter, described, journal, read};
+use crate::connection::Nats;
+use crate::topology::{COMMANDS, DEAD_LETTERS};
+use crate::wire::{self, PublishError};
+use crate::{orphans, register};
+
+/// The wait before the second look at what became of a retried message; it doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The longest such wait.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// Works on dead letters in somebody's name.
+#[derive(Debug)]
+pub struct Operator {
+    nats: Nats,
+    by: String,
+    patience: Duration,
+}
+
+/// What became of a retry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retried {
+    /// The message was processed, now or before, and the letter is gone. A command's outcome in a word.
+    Settled(&'static str),
+    /// It failed again, for this cause. The letter stays.
+    Failed(String),
+    /// Another letter comes first. The letter stays.
+    Waits(Sequence),
+    /// Nothing has become of it within the operator's patience. The letter stays, and the command waits for a host: it
+    /// may still be decided.
+    Unanswered,
+    /// It cannot be retried, for this reason. Nothing was done.
+    Impossible(String),
+    /// There is no such letter any more.
+    Gone,
+}
+
+impl Operator {
+    /// Somebody of this name, who waits so long for a retried command to end.
+    #[must_use]
+    pub fn new(nats: &Nats, by: String, patience: Duration) -> Self {
+        Self { nats: nats.clone(), by, patience }
+    }
+
+    /// Has the command in a letter decided again, and takes the letter out once it has ended without failing.
+    pub async fn retry(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
+        let subject = &letter.letter.message.subject;
+        if letter.letter.message.stream.as_str() != COMMANDS {
+            let what = "it holds an event: only commands can be retried";
+            return Ok(Retried::Impossible(what.to_owned()));
+        }
+        if let Some(first) = self.first(letter).await?
+            && letter.letter.kind == DeadLetterKind::Parked
+            && first != letter.sequence
+        {
+            return Ok(Retried::Waits(first));
+        }
+        let id = letter.readable_command();
+        if let Some(ended) = self.reopen(id.as_ref()).await? {
+            return self.settle(letter, ended).await;
+        }
+        let Some(whole) = read(&self.nats, letter.sequence).await? else { return Ok(Retried::Gone) };
+        if !orphans::is_taken(&self.nats, subject).await? {
+            return Ok(Retried::Impossible(format!("no handler takes commands published to {subject}")));
+        }
+        journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
+        // Perhaps from a retry that was interrupted.
+        let sent = match wire::leader_last(&self.nats, COMMANDS, subject).await? {
+            Some(copy) => copy.sequence,
+            None => match self.publish(&whole).await? {
+                Ok(sequence) => sequence,
+                Err(why) => return Ok(Retried::Impossible(why)),
+            },
+        };
+        self.outcome(letter, id.as_ref(), sent).await
+    }
+
+    /// Gives a letter up, and says why in the audit stream.
+    pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<(), Unavailable> {
+        let what = Happening::Dropped { by: self.by.clone(), reason: reason.to_owned() };
+        journal::note(&self.nats, letter, what).await?;
+        queue::remove(&self.nats, letter).await
+    }
+
+    /// The next letter after this one that waits for the same entity.
+    pub async fn next(&self, after: &KeptLetter) -> Result<Option<KeptLetter>, Unavailable> {
+        let Some(key) = &after.letter.key else { return Ok(None) };
+        let from = Sequence(after.sequence.0 + 1);
+        match Queue::of(&after.letter.consumer, key).next(&self.nats, from).await? {
+            Some(message) => described(message),
+            None => Ok(None),
+        }
+    }
+
+    /// The position of the last letter that there is.
+    pub async fn end(&self) -> Result<Sequence, Unavailable> {
+        let last = wire::leader_last(&self.nats, DEAD_LETTERS, "dead-letter.>").await?;
+        Ok(last.map_or(Sequence::NONE, |last| last.sequence))
+    }
+
+    async fn first(&self, letter: &KeptLetter) -> Result<Option<Sequence>, Unavailable> {
+        let Some(key) = &letter.letter.key else { return Ok(None) };
+        let first = Queue::of(&letter.letter.consumer, key).first(&self.nats).await?;
+        Ok(first.map(|first| first.sequence))
+    }
+
+    /// Claims the id of a command that failed, so that it can be decided anew. Answers how it ended, if it did not fail.
+    async fn reopen(&self, id: Option<&CommandId>) -> Result<Option<&'static str>, Unavailable> {
+        let Some(id) = id else { return Ok(None) };
+        loop {
+            let Registered { entry, revision } = register::last(&self.nats, id, true).await?;
+            match entry {
+                Entry::Vacant | Entry::Claimed(_) => return Ok(None),
+                Entry::Outcome(record) => {
+                    if let Some(ended) = unfailed(&record.outcome) {
+                        return Ok(Some(ended));
+                    }
+                }
+            }
+            if register::claim(&self.nats, id, Claim::default(), revision).await?.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Publishes the message as it came, marked as a retry. The error says why it cannot be sent.
+    async fn publish(&self, whole: &KeptLetter) -> Result<Result<Sequence, String>, Unavailable> {
+        let message = &whole.letter.message;
+        let mut headers: Headers = message
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.eq_ignore_ascii_case(RETRY_OF))
+            .map(owned)
+            .collect();
+        headers.push(RETRY_OF, whole.sequence.to_string());
+        let headers = match wire::to_wire(&headers) {
+            Ok(headers) => headers,
+            Err(bad) => return Ok(Err(bad.to_string())),
+        };
+        match wire::publish(&self.nats, &message.subject, headers, message.payload.clone()).await {
+            Ok(ack) => Ok(Ok(Sequence(ack.sequence))),
+            Err(PublishError::TooLarge(why) | PublishError::Refused(why)) => Ok(Err(why)),
+            Err(PublishError::Unclear(away)) => Err(away),
+            Err(error) => Err(Unavailable {
+                doing: format!("publishing to {}", message.subject),
+                cause: error.to_string(),
+            }),
+        }
+    }
+
+    /// Waits for the end of the command that was published at this position of its stream.
+    async fn outcome(
+        &self,
+        letter: &KeptLetter,
+        id: Option<&CommandId>,
+        sent: Sequence,
+    ) -> Result<Retried, Unavailable> {
+        let deadline = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = wire::leader_at(&self.nats, COMMANDS, sent).await?.is_none();
+            let ended = match id {
+                Some(id) => register::outcome(&self.nats, id, true).await?,
+                None => None,
+            };
+            if let Some(record) = ended {
+                return match record.outcome {
+                    Outcome::Failed { cause } => Ok(Retried::Failed(cause)),
+                    other => self.settle(letter, unfailed(&other).unwrap_or_default()).await,
+                };
+            }
+            if left {
+                return self.left_without_outcome(letter, sent).await;
+            }
+            if Instant::now() >= deadline {
+                return Ok(Retried::Unanswered);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    /// What became of a command that has left its stream, with nothing recorded under an id that is known to be its own.
+    async fn left_without_outcome(
+        &self,
+        letter: &KeptLetter,
+        sent: Sequence,
+    ) -> Result<Retried, Unavailable> {
+        let again = journal::failed_again(&self.nats, letter, sent).await?;
+        if let Some(cause) = again {
+            return Ok(Retried::Failed(cause));
+        }
+        if letter.readable_command().is_none() {
+            return self.settle(letter, "processed").await;
+        }
+        Ok(match self.first(letter).await? {
+            Some(first) if first != letter.sequence => Retried::Waits(first),
+            _ => Retried::Unanswered,
+        })
+    }
+
+    async fn settle(&self, letter: &KeptLetter, outcome: &'static str) -> Result<Retried, Unavailable> {
+        let what = Happening::Settled { by: self.by.clone(), outcome: outcome.to_owned() };
+        journal::note(&self.nats, letter, what).await?;
+        queue::remove(&self.nats, letter).await?;
+        Ok(Retried::Settled(outcome))
+    }
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+/// The word for an outcome, unless it is that the command failed.
+fn unfailed(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Accepted { .. } => Some("accepted"),
+        Outcome::Rejected { .. } => Some("rejected"),
+        Outcome::Failed { .. } => None,
+    }
+}

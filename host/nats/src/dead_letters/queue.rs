@@ -1,0 +1,148 @@
+//! The letters of one consumer and key, in the order in which they were kept.
+//!
+//! Whoever takes out the last letter and whoever parks a message behind it must not miss each other, or the message
+//! waits for nothing. So a message is parked by a publish that expects the last letter to be the last message on the
+//! queue's one filter, and the last letter is taken out by a publish with the same expectation: a release, after which
+//! the queue counts as empty. (A deletion is no use for that: on three replicas the server checks an expectation before
+//! a deletion that is under way has been applied.) The letter and the release are deleted after that, in any order.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use pelton_core::id::Sequence;
+use pelton_core::ports::Unavailable;
+
+use super::{KeptLetter, form, key_token};
+use crate::connection::Nats;
+use crate::topology::DEAD_LETTERS;
+use crate::wire::{self, PublishError, StoredMessage, header};
+
+/// The token in the place of a letter's kind.
+const RELEASED: &str = "released";
+/// Which token of a subject is the kind.
+const KIND_AT: usize = 3;
+
+/// The queue of one consumer and key.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// What all of its subjects begin with.
+    prefix: String,
+}
+
+impl Queue {
+    pub(super) fn of(consumer: &str, key: &str) -> Self {
+        Self { prefix: format!("dead-letter.{consumer}.{}", key_token(Some(key))) }
+    }
+
+    /// The one filter of all expectations: it takes in letters and releases, not the parts of letters.
+    fn filter(&self) -> String {
+        format!("{}.*.*.*.*", self.prefix)
+    }
+
+    /// Has a publish fail unless this is still the queue's last message.
+    pub(super) fn expect_last(&self, headers: &mut HeaderMap, last: Sequence) {
+        headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, last.to_string());
+        headers.insert(header::EXPECTED_SUBJECT, self.filter());
+    }
+
+    /// The last letter; none where the queue is empty or released.
+    pub(super) async fn last(&self, nats: &Nats, replicated: bool) -> Result<Option<Sequence>, Unavailable> {
+        let last = match replicated {
+            true => wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await?,
+            false => wire::direct_last(nats, DEAD_LETTERS, &self.filter()).await?,
+        };
+        Ok(last.filter(|last| !is_release(&last.subject)).map(|last| last.sequence))
+    }
+
+    /// The first letter.
+    pub(super) async fn first(&self, nats: &Nats) -> Result<Option<StoredMessage>, Unavailable> {
+        self.next(nats, Sequence(1)).await
+    }
+
+    /// The first letter at or after this position of the stream.
+    pub(super) async fn next(
+        &self,
+        nats: &Nats,
+        mut from: Sequence,
+    ) -> Result<Option<StoredMessage>, Unavailable> {
+        while let Some(message) = wire::leader_next(nats, DEAD_LETTERS, from, &self.filter()).await? {
+            if !is_release(&message.subject) {
+                return Ok(Some(message.into()));
+            }
+            from = Sequence(message.sequence.0 + 1);
+        }
+        Ok(None)
+    }
+
+    /// Whether a command with this id is in it.
+    pub(super) async fn has(&self, nats: &Nats, command: &str) -> Result<bool, Unavailable> {
+        for kind in ["failed", "parked"] {
+            let filter = format!("{}.{kind}.*.*.{command}", self.prefix);
+            if wire::leader_last(nats, DEAD_LETTERS, &filter).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lets messages through from now on, if this is the last letter. What was parked meanwhile makes another the last.
+    /// Answers whether there is a release now.
+    async fn release(&self, nats: &Nats, letter: &KeptLetter) -> Result<bool, Unavailable> {
+        let release = release_subject(letter);
+        loop {
+            match wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await? {
+                Some(last) if last.sequence == letter.sequence => {}
+                other => return Ok(other.is_some_and(|last| last.subject == release)),
+            }
+            let mut headers = HeaderMap::new();
+            self.expect_last(&mut headers, letter.sequence);
+            match wire::publish(nats, &release, headers, Bytes::new()).await {
+                Ok(_) => return Ok(true),
+                Err(PublishError::WrongSequence(_)) => {}
+                // From an earlier life of this letter.
+                Err(PublishError::SubjectFull(_)) => purge(nats, &release, letter).await?,
+                Err(error) => return Err(removing(letter, error.to_string())),
+            }
+        }
+    }
+}
+
+/// Takes a letter out. Taking it out again is harmless.
+pub(super) async fn remove(nats: &Nats, letter: &KeptLetter) -> Result<(), Unavailable> {
+    let released = match &letter.letter.key {
+        Some(key) => Queue::of(&letter.letter.consumer, key).release(nats, letter).await?,
+        None => false,
+    };
+    // Its parts first: a letter without its parts can still be found and taken out, parts without a letter cannot.
+    if letter.parts > 0 {
+        purge(nats, &form::parts_filter(&letter.subject), letter).await?;
+    }
+    wire::delete(nats, DEAD_LETTERS, letter.sequence).await?;
+    if released {
+        purge(nats, &release_subject(letter), letter).await?;
+    }
+    Ok(())
+}
+
+fn release_subject(letter: &KeptLetter) -> String {
+    let mut tokens: Vec<&str> = letter.subject.split('.').collect();
+    if let Some(kind) = tokens.get_mut(KIND_AT) {
+        *kind = RELEASED;
+    }
+    tokens.join(".")
+}
+
+fn is_release(subject: &str) -> bool {
+    subject.split('.').nth(KIND_AT) == Some(RELEASED)
+}
+
+async fn purge(nats: &Nats, filter: &str, letter: &KeptLetter) -> Result<(), Unavailable> {
+    let subject = format!("$JS.API.STREAM.PURGE.{DEAD_LETTERS}");
+    let request = serde_json::json!({ "filter": filter }).to_string();
+    let doing = removing(letter, String::new()).doing;
+    let purged = wire::api::<serde::de::IgnoredAny>(nats, &subject, request.into(), &doing).await?;
+    purged.map(|_| ()).map_err(|error| removing(letter, error.to_string()))
+}
+
+fn removing(letter: &KeptLetter, cause: String) -> Unavailable {
+    Unavailable { doing: format!("taking out dead letter {}", letter.sequence), cause }
+}

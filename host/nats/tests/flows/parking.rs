@@ -1,0 +1,313 @@
+//! Queues of dead letters: who parks and who takes out never miss each other. `PELTON_PARKING_SEED=n` replays a storm.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, RETRY_OF};
+use pelton_core::gate::{CommandGate, CommandStatus};
+use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::time::Timestamp;
+use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator, Retried};
+use pelton_nats::topology::Topology;
+use pelton_nats::{Letters, Nats, StreamGate};
+
+use crate::entities::hotel;
+use crate::support::{TestServer, name, soon};
+
+const KEY: &str = "booking.1.2022-12-12";
+
+fn message(sequence: u64, command: &str) -> Incoming {
+    Incoming {
+        stream: name("COMMANDS"),
+        sequence: Sequence(sequence),
+        subject: format!("command.book-room.{command}"),
+        headers: [("ce-id".to_owned(), command.to_owned())].into_iter().collect(),
+        payload: command.to_owned().into(),
+        stored_at: Timestamp(7),
+        attempt: 1,
+    }
+}
+
+fn letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
+    DeadLetter {
+        consumer: "booking".to_owned(),
+        key: Some(KEY.to_owned()),
+        kind,
+        message,
+        cause: "it trapped\nguest backtrace:\n  decide".to_owned(),
+        digest: Some("sha256:00".to_owned()),
+    }
+}
+
+fn retry_of(letter: u64, mut message: Incoming) -> Incoming {
+    message.headers.push(RETRY_OF, letter.to_string());
+    message
+}
+
+struct Desk {
+    nats: Nats,
+    letters: Letters,
+    consumer: Name,
+    operator: Operator,
+}
+
+impl Desk {
+    async fn open(nats: Nats, replicas: u8) -> Self {
+        Topology { replicas, ..hotel() }.ensure(&nats).await.unwrap();
+        let letters = Letters::new(&nats, replicas > 1);
+        let operator = Operator::new(&nats, "ada@desk".to_owned(), Duration::from_millis(200));
+        Self { nats, letters, consumer: name("booking"), operator }
+    }
+
+    async fn fail(&self, sequence: u64, command: &str) {
+        self.letters.keep(letter(DeadLetterKind::Failed, message(sequence, command))).await.unwrap();
+    }
+
+    async fn last(&self) -> Option<u64> {
+        self.letters.last(&self.consumer, KEY).await.unwrap().map(|Sequence(n)| n)
+    }
+
+    async fn park(&self, sequence: u64, command: &str, last: u64) -> bool {
+        let parked = letter(DeadLetterKind::Parked, message(sequence, command));
+        self.letters.keep_behind(parked, Sequence(last)).await.unwrap()
+    }
+
+    async fn all(&self) -> Vec<KeptLetter> {
+        let (mut all, mut from) = (Vec::new(), Some(Sequence(1)));
+        while let Some(start) = from {
+            let page = dead_letters::page(&self.nats, &Filter::default(), start).await.unwrap();
+            all.extend(page.letters);
+            from = page.next;
+        }
+        all
+    }
+
+    async fn commands(&self) -> Vec<String> {
+        self.all().await.iter().map(|kept| kept.command().unwrap_or_default().to_owned()).collect()
+    }
+
+    async fn drop(&self, sequence: u64) {
+        let kept = dead_letters::read(&self.nats, Sequence(sequence)).await.unwrap().unwrap();
+        self.operator.drop(&kept, "no use").await.unwrap();
+    }
+
+    async fn happened(&self, letter: u64) -> Vec<Happening> {
+        let journal = dead_letters::journal(&self.nats, Sequence(letter)).await.unwrap();
+        journal.into_iter().map(|entry| entry.what).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_queue_lets_through_the_retry_of_its_first_letter_and_nobody_else() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    assert_eq!(desk.last().await, None);
+    desk.fail(1, "a").await;
+    assert_eq!(desk.last().await, Some(1));
+    assert!(desk.park(2, "b", 1).await);
+    assert!(!desk.park(3, "c", 1).await, "the last letter is another by now");
+    assert!(desk.park(3, "c", 2).await);
+    assert_eq!(desk.commands().await, ["a", "b", "c"]);
+
+    for (message, expected) in [
+        (retry_of(1, message(9, "a")), true),
+        (retry_of(2, message(9, "b")), false),
+        (retry_of(1, message(9, "forged")), false),
+        (retry_of(99, message(9, "a")), false),
+        (message(9, "a"), false),
+    ] {
+        let first = desk.letters.is_retry_of_first(&desk.consumer, KEY, &message).await.unwrap();
+        assert_eq!(first, expected, "{message:?}");
+    }
+    for (consumer, key) in [("booking", "booking.2.2022-12-12"), ("cleaning", KEY)] {
+        assert_eq!(desk.letters.last(&name(consumer), key).await.unwrap(), None, "{consumer} {key}");
+    }
+}
+
+#[tokio::test]
+async fn a_command_waits_once_however_often_it_is_sent() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    desk.fail(1, "a").await;
+    for sequence in 2..5 {
+        let last = desk.last().await.unwrap();
+        assert!(desk.park(sequence, "b", last).await);
+        assert!(desk.park(sequence, "a", last).await);
+    }
+    assert_eq!(desk.commands().await, ["a", "b"]);
+    let gate = StreamGate::open(&desk.nats).await.unwrap();
+    for (id, part) in [("b", "it trapped"), ("a", "dead letter 1")] {
+        let status = gate.status(&CommandId::new(id).unwrap()).await.unwrap();
+        assert!(
+            matches!(&status, CommandStatus::Parked(parked) if parked.cause.contains(part)),
+            "{status:?}"
+        );
+    }
+    gate.close().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    desk.fail(1, "a").await;
+    assert!(desk.park(2, "b", 1).await);
+    let again = DeadLetter {
+        cause: "worse".to_owned(),
+        ..letter(DeadLetterKind::Failed, retry_of(1, message(9, "a")))
+    };
+    desk.letters.keep(again.clone()).await.unwrap();
+    assert_eq!(desk.commands().await, ["a", "b"]);
+    let kept = Happening::Kept {
+        kind: "failed".to_owned(),
+        cause: again.cause.replace("worse", "it trapped\nguest backtrace:\n  decide"),
+    };
+    assert_eq!(desk.happened(1).await, [kept, Happening::FailedAgain { cause: "worse".to_owned() }]);
+    // The letter is not one of this message: a header that somebody made up loses nothing.
+    desk.letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
+    assert_eq!(desk.commands().await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    let large = Incoming { payload: vec![b'x'; 1024 * 1024].into(), ..message(1, "a") };
+    desk.letters.keep(letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
+    desk.drop(1).await;
+    let state = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap().cached_info().state.clone();
+    assert_eq!(state.messages, 0);
+    assert_eq!(desk.last().await, None);
+    let by = "ada@desk".to_owned();
+    assert_eq!(desk.happened(1).await[1], Happening::Dropped { by, reason: "no use".to_owned() });
+    // The same message may come back, and go again.
+    desk.letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
+    let again = desk.all().await[0].sequence;
+    desk.drop(again.0).await;
+    assert_eq!(desk.commands().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_listing_takes_what_its_filter_says_in_order() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    for n in 1..=120 {
+        desk.fail(n, &format!("c{n}")).await;
+    }
+    let cleaning = DeadLetter {
+        consumer: "cleaning".to_owned(),
+        key: None,
+        ..letter(DeadLetterKind::Failed, message(500, "z"))
+    };
+    desk.letters.keep(cleaning).await.unwrap();
+    assert_eq!(desk.all().await.len(), 121);
+    let since = desk.all().await[100].kept_at;
+    let any = Filter::default();
+    for (filter, expected) in [
+        (Filter { consumer: Some("cleaning".to_owned()), ..any.clone() }, &["z"][..]),
+        (Filter { key: Some("booking.1.2022-12-13".to_owned()), ..any.clone() }, &[]),
+        (Filter { kind: Some(DeadLetterKind::Parked), ..any.clone() }, &[]),
+        (Filter { stream: Some("hotel".to_owned()), ..any.clone() }, &[]),
+        (Filter { command: Some(CommandId::new("c7").unwrap()), ..any.clone() }, &["c7"]),
+        (Filter { until: Some(desk.all().await[2].kept_at), ..any.clone() }, &["c1", "c2"]),
+    ] {
+        let mut found = Vec::new();
+        let page = dead_letters::page(&desk.nats, &filter, Sequence(1)).await.unwrap();
+        found.extend(page.letters.iter().map(|kept| kept.command().unwrap_or_default().to_owned()));
+        assert_eq!(found, expected, "{filter:?}");
+    }
+    let late = desk.all().await.into_iter().filter(|kept| kept.kept_at >= since).count();
+    assert_eq!(late, 21);
+}
+
+#[tokio::test]
+async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    let mut orphan = letter(DeadLetterKind::Failed, message(1, "a"));
+    (orphan.consumer, orphan.key, orphan.message.subject) =
+        ("no_handler".into(), None, "command.paint.a".into());
+    desk.letters.keep(orphan).await.unwrap();
+    desk.fail(1, "a").await;
+    let [orphan, taken] = desk.all().await.try_into().unwrap();
+    let retried = desk.operator.retry(&orphan).await.unwrap();
+    assert!(matches!(&retried, Retried::Impossible(why) if why.contains("command.paint.a")), "{retried:?}");
+    let commands =
+        async || desk.nats.jetstream().get_stream("COMMANDS").await.unwrap().cached_info().state.messages;
+    assert_eq!(commands().await, 0);
+    // A handler takes this one, but none is there.
+    for _ in 0..2 {
+        assert_eq!(desk.operator.retry(&taken).await.unwrap(), Retried::Unanswered);
+        assert_eq!(commands().await, 1, "an interrupted retry is not sent twice");
+    }
+    assert_eq!(desk.commands().await, ["a", "a"]);
+}
+
+/// Parkers come while an operator takes the letters out, one after the other, until there are none.
+async fn storm(desk: Arc<Desk>, seed: u64, lasting: Duration) -> (usize, usize) {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    desk.fail(1, "failed").await;
+    let pauses: Vec<Duration> = (0..24).map(|_| lasting.mul_f64(rng.f64())).collect();
+    let parkers = pauses.into_iter().zip(2..).map(|(pause, n)| {
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let command = format!("c{n}");
+            loop {
+                match desk.last().await {
+                    None => return 0,
+                    Some(last) if desk.park(n, &command, last).await => return 1,
+                    Some(_) => {}
+                }
+            }
+        })
+    });
+    let operator = tokio::spawn({
+        let (desk, pause) = (desk.clone(), lasting.mul_f64(rng.f64() / 2.0));
+        async move {
+            tokio::time::sleep(pause).await;
+            let mut dropped = 0;
+            let mut next = desk.all().await.into_iter().next();
+            while let Some(letter) = next {
+                desk.operator.drop(&letter, "storm").await.unwrap();
+                dropped += 1;
+                next = desk.operator.next(&letter).await.unwrap();
+            }
+            dropped
+        }
+    });
+    let parked: Vec<usize> = join_all(parkers).await.into_iter().map(Result::unwrap).collect();
+    let dropped: usize = operator.await.unwrap();
+    let left = desk.commands().await;
+    assert_eq!(left, [""; 0], "they wait for nothing; replay with PELTON_PARKING_SEED={seed}");
+    let parked = parked.iter().sum();
+    assert_eq!(dropped, parked + 1, "PELTON_PARKING_SEED={seed}");
+    (parked, 24 - parked)
+}
+
+async fn storms(desk: Desk, count: u64, lasting: Duration) {
+    let desk = Arc::new(desk);
+    let named = std::env::var("PELTON_PARKING_SEED").ok().map(|seed| seed.parse().expect("a whole number"));
+    let first: u64 = named.unwrap_or_else(|| fastrand::u64(..u64::MAX / 2));
+    println!("PELTON_PARKING_SEED={first}");
+    let (mut parked, mut free) = (0, 0);
+    for seed in first..first + if named.is_some() { 1 } else { count } {
+        let (more_parked, more_free) = soon(storm(desk.clone(), seed, lasting)).await;
+        (parked, free) = (parked + more_parked, free + more_free);
+    }
+    assert!(named.is_some() || (parked > 0 && free > 0), "the storms must do both: {parked} and {free}");
+}
+
+#[tokio::test]
+async fn the_last_letter_and_who_parks_behind_it_never_miss_each_other() {
+    let server = TestServer::start().await;
+    storms(Desk::open(server.connect().await, 1).await, 20, Duration::from_millis(40)).await;
+}
+
+#[tokio::test]
+async fn nor_do_they_on_three_replicas() {
+    let servers = TestServer::start_cluster().await;
+    storms(Desk::open(servers[1].connect().await, 3).await, 6, Duration::from_millis(1500)).await;
+}
