@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::check_nats_url;
+use crate::dlq::args::DlqCommand;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -15,8 +16,10 @@ Exit codes:
   4  the run failed, or did not stop cleanly within its deadline
 A second SIGINT or SIGTERM exits at once, with 130 or 143.";
 
-/// The client library tells of connections too; `pelton_nats` says it in the host's words.
-const DEFAULT_LOG: &str = "info,async_nats=warn";
+/// Of what runs for long. The client library tells of connections too; `pelton_nats` says it in the host's words.
+const HOST_LOG: &str = "info,async_nats=warn";
+/// Of what answers and ends: it says what it has to say on stdout.
+const TOOL_LOG: &str = "warn";
 
 /// Drives sandboxed WebAssembly components with NATS JetStream.
 #[derive(Debug, Parser)]
@@ -25,12 +28,25 @@ pub struct Arguments {
     /// How the log on stderr is written
     #[arg(long, global = true, value_enum, default_value_t, env = "PELTON_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, or a list such as `info,pelton_nats=debug`
-    #[arg(long, global = true, value_name = "FILTER", default_value = DEFAULT_LOG, env = "PELTON_LOG")]
-    pub log: String,
+    /// What is logged: error, warn, info, debug or trace, or a list such as `info,pelton_nats=debug`; without it, info
+    /// and above of `run` and `dev`, warn and above of the others
+    #[arg(long, global = true, value_name = "FILTER", env = "PELTON_LOG")]
+    pub log: Option<String>,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// What is logged.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        let default = match self.command {
+            Command::Run(_) | Command::Dev(_) => HOST_LOG,
+            Command::Check(_) | Command::Dlq(_) | Command::Component(_) => TOOL_LOG,
+        };
+        self.log.as_deref().unwrap_or(default)
+    }
 }
 
 /// How the log is written.
@@ -52,6 +68,9 @@ pub enum Command {
     Run(RunArgs),
     /// Run on this machine with a NATS server of its own
     Dev(DevArgs),
+    /// See to dead letters: what could not be processed, and what waits behind it
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Wrap a core module, as a compiler writes it, into a component
     Component(ComponentArgs),
 }
@@ -106,7 +125,7 @@ pub struct ComponentArgs {
     pub output: PathBuf,
 }
 
-fn nats_url(text: &str) -> Result<String, String> {
+pub(crate) fn nats_url(text: &str) -> Result<String, String> {
     check_nats_url(text).map(|()| text.to_owned()).map_err(|wrong| format!("it {wrong}"))
 }
 

@@ -75,7 +75,7 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
 }
 
 /// Where NATS is.
-fn connection(config: &Config) -> ConnectSettings {
+pub(crate) fn connection(config: &Config) -> ConnectSettings {
     let credentials = config.nats.credentials.clone().map_or(Credentials::None, Credentials::File);
     ConnectSettings {
         urls: config.nats.urls.clone(),

@@ -10,6 +10,7 @@ pub mod component;
 pub mod components;
 pub mod config;
 pub mod dev;
+pub mod dlq;
 pub mod examples;
 #[cfg(debug_assertions)]
 mod failpoints;

@@ -12,16 +12,17 @@ use pelton::check::Summary;
 use pelton::failure::Failure;
 use pelton::prepare::{Prepared, prepare};
 use pelton::signals::Signals;
-use pelton::{component, dev, host, telemetry};
+use pelton::{component, dev, dlq, host, telemetry};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done =
-        telemetry::start(arguments.log_format, &arguments.log).map_err(Failure::Usage).and_then(|()| {
+        telemetry::start(arguments.log_format, arguments.log()).map_err(Failure::Usage).and_then(|()| {
             match &arguments.command {
                 Command::Component(component) => component::run(component),
                 Command::Check(check) => on_runtime(checked(check)),
+                Command::Dlq(command) => on_runtime(dlq::run(command)),
                 Command::Run(run) => on_runtime(until_stopped(|stop| running(run, stop))),
                 Command::Dev(dev) => on_runtime(until_stopped(|stop| developing(dev, stop))),
             }

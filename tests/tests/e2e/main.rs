@@ -5,6 +5,7 @@
 mod border;
 mod check;
 mod crash;
+mod dead_letters;
 mod dev;
 mod direct;
 mod fold;

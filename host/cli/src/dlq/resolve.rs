@@ -1,0 +1,235 @@
+//! `pelton dlq retry` and `pelton dlq drop`: letter by letter, those of one key in order.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use pelton_core::dead_letter::DeadLetterKind;
+use pelton_core::failure;
+use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::intake::Intake;
+use pelton_core::outcome::Entry;
+use pelton_core::ports::{CommandStore, Unavailable};
+use pelton_nats::dead_letters::{self, KeptLetter, Operator, Retried};
+use pelton_nats::{StoreSettings, StreamStore};
+use serde_json::{Value, json};
+
+use super::args::{DropArgs, RetryArgs, SelectionArgs};
+use super::output::{Output, described, short};
+use super::{Desk, run_failed};
+use crate::failure::Failure;
+
+/// What was done about one letter.
+struct Done {
+    /// One word, for programs.
+    result: &'static str,
+    /// More, for people.
+    detail: String,
+    /// Whether the letter is gone, or would be.
+    settled: bool,
+}
+
+impl Done {
+    fn new(result: &'static str, detail: impl Into<String>, settled: bool) -> Self {
+        Self { result, detail: detail.into(), settled }
+    }
+}
+
+/// Counts and writes what was done.
+struct Report {
+    output: Output,
+    letters: usize,
+    left: usize,
+}
+
+impl Report {
+    fn new(output: Output) -> Self {
+        Self { output, letters: 0, left: 0 }
+    }
+
+    fn add(&mut self, kept: &KeptLetter, done: &Done) {
+        self.letters += 1;
+        self.left += usize::from(!done.settled);
+        if self.output.json {
+            let mut members = described(kept);
+            members.insert("result".to_owned(), json!(done.result));
+            members.insert("detail".to_owned(), json!(done.detail));
+            self.output.line(&Value::Object(members).to_string());
+        } else {
+            let what = kept.command().unwrap_or(&kept.letter.message.subject);
+            let key = kept.letter.key.as_deref().unwrap_or("-");
+            let colon = if done.detail.is_empty() { "" } else { ": " };
+            let line = format!(
+                "{} {} {key} {what}: {}{colon}{}",
+                kept.sequence,
+                kept.letter.consumer,
+                done.result,
+                short(&done.detail, kept.letter.digest.as_deref())
+            );
+            self.output.line(&line);
+        }
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        let Self { letters, left, .. } = self;
+        match (letters, left) {
+            (0, _) => tracing::warn!("no dead letter matches"),
+            (_, 0) => {}
+            _ => {
+                let what = anyhow!("{left} of {letters} dead letters are left; `pelton dlq show` says why");
+                return Err(Failure::Run(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `pelton dlq retry`
+pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
+    let RetryArgs { server, selection, wait } = arguments;
+    let selected = selection.selection().map_err(Failure::Usage)?;
+    let desk = Desk::open(server).await?;
+    let operator = Operator::new(&desk.nats, by(selection), *wait);
+    let mut report = Report::new(desk.output);
+    // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
+    let end = operator.end().await.map_err(run_failed)?;
+    let letters = desk.select(&selected).await?;
+    if selection.dry_run {
+        letters.iter().for_each(|letter| report.add(letter, &Done::new("would-be-retried", "", true)));
+        return report.finish();
+    }
+    for queue in queues(letters) {
+        retry_queue(&operator, queue, end, &mut report).await.map_err(run_failed)?;
+    }
+    report.finish()
+}
+
+/// The letters of each consumer and key; one without a key is a queue by itself.
+fn queues(letters: Vec<KeptLetter>) -> Vec<Vec<KeptLetter>> {
+    let mut queues: Vec<Vec<KeptLetter>> = Vec::new();
+    let mut places: HashMap<(String, String), usize> = HashMap::new();
+    for letter in letters {
+        let key = letter.letter.key.clone().map(|key| (letter.letter.consumer.clone(), key));
+        match key.map(|key| *places.entry(key).or_insert(queues.len())) {
+            Some(place) if place < queues.len() => queues[place].push(letter),
+            _ => queues.push(vec![letter]),
+        }
+    }
+    queues
+}
+
+/// Retries one letter after the other. What is parked behind one that is left is not tried; one that failed itself may
+/// be of a handler that does not park, and is.
+async fn retry_queue(
+    operator: &Operator,
+    queue: Vec<KeptLetter>,
+    end: Sequence,
+    report: &mut Report,
+) -> Result<(), Unavailable> {
+    let mut left = queue.into_iter();
+    let (mut next, mut blocked): (_, Option<(Sequence, bool)>) = (left.next(), None);
+    while let Some(letter) = next {
+        let done = match blocked {
+            Some((by, failed)) if !failed || letter.letter.kind == DeadLetterKind::Parked => {
+                Done::new("not-tried", format!("it waits behind {by}"), false)
+            }
+            _ => {
+                let retried = operator.retry(&letter).await?;
+                let failed = matches!(retried, Retried::Failed(_));
+                let done = done(retried);
+                blocked = blocked.or((!done.settled).then_some((letter.sequence, failed)));
+                done
+            }
+        };
+        report.add(&letter, &done);
+        next = match left.next() {
+            None if blocked.is_none() => operator.next(&letter).await?.filter(|joined| joins(joined, end)),
+            next => next,
+        };
+    }
+    Ok(())
+}
+
+/// Whether a letter was parked during the retry. One that was there before, and not selected, is left alone.
+fn joins(letter: &KeptLetter, end: Sequence) -> bool {
+    letter.sequence > end && letter.letter.kind == DeadLetterKind::Parked
+}
+
+fn done(retried: Retried) -> Done {
+    match retried {
+        Retried::Settled(outcome) => Done::new("settled", outcome, true),
+        Retried::Gone => Done::new("gone", "somebody else has dealt with it", true),
+        Retried::Failed(cause) => Done::new("failed", cause, false),
+        Retried::Waits(first) => Done::new("waits", format!("dead letter {first} comes first"), false),
+        Retried::Unanswered => {
+            let what = "nothing has become of it yet; it goes on when a host runs, then retry again";
+            Done::new("unanswered", what, false)
+        }
+        Retried::Impossible(why) => Done::new("impossible", why, false),
+    }
+}
+
+/// `pelton dlq drop`
+pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
+    let DropArgs { server, selection, reason } = arguments;
+    let selected = selection.selection().map_err(Failure::Usage)?;
+    let desk = Desk::open(server).await?;
+    let by = by(selection);
+    let operator = Operator::new(&desk.nats, by.clone(), Duration::ZERO);
+    let mut report = Report::new(desk.output);
+    for letter in desk.select(&selected).await? {
+        if selection.dry_run {
+            report.add(&letter, &Done::new("would-be-dropped", "", true));
+            continue;
+        }
+        give_up(&desk, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
+        operator.drop(&letter, reason).await.map_err(run_failed)?;
+        report.add(&letter, &Done::new("dropped", reason.as_str(), true));
+    }
+    report.finish()
+}
+
+/// Records that the command in a letter failed, unless it has ended: whoever asks for it is told, and whoever sends it
+/// again does not have it decided after all. A letter whose command cannot be read has no outcome to record.
+async fn give_up(desk: &Desk, letter: &KeptLetter, cause: &str) -> anyhow::Result<()> {
+    let handler = Name::new(&letter.letter.consumer).ok().and_then(|name| desk.config.handlers.get(&name));
+    let (Some(handler), Some(id)) = (handler, letter.readable_command()) else { return Ok(()) };
+    let settings = StoreSettings { replicated: true, ..StoreSettings::default() };
+    let store = StreamStore::start(&desk.nats, &handler.stream, settings);
+    let recorded = record_failure(desk, &store, letter, &id, cause).await;
+    store.close().await;
+    recorded
+}
+
+async fn record_failure(
+    desk: &Desk,
+    store: &StreamStore,
+    letter: &KeptLetter,
+    id: &CommandId,
+    cause: &str,
+) -> anyhow::Result<()> {
+    // Where it has ended there may be nothing left to read: an interrupted removal takes a large message's parts first.
+    if matches!(store.registered(id).await?.entry, Entry::Outcome(_)) {
+        return Ok(());
+    }
+    let Some(whole) = dead_letters::read(&desk.nats, letter.sequence).await? else { return Ok(()) };
+    let routes = desk.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
+    match Intake::new(routes.collect()).decode(&whole.letter.message) {
+        Ok(command) => {
+            let digest = letter.letter.digest.as_deref().unwrap_or_default();
+            failure::record(store, &command, digest, cause).await?;
+        }
+        Err(error) => tracing::warn!(command = %id, "no outcome is recorded: {error}"),
+    }
+    Ok(())
+}
+
+fn by(selection: &SelectionArgs) -> String {
+    selection.by.clone().unwrap_or_else(|| {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host = host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned());
+        format!("{user}@{}", host.trim())
+    })
+}
