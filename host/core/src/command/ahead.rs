@@ -14,6 +14,7 @@ use futures::future::join_all;
 
 use super::{CommandFlow, Decision};
 use crate::dead_letter::DeadLetters;
+use crate::dead_letter::OnFailure;
 use crate::decision;
 use crate::entity::LiveEntity;
 use crate::id::Sequence;
@@ -36,9 +37,9 @@ struct Planned<'a> {
 }
 
 impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
-    /// Whether the plugin allows it.
+    /// Whether the plugin allows it. Where an entity waits behind its dead letters, every command has to look for them.
     pub fn decides_ahead(&self) -> bool {
-        self.plugin.descriptor().decides_ahead
+        self.plugin.descriptor().decides_ahead && self.on_failure == OnFailure::Skip
     }
 
     /// Handles the first of these waiting commands of one entity together. Answers how many have ended; none have where
