@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use pelton_core::command::{CommandFlow, HandlerSettings};
-use pelton_core::dead_letter::DeadLetters;
+use pelton_core::dead_letter::Retries;
 use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
@@ -20,6 +20,7 @@ use pelton_nats::{
     Topology,
 };
 use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
@@ -27,6 +28,9 @@ use crate::tasks::Tasks;
 
 /// How often a host looks for commands that no handler takes.
 const ORPHANS_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a saga looks whether an operator asks for something.
+const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
@@ -261,14 +265,27 @@ async fn set_orphans_aside(nats: &Nats) {
 }
 
 /// One event after the other, in stream order, until the inbox has been stopped.
-async fn run_saga<P: SagaPlugin, S: SagaStore, L: DeadLetters>(
+async fn run_saga<P: SagaPlugin, S: SagaStore, L: Retries>(
     flow: SagaFlow<P, S, L>,
     mut inbox: ConsumerInbox,
     progress_every: Duration,
 ) {
-    while let Some(delivery) = inbox.next().await {
-        let work = flow.handle(delivery.message());
-        let settlement = lanes::with_progress(&[&delivery], progress_every, work).await;
-        delivery.settle(settlement).await;
+    let mut requests = tokio::time::interval(REQUESTS_EVERY);
+    requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = requests.tick() => {
+                if let Err(away) = flow.retry_if_asked().await {
+                    tracing::warn!(saga = %flow.name, "will be tried again: {away}");
+                }
+            }
+            delivery = inbox.next() => {
+                let Some(delivery) = delivery else { return };
+                let work = flow.handle(delivery.message());
+                let settlement = lanes::with_progress(&[&delivery], progress_every, work).await;
+                delivery.settle(settlement).await;
+            }
+        }
     }
 }

@@ -98,3 +98,53 @@ pub trait DeadLetters: Send + Sync + 'static {
         last: Sequence,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 }
+
+/// What an operator asks of a projection or a saga: to try the letters of a queue again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryRequest {
+    /// The view key or the instance.
+    pub key: String,
+}
+
+/// A letter's position, and that of its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Of the message in its own stream.
+    pub message: Sequence,
+    /// Of the letter among the dead letters.
+    pub letter: Sequence,
+}
+
+/// What a projection or a saga needs to try its letters again when an operator asks for it. Commands need none of it:
+/// the operator puts them back on their stream.
+pub trait Retries: DeadLetters {
+    /// A request that is open, if there is one.
+    fn request(
+        &self,
+        consumer: &Name,
+    ) -> impl Future<Output = Result<Option<RetryRequest>, Unavailable>> + Send;
+
+    /// The consumer's letters that have a key, or only those of one, in the order of their messages.
+    fn places(
+        &self,
+        consumer: &Name,
+        key: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<Place>, Unavailable>> + Send;
+
+    /// The letter at a position, if it is still there.
+    fn letter(&self, at: Sequence) -> impl Future<Output = Result<Option<DeadLetter>, Unavailable>> + Send;
+
+    /// Notes that the letter's message was processed, and takes the letter out.
+    fn settle(&self, at: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Notes that the letter's message failed again. The letter stays.
+    fn note_failure(&self, at: Sequence, cause: &str)
+    -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// Closes a request: everything was done about it.
+    fn close(
+        &self,
+        consumer: &Name,
+        request: &RetryRequest,
+    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}

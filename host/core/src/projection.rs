@@ -3,11 +3,15 @@
 //! The checkpoint is the only memory of how far the view has come, and it guards every write. So no message is
 //! acknowledged: who starts, or loses a race, reads on after the checkpoint.
 
+mod retry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
+use tokio::time::MissedTickBehavior;
+
+use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
 use crate::id::{Name, Sequence};
 use crate::message::{Event, RecordedEvent};
 use crate::ports::{
@@ -24,6 +28,8 @@ pub const MAX_ROWS: usize = 900;
 pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 /// How long a host that lost the race for the checkpoint watches before it takes over.
 const STANDBY: Duration = Duration::from_secs(2);
+/// How often the flow looks whether an operator asks for something.
+const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
 /// A projection at work.
 #[derive(Debug)]
@@ -66,13 +72,16 @@ impl From<PluginFault> for Halt {
     }
 }
 
+/// New values, by key.
+type Changes = Vec<(ViewKey, Option<bytes::Bytes>)>;
+
 /// An event on its way into the view, with the message that holds it and the keys that it touches.
 struct Pending {
     item: FeedItem,
     event: RecordedEvent,
 }
 
-impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> {
+impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Keeps the view up to date until the feed is stopped.
     pub async fn run<F: EventFeed>(&self, feed: &mut F) {
         let mut failures = 0;
@@ -107,8 +116,17 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
     async fn follow<F: EventFeed>(&self, feed: &mut F, failures: &mut u32) -> Result<(), Halt> {
         let mut checkpoint = self.store.checkpoint().await?;
         feed.seek(checkpoint.position).await?;
+        let mut requests = tokio::time::interval(REQUESTS_EVERY);
+        requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let items = feed.next(self.max_batch).await?;
+            let items = tokio::select! {
+                biased;
+                _ = requests.tick() => {
+                    self.retry_if_asked(&mut checkpoint).await?;
+                    continue;
+                }
+                items = feed.next(self.max_batch) => items?,
+            };
             if items.is_empty() {
                 return Ok(());
             }
@@ -178,9 +196,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
         let mut attempt = 1;
         let fault = loop {
             match self.fold(std::slice::from_ref(one), checkpoint).await {
-                Err(Halt::Batch(fault))
-                    if fault.kind == FaultKind::Broke && attempt < self.retry.max_attempts =>
-                {
+                Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
                     tokio::time::sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
                 }
@@ -197,8 +213,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
         self.park(one, &keys, DeadLetterKind::Failed, &fault.to_string(), checkpoint).await
     }
 
-    /// Keeps the event with the dead letters. Unless they go on without it, its keys take in nothing from now on, so that
-    /// nothing is applied out of order.
+    /// Whether another try may work, and is left.
+    fn may_pass(&self, fault: &PluginFault, attempt: u32) -> bool {
+        fault.kind == FaultKind::Broke && attempt < self.retry.max_attempts
+    }
+
+    /// Keeps the event with the dead letters. Its keys take in nothing from now on, so that nothing is applied out of
+    /// order, unless they go on without it: then nothing waits behind the letter, and it has no key.
     async fn park(
         &self,
         one: &Pending,
@@ -207,9 +228,14 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
         why: &str,
         checkpoint: &mut Checkpoint,
     ) -> Result<(), Halt> {
-        self.set_aside(&one.item, keys.first().map(String::as_str), kind, why).await?;
-        if self.on_failure == OnFailure::Park || kind == DeadLetterKind::Parked {
-            checkpoint.parked.extend(keys.iter().cloned());
+        if self.on_failure == OnFailure::Skip && kind == DeadLetterKind::Failed {
+            let why = format!("its keys {} went on without it: {why}", keys.join(", "));
+            self.set_aside(&one.item, None, kind, &why).await?;
+        } else {
+            self.set_aside(&one.item, keys.first().map(String::as_str), kind, why).await?;
+            for key in keys {
+                checkpoint.parked.entry(key.clone()).or_insert(one.event.sequence);
+            }
         }
         self.commit(&[], one.event.sequence, checkpoint).await
     }
@@ -219,7 +245,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
         let keys = self.keys(batch).await?;
         if !checkpoint.parked.is_empty()
             && let Some(at) =
-                keys.iter().position(|keys| keys.iter().any(|key| checkpoint.parked.contains(key)))
+                keys.iter().position(|keys| keys.iter().any(|key| checkpoint.parked.contains_key(key)))
         {
             return match batch {
                 [one] => {
@@ -235,6 +261,14 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
                 _ => Err(Halt::Batch(self.plugin.fault("an event of a parked key is in the batch"))),
             };
         }
+        let events: Vec<RecordedEvent> = batch.iter().map(|p| p.event.clone()).collect();
+        let changes = self.changes(&events, &keys).await?;
+        let position = batch.last().map_or(checkpoint.position, |p| p.event.sequence);
+        self.commit(&changes, position, checkpoint).await
+    }
+
+    /// The new values that events with these keys lead to.
+    async fn changes(&self, events: &[RecordedEvent], keys: &[Vec<String>]) -> Result<Changes, Halt> {
         let touched: BTreeSet<&str> = keys.iter().flatten().map(String::as_str).collect();
         if touched.len() > MAX_ROWS {
             return Err(Halt::Batch(
@@ -243,20 +277,18 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
             ));
         }
         let views = self.present(&touched).await?;
-        let events: Vec<RecordedEvent> = batch.iter().map(|p| p.event.clone()).collect();
-        let changes = self
-            .plugin
-            .project(&events, &views)
-            .await?
-            .map_err(|failure| failure.into_fault(&self.plugin))?;
-        let changes = self.check(changes, &views)?;
-        let position = batch.last().map_or(checkpoint.position, |p| p.event.sequence);
-        self.commit(&changes, position, checkpoint).await
+        let changes =
+            self.plugin.project(events, &views).await?.map_err(|failure| failure.into_fault(&self.plugin))?;
+        Ok(self.check(changes, &views)?)
     }
 
     async fn keys(&self, batch: &[Pending]) -> Result<Vec<Vec<String>>, Halt> {
         let events: Vec<RecordedEvent> = batch.iter().map(|p| p.event.clone()).collect();
-        let keys = self.plugin.keys(&events).await?.map_err(|failure| failure.into_fault(&self.plugin))?;
+        self.keys_of(&events).await
+    }
+
+    async fn keys_of(&self, events: &[RecordedEvent]) -> Result<Vec<Vec<String>>, Halt> {
+        let keys = self.plugin.keys(events).await?.map_err(|failure| failure.into_fault(&self.plugin))?;
         if keys.len() != events.len() {
             let what = format!("`keys` answered {} lists to {} events", keys.len(), events.len());
             return Err(self.plugin.fault(what).into());
@@ -280,11 +312,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: DeadLetters> ProjectionFlow<P, V, L> 
             .collect())
     }
 
-    fn check(
-        &self,
-        changes: Vec<ViewChange>,
-        given: &[ViewChange],
-    ) -> Result<Vec<(ViewKey, Option<bytes::Bytes>)>, PluginFault> {
+    fn check(&self, changes: Vec<ViewChange>, given: &[ViewChange]) -> Result<Changes, PluginFault> {
         let given: BTreeSet<&str> = given.iter().map(|view| view.key.as_str()).collect();
         let mut checked = BTreeMap::new();
         for ViewChange { key, value } in changes {

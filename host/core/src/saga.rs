@@ -4,6 +4,8 @@
 //! The stored record keeps the commands of the last input. A crash between storing and acknowledging brings the input
 //! back; the record then says that it was handled, and the same commands are sent again under the same ids.
 
+mod retry;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
-use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
 use crate::id::{CommandId, InstanceId, Name, Sequence};
 use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
 use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
@@ -121,7 +123,8 @@ pub struct SagaRecord {
     pub state: Option<Vec<u8>>,
     /// The commands of the last input.
     pub outbox: Vec<OutgoingCommand>,
-    /// An input could not be handled: its dead letter's id. Later inputs are set aside behind it.
+    /// An input could not be handled: its dead letter's id. Later inputs are parked behind it, for as long as there are
+    /// dead letters of this instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined_by: Option<String>,
 }
@@ -177,7 +180,7 @@ pub struct SagaFlow<P, S, L> {
     pub on_failure: OnFailure,
 }
 
-impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
+impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Handles one message of the event stream. Messages must be handled one after the other, in stream order.
     pub async fn handle(&self, message: &Incoming) -> Settlement {
         let event = match cloudevents::decode(&message.headers, &message.payload) {
@@ -195,19 +198,8 @@ impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
             Err(stop) => return self.failed(message, None, &stop).await,
         };
         for (instance, relation) in correlations {
-            match self.advance(&instance, relation, &event).await {
-                Ok(Step::Done) => {}
-                Ok(Step::Quarantined(by)) => {
-                    let letter = self.letter(
-                        message,
-                        Some(&instance),
-                        DeadLetterKind::Parked,
-                        format!("waits behind {by}"),
-                    );
-                    if let Err(away) = self.letters.keep(letter).await {
-                        return self.retry(message, &Stop::Unavailable(away));
-                    }
-                }
+            match self.advance(&instance, relation, &event, Some(message)).await {
+                Ok(()) => {}
                 Err(stop) => match self.failed(message, Some(&instance), &stop).await {
                     Settlement::Terminate(_) => {} // this instance is quarantined; the others go on
                     other => return other,
@@ -235,22 +227,36 @@ impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
         Ok(checked.collect::<Result<_, PluginFault>>()?)
     }
 
+    /// Brings an instance past an event, or, where it is quarantined, parks the message that brought it. Without a message
+    /// it is the retry of a letter that is first in its queue.
     async fn advance(
         &self,
         instance: &InstanceId,
         relation: Relation,
         event: &RecordedEvent,
-    ) -> Result<Step, Stop> {
+        message: Option<&Incoming>,
+    ) -> Result<(), Stop> {
         for _ in 0..MAX_CONFLICTS {
             let (record, revision) = self.store.load(instance).await?;
             let mut record = record.unwrap_or_default();
-            if let Some(by) = record.quarantined_by {
-                return Ok(Step::Quarantined(by));
+            if let (Some(by), Some(message)) = (&record.quarantined_by, message) {
+                match self.letters.last(&self.name, instance.as_str()).await? {
+                    Some(last) => {
+                        let why = format!("it waits behind {by}");
+                        let letter = self.letter(message, Some(instance), DeadLetterKind::Parked, why);
+                        if self.letters.keep_behind(letter, last).await? {
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    // Nothing is left of what it was quarantined for.
+                    None => record.quarantined_by = None,
+                }
             }
             let handled = record.handled.get(event.stream.as_ref()).copied().unwrap_or_default();
             if handled < event.sequence {
                 if record.state.is_none() && relation == Relation::Advance {
-                    return Ok(Step::Done);
+                    return Ok(());
                 }
                 let input = SagaInput::Event(event.clone());
                 let reaction = self.plugin.react(instance, record.state.as_deref(), &input).await?;
@@ -271,7 +277,7 @@ impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
             if handled <= event.sequence {
                 self.send(instance, &record.outbox).await?;
             }
-            return Ok(Step::Done);
+            return Ok(());
         }
         Err(Stop::Contended(MAX_CONFLICTS))
     }
@@ -371,7 +377,14 @@ impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
         instance: Option<&InstanceId>,
         cause: String,
     ) -> Settlement {
-        let letter = self.letter(message, instance, DeadLetterKind::Failed, cause.clone());
+        let letter = match (self.on_failure, instance) {
+            // Nothing waits behind the letter, so it has no key.
+            (OnFailure::Skip, Some(instance)) => {
+                let why = format!("instance {instance} went on without it: {cause}");
+                self.letter(message, None, DeadLetterKind::Failed, why)
+            }
+            _ => self.letter(message, instance, DeadLetterKind::Failed, cause.clone()),
+        };
         let id = letter.id();
         if let Err(away) = self.letters.keep(letter).await {
             return self.retry(message, &Stop::Unavailable(away));
@@ -418,9 +431,4 @@ impl<P: SagaPlugin, S: SagaStore, L: DeadLetters> SagaFlow<P, S, L> {
             digest: Some(self.plugin.digest().to_owned()),
         }
     }
-}
-
-enum Step {
-    Done,
-    Quarantined(String),
 }

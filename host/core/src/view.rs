@@ -1,6 +1,6 @@
 //! Views: values under keys, and how far they have come.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -78,9 +78,10 @@ impl ViewKey {
 pub struct Checkpoint {
     /// The last event that the view has taken in, or set aside.
     pub position: Sequence,
-    /// Keys with an event that could not be applied; their later events are set aside behind it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub parked: BTreeSet<String>,
+    /// Keys with an event that could not be applied, and the first event that they lack: that one and all that follow
+    /// are set aside. Whatever a key has taken in lies before it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parked: BTreeMap<String, Sequence>,
     /// What guards the next commit; 0 where there is no checkpoint yet. Not part of the stored value.
     #[serde(skip)]
     pub revision: u64,

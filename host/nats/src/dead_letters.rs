@@ -10,6 +10,7 @@ mod journal;
 mod list;
 mod operator;
 mod queue;
+mod requests;
 
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, RETRY_OF};

@@ -1,7 +1,7 @@
 //! Dead letters under an operator's hands: the real `pelton dlq` against running hosts.
 //!
-//! The failure is one that happens: the plugin may use too little memory for one large command. The fix is a limit in
-//! the configuration, and a restart.
+//! The failures are some that happen: the plugin may use too little memory for one large command, and the fix is a limit
+//! in the configuration and a restart; or a row or an instance is not what the plugin has written.
 
 use pelton_tests::PAUSE;
 use pelton_tests::http::{Answer, Request};
@@ -9,11 +9,10 @@ use pelton_tests::process::{Ended, Pelton};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::house::{Host, House, book, check_in, eventually};
+use crate::fold;
+use crate::house::{Host, House, book, check_in, cleanup, eventually};
 
 const KEY: &str = "booking.1.2022-12-12";
-/// Enough for the bookings of every day, not for [`large_booking`].
-const TOO_LITTLE: &str = "hotel-booking.wasm\", limits = { memory-bytes = \"1216KiB\" } }";
 
 /// How many commands are sent to an entity while it is retried, at most.
 const MOST_SENT: usize = 100;
@@ -21,7 +20,15 @@ const MOST_SENT: usize = 100;
 /// A hotel whose bookings park what comes behind a failure.
 async fn house() -> House {
     let house = House::open().await;
-    house.configure(|text| parking(&text.replace("hotel-booking.wasm\" }", TOO_LITTLE)));
+    house.configure(|text| parking(&text));
+    house
+}
+
+/// One where the plugin for bookings may use enough memory for those of every day, not for [`large_booking`].
+async fn fragile_house() -> House {
+    let house = House::open().await;
+    let limited = "hotel-booking.wasm\", limits = { memory-bytes = \"1216KiB\" } }";
+    house.configure(|text| parking(&text.replace("hotel-booking.wasm\" }", limited)));
     house
 }
 
@@ -97,7 +104,7 @@ async fn ended(house: &House) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_parked_is_listed_shown_and_told_to_whoever_waits() {
-    let house = house().await;
+    let house = fragile_house().await;
     let host = with_a_queue(&house).await;
     assert_eq!(host.send(&book("elsewhere", 2, 1)).await.status, 201, "other entities go on");
     assert_eq!(status(&host, "large").await, (200, "failed".to_owned()));
@@ -138,7 +145,7 @@ async fn what_is_parked_is_listed_shown_and_told_to_whoever_waits() {
 
 #[tokio::test]
 async fn an_entity_is_retried_in_order_while_new_commands_for_it_keep_coming() {
-    let house = house().await;
+    let house = fragile_house().await;
     with_a_queue(&house).await.stop().await;
     let host = fixed(&house).await;
     let before = house.streams().await.info("AUDIT").await.expect("a stream").state.last_sequence;
@@ -182,7 +189,7 @@ async fn an_entity_is_retried_in_order_while_new_commands_for_it_keep_coming() {
         of_first.iter().map(|entry| (entry.data()["what"].clone(), entry.data()["by"].clone())).collect();
     assert_eq!(
         what,
-        [(json!("kept"), Value::Null), (json!("retried"), json!("ada")), (json!("settled"), json!("ada"))]
+        [(json!("kept"), Value::Null), (json!("retried"), json!("ada")), (json!("settled"), Value::Null)]
     );
     house.settle().await;
     house.each_once().await;
@@ -191,7 +198,7 @@ async fn an_entity_is_retried_in_order_while_new_commands_for_it_keep_coming() {
 
 #[tokio::test]
 async fn a_retry_that_was_killed_is_simply_run_again() {
-    let house = house().await;
+    let house = fragile_house().await;
     with_a_queue(&house).await.stop().await;
     house.configure(|text| parking(&text));
     let streams = house.streams().await;
@@ -224,7 +231,7 @@ async fn a_retry_that_was_killed_is_simply_run_again() {
 
 #[tokio::test]
 async fn what_fails_again_stays_first_and_what_is_dropped_has_failed_for_good() {
-    let house = house().await;
+    let house = fragile_house().await;
     let host = with_a_queue(&house).await;
     let retried = dlq_json(&house, &["retry", "--consumer", "booking"], 4).await;
     let expected = rows(&[&["large", "failed"], &["second", "not-tried"], &["third", "not-tried"]]);
@@ -285,5 +292,151 @@ async fn a_selection_that_says_nothing_is_refused_and_what_no_handler_takes_can_
     assert_eq!(pick(&retried, &["result"]), rows(&[&["impossible"]]));
     dlq_json(&house, &["drop", "--consumer", "no_handler", "--reason", "a typo"], 0).await;
     assert_eq!(dlq_json(&house, &["list"], 0).await, [] as [Value; 0]);
+    host.stop().await;
+}
+
+/// Stores events like those of room 2 for room 7. Answers how many.
+async fn copy_events(house: &House) -> usize {
+    let events = house.events().await;
+    for (n, event) in events.iter().enumerate() {
+        let subject = event.subject.replacen(".2.", ".7.", 1);
+        let mut data = event.data();
+        data["room"]["id"] = 7.into();
+        let mut headers = async_nats::HeaderMap::new();
+        for name in ["ce-specversion", "ce-source", "ce-type", "ce-time", "ce-datacontenttype"] {
+            headers.insert(name, event.header(name));
+        }
+        headers.insert("ce-id", format!("copy-{n}"));
+        let streams = house.streams().await;
+        let stored =
+            streams.jetstream().publish_with_headers(subject, headers, data.to_string().into()).await;
+        stored.expect("it is sent").await.expect("it is stored");
+    }
+    events.len()
+}
+
+/// A guest's whole stay in room 2.
+async fn stay(host: &Host) {
+    assert_eq!(host.send(&book("book", 2, 1)).await.status, 201);
+    let view = Request::get("/views/bookings/2.2022-12-12");
+    for (wanted, command) in [("cleaning", cleanup("clean", 2)), ("available", check_in("enter", 2, 1))] {
+        let reached = host.http.until(&view, |answer| answer.at("/availability") == wanted).await;
+        reached.expect("the room gets there");
+        assert_eq!(host.send(&command).await.status, 201);
+    }
+}
+
+/// Writes what is no booking where the view has that of room 7, or takes it out again.
+async fn write_row(house: &House, broken: bool) {
+    let mut headers = async_nats::HeaderMap::new();
+    if !broken {
+        headers.insert("KV-Operation", "DEL");
+    }
+    let payload = if broken { "no booking" } else { "" };
+    let streams = house.streams().await;
+    let row = "$KV.bookings-v1.r.7.2022-12-12";
+    let stored = streams.jetstream().publish_with_headers(row, headers, payload.into()).await;
+    stored.expect("it is sent").await.expect("it is stored");
+}
+
+/// A host whose view has all events of room 7 set aside, and how many these are.
+async fn with_a_parked_view(house: &House) -> (Host, usize) {
+    let host = house.host().await;
+    stay(&host).await;
+    house.settle().await;
+    write_row(house, true).await;
+    let copied = copy_events(house).await;
+    let letters = eventually("all events of the key are set aside", async || {
+        let letters = dlq_json(house, &["list", "--key", "7.2022-12-12"], 0).await;
+        anyhow::ensure!(letters.len() >= copied, "{} of {copied}", letters.len());
+        Ok(letters)
+    })
+    .await;
+    assert_eq!((&letters[0]["kind"], &letters[0]["consumer"]), (&json!("failed"), &json!("bookings")));
+    assert!(letters[1..].iter().all(|letter| letter["kind"] == "parked"), "{letters:?}");
+    (host, letters.len())
+}
+
+#[tokio::test]
+async fn parked_events_of_a_view_are_retried_by_the_host_and_the_view_is_the_fold_again() {
+    let house = house().await;
+    let (host, count) = with_a_parked_view(&house).await;
+    let still = dlq_json(&house, &["retry", "--consumer", "bookings"], 4).await;
+    assert_eq!((&still[0]["result"], &still[1]["result"]), (&json!("failed"), &json!("not-tried")));
+    assert_eq!(dlq_json(&house, &["list"], 0).await.len(), count);
+    host.stop().await;
+
+    write_row(&house, false).await;
+    let unanswered = dlq_json(&house, &["retry", "--consumer", "bookings", "--wait", "50ms"], 4).await;
+    assert_eq!(unanswered[0]["result"], "unanswered", "no host runs; the request stays for the next");
+    let host = house.host().await;
+    let retried = dlq_json(&house, &["retry", "--consumer", "bookings"], 0).await;
+    assert!(retried.iter().all(|letter| letter["result"] == "settled"), "{retried:?}");
+    assert_eq!(dlq_json(&house, &["list"], 0).await, [] as [Value; 0]);
+    house.views_equal_the_fold(&host).await;
+    assert_eq!(host.get("/views/bookings/7.2022-12-12").await.at("/availability"), "occupied");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_goes_on_without_what_is_dropped() {
+    let house = house().await;
+    let (host, count) = with_a_parked_view(&house).await;
+    write_row(&house, false).await;
+    let letters = dlq_json(&house, &["list"], 0).await;
+    let first = letters[0]["sequence"].to_string();
+    let dropped = dlq_json(&house, &["drop", &first, "--reason", "nobody booked room 7"], 0).await;
+    assert_eq!(pick(&dropped, &["result"]), rows(&[&["dropped"]]));
+    // The others were tried again, on a view that has never seen it.
+    assert_eq!(dlq_json(&house, &["list"], 0).await.len(), 0, "of {count}");
+    let mut events = house.events().await;
+    let dropped = letters[0]["streamSequence"].as_u64();
+    events.retain(|event| Some(event.sequence) != dropped);
+    let found = fold::rows(&host.get("/views/bookings?limit=1000").await.json());
+    assert_eq!(found, fold::bookings(&events));
+    host.stop().await;
+}
+
+/// The record of the instance of room 7.
+const INSTANCE: &str = "saga.housekeeping.7~2022-12-12.state";
+
+async fn write_instance(house: &House, record: &Value) {
+    let streams = house.streams().await;
+    let stored = streams.jetstream().publish(INSTANCE, record.to_string().into()).await;
+    stored.expect("it is sent").await.expect("it is stored");
+}
+
+#[tokio::test]
+async fn a_quarantined_instance_is_retried_by_the_host_and_goes_on() {
+    let house = house().await;
+    let host = house.host().await;
+    assert_eq!(host.send(&book("book", 2, 1)).await.status, 201);
+    house.settle().await;
+    // A state that no version of the plugin has written.
+    write_instance(&house, &json!({ "handled": {}, "state": "bm9uZQ==", "outbox": [] })).await;
+    copy_events(&house).await;
+    let list = &["list", "--consumer", "housekeeping", "--key", "7~2022-12-12"];
+    eventually("the input is set aside", async || {
+        let letters = dlq_json(&house, list, 0).await;
+        anyhow::ensure!(!letters.is_empty());
+        Ok(())
+    })
+    .await;
+    house.settle().await;
+    let letters = dlq_json(&house, list, 0).await;
+    assert_eq!(letters[0]["kind"], "failed");
+    assert!(letters[1..].iter().all(|letter| letter["kind"] == "parked"), "{letters:?}");
+
+    let records = house.streams().await.read("SAGAS").await.expect("the instances");
+    let mut record = records.iter().find(|stored| stored.subject == INSTANCE).expect("the instance").data();
+    record["state"] = Value::Null;
+    write_instance(&house, &record).await;
+    let retried = dlq_json(&house, &["retry", "--consumer", "housekeeping"], 0).await;
+    assert!(retried.iter().all(|letter| letter["result"] == "settled"), "{retried:?}");
+    assert_eq!(retried.len(), letters.len());
+    house.settle().await;
+    let ended = ended(&house).await;
+    let sent = ended.iter().filter(|id| id.starts_with("housekeeping:7~"));
+    assert_eq!(sent.count(), 1, "the command that the input leads to was sent once: {ended:?}");
     host.stop().await;
 }

@@ -157,7 +157,7 @@ fn happened(entry: &Entry) -> String {
         Happening::Kept { kind, cause } => format!("kept as {kind}: {}", short(cause, None)),
         Happening::Retried { by } => format!("retried by {by}"),
         Happening::FailedAgain { cause } => format!("failed again: {}", cause.replace('\n', "\n  ")),
-        Happening::Settled { by, outcome } => format!("settled by {by}: {outcome}"),
+        Happening::Settled { outcome } => format!("settled: {outcome}"),
         Happening::Dropped { by, reason } => format!("dropped by {by}: {reason}"),
     };
     format!("{} {what}", entry.at)

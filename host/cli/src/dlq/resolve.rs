@@ -1,6 +1,6 @@
 //! `pelton dlq retry` and `pelton dlq drop`: letter by letter, those of one key in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -18,6 +18,9 @@ use super::args::{DropArgs, RetryArgs, SelectionArgs};
 use super::output::{Output, described, short};
 use super::{Desk, run_failed};
 use crate::failure::Failure;
+
+/// How long a drop waits for a view to go on without what was dropped.
+const VIEW_WAIT: Duration = Duration::from_secs(10);
 
 /// What was done about one letter.
 struct Done {
@@ -175,8 +178,9 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let selected = selection.selection().map_err(Failure::Usage)?;
     let desk = Desk::open(server).await?;
     let by = by(selection);
-    let operator = Operator::new(&desk.nats, by.clone(), Duration::ZERO);
+    let operator = Operator::new(&desk.nats, by.clone(), VIEW_WAIT);
     let mut report = Report::new(desk.output);
+    let mut views = BTreeSet::new();
     for letter in desk.select(&selected).await? {
         if selection.dry_run {
             report.add(&letter, &Done::new("would-be-dropped", "", true));
@@ -185,8 +189,23 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
         give_up(&desk, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
         operator.drop(&letter, reason).await.map_err(run_failed)?;
         report.add(&letter, &Done::new("dropped", reason.as_str(), true));
+        if let Some(key) = letter.letter.key
+            && is_projection(&desk, &letter.letter.consumer)
+        {
+            views.insert((letter.letter.consumer, key));
+        }
+    }
+    // A view's key is live again when none of its events is left, which only the projection can tell.
+    for (consumer, key) in views {
+        if !operator.ask(&consumer, &key).await.map_err(run_failed)? {
+            tracing::warn!("the view {consumer} goes on with {key} when a host runs it");
+        }
     }
     report.finish()
+}
+
+fn is_projection(desk: &Desk, consumer: &str) -> bool {
+    desk.config.projections.keys().any(|name| name.as_str() == consumer)
 }
 
 /// Records that the command in a letter failed, unless it has ended: whoever asks for it is told, and whoever sends it

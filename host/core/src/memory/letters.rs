@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::weather::Weather;
-use crate::dead_letter::{DeadLetter, DeadLetters, RETRY_OF};
+use crate::dead_letter::{DeadLetter, DeadLetters, Place, RETRY_OF, Retries, RetryRequest};
 use crate::id::{Name, Sequence};
 use crate::message::Incoming;
 use crate::ports::Unavailable;
@@ -17,6 +17,8 @@ pub struct MemoryLetters {
 struct Kept {
     last: u64,
     letters: Vec<(Sequence, DeadLetter)>,
+    requests: Vec<(String, RetryRequest)>,
+    failed_again: Vec<(Sequence, String)>,
 }
 
 impl MemoryLetters {
@@ -34,6 +36,23 @@ impl MemoryLetters {
     #[must_use]
     pub fn all(&self) -> Vec<(Sequence, DeadLetter)> {
         self.kept().letters.clone()
+    }
+
+    /// Asks for the letters of a key to be tried again.
+    pub fn ask(&self, consumer: &str, key: &str) {
+        self.kept().requests.push((consumer.to_owned(), RetryRequest { key: key.to_owned() }));
+    }
+
+    /// Whether a request is open.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.kept().requests.is_empty()
+    }
+
+    /// The letters that failed again, with their causes.
+    #[must_use]
+    pub fn failed_again(&self) -> Vec<(Sequence, String)> {
+        self.kept().failed_again.clone()
     }
 
     /// Takes a letter out, as an operator does who has retried or dropped it.
@@ -69,7 +88,9 @@ impl Kept {
 
     fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> bool {
         let queue: Vec<_> = self.queue(&letter.consumer, letter.key.as_deref().unwrap_or_default()).collect();
-        if queue.iter().any(|(_, kept)| kept.message.subject == letter.message.subject) {
+        let subject = &letter.message.subject;
+        let is_command = subject.starts_with("command.");
+        if is_command && queue.iter().any(|(_, kept)| kept.message.subject == *subject) {
             return true;
         }
         let still = queue.last().is_some_and(|(at, _)| *at == last);
@@ -112,5 +133,56 @@ impl DeadLetters for MemoryLetters {
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
         self.weather.request("parking a message", || self.kept().keep_behind(letter, last)).await
+    }
+}
+
+impl Retries for MemoryLetters {
+    async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let first = kept.requests.iter().find(|(by, _)| by == consumer.as_str());
+            first.map(|(_, request)| request.clone())
+        };
+        self.weather.request("looking for a request", look).await
+    }
+
+    async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let own = kept.letters.iter().filter(|(_, letter)| {
+                let asked = key.is_none_or(|key| letter.key.as_deref() == Some(key));
+                letter.consumer == consumer.as_str() && letter.key.is_some() && asked
+            });
+            let mut places: Vec<_> =
+                own.map(|(at, letter)| Place { message: letter.message.sequence, letter: *at }).collect();
+            places.sort_unstable();
+            places
+        };
+        self.weather.request("listing dead letters", look).await
+    }
+
+    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let found = kept.letters.iter().find(|(sequence, _)| *sequence == at);
+            found.map(|(_, letter)| letter.clone())
+        };
+        self.weather.request("reading a dead letter", look).await
+    }
+
+    async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
+        self.weather.request("settling a dead letter", || self.remove(at)).await
+    }
+
+    async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
+        let note = || self.kept().failed_again.push((at, cause.to_owned()));
+        self.weather.request("noting a failure", note).await
+    }
+
+    async fn close(&self, consumer: &Name, request: &RetryRequest) -> Result<(), Unavailable> {
+        let close = || {
+            self.kept().requests.retain(|(by, open)| by != consumer.as_str() || open != request);
+        };
+        self.weather.request("closing a request", close).await
     }
 }

@@ -59,8 +59,6 @@ pub enum Happening {
     },
     /// It was processed, and is taken out.
     Settled {
-        /// Who had it retried.
-        by: String,
         /// How it ended.
         outcome: String,
     },
@@ -114,6 +112,7 @@ pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> R
     let subject = match &what {
         Happening::Dropped { .. } => format!("{prefix}.dropped"),
         Happening::Settled { .. } => format!("{prefix}.settled"),
+        Happening::FailedAgain { .. } => format!("{prefix}.failed-again.{:016x}", rand::random::<u64>()),
         _ => format!("{prefix}.retried.{:016x}", rand::random::<u64>()),
     };
     publish(nats, &subject, entry(letter.sequence, &letter.letter, what)).await

@@ -13,6 +13,7 @@ use pelton_core::ports::Unavailable;
 use tokio::time::Instant;
 
 use super::queue::{self, Queue};
+use super::requests::{self, PROCESSED};
 use super::{Happening, KeptLetter, described, journal, read};
 use crate::connection::Nats;
 use crate::topology::{COMMANDS, DEAD_LETTERS};
@@ -36,13 +37,13 @@ pub struct Operator {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
     /// The message was processed, now or before, and the letter is gone. A command's outcome in a word.
-    Settled(&'static str),
+    Settled(String),
     /// It failed again, for this cause. The letter stays.
     Failed(String),
     /// Another letter comes first. The letter stays.
     Waits(Sequence),
-    /// Nothing has become of it within the operator's patience. The letter stays, and the command waits for a host: it
-    /// may still be decided.
+    /// Nothing has become of it within the operator's patience. The letter stays, and the message waits for a host: it
+    /// may still be processed.
     Unanswered,
     /// It cannot be retried, for this reason. Nothing was done.
     Impossible(String),
@@ -57,13 +58,20 @@ impl Operator {
         Self { nats: nats.clone(), by, patience }
     }
 
-    /// Has the command in a letter decided again, and takes the letter out once it has ended without failing.
+    /// Has the message in a letter processed again. The letter is taken out when that has worked.
     pub async fn retry(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        let subject = &letter.letter.message.subject;
-        if letter.letter.message.stream.as_str() != COMMANDS {
-            let what = "it holds an event: only commands can be retried";
-            return Ok(Retried::Impossible(what.to_owned()));
+        if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
+            return self.gone(letter).await;
         }
+        match letter.letter.message.stream.as_str() {
+            COMMANDS => self.retry_command(letter).await,
+            _ => self.retry_event(letter).await,
+        }
+    }
+
+    /// A command is decided again, and its letter is taken out once it has ended without failing.
+    async fn retry_command(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
+        let subject = &letter.letter.message.subject;
         if let Some(first) = self.first(letter).await?
             && letter.letter.kind == DeadLetterKind::Parked
             && first != letter.sequence
@@ -88,6 +96,57 @@ impl Operator {
             },
         };
         self.outcome(letter, id.as_ref(), sent).await
+    }
+
+    /// An event is tried again by the host that runs the projection or saga.
+    async fn retry_event(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
+        let Some(key) = &letter.letter.key else {
+            let why = "nothing waits behind it: what it was meant for has gone on without it";
+            return Ok(Retried::Impossible(why.to_owned()));
+        };
+        journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
+        let before = journal(&self.nats, letter.sequence).await?.len();
+        if !self.ask(&letter.letter.consumer, key).await? {
+            return Ok(Retried::Unanswered);
+        }
+        if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
+            return self.gone(letter).await;
+        }
+        let since = journal(&self.nats, letter.sequence).await?.into_iter().skip(before);
+        let mut again = since.filter_map(|entry| match entry.what {
+            Happening::FailedAgain { cause } => Some(cause),
+            _ => None,
+        });
+        Ok(match (again.next_back(), self.first(letter).await?) {
+            (Some(cause), _) => Retried::Failed(cause),
+            (None, Some(first)) => Retried::Waits(first),
+            (None, None) => Retried::Gone,
+        })
+    }
+
+    /// Asks a projection or saga to try the letters of a key again. Answers whether it has done so within the operator's
+    /// patience; where it has not, the request stays for the next host.
+    pub async fn ask(&self, consumer: &str, key: &str) -> Result<bool, Unavailable> {
+        requests::ask(&self.nats, consumer, key).await?;
+        let deadline = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        while requests::is_open(&self.nats, consumer, key).await? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+        Ok(true)
+    }
+
+    /// How a letter went that is not there any more.
+    async fn gone(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
+        let last = journal(&self.nats, letter.sequence).await?.pop();
+        Ok(match last.map(|entry| entry.what) {
+            Some(Happening::Settled { outcome }) => Retried::Settled(outcome),
+            _ => Retried::Gone,
+        })
     }
 
     /// Gives a letter up, and says why in the audit stream.
@@ -206,7 +265,7 @@ impl Operator {
             return Ok(Retried::Failed(cause));
         }
         if letter.readable_command().is_none() {
-            return self.settle(letter, "processed").await;
+            return self.settle(letter, PROCESSED).await;
         }
         Ok(match self.first(letter).await? {
             Some(first) if first != letter.sequence => Retried::Waits(first),
@@ -215,10 +274,10 @@ impl Operator {
     }
 
     async fn settle(&self, letter: &KeptLetter, outcome: &'static str) -> Result<Retried, Unavailable> {
-        let what = Happening::Settled { by: self.by.clone(), outcome: outcome.to_owned() };
+        let what = Happening::Settled { outcome: outcome.to_owned() };
         journal::note(&self.nats, letter, what).await?;
         queue::remove(&self.nats, letter).await?;
-        Ok(Retried::Settled(outcome))
+        Ok(Retried::Settled(outcome.to_owned()))
     }
 }
 

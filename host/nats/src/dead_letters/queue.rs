@@ -30,7 +30,13 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn of(consumer: &str, key: &str) -> Self {
-        Self { prefix: format!("dead-letter.{consumer}.{}", key_token(Some(key))) }
+        Self::with(consumer, Some(key))
+    }
+
+    /// Of one key, or of all keys of a consumer: not one queue, but good to read.
+    pub(super) fn with(consumer: &str, key: Option<&str>) -> Self {
+        let key = key.map_or_else(|| "*".to_owned(), |key| key_token(Some(key)));
+        Self { prefix: format!("dead-letter.{consumer}.{key}") }
     }
 
     /// The one filter of all expectations: it takes in letters and releases, not the parts of letters.

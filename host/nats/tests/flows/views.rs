@@ -44,7 +44,7 @@ async fn rows_and_checkpoint_are_stored_together_and_read_back() {
     // `checkpoint` is a key like any other, and no key is too strange.
     let keys = ["checkpoint", "a b", "1.2022-12-12", "..", "größe", "*", ">", "$KV", "r."];
     let rows: Vec<_> = keys.iter().map(|k| row(k, k)).collect();
-    let parked = Checkpoint { parked: ["x".to_owned()].into(), ..at(7, 0) };
+    let parked = Checkpoint { parked: [("x".to_owned(), Sequence(6))].into(), ..at(7, 0) };
     let revision = views.commit(&rows, &parked).await.unwrap();
     assert_eq!(views.checkpoint().await.unwrap(), Checkpoint { revision, ..parked });
     assert_eq!(texts(&views, &keys).await, keys.map(some));

@@ -1,0 +1,127 @@
+//! Trying parked events again, when an operator asks for it.
+//!
+//! All parked events of the view are tried, in stream order, each by itself: one event may touch several keys, so the
+//! queues of keys hang together. What fails again stays, and so does everything behind it; in the end the keys that lack
+//! nothing any more are live again. The flow does nothing else meanwhile, so no event is parked behind its back.
+//!
+//! Every commit moves the checkpoint's mark of the first event that a key lacks beyond the event that it applies. So after
+//! a crash, or when another host was faster, a letter whose event was applied is known by the mark and only taken out.
+
+use std::collections::BTreeSet;
+
+use super::{Halt, ProjectionFlow};
+use crate::cloudevents;
+use crate::dead_letter::{DeadLetter, Retries};
+use crate::id::Sequence;
+use crate::message::RecordedEvent;
+use crate::ports::{ProjectionPlugin, ViewStore};
+use crate::view::Checkpoint;
+
+/// What becomes of one letter.
+enum Tried {
+    /// The view has its event, or does not care for it.
+    Applied,
+    /// It stays, and with it whatever touches these keys.
+    Stays { keys: Vec<String>, cause: Option<String> },
+}
+
+impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
+    /// Tries what is parked, if somebody asks for it.
+    pub(super) async fn retry_if_asked(&self, checkpoint: &mut Checkpoint) -> Result<(), Halt> {
+        while let Some(request) = self.letters.request(&self.name).await? {
+            tracing::info!(view = %self.name, "trying parked events again");
+            self.retry_parked(checkpoint).await?;
+            self.letters.close(&self.name, &request).await?;
+        }
+        Ok(())
+    }
+
+    async fn retry_parked(&self, checkpoint: &mut Checkpoint) -> Result<(), Halt> {
+        let mut blocked = BTreeSet::new();
+        for place in self.letters.places(&self.name, None).await? {
+            let Some(letter) = self.letters.letter(place.letter).await? else { continue };
+            match self.try_letter(&letter, &blocked, checkpoint).await? {
+                Tried::Applied => self.letters.settle(place.letter).await?,
+                Tried::Stays { keys, cause } => {
+                    blocked.extend(keys);
+                    if let Some(cause) = cause {
+                        tracing::error!(view = %self.name, letter = %place.letter, "failed again: {cause}");
+                        self.letters.note_failure(place.letter, &cause).await?;
+                    }
+                }
+            }
+        }
+        if checkpoint.parked.keys().any(|key| !blocked.contains(key)) {
+            checkpoint.parked.retain(|key, _| blocked.contains(key));
+            self.commit(&[], checkpoint.position, checkpoint).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_letter(
+        &self,
+        letter: &DeadLetter,
+        blocked: &BTreeSet<String>,
+        checkpoint: &mut Checkpoint,
+    ) -> Result<Tried, Halt> {
+        let key = letter.key.clone().unwrap_or_default();
+        let sequence = letter.message.sequence;
+        let stays = |keys: Vec<String>, cause: String| Ok(Tried::Stays { keys, cause: Some(cause) });
+        let event = match cloudevents::decode(&letter.message.headers, &letter.message.payload) {
+            Ok(event) => event,
+            Err(error) => return stays(vec![key], format!("it is no event: {error}")),
+        };
+        if !self.reads(&event) {
+            return Ok(Tried::Applied);
+        }
+        let stream = letter.message.stream.as_str().into();
+        let event = RecordedEvent { event, stream, sequence, recorded_at: letter.message.stored_at };
+        let events = std::slice::from_ref(&event);
+        let keys = match self.keys_of(events).await {
+            Ok(mut keys) => keys.pop().unwrap_or_default(),
+            Err(Halt::Batch(fault)) => return stays(vec![key], fault.to_string()),
+            Err(halt) => return Err(halt),
+        };
+        if keys.is_empty() {
+            return Ok(Tried::Applied);
+        }
+        let lacks = |key: &String| checkpoint.parked.get(key).is_some_and(|first| *first <= sequence);
+        if keys.contains(&key) && !lacks(&key) {
+            return Ok(Tried::Applied);
+        }
+        if !keys.contains(&key) || !keys.iter().all(lacks) {
+            let why = "the plugin names other keys for it than those that it was parked under";
+            return stays(keys, format!("{why}: a new version of the view is built from the first event on"));
+        }
+        if keys.iter().any(|key| blocked.contains(key)) {
+            return Ok(Tried::Stays { keys, cause: None });
+        }
+        match self.apply_parked(events, &keys, checkpoint).await {
+            Ok(()) => Ok(Tried::Applied),
+            Err(Halt::Batch(fault)) => stays(keys, fault.to_string()),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    /// Applies one parked event, with as many attempts as any other.
+    async fn apply_parked(
+        &self,
+        events: &[RecordedEvent],
+        keys: &[String],
+        checkpoint: &mut Checkpoint,
+    ) -> Result<(), Halt> {
+        let mut attempt = 1;
+        let changes = loop {
+            match self.changes(events, &[keys.to_vec()]).await {
+                Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
+                    tokio::time::sleep(self.retry.delay(attempt)).await;
+                    attempt += 1;
+                }
+                other => break other?,
+            }
+        };
+        let next = events.last().map_or(Sequence::NONE, |event| Sequence(event.sequence.0 + 1));
+        checkpoint.parked.extend(keys.iter().map(|key| (key.clone(), next)));
+        self.commit(&changes, checkpoint.position, checkpoint).await
+    }
+}

@@ -1,0 +1,80 @@
+//! Trying the inputs of a quarantined instance again, when an operator asks for it.
+//!
+//! They are tried in stream order, up to the first that fails again. The instance's record says which inputs it has
+//! handled, so one whose letter could not be taken out any more is not handled twice. The quarantine ends with the last
+//! letter: the next input finds none and goes through.
+
+use super::{Relation, SagaFlow};
+use crate::cloudevents;
+use crate::dead_letter::{DeadLetter, Retries};
+use crate::id::InstanceId;
+use crate::message::RecordedEvent;
+use crate::ports::{SagaPlugin, SagaStore, Unavailable};
+use crate::settle::{Stop, Verdict};
+
+impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
+    /// Tries the inputs of an instance, if somebody asks for it.
+    pub async fn retry_if_asked(&self) -> Result<(), Unavailable> {
+        while let Some(request) = self.letters.request(&self.name).await? {
+            tracing::info!(saga = %self.name, instance = request.key, "trying inputs again");
+            if let Ok(instance) = InstanceId::new(&request.key) {
+                self.retry_instance(&instance).await?;
+            }
+            self.letters.close(&self.name, &request).await?;
+        }
+        Ok(())
+    }
+
+    async fn retry_instance(&self, instance: &InstanceId) -> Result<(), Unavailable> {
+        // What is parked meanwhile joins the end of the queue.
+        while let Some(place) =
+            self.letters.places(&self.name, Some(instance.as_str())).await?.first().copied()
+        {
+            let Some(letter) = self.letters.letter(place.letter).await? else { continue };
+            match self.try_letter(instance, &letter).await {
+                Ok(()) => self.letters.settle(place.letter).await?,
+                Err(Stop::Unavailable(away)) => return Err(away),
+                Err(stop) => {
+                    tracing::error!(saga = %self.name, %instance, letter = %place.letter, "failed again: {stop}");
+                    return self.letters.note_failure(place.letter, &stop.to_string()).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the input in a letter, with as many attempts as any other.
+    async fn try_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), Stop> {
+        let mut attempt = 1;
+        loop {
+            match self.handle_letter(instance, letter).await {
+                Err(stop @ Stop::Plugin(_)) => match self.retry.verdict(&stop, attempt) {
+                    Verdict::Retry(delay) => tokio::time::sleep(delay).await,
+                    Verdict::SetAside => return Err(stop),
+                },
+                done => return done,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn handle_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), Stop> {
+        let message = &letter.message;
+        let event = cloudevents::decode(&message.headers, &message.payload)
+            .map_err(|error| Stop::Unreadable(error.into()))?;
+        if !self.reads(&event) {
+            return Ok(());
+        }
+        let (stream, sequence, recorded_at) = (self.stream.clone(), message.sequence, message.stored_at);
+        let event = RecordedEvent { event, stream, sequence, recorded_at };
+        let correlations = self.correlate(&event).await?;
+        let relation = correlations.into_iter().find(|(concerned, _)| concerned == instance);
+        match relation.map(|(_, relation)| relation) {
+            Some(relation @ (Relation::Start | Relation::Advance)) => {
+                self.advance(instance, relation, &event, None).await
+            }
+            // The plugin has changed its mind since.
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests of operators to projections and sagas, and what these do about their letters.
+//!
+//! A request is a message at `dead-letter.<consumer>.<key>.retry`; who has done what it asks takes it out. It outlives
+//! the operator who made it and the host that was at it.
+
+use async_nats::HeaderMap;
+use pelton_core::dead_letter::{DeadLetter, Place, Retries, RetryRequest};
+use pelton_core::id::{Name, Sequence};
+use pelton_core::ports::Unavailable;
+use serde::{Deserialize, Serialize};
+
+use super::queue::{self, Queue};
+use super::{Happening, Letters, described, form, journal, key_token, read};
+use crate::connection::Nats;
+use crate::topology::DEAD_LETTERS;
+use crate::wire::{self, PublishError, header};
+
+/// What a request says.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    key: String,
+}
+
+fn subject(consumer: &str, key: &str) -> String {
+    format!("dead-letter.{consumer}.{}.retry", key_token(Some(key)))
+}
+
+/// Makes a request. One that is open already is enough.
+pub(super) async fn ask(nats: &Nats, consumer: &str, key: &str) -> Result<(), Unavailable> {
+    let subject = subject(consumer, key);
+    let away = |cause: String| Unavailable { doing: format!("asking for a retry at {subject}"), cause };
+    let body = serde_json::to_vec(&Body { key: key.to_owned() }).map_err(|e| away(e.to_string()))?;
+    let mut headers = HeaderMap::new();
+    headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
+    match wire::publish(nats, &subject, headers, body.into()).await {
+        Ok(_) | Err(PublishError::SubjectFull(_)) => Ok(()),
+        Err(error) => Err(away(error.to_string())),
+    }
+}
+
+/// Whether a request is open.
+pub(super) async fn is_open(nats: &Nats, consumer: &str, key: &str) -> Result<bool, Unavailable> {
+    Ok(wire::leader_last(nats, DEAD_LETTERS, &subject(consumer, key)).await?.is_some())
+}
+
+impl Retries for Letters {
+    async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
+        let filter = format!("dead-letter.{consumer}.*.retry");
+        let Some(message) = wire::leader_last(&self.nats, DEAD_LETTERS, &filter).await? else {
+            return Ok(None);
+        };
+        match serde_json::from_slice::<Body>(&message.payload) {
+            Ok(Body { key }) => Ok(Some(RetryRequest { key })),
+            Err(error) => {
+                tracing::warn!(subject = message.subject, "taken out, for it is no request: {error}");
+                wire::delete(&self.nats, DEAD_LETTERS, message.sequence).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
+        let mut places = Vec::new();
+        let queue = Queue::with(consumer.as_str(), key);
+        let mut from = Sequence(1);
+        // From the leader, one after the other: one that is missed would be overtaken.
+        while let Some(message) = queue.next(&self.nats, from).await? {
+            from = Sequence(message.sequence.0 + 1);
+            if let Some(kept) = described(message)?
+                && kept.letter.key.is_some()
+            {
+                places.push(Place { message: kept.letter.message.sequence, letter: kept.sequence });
+            }
+        }
+        places.sort_unstable();
+        Ok(places)
+    }
+
+    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        Ok(read(&self.nats, at).await?.map(|kept| kept.letter))
+    }
+
+    async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
+        let Some(message) = wire::leader_at(&self.nats, DEAD_LETTERS, at).await? else { return Ok(()) };
+        let Some(kept) = described(message)? else { return Ok(()) };
+        let what = Happening::Settled { outcome: PROCESSED.to_owned() };
+        journal::note(&self.nats, &kept, what).await?;
+        queue::remove(&self.nats, &kept).await
+    }
+
+    async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
+        let Some(message) = wire::leader_at(&self.nats, DEAD_LETTERS, at).await? else { return Ok(()) };
+        let Some(kept) = described(message)? else { return Ok(()) };
+        let what = Happening::FailedAgain { cause: form::bounded(cause).to_owned() };
+        journal::note(&self.nats, &kept, what).await
+    }
+
+    async fn close(&self, consumer: &Name, request: &RetryRequest) -> Result<(), Unavailable> {
+        let subject = subject(consumer.as_str(), &request.key);
+        match wire::leader_last(&self.nats, DEAD_LETTERS, &subject).await? {
+            Some(message) => wire::delete(&self.nats, DEAD_LETTERS, message.sequence).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The outcome of a message that has none of its own.
+pub(super) const PROCESSED: &str = "processed";
