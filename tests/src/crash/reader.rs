@@ -33,6 +33,10 @@ pub(super) async fn read_from(
         let message = message.context("the consumer has ended")??;
         let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
         let (sequence, pending) = (info.stream_sequence, info.pending);
+        // A consumer that the client library makes anew before its first message starts at the beginning.
+        if sequence < first {
+            continue;
+        }
         read.push(Stored {
             sequence,
             subject: message.subject.to_string(),
