@@ -184,7 +184,7 @@ impl Running {
         let limits = LaneLimits {
             max_in_flight: config.commands.max_in_flight,
             progress_every: progress_every(config),
-            min_ahead: lanes::MIN_AHEAD,
+            min_ahead: config.commands.decide_ahead_from,
         };
         let inbox = ConsumerInbox::of_handler(nats, name, config.commands.max_in_flight).await?;
         self.stops.push(inbox.stop_token());

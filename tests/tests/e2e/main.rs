@@ -2,6 +2,7 @@
 //! goes right.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod border;
 mod check;
 mod crash;
