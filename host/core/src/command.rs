@@ -128,6 +128,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         let Registered { entry, revision } = self.store.registered(&command.id).await?;
         let effect = entity.effect_of(command, self.plugin.digest());
         let found = match (entry, effect) {
+            (Entry::Outcome(first), Some(effect)) if is_outdone(&first, &effect, command) => {
+                return Ok(self.record(effect, revision).await?.map(ended));
+            }
             (Entry::Outcome(first), effect) => return Ok(Some(ended(standing(first, effect, command)))),
             (_, Some(effect)) => return Ok(self.record(effect, revision).await?.map(ended)),
             (Entry::Vacant, None) => None,
@@ -340,6 +343,12 @@ pub(crate) async fn make_way(conflicts: u32) {
         let longest = FIRST_PAUSE * 2_u32.pow(conflicts);
         tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
     }
+}
+
+/// Whether the command was recorded as failed or rejected while its events were on their way: by an operator who gave it
+/// up, or by a host that came to another end. The events are there for good, so they are what is recorded then.
+fn is_outdone(first: &OutcomeRecord, effect: &OutcomeRecord, command: &Command) -> bool {
+    first.is_of(command) && effect.is_of(command) && !matches!(first.outcome, Outcome::Accepted { .. })
 }
 
 /// Which outcome holds for the command, given the one that is registered and the effect that its entity has seen. Events

@@ -121,7 +121,11 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             }
         };
         let next = events.last().map_or(Sequence::NONE, |event| Sequence(event.sequence.0 + 1));
-        checkpoint.parked.extend(keys.iter().map(|key| (key.clone(), next)));
-        self.commit(&changes, checkpoint.position, checkpoint).await
+        // A commit that is refused must leave no mark: the event would count as applied with the next one.
+        let mut applied = checkpoint.clone();
+        applied.parked.extend(keys.iter().map(|key| (key.clone(), next)));
+        self.commit(&changes, applied.position, &mut applied).await?;
+        *checkpoint = applied;
+        Ok(())
     }
 }

@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pelton_core::entity::CacheLimits;
+use pelton_core::id::CommandId;
 use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::Weather;
 use pelton_core::message::Rejection;
-use pelton_core::outcome::Outcome;
-use pelton_core::ports::{Delivery, Inbox};
+use pelton_core::outcome::{Outcome, OutcomeRecord};
+use pelton_core::ports::{CommandStore, Delivery, Inbox};
 use pelton_core::settle::Settlement;
 use pelton_core::snapshot::SnapshotPolicy;
 use tokio::task::JoinHandle;
@@ -86,6 +87,22 @@ async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
         assert_eq!(code(&bank.outcome("d")), "accepted");
     }
     assert_eq!(bank.store.events().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_say_more_than_an_outcome_that_was_recorded_while_they_were_on_their_way() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("d", "deposit", 1, 5);
+    bank.settle().await;
+    let id = CommandId::new("d").unwrap();
+    let accepted = bank.store.outcomes()[&id].clone();
+    let given_up =
+        OutcomeRecord { outcome: Outcome::Failed { cause: "given up".into() }, ..accepted.clone() };
+    let revision = bank.store.registered(&id).await.unwrap().revision;
+    assert!(bank.store.record(&given_up, revision).await.unwrap());
+    bank.send("d", "deposit", 1, 5);
+    bank.settle().await;
+    assert_eq!((bank.outcome("d"), bank.store.events().len()), (accepted.outcome, 1));
 }
 
 #[tokio::test(start_paused = true)]
