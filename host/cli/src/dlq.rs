@@ -70,7 +70,8 @@ impl Desk {
             Selection::Named(sequences) => {
                 let mut found = Vec::new();
                 for sequence in sequences {
-                    found.push(without_payload(self.read(*sequence).await?));
+                    let letter = dead_letters::describe(&self.nats, *sequence).await.map_err(run_failed)?;
+                    found.push(without_payload(there(letter, *sequence)?));
                 }
                 found.sort_by_key(|letter| letter.sequence);
                 found.dedup_by_key(|letter| letter.sequence);
@@ -80,9 +81,12 @@ impl Desk {
     }
 
     async fn read(&self, sequence: Sequence) -> Result<KeptLetter, Failure> {
-        let letter = dead_letters::read(&self.nats, sequence).await.map_err(run_failed)?;
-        letter.with_context(|| format!("there is no dead letter {sequence}")).map_err(Failure::Run)
+        there(dead_letters::read(&self.nats, sequence).await.map_err(run_failed)?, sequence)
     }
+}
+
+fn there(letter: Option<KeptLetter>, sequence: Sequence) -> Result<KeptLetter, Failure> {
+    letter.with_context(|| format!("there is no dead letter {sequence}")).map_err(Failure::Run)
 }
 
 fn without_payload(mut letter: KeptLetter) -> KeptLetter {

@@ -221,21 +221,29 @@ pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedC
     Ok(None)
 }
 
-/// The letter at a position of the dead-letter stream; none where there is none, or only a part of one.
+/// The letter at a position of the dead-letter stream; none where there is none, or only a part of one. One that is kept
+/// in parts comes without its message's headers and payload: [`read`] has them.
+pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
+    match wire::leader_at(nats, DEAD_LETTERS, sequence).await? {
+        Some(message) => described(message),
+        None => Ok(None),
+    }
+}
+
+/// The whole letter at a position of the dead-letter stream. None also where a part of it is missing: then somebody was
+/// interrupted who was taking it out.
 pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
-    let Some(message) = wire::leader_at(nats, DEAD_LETTERS, sequence).await? else { return Ok(None) };
-    let unreadable = |cause: String| unreadable(sequence, cause);
-    let Some(mut kept) = described(message)? else { return Ok(None) };
-    let count = kept.parts;
-    if count > 0 {
+    let Some(mut kept) = describe(nats, sequence).await? else { return Ok(None) };
+    if kept.parts > 0 {
         let mut bytes = Vec::new();
-        for n in 1..=count {
-            let part = wire::leader_last(nats, DEAD_LETTERS, &form::part_subject(&kept.subject, n)).await?;
-            let part = part.ok_or_else(|| unreadable(format!("its part {n} of {count} is gone")))?;
+        for n in 1..=kept.parts {
+            let subject = form::part_subject(&kept.subject, n);
+            let Some(part) = wire::leader_last(nats, DEAD_LETTERS, &subject).await? else { return Ok(None) };
             bytes.extend_from_slice(&part.payload);
         }
         let message = &mut kept.letter.message;
-        (message.headers, message.payload) = form::from_parts(&bytes).map_err(unreadable)?;
+        (message.headers, message.payload) =
+            form::from_parts(&bytes).map_err(|cause| unreadable(sequence, cause))?;
     }
     Ok(Some(kept))
 }

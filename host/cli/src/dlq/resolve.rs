@@ -163,7 +163,8 @@ fn done(retried: Retried) -> Done {
         Retried::Settled(outcome) => Done::new("settled", outcome, true),
         Retried::Gone => Done::new("gone", "somebody else has dealt with it", true),
         Retried::Failed(cause) => Done::new("failed", cause, false),
-        Retried::Waits(first) => Done::new("waits", format!("dead letter {first} comes first"), false),
+        Retried::Waits(Some(first)) => Done::new("waits", format!("dead letter {first} comes first"), false),
+        Retried::Waits(None) => Done::new("waits", "an event of another of its keys comes first", false),
         Retried::Unanswered => {
             let what = "nothing has become of it yet; it goes on when a host runs, then retry again";
             Done::new("unanswered", what, false)

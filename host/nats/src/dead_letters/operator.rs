@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::Headers;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::queue::{self, Queue};
 use super::requests::{self, PROCESSED};
 use super::{Happening, KeptLetter, described, journal, read};
+use crate::batch::header_bytes;
 use crate::connection::Nats;
 use crate::topology::{COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError};
@@ -40,8 +42,8 @@ pub enum Retried {
     Settled(String),
     /// It failed again, for this cause. The letter stays.
     Failed(String),
-    /// Another letter comes first. The letter stays.
-    Waits(Sequence),
+    /// Another letter comes first: this one, or that of an event which shares another key. The letter stays.
+    Waits(Option<Sequence>),
     /// Nothing has become of it within the operator's patience. The letter stays, and the message waits for a host: it
     /// may still be processed.
     Unanswered,
@@ -76,24 +78,29 @@ impl Operator {
             && letter.letter.kind == DeadLetterKind::Parked
             && first != letter.sequence
         {
-            return Ok(Retried::Waits(first));
+            return Ok(Retried::Waits(Some(first)));
         }
         let id = letter.readable_command();
-        if let Some(ended) = self.reopen(id.as_ref()).await? {
+        if let Some(ended) = self.ended(id.as_ref()).await? {
             return self.settle(letter, ended).await;
         }
-        let Some(whole) = read(&self.nats, letter.sequence).await? else { return Ok(Retried::Gone) };
+        let Some(whole) = read(&self.nats, letter.sequence).await? else {
+            queue::remove(&self.nats, letter).await?;
+            return Ok(Retried::Gone);
+        };
         if !orphans::is_taken(&self.nats, subject).await? {
             return Ok(Retried::Impossible(format!("no handler takes commands published to {subject}")));
         }
+        let headers = match self.headers(&whole) {
+            Ok(headers) => headers,
+            Err(why) => return Ok(Retried::Impossible(why)),
+        };
         journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
+        self.reopen(id.as_ref()).await?;
         // Perhaps from a retry that was interrupted.
         let sent = match wire::leader_last(&self.nats, COMMANDS, subject).await? {
             Some(copy) => copy.sequence,
-            None => match self.publish(&whole).await? {
-                Ok(sequence) => sequence,
-                Err(why) => return Ok(Retried::Impossible(why)),
-            },
+            None => self.publish(&whole, headers).await?,
         };
         self.outcome(letter, id.as_ref(), sent).await
     }
@@ -119,8 +126,7 @@ impl Operator {
         });
         Ok(match (again.next_back(), self.first(letter).await?) {
             (Some(cause), _) => Retried::Failed(cause),
-            (None, Some(first)) => Retried::Waits(first),
-            (None, None) => Retried::Gone,
+            (None, first) => Retried::Waits(first.filter(|first| *first != letter.sequence)),
         })
     }
 
@@ -178,42 +184,47 @@ impl Operator {
         Ok(first.map(|first| first.sequence))
     }
 
-    /// Claims the id of a command that failed, so that it can be decided anew. Answers how it ended, if it did not fail.
-    async fn reopen(&self, id: Option<&CommandId>) -> Result<Option<&'static str>, Unavailable> {
+    /// How the command ended, if it has and did not fail.
+    async fn ended(&self, id: Option<&CommandId>) -> Result<Option<&'static str>, Unavailable> {
         let Some(id) = id else { return Ok(None) };
+        let record = register::outcome(&self.nats, id, true).await?;
+        Ok(record.and_then(|record| unfailed(&record.outcome)))
+    }
+
+    /// Claims the id of a command that failed, so that it can be decided anew.
+    async fn reopen(&self, id: Option<&CommandId>) -> Result<(), Unavailable> {
+        let Some(id) = id else { return Ok(()) };
         loop {
             let Registered { entry, revision } = register::last(&self.nats, id, true).await?;
-            match entry {
-                Entry::Vacant | Entry::Claimed(_) => return Ok(None),
-                Entry::Outcome(record) => {
-                    if let Some(ended) = unfailed(&record.outcome) {
-                        return Ok(Some(ended));
-                    }
-                }
-            }
-            if register::claim(&self.nats, id, Claim::default(), revision).await?.is_some() {
-                return Ok(None);
+            let failed = matches!(&entry, Entry::Outcome(record) if unfailed(&record.outcome).is_none());
+            if !failed || register::claim(&self.nats, id, Claim::default(), revision).await?.is_some() {
+                return Ok(());
             }
         }
     }
 
-    /// Publishes the message as it came, marked as a retry. The error says why it cannot be sent.
-    async fn publish(&self, whole: &KeptLetter) -> Result<Result<Sequence, String>, Unavailable> {
+    /// The headers of a retry: those that the message came with, and the mark. The error says why it cannot be sent.
+    fn headers(&self, whole: &KeptLetter) -> Result<HeaderMap, String> {
         let message = &whole.letter.message;
-        let mut headers: Headers = message
-            .headers
-            .iter()
-            .filter(|(name, _)| !name.eq_ignore_ascii_case(RETRY_OF))
-            .map(owned)
-            .collect();
+        let forged = |name: &str| name.eq_ignore_ascii_case(RETRY_OF);
+        let mut headers: Headers =
+            message.headers.iter().filter(|(name, _)| !forged(name)).map(owned).collect();
         headers.push(RETRY_OF, whole.sequence.to_string());
-        let headers = match wire::to_wire(&headers) {
-            Ok(headers) => headers,
-            Err(bad) => return Ok(Err(bad.to_string())),
-        };
+        let headers = wire::to_wire(&headers).map_err(|bad| bad.to_string())?;
+        let bytes = header_bytes(&headers) + message.payload.len();
+        let max_bytes = self.nats.client().max_payload();
+        if bytes > max_bytes {
+            return Err(format!(
+                "it has {bytes} bytes with the mark of a retry; the server takes {max_bytes}"
+            ));
+        }
+        Ok(headers)
+    }
+
+    async fn publish(&self, whole: &KeptLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
+        let message = &whole.letter.message;
         match wire::publish(&self.nats, &message.subject, headers, message.payload.clone()).await {
-            Ok(ack) => Ok(Ok(Sequence(ack.sequence))),
-            Err(PublishError::TooLarge(why) | PublishError::Refused(why)) => Ok(Err(why)),
+            Ok(ack) => Ok(Sequence(ack.sequence)),
             Err(PublishError::Unclear(away)) => Err(away),
             Err(error) => Err(Unavailable {
                 doing: format!("publishing to {}", message.subject),
@@ -268,7 +279,7 @@ impl Operator {
             return self.settle(letter, PROCESSED).await;
         }
         Ok(match self.first(letter).await? {
-            Some(first) if first != letter.sequence => Retried::Waits(first),
+            Some(first) if first != letter.sequence => Retried::Waits(Some(first)),
             _ => Retried::Unanswered,
         })
     }

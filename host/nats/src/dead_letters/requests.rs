@@ -10,7 +10,7 @@ use pelton_core::ports::Unavailable;
 use serde::{Deserialize, Serialize};
 
 use super::queue::{self, Queue};
-use super::{Happening, Letters, described, form, journal, key_token, read};
+use super::{Happening, Letters, describe, described, form, journal, key_token, read};
 use crate::connection::Nats;
 use crate::topology::DEAD_LETTERS;
 use crate::wire::{self, PublishError, header};
@@ -77,20 +77,25 @@ impl Retries for Letters {
     }
 
     async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
-        Ok(read(&self.nats, at).await?.map(|kept| kept.letter))
+        if let Some(kept) = read(&self.nats, at).await? {
+            return Ok(Some(kept.letter));
+        }
+        // What is left of a letter that somebody was taking out.
+        if let Some(kept) = describe(&self.nats, at).await? {
+            queue::remove(&self.nats, &kept).await?;
+        }
+        Ok(None)
     }
 
     async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
-        let Some(message) = wire::leader_at(&self.nats, DEAD_LETTERS, at).await? else { return Ok(()) };
-        let Some(kept) = described(message)? else { return Ok(()) };
+        let Some(kept) = describe(&self.nats, at).await? else { return Ok(()) };
         let what = Happening::Settled { outcome: PROCESSED.to_owned() };
         journal::note(&self.nats, &kept, what).await?;
         queue::remove(&self.nats, &kept).await
     }
 
     async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
-        let Some(message) = wire::leader_at(&self.nats, DEAD_LETTERS, at).await? else { return Ok(()) };
-        let Some(kept) = described(message)? else { return Ok(()) };
+        let Some(kept) = describe(&self.nats, at).await? else { return Ok(()) };
         let what = Happening::FailedAgain { cause: form::bounded(cause).to_owned() };
         journal::note(&self.nats, &kept, what).await
     }
