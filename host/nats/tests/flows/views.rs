@@ -56,7 +56,7 @@ async fn rows_and_checkpoint_are_stored_together_and_read_back() {
     // As `nats kv get bookings-v1 r.1.2022-12-12` reads it.
     let kv = nats.jetstream().get_key_value("bookings-v1").await.unwrap();
     assert_eq!(kv.get("r.1.2022-12-12").await.unwrap().unwrap(), "1.2022-12-12");
-    assert_eq!(kv.get("checkpoint").await.unwrap().unwrap(), r#"{"position":7,"parked":["x"]}"#);
+    assert_eq!(kv.get("checkpoint").await.unwrap().unwrap(), r#"{"position":7,"parked":{"x":6}}"#);
 
     // One row anew, one deleted, one deleted that never was.
     let changes = [row("*", "new"), (key(">"), None), (key("none"), None)];
