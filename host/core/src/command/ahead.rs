@@ -14,7 +14,6 @@ use futures::future::join_all;
 
 use super::{CommandFlow, Decision};
 use crate::dead_letter::DeadLetters;
-use crate::dead_letter::OnFailure;
 use crate::decision;
 use crate::entity::LiveEntity;
 use crate::id::Sequence;
@@ -37,9 +36,9 @@ struct Planned<'a> {
 }
 
 impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
-    /// Whether the plugin allows it. Where an entity waits behind its dead letters, every command has to look for them.
+    /// Whether the plugin allows it.
     pub fn decides_ahead(&self) -> bool {
-        self.plugin.descriptor().decides_ahead && self.on_failure == OnFailure::Skip
+        self.plugin.descriptor().decides_ahead
     }
 
     /// Handles the first of these waiting commands of one entity together. Answers how many have ended; none have where
@@ -53,6 +52,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
 
     async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, Stop> {
         let Some(&first) = commands.first() else { return Ok(0) };
+        // Where the entity waits behind its dead letters, each command is parked by itself.
         if self.last_letter(&first.entity).await?.is_some() {
             return Ok(0);
         }

@@ -10,7 +10,7 @@ use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::memory::{MemoryLetters, Weather};
 use pelton_core::message::Incoming;
 use pelton_core::outcome::{Answer, Claim, Entry, Registered};
-use pelton_core::ports::{CommandStore, Unavailable};
+use pelton_core::ports::{CommandStore, Delivery, Inbox, Unavailable};
 use pelton_core::settle::Settlement;
 
 use tokio::task::JoinHandle;
@@ -65,6 +65,21 @@ async fn what_comes_behind_a_failure_is_parked_in_order_and_other_entities_go_on
     let terminated =
         bank.queue.settlements().iter().filter(|(_, s)| matches!(s, Settlement::Terminate(_))).count();
     assert_eq!(terminated, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_decided_ahead_of_a_failure() {
+    let bank = with_a_failure().await;
+    let host = bank.flow();
+    bank.send("second", "deposit", 1, 2);
+    bank.handle_next(&host).await; // now it has the account alive
+    bank.send("third", "deposit", 1, 3);
+    bank.send("fourth", "deposit", 1, 4);
+    let mut inbox = bank.queue.inbox();
+    let deliveries = [inbox.next().await.unwrap(), inbox.next().await.unwrap()];
+    let commands = deliveries.each_ref().map(|delivery| bank.decode(delivery.message()));
+    assert_eq!(host.handle_ahead(&commands.each_ref()).await, 0);
+    assert_eq!((bank.store.events().len(), bank.store.outcomes().len()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
