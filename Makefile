@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins build test lint demo crash bench dev clean
+.PHONY: help check-tools tools plugins build test lint demo crash bench bench-instructions dev clean
 
 RUST_MINIMUM := 1.95
 
@@ -48,7 +48,7 @@ define wheel
 endef
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 check-tools: ## Name every missing tool, with the command that installs it
 	@missing=0; \
@@ -119,9 +119,15 @@ crash: tools plugins ## Kill hosts and servers under load: MINUTES=1 REPLICAS=1|
 	cargo build --workspace --bin pelton --bin crash $(LOCKED)
 	MINUTES=$(MINUTES) REPLICAS=$(REPLICAS) SEED=$(SEED) target/debug/crash
 
+BENCH := cargo build --release --workspace --bin pelton --bin bench --bin bench-inside --bin yardstick
+
 bench: tools plugins ## Measure Pelton against the same work done by hand: QUICK=1
-	cargo build --release --workspace --bin pelton --bin bench --bin yardstick $(LOCKED)
-	target/release/bench $(if $(QUICK),--quick)
+	$(BENCH) $(LOCKED)
+	target/release/bench run $(if $(QUICK),--quick)
+
+bench-instructions: plugins ## Count a command's instructions, against those on record: RECORD=1
+	$(BENCH) $(LOCKED)
+	target/release/bench instructions $(if $(RECORD),--record)
 
 dev: tools plugins ## Run the hotel on this machine
 	cargo build --workspace --bin pelton $(LOCKED)

@@ -12,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use async_nats::Client;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer, PullConsumer, pull};
+use futures::future::try_join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::ledger::{Kind, Message, Teller, converse, lay_ready};
@@ -21,6 +22,8 @@ use crate::side::{Side, Work};
 
 /// The stream of commands.
 const COMMANDS: &str = "COMMANDS";
+/// The stream of outcomes.
+const AUDIT: &str = "AUDIT";
 /// How long nothing may happen before a run counts as broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The wait between two looks whether the work is done.
@@ -55,11 +58,12 @@ pub(crate) struct Figures {
     /// The processor time of a command, in microseconds: the side's own, and its servers'.
     pub(crate) side_us: f64,
     pub(crate) server_us: f64,
+    /// What is kept of a command, in bytes: events and outcome.
+    pub(crate) stored_bytes: f64,
 }
 
-/// Measures one side. Answers in the order of the plan's runs.
-pub(crate) async fn measure(side: Side, plan: &Plan, seed: u64) -> anyhow::Result<Vec<Figures>> {
-    let servers = Servers::start(plan.setup).await?;
+/// Measures one side on fresh servers. Answers in the order of the plan's runs.
+async fn measure(side: Side, plan: &Plan, servers: Servers, seed: u64) -> anyhow::Result<Vec<Figures>> {
     let process = side.start(Work::Commands(plan.setup), &servers).await?;
     let client = servers.connect().await?;
     let mut bench = Bench { jetstream: jetstream::new(client.clone()), client, servers, process };
@@ -97,7 +101,7 @@ impl Bench {
     ) -> anyhow::Result<Figures> {
         let count = commands.len();
         self.let_through(in_flight).await?;
-        self.process.hold()?;
+        self.process.hold().await?;
         lay_ready(&self.client, commands).await?;
         let before = self.events().await?;
         let (side, server) = (self.process.cpu()?, self.servers.cpu()?);
@@ -118,6 +122,7 @@ impl Bench {
             answers: Vec::new(),
             side_us: side.as_secs_f64() * 1e6 / count,
             server_us: server.as_secs_f64() * 1e6 / count,
+            stored_bytes: (after.bytes - before.bytes) as f64 / count,
         })
     }
 
@@ -154,9 +159,10 @@ impl Bench {
 
     async fn events(&self) -> anyhow::Result<Events> {
         let mut stream = self.jetstream.get_stream(LEDGER).await?;
-        let state = &stream.info().await?.state;
-        let (count, last) = (state.messages, state.last_timestamp);
-        Ok(Events { count, last: SystemTime::from(last) })
+        let state = stream.info().await?.state.clone();
+        let mut outcomes = self.jetstream.get_stream(AUDIT).await?;
+        let bytes = state.bytes + outcomes.info().await?.state.bytes;
+        Ok(Events { count: state.messages, last: SystemTime::from(state.last_timestamp), bytes })
     }
 }
 
@@ -165,17 +171,21 @@ struct Events {
     count: u64,
     /// When the last was stored.
     last: SystemTime,
+    /// With the outcomes.
+    bytes: u64,
 }
 
-/// Compares sides: in every round each has its turn on a fresh server, and another begins. Answers by side, round and
+/// Compares sides: in every round each has its turn on fresh servers, and another begins. Answers by side, round and
 /// run.
 pub(crate) async fn compare(sides: &[(Side, Plan)], rounds: usize) -> anyhow::Result<Vec<Vec<Vec<Figures>>>> {
     let mut all = vec![Vec::new(); sides.len()];
     for round in 0..rounds {
-        for turn in 0..sides.len() {
+        // Side by side: it takes servers seconds to find each other.
+        let servers = try_join_all(sides.iter().map(|(_, plan)| Servers::start(plan.setup))).await?;
+        for (turn, servers) in servers.into_iter().enumerate() {
             let at = (round + turn) % sides.len();
             let (side, plan) = &sides[at];
-            let figures = measure(*side, plan, round as u64).await;
+            let figures = measure(*side, plan, servers, round as u64).await;
             all[at].push(figures.with_context(|| format!("{side:?} on {:?}", plan.setup))?);
         }
     }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod inside;
+mod instructions;
 mod ledger;
 mod parts;
 mod process;
@@ -18,14 +20,23 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Args, Parser};
+use instructions::Instructions;
 use report::Report;
 use serde_json::json;
 use servers::Setup;
 
 /// Measures Pelton against the same work done by hand, in the same run, on the same server
 #[derive(Debug, Parser)]
-struct Arguments {
+enum Arguments {
+    /// Take all figures
+    Run(Run),
+    /// Count the instructions of a command, and compare them with those on record
+    Instructions(Instructions),
+}
+
+#[derive(Debug, Args)]
+struct Run {
     /// A run of under a minute: one round, and little work in it
     #[arg(long)]
     quick: bool,
@@ -58,7 +69,7 @@ impl Size {
     }
 }
 
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 11] = [
     "commands",
     "commands_r3",
     "commands_fsync",
@@ -66,13 +77,19 @@ const PARTS: [&str; 9] = [
     "multi_event",
     "projection",
     "end_to_end",
+    "call",
+    "cold_load",
     "memory",
     "start",
 ];
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&Arguments::parse()).await {
+    let done = match Arguments::parse() {
+        Arguments::Run(arguments) => run(&arguments).await,
+        Arguments::Instructions(arguments) => arguments.run(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -81,7 +98,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+async fn run(arguments: &Run) -> anyhow::Result<()> {
     if let Some(unknown) = arguments.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
         bail!("there is no part {unknown:?}; there are {}", PARTS.join(", "));
     }
@@ -112,6 +129,8 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "multi_event" => parts::multi_event(report, size).await,
         "projection" => parts::projection(report, size).await,
         "end_to_end" => parts::end_to_end(report, size).await,
+        "call" => parts::call(report).await,
+        "cold_load" => parts::cold_load(report, size).await,
         "memory" => parts::memory(report, size).await,
         "start" => parts::start(report, size).await,
         other => bail!("no part {other}"),

@@ -6,6 +6,7 @@ use anyhow::ensure;
 
 use crate::Size;
 use crate::commands::{Figures, Plan, Run, compare};
+use crate::inside;
 use crate::ledger::Kind;
 use crate::projections::{self, Keys};
 use crate::report::Report;
@@ -52,6 +53,7 @@ pub(crate) async fn commands(report: &mut Report, size: Size, setup: Setup) -> a
         }
         if setup == Setup::File && run.in_flight == 256 {
             cpu(report, &same, &pelton);
+            stored(report, &same, &pelton)?;
         }
     }
     Ok(())
@@ -65,6 +67,21 @@ fn cpu(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) {
     report.median("cpu.ratio", &quotients(&pelton_us, &same_us));
     report.median("cpu.server_us_per_command_pelton", &of(pelton, |figures| figures.server_us));
     report.median("cpu.server_us_per_command_same", &of(same, |figures| figures.server_us));
+}
+
+/// `stored`: what is kept of a command. The yardstick must keep up with what Pelton keeps, or it does less work.
+fn stored(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) -> anyhow::Result<()> {
+    let [same, pelton] = [same, pelton].map(|side| of(side, |figures| figures.stored_bytes));
+    for (same, pelton) in same.iter().zip(&pelton) {
+        ensure!(
+            (0.95..=1.05).contains(&(same / pelton)),
+            "`same` keeps {same:.0} bytes of a command and Pelton {pelton:.0}: make bench/yardstick/src/same.rs keep what \
+             Pelton keeps"
+        );
+    }
+    report.median("stored.bytes_per_command_pelton", &pelton);
+    report.median("stored.bytes_per_command_same", &same);
+    Ok(())
 }
 
 /// `hot_entity`: all commands are for one account.
@@ -124,6 +141,31 @@ pub(crate) async fn end_to_end(report: &mut Report, size: Size) -> anyhow::Resul
             report.put(format!("end_to_end.p{percent}_ms"), time);
         }
     }
+    Ok(())
+}
+
+/// `call` and `call_raw`: one call with one event or command of 256 bytes. The spread is that of batches.
+pub(crate) async fn call(report: &mut Report) -> anyhow::Result<()> {
+    let calls = inside::calls().await?;
+    for part in ["call", "call_raw"] {
+        for name in ["evolve_ns", "decide_ns", "keys_ns", "project_ns", "instantiate_us"] {
+            report.median(format!("{part}.{name}"), &inside::figures(&calls[part][name])?);
+        }
+    }
+    Ok(())
+}
+
+/// `cold_load`: an entity of twenty events in a stream of a million.
+pub(crate) async fn cold_load(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let accounts = size.of(50_000);
+    let times: Vec<_> = inside::cold_loads(accounts, size.of(5_000)).await?;
+    let times: Vec<_> = times.into_iter().map(|ms| Duration::from_secs_f64(ms / 1e3)).collect();
+    for percent in [50, 99] {
+        if let Some(time) = percentile_ms(&times, percent) {
+            report.put(format!("cold_load.p{percent}_ms"), time);
+        }
+    }
+    report.put("cold_load.stream_messages", (20 * accounts) as f64);
     Ok(())
 }
 

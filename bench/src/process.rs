@@ -84,9 +84,26 @@ impl Process {
         Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
     }
 
-    /// Holds it where it is, until [`Process::let_go`].
-    pub(crate) fn hold(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+    /// Holds it where it is, until [`Process::let_go`]. When this answers, every thread stands still.
+    pub(crate) async fn hold(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.stands_still()? {
+            if Instant::now() > deadline {
+                bail!("it does not stand still after {PATIENCE:?}");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn stands_still(&self) -> anyhow::Result<bool> {
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            if fields(&thread?.path().join("stat"))?.first().is_none_or(|state| state != "T") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     pub(crate) fn let_go(&self) -> anyhow::Result<()> {
@@ -118,12 +135,17 @@ impl Process {
 /// The processor time that a process has used, in user mode and in the kernel. The kernel counts it in hundredths of a
 /// second.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name stands in parentheses and may contain anything, so the fields are counted from its end.
-    let (_, fields) = stat.rsplit_once(')').context("no process statistics")?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|field| field.parse::<u32>().ok());
-    let (user, kernel) = ticks().zip(ticks()).context("no processor times")?;
+    let fields = fields(Path::new(&format!("/proc/{pid}/stat")))?;
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
+    let (user, kernel) = ticks(11).zip(ticks(12)).context("no processor times")?;
     let per_second = f64::from(u32::try_from(rustix::param::clock_ticks_per_second())?);
     Ok(Duration::from_secs_f64((f64::from(user) + f64::from(kernel)) / per_second))
+}
+
+/// What the kernel says of a process or thread, from its state on.
+fn fields(stat: &Path) -> anyhow::Result<Vec<String>> {
+    let text = fs::read_to_string(stat)?;
+    // The name stands in parentheses and may contain anything, so the fields are counted from its end.
+    let (_, fields) = text.rsplit_once(')').context("no process statistics")?;
+    Ok(fields.split_whitespace().map(str::to_owned).collect())
 }

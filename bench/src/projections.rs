@@ -38,7 +38,7 @@ pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) ->
     let servers = Servers::start(Setup::File).await?;
     let process = side.start(Work::View, &servers).await?;
     let client = servers.connect().await?;
-    process.hold()?;
+    process.hold().await?;
     let accounts = accounts(keys, events, seed);
     lay_ready(&client, accounts.iter().map(|(account, nth)| ledger::event(*account, *nth, &[]))).await?;
     let jetstream = jetstream::new(client);

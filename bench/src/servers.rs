@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use async_nats::ServerAddr;
+use futures::future::try_join_all;
 use pelton_nats::server::Options;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
 use pelton_nats::{ConnectSettings, Nats, Server, Topology};
@@ -57,17 +58,16 @@ impl Servers {
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(base)?;
         let replicas = setup.replicas();
         let routes = (0..replicas).map(|_| free_port()).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut servers = Vec::new();
-        for number in 0..usize::from(replicas) {
-            let options = Options {
+        let starting = (0..usize::from(replicas)).map(|number| {
+            Server::start(Options {
                 binary: place::nats_server(),
                 name: format!("bench-{number}"),
                 sync_interval: (setup == Setup::Fsync).then(|| "always".to_owned()),
                 extra_config: if replicas > 1 { cluster(&routes, number) } else { String::new() },
                 ..Options::new(folder.path().join(format!("nats-{number}")))
-            };
-            servers.push(Server::start(options).await?);
-        }
+            })
+        });
+        let servers = try_join_all(starting).await?;
         let servers = Self { servers, folder, replicas };
         servers.prepare().await?;
         Ok(servers)

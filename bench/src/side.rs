@@ -58,7 +58,7 @@ pub(crate) async fn host(folder: &Path, arguments: &[&str]) -> anyhow::Result<Pr
 }
 
 /// A program that was built with this one.
-fn beside(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("this program does not know where it is")?;
     let program = own.with_file_name(name);
     anyhow::ensure!(program.is_file(), "{} is not built; run `make bench`", program.display());

@@ -1,0 +1,45 @@
+//! How long an entity takes that is not alive: read from a large stream, instantiated, folded.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use pelton_core::entity::LiveEntity;
+use pelton_core::id::Name;
+use pelton_core::ports::{CommandStore, HandlerPlugin};
+use pelton_nats::{ConnectSettings, Nats, StoreSettings, StreamStore};
+use serde_json::{Value, json};
+
+use crate::{load, made};
+
+/// How many events every account has.
+const EVENTS: usize = 20;
+
+/// Loads accounts drawn at random, one after the other, and answers how many milliseconds each took.
+pub(crate) async fn measure(
+    plugins: &Path,
+    url: &str,
+    accounts: usize,
+    loads: usize,
+) -> anyhow::Result<Value> {
+    let ledger = load(plugins, "bench-ledger").await?;
+    let handler = ledger.handler().context("it is no command handler")?;
+    let nats = Nats::connect(&ConnectSettings::new(url)).await?;
+    let store = StreamStore::start(&nats, &Name::new("ledger")?, StoreSettings::default());
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut figures = Vec::with_capacity(loads);
+    for _ in 0..loads {
+        let entity = made::entity(random.usize(..accounts))?;
+        let began = Instant::now();
+        let events = store.load(&entity).await?;
+        let count = events.len();
+        let mut live = LiveEntity::new(handler.create(entity.id()).await);
+        live.fold(events).await;
+        figures.push(began.elapsed().as_secs_f64() * 1e3);
+        ensure!(count == EVENTS, "{} has {count} events", entity.id());
+        live.instance()?;
+    }
+    store.close().await;
+    nats.close().await?;
+    Ok(json!({ "cold_load": figures }))
+}

@@ -1,0 +1,50 @@
+//! The path of a command through Pelton's own code: decoded, decided in the sandbox, appended, folded, recorded. The
+//! store is in memory, so nothing here waits for anything.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use pelton_core::command::{CommandFlow, HandlerSettings};
+use pelton_core::dead_letter::OnFailure;
+use pelton_core::entity::CacheLimits;
+use pelton_core::id::Name;
+use pelton_core::intake::Intake;
+use pelton_core::memory::{MemoryLetters, MemoryStore, Weather};
+use pelton_core::settle::{RetryPolicy, Settlement};
+use pelton_core::snapshot::SnapshotPolicy;
+
+use crate::{load, made};
+
+/// Handles so many commands for each of so many entities, all of which stay alive.
+pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> anyhow::Result<()> {
+    let ledger = load(plugins, "bench-ledger").await?;
+    let handler = ledger.handler().context("it is no command handler")?.clone();
+    let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
+    let weather = Arc::new(Weather::fair());
+    let flow = CommandFlow::new(
+        Name::new("ledger")?,
+        "ledger".into(),
+        handler,
+        Arc::new(MemoryStore::new("ledger", weather.clone())),
+        Arc::new(MemoryLetters::new(weather)),
+        HandlerSettings {
+            retry: RetryPolicy::default(),
+            on_failure: OnFailure::Skip,
+            cache: CacheLimits::default(),
+            snapshots: SnapshotPolicy::default(),
+        },
+    );
+    let mut sequence = 0;
+    for _ in 0..commands {
+        for number in 0..entities {
+            sequence += 1;
+            let message = made::incoming(number, sequence)?;
+            let command = intake.decode(&message);
+            let settlement = flow.handle(&message, command).await;
+            ensure!(matches!(settlement, Settlement::Ack), "a command is not settled: {settlement:?}");
+        }
+    }
+    Ok(())
+}
