@@ -7,7 +7,7 @@ use pelton_tests::crash::{Settings, run};
 #[tokio::test]
 async fn every_command_takes_effect_once_whatever_crashes() {
     let length = Duration::from_secs(20);
-    let summary = run(Settings { seed: 7, replicas: 1, ids_at_once: false, length }).await.unwrap();
+    let summary = run(Settings { seed: 7, replicas: 1, length }).await.unwrap();
     println!("{summary}");
     assert!(summary.violations.is_empty(), "{summary}: {:#?}", summary.violations);
 }

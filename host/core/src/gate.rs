@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
 use crate::id::{CommandId, CommandType, Name, Sequence};
 use crate::intake::{EXPECTED_SEQUENCE, REPLY_TO};
-use crate::message::{Event, Headers, Metadata};
+use crate::message::{Event, Fingerprint, Headers, Metadata};
 use crate::outcome::{Answer, OutcomeRecord, ParkedCommand};
 use crate::ports::Unavailable;
 use crate::time::Timestamp;
@@ -34,6 +34,8 @@ pub struct Submission {
     pub expected: Option<Sequence>,
     /// The payload.
     pub data: Bytes,
+    /// Tells it from another command that reuses the id.
+    pub fingerprint: Fingerprint,
 }
 
 impl Submission {
@@ -101,7 +103,9 @@ pub enum CommandStatus {
 
 /// Takes commands.
 pub trait CommandGate: Send + Sync + 'static {
-    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet.
+    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet. While a
+    /// command with its id waits to be decided, that one's outcome is waited for instead, and nothing more is stored: so
+    /// no two hosts have copies of one command in hand that differ in time, metadata or expectation.
     fn submit(
         &self,
         submission: Submission,

@@ -122,8 +122,7 @@ impl Intake {
         }
         let entity = self.entity(r#type.as_str(), &event.data)?;
         let expected = message.headers.get(EXPECTED_SEQUENCE).map(expected_sequence).transpose()?;
-        let fingerprint =
-            Fingerprint::of(&[event.r#type.as_bytes(), entity.prefix().as_bytes(), &event.data]);
+        let fingerprint = Fingerprint::of_command(r#type.as_str(), &entity, &event.data);
         let Event { datacontenttype, extensions, data, .. } = event;
         let mut metadata = extensions;
         let mut take =

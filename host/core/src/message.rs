@@ -142,6 +142,12 @@ pub struct Command {
 pub struct Fingerprint(pub Arc<str>);
 
 impl Fingerprint {
+    /// Of a command: its type, its entity and its payload, byte by byte.
+    #[must_use]
+    pub fn of_command(r#type: &str, entity: &Entity, data: &[u8]) -> Self {
+        Self::of(&[r#type.as_bytes(), entity.prefix().as_bytes(), data])
+    }
+
     /// Of the parts, each with its length in front so that no two lists of parts look alike.
     #[must_use]
     pub fn of(parts: &[&[u8]]) -> Self {

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{ETAG, LOCATION};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use pelton_core::cloudevents::MAX_ATTRIBUTE_BYTES;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType};
+use pelton_core::message::Fingerprint;
 use pelton_core::outcome::{Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand};
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
@@ -34,11 +34,25 @@ pub(crate) async fn submit<G: CommandGate, V>(
     let (head, body) = request.into_parts();
     headers::require_json(&head.headers)?;
     let body = body::read(body, shared.settings.max_body_bytes, shared.settings.body_timeout).await?;
-    let submission = submission(r#type, &head.headers, &body)?;
-    let id = submission.id.clone();
+    let Envelope { data, id, correlation_id } = Envelope::read(&body).map_err(Refusal::Body)?;
+    let id = command_id(id.as_deref(), headers::idempotency_key(&head.headers)?)?;
     Span::current().record("command_id", id.as_str());
-    let entity =
-        shared.intake.entity(submission.r#type.as_str(), &submission.data).map_err(Refusal::Entity)?;
+    let correlation_id = correlation_id.map(checked_correlation_id).transpose()?;
+    let expected = headers::expected_sequence(&head.headers)?;
+    let entity = shared.intake.entity(r#type.as_str(), &data).map_err(Refusal::Entity)?;
+    let submission = Submission {
+        id: id.clone(),
+        fingerprint: Fingerprint::of_command(r#type.as_str(), &entity, &data),
+        r#type,
+        correlation_id,
+        causation_id: None,
+        traceparent: headers::traceparent(&head.headers).map(str::to_owned),
+        // The request's own media type is that of the body around the data.
+        datacontenttype: "application/json".to_owned(),
+        metadata: Vec::new(),
+        expected,
+        data,
+    };
 
     let wait = Wait::of(&head.headers, &shared.settings);
     let mut response = match shared.gate.submit(submission, wait.duration).await {
@@ -59,26 +73,12 @@ pub(crate) async fn submit<G: CommandGate, V>(
     Ok(response)
 }
 
-/// What the request says, checked so that the stored message can be decoded by `Intake::decode`.
-fn submission(r#type: CommandType, headers: &HeaderMap, body: &Bytes) -> Result<Submission, Refusal> {
-    let Envelope { data, id, correlation_id } = Envelope::read(body).map_err(Refusal::Body)?;
-    if let Some(bytes) =
-        correlation_id.as_ref().map(String::len).filter(|len| !(1..=MAX_ATTRIBUTE_BYTES).contains(len))
-    {
-        return Err(Refusal::CorrelationId { bytes, max_bytes: MAX_ATTRIBUTE_BYTES });
+/// Checked so that the stored message can be decoded by `Intake::decode`.
+fn checked_correlation_id(id: String) -> Result<String, Refusal> {
+    if (1..=MAX_ATTRIBUTE_BYTES).contains(&id.len()) {
+        return Ok(id);
     }
-    Ok(Submission {
-        id: command_id(id.as_deref(), headers::idempotency_key(headers)?)?,
-        r#type,
-        correlation_id,
-        causation_id: None,
-        traceparent: headers::traceparent(headers).map(str::to_owned),
-        // The request's own media type is that of the body around the data.
-        datacontenttype: "application/json".to_owned(),
-        metadata: Vec::new(),
-        expected: headers::expected_sequence(headers)?,
-        data,
-    })
+    Err(Refusal::CorrelationId { bytes: id.len(), max_bytes: MAX_ATTRIBUTE_BYTES })
 }
 
 fn command_id(in_body: Option<&str>, in_header: Option<&str>) -> Result<CommandId, Refusal> {

@@ -2,6 +2,9 @@
 //!
 //! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
 //! it, so that many who send the same command each get their answer.
+//!
+//! A command is stored only if none with its id waits to be decided. The expectation is on one filter for all types, the
+//! same string everywhere: replicas check expectations by it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,13 +25,17 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::header_bytes;
 use crate::connection::Nats;
 use crate::topology::{COMMANDS, command_subject};
-use crate::wire::{self, PublishError};
+use crate::wire::{self, PublishError, header};
 use crate::{dead_letters, register};
 
 /// Where commands that come through a gate say they are from (`ce-source`).
 pub const SOURCE: &str = "/gateway";
 /// The most waiters of one gate. Commands beyond are stored like all others, but nobody waits for their outcome.
 pub const MAX_WAITERS: usize = 10_000;
+/// The wait before the second look whether the command with the same id has ended; it doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The longest such wait.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// How long the server may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -76,22 +83,65 @@ impl StreamGate {
         }
     }
 
-    async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<(), SubmitError> {
+    /// Stores the command. False: one with its id waits to be decided, and nothing was stored.
+    async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<bool, SubmitError> {
         let subject = command_subject(submission.r#type.as_str(), &submission.id);
         let unavailable =
             |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
         let headers = submission.headers(SOURCE, reply_to);
-        let headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
+        let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
+        headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
+        headers.insert(header::EXPECTED_SUBJECT, command_subject("*", &submission.id));
         let bytes = header_bytes(&headers) + submission.data.len();
         let max_bytes = self.nats.client().max_payload();
         if bytes > max_bytes {
             return Err(SubmitError::TooLarge { bytes, max_bytes });
         }
         match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(PublishError::WrongSequence(_)) => Ok(false),
             Err(PublishError::TooLarge(_)) => Err(SubmitError::TooLarge { bytes, max_bytes }),
             Err(PublishError::Unclear(away)) => Err(away.into()),
             Err(refused) => Err(unavailable(refused.to_string()).into()),
+        }
+    }
+
+    /// The answer, once there is one. None: the gate is closed.
+    async fn answer(
+        &self,
+        submission: &Submission,
+        mut stored: bool,
+        waiter: &mut Waiter,
+    ) -> Result<Option<Answer>, SubmitError> {
+        while !stored {
+            if let Some(answer) = self.answer_to_same(submission).await? {
+                return Ok(Some(answer));
+            }
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            stored = self.publish(submission, Some(&waiter.reply_to)).await?;
+        }
+        Ok((&mut waiter.answer).await.ok())
+    }
+
+    /// Waits for the end of the command that is stored under the same id. None: there is none any more that is the same
+    /// command, or the gate is closed.
+    async fn answer_to_same(&self, submission: &Submission) -> Result<Option<Answer>, Unavailable> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.status(&submission.id).await? {
+                CommandStatus::Pending => {}
+                CommandStatus::Ended(record) if record.fingerprint == submission.fingerprint => {
+                    return Ok(Some(Answer::Ended(record)));
+                }
+                CommandStatus::Parked(parked) => return Ok(Some(Answer::Parked(parked))),
+                CommandStatus::Ended(_) | CommandStatus::Unknown => return Ok(None),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+            }
         }
     }
 }
@@ -105,10 +155,11 @@ impl Drop for StreamGate {
 impl CommandGate for StreamGate {
     async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Answer>, SubmitError> {
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
-        self.publish(&submission, waiter.as_ref().map(|waiter| waiter.reply_to.as_str())).await?;
+        let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
+        let stored = self.publish(&submission, reply_to).await?;
         let Some(mut waiter) = waiter else { return Ok(None) };
-        let answer = tokio::time::timeout(wait, &mut waiter.answer).await;
-        Ok(answer.ok().and_then(Result::ok))
+        let answer = self.answer(&submission, stored, &mut waiter);
+        tokio::time::timeout(wait, answer).await.unwrap_or(Ok(None))
     }
 
     async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {

@@ -28,12 +28,10 @@ async fn crash() -> anyhow::Result<bool> {
     let replicas = setting("REPLICAS", 1)?;
     ensure!([1, 3].contains(&replicas), "REPLICAS is {replicas}; it can be 1 or 3");
     let seed = setting("SEED", u64::from(std::process::id()) ^ fastrand::u64(..1 << 32))?;
-    // One id for two different commands at once: `IDS=at-once`.
-    let ids_at_once = setting("IDS", String::new())? == "at-once";
     let length = Duration::from_secs_f64(minutes * 60.0);
     let mut terminated = signal(SignalKind::terminate())?;
     let summary = tokio::select! {
-        summary = run(Settings { seed, replicas, ids_at_once, length }) => summary?,
+        summary = run(Settings { seed, replicas, length }) => summary?,
         // What was started ends with this function.
         _ = terminated.recv() => anyhow::bail!("stopped"),
         _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped"),

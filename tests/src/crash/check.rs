@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use async_nats::jetstream::Context;
 use serde_json::Value;
 
-use super::answers;
 use super::ledger::{Ledger, Sent};
 use super::reader::read_from;
 use super::rules::{Happened, State};
 use super::world::EVENTS;
+use super::{answers, letters};
+use crate::streams::{Stored, Streams};
 
 /// What is known of the streams so far.
 #[derive(Debug, Default)]
@@ -24,6 +25,8 @@ pub(super) struct Checker {
     effects: HashMap<String, Vec<(String, usize)>>,
     /// By command, with the sequence in the stream.
     outcomes: HashMap<String, (u64, Value)>,
+    /// The dead letters that are said to have been kept.
+    kept: BTreeSet<u64>,
 }
 
 /// What is new in one check.
@@ -65,13 +68,11 @@ impl Checker {
             let refusals = refusals.remove(&order).unwrap_or_default();
             self.check_order(&order, refusals, ledger, &mut news.violations);
         }
-        for (stream, what) in [("COMMANDS", "was never settled"), ("DEAD_LETTERS", "was set aside")] {
-            let left = jetstream.get_stream(stream).await?.cached_info().state.messages;
-            if left > 0 {
-                for message in read_left(jetstream, stream).await {
-                    news.violations.push(format!("{stream}: {what}: {message}"));
-                }
-            }
+        let letters = read_from(jetstream, "DEAD_LETTERS", 1).await?;
+        letters::check(&letters, &self.kept, &ledger.unreadable(), &mut news.violations);
+        for left in Streams::of(jetstream.clone()).read("COMMANDS").await? {
+            let Stored { sequence, subject, headers, .. } = left;
+            news.violations.push(format!("COMMANDS: was never settled: {sequence} {subject}: {headers:?}"));
         }
         Ok(news.violations)
     }
@@ -107,6 +108,10 @@ impl Checker {
         for stored in read_from(jetstream, "AUDIT", self.outcomes_read + 1).await? {
             self.outcomes_read = stored.sequence;
             if stored.subject.starts_with("audit.claim.") {
+                continue;
+            }
+            if let Some(kept) = stored.subject.strip_prefix("audit.dead-letter.") {
+                self.kept.extend(kept.strip_suffix(".kept").and_then(|letter| letter.parse::<u64>().ok()));
                 continue;
             }
             let (at, outcome) = (format!("AUDIT {} ({})", stored.sequence, stored.subject), stored.data());
@@ -224,15 +229,5 @@ impl Checker {
                 sent.known
             ));
         }
-    }
-}
-
-async fn read_left(jetstream: &Context, stream: &str) -> Vec<String> {
-    let read = crate::streams::Streams::of(jetstream.clone()).read(stream).await;
-    match read {
-        Ok(messages) => {
-            messages.iter().map(|m| format!("{} {}: {:?}", m.sequence, m.subject, m.headers)).collect()
-        }
-        Err(error) => vec![format!("it cannot be read: {error:#}")],
     }
 }

@@ -14,17 +14,20 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Answer, Ledger};
-use super::plan::{Manner, Payload, Plan, Script, plan};
+use super::plan::{Manner, Other, Payload, Plan, is_unreadable, plan};
 
 /// How long a client waits for an outcome before it asks again.
 const WAIT: Duration = Duration::from_secs(2);
 /// How long any one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is sent that is no command.
+pub(super) const UNREADABLE: &str = "no command";
+
 /// Sends the commands of a seed.
 #[derive(Debug)]
 pub(super) struct Clients {
-    script: Script,
+    seed: u64,
     next: AtomicU64,
     http: reqwest::Client,
     gateways: Vec<String>,
@@ -35,18 +38,23 @@ pub(super) struct Clients {
 #[derive(Debug, Clone, Copy)]
 enum Channel {
     Gateway(usize),
-    Nats,
+    /// Straight to the command stream.
+    Nats {
+        /// Only while no command with this id is there, as a gateway does it. Who may send different commands under one
+        /// id has to.
+        guarded: bool,
+    },
 }
 
 impl Clients {
-    pub(super) async fn new(script: Script, gateways: Vec<String>, nats: &[String]) -> anyhow::Result<Self> {
+    pub(super) async fn new(seed: u64, gateways: Vec<String>, nats: &[String]) -> anyhow::Result<Self> {
         let options = ConnectOptions::new()
             .retry_on_initial_connect()
             .reconnect_delay_callback(|_| Duration::from_millis(100));
         let nats: Vec<ServerAddr> = nats.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
         let nats = options.connect(nats).await.context("no connection to NATS")?;
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { script, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default() })
+        Ok(Self { seed, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default() })
     }
 
     /// The connection past all proxies.
@@ -58,16 +66,26 @@ impl Clients {
     pub(super) async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
-            self.run(plan(self.script, n)).await;
+            if is_unreadable(self.seed, n) {
+                self.run_unreadable(&format!("u{n}")).await;
+            } else {
+                self.run(plan(self.seed, n)).await;
+            }
         }
     }
 
     async fn run(&self, plan: Plan) {
         let Plan { id, payload, manner, copies, other, again, mut random } = plan;
         let waits = manner == Manner::Insist;
-        let at_once = other.as_ref().filter(|_| self.script.ids_at_once);
-        let payloads = std::iter::repeat_n(&payload, copies).chain(at_once);
-        let channels: Vec<_> = payloads.map(|payload| (payload, self.channel(&mut random))).collect();
+        let guarded = other.is_some();
+        let channel = |random: &mut Rng| match random.usize(0..self.gateways.len() + 1) {
+            gateway if gateway < self.gateways.len() => Channel::Gateway(gateway),
+            _ => Channel::Nats { guarded },
+        };
+        let (at_once, afterwards): (Vec<_>, Vec<_>) = other.iter().partition(|other: &&Other| other.at_once);
+        let payloads =
+            std::iter::repeat_n(&payload, copies).chain(at_once.iter().map(|other| &other.payload));
+        let channels: Vec<_> = payloads.map(|payload| (payload, channel(&mut random))).collect();
         let sends = channels.into_iter().map(|(payload, channel)| self.send(&id, payload, channel, waits));
         let mut answered = join_all(sends).await.into_iter().take(copies).any(|answered| answered);
         if manner == Manner::Forget {
@@ -75,24 +93,33 @@ impl Clients {
         }
         while !answered {
             sleep(Duration::from_millis(random.u64(50..800))).await;
-            let channel = self.channel(&mut random);
+            let channel = channel(&mut random);
             answered = self.send(&id, &payload, channel, true).await;
         }
-        if let Some(other) = other.as_ref().filter(|_| !self.script.ids_at_once) {
-            let channel = self.channel(&mut random);
-            self.send(&id, other, channel, true).await;
+        for Other { payload, .. } in afterwards {
+            let channel = channel(&mut random);
+            self.send(&id, payload, channel, true).await;
         }
         if let Some(pause) = again {
             sleep(pause).await;
-            let channel = self.channel(&mut random);
+            let channel = channel(&mut random);
             self.send(&id, &payload, channel, true).await;
         }
     }
 
-    fn channel(&self, random: &mut Rng) -> Channel {
-        match random.usize(0..self.gateways.len() + 1) {
-            gateway if gateway < self.gateways.len() => Channel::Gateway(gateway),
-            _ => Channel::Nats,
+    /// Sends a message that is no command until it is stored. It has to be set aside, once.
+    async fn run_unreadable(&self, id: &str) {
+        self.ledger.send_unreadable(id);
+        let jetstream = jetstream::new(self.nats.clone());
+        let store = async || {
+            let stored = jetstream.publish(format!("command.refund.{id}"), UNREADABLE.into()).await?;
+            anyhow::Ok(timeout(TIMEOUT, stored).await??.sequence)
+        };
+        loop {
+            match store().await {
+                Ok(sequence) => return self.ledger.stored_unreadable(id, sequence),
+                Err(_) => sleep(WAIT).await,
+            }
         }
     }
 
@@ -101,7 +128,7 @@ impl Clients {
         self.ledger.send(id, payload);
         let sent = match channel {
             Channel::Gateway(gateway) => self.send_http(id, payload, &self.gateways[gateway], wait).await,
-            Channel::Nats => self.send_nats(id, payload, wait).await,
+            Channel::Nats { guarded } => self.send_nats(id, payload, wait, guarded).await,
         };
         // Without an answer nothing is known.
         let Ok(Some(answer)) = sent else { return false };
@@ -134,8 +161,18 @@ impl Clients {
         Ok(Some(Answer::Http(status, body)))
     }
 
-    async fn send_nats(&self, id: &str, payload: &Payload, wait: bool) -> anyhow::Result<Option<Answer>> {
+    async fn send_nats(
+        &self,
+        id: &str,
+        payload: &Payload,
+        wait: bool,
+        guarded: bool,
+    ) -> anyhow::Result<Option<Answer>> {
         let mut headers = HeaderMap::new();
+        if guarded {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+            headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", format!("command.*.{id}"));
+        }
         let attributes =
             [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/crash"), ("ce-type", payload.kind)];
         attributes.iter().for_each(|(name, value)| headers.insert(*name, *value));

@@ -1,6 +1,6 @@
 //! What clients know: what they have sent, what was stored, and what they were told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pelton_core::message::Fingerprint;
@@ -37,6 +37,14 @@ struct Books {
     orders: HashMap<String, u64>,
     /// Commands of which something is new since the last check.
     changed: BTreeSet<String>,
+    unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// A message that is no command, under an id of its own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unreadable {
+    /// Where it is known to be stored. It may have been stored at other places too, with nobody told.
+    pub(super) stored: Option<u64>,
 }
 
 /// Shared by all clients.
@@ -86,6 +94,21 @@ impl Ledger {
         if let Some(sent) = sent.into_iter().find(|sent| sent.fingerprint == fingerprint) {
             change(sent);
         }
+    }
+
+    /// Before a message is sent that is no command.
+    pub(super) fn send_unreadable(&self, id: &str) {
+        self.books().unreadable.insert(id.to_owned(), Unreadable::default());
+    }
+
+    /// It is stored there.
+    pub(super) fn stored_unreadable(&self, id: &str, at: u64) {
+        self.books().unreadable.insert(id.to_owned(), Unreadable { stored: Some(at) });
+    }
+
+    /// Messages that are no commands, by the id in their subject.
+    pub(super) fn unreadable(&self) -> BTreeMap<String, Unreadable> {
+        self.books().unreadable.clone()
     }
 
     /// How many commands were sent.

@@ -10,6 +10,7 @@ mod clients;
 mod faults;
 mod host;
 mod ledger;
+mod letters;
 mod plan;
 mod proxy;
 mod reader;
@@ -31,7 +32,6 @@ use tokio_util::sync::CancellationToken;
 use check::Checker;
 use clients::Clients;
 use faults::Faults;
-use plan::Script;
 use world::{HANDLER, World};
 
 /// How many clients send at a time.
@@ -54,8 +54,6 @@ pub struct Settings {
     pub seed: u64,
     /// How many servers, and replicas of each stream: 1 or 3.
     pub replicas: usize,
-    /// Whether clients use one id for two different commands at once, and not only one after the other.
-    pub ids_at_once: bool,
     /// For how long rounds are started.
     pub length: Duration,
 }
@@ -109,15 +107,14 @@ impl Display for Summary {
 ///
 /// The run itself did not work, whatever Pelton did.
 pub async fn run(settings: Settings) -> anyhow::Result<Summary> {
-    let Settings { seed, replicas, ids_at_once, length } = settings;
+    let Settings { seed, replicas, length } = settings;
     println!("crash: SEED={seed} REPLICAS={replicas}");
     let mut random = Rng::with_seed(seed);
     let mut world = World::open(replicas, &mut random).await?;
     for host in &mut world.hosts {
         host.start(false)?;
     }
-    let script = Script { seed: random.u64(..), ids_at_once };
-    let clients = Arc::new(Clients::new(script, world.gateways(), &world.urls()).await?);
+    let clients = Arc::new(Clients::new(random.u64(..), world.gateways(), &world.urls()).await?);
     let run = Run { counts: Arc::default(), clients, started: Instant::now() };
     ready(&world).await?;
     let _progress = run.progress();

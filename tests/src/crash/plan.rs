@@ -53,23 +53,28 @@ pub(super) struct Plan {
     /// How many are sent side by side at first.
     pub(super) copies: usize,
     /// Somebody else uses the same id for something else.
-    pub(super) other: Option<Payload>,
+    pub(super) other: Option<Other>,
     /// Sent once more, so long after the answer.
     pub(super) again: Option<Duration>,
     /// For what is decided on the way.
     pub(super) random: Rng,
 }
 
-/// What the commands of a run have in common.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Script {
-    pub(super) seed: u64,
-    /// Whether an id is used for something else while its first command is still under way, not only afterwards.
-    pub(super) ids_at_once: bool,
+/// Another command under a used id.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) payload: Payload,
+    /// It is sent while the first is still under way, and not afterwards.
+    pub(super) at_once: bool,
+}
+
+/// Whether the n-th message to the command stream is none that anybody can read. It says nothing else.
+pub(super) fn is_unreadable(seed: u64, n: u64) -> bool {
+    Rng::with_seed(seed.wrapping_add(n)).fork().u32(0..100) < 3
 }
 
 /// The n-th command.
-pub(super) fn plan(Script { seed, .. }: Script, n: u64) -> Plan {
+pub(super) fn plan(seed: u64, n: u64) -> Plan {
     let mut random = Rng::with_seed(seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     // Neighbouring seeds begin alike.
     random = random.fork();
@@ -79,6 +84,7 @@ pub(super) fn plan(Script { seed, .. }: Script, n: u64) -> Plan {
         Payload { order: if random.bool() { payload.order.clone() } else { other.order.clone() }, ..other }
     });
     let other = other.map(|other| with_order(&other)).filter(|o| o.fingerprint() != payload.fingerprint());
+    let other = other.map(|payload| Other { payload, at_once: random.bool() });
     let copies = match random.u32(0..100) {
         0..70 => 1,
         70..97 => 2 + random.usize(0..2),

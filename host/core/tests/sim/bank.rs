@@ -14,7 +14,7 @@ use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::lanes::{self, LaneLimits};
 use pelton_core::memory::{MemoryLetters, MemoryQueue, MemoryStore, Weather};
-use pelton_core::message::{Command, Incoming};
+use pelton_core::message::{Command, Fingerprint, Incoming};
 use pelton_core::outcome::{Answer, Outcome, OutcomeRecord};
 use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::RetryPolicy;
@@ -110,6 +110,7 @@ impl Bank {
             metadata: Vec::new(),
             expected: None,
             data: Bytes::new(),
+            fingerprint: Fingerprint::of(&[]),
         };
         let mut headers = submission.headers("/test", Some("_INBOX.test"));
         more.iter().for_each(|(name, value)| headers.push(*name, *value));

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
+use pelton_core::message::Fingerprint;
 use pelton_core::outcome::{Answer, Entry, Revision};
 use pelton_core::ports::CommandStore;
 use pelton_nats::gate::StreamGate;
@@ -32,6 +33,7 @@ fn command(text: &str) -> Submission {
         metadata: vec![("tenant".into(), "größe 1".into())],
         expected: Some(Sequence(4)),
         data: "{}".into(),
+        fingerprint: outcome(&id(text)).fingerprint,
     }
 }
 
@@ -116,6 +118,57 @@ async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
     assert_eq!(gate.waiters(), 0);
     gate.close().await;
     handler.abort();
+}
+
+/// How many commands wait on their stream.
+async fn stored(nats: &Nats) -> u64 {
+    nats.jetstream().get_stream(COMMANDS).await.unwrap().cached_info().state.messages
+}
+
+/// Two copies that differ in time, metadata or expectation must never be in work on two hosts.
+#[tokio::test]
+async fn while_a_command_waits_no_copy_of_it_is_stored() {
+    for replicas in [1, 3] {
+        let servers = match replicas {
+            1 => vec![TestServer::start().await],
+            _ => TestServer::start_cluster().await,
+        };
+        let nats = servers[0].connect().await;
+        prepare(&nats, replicas).await;
+        let gate = Arc::new(StreamGate::open(&nats).await.unwrap());
+        let submit = |command: Submission| {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.submit(command, LONG).await })
+        };
+        let other = Submission { r#type: CommandType::new("cancel-room").unwrap(), ..command("a") };
+        let differs = Submission { expected: None, metadata: Vec::new(), ..command("a") };
+        let reused = Submission { fingerprint: Fingerprint::of(&[b"another"]), ..command("a") };
+        assert_eq!(gate.submit(command("a"), Duration::ZERO).await.unwrap(), None);
+        let same = [command("a"), differs, other].map(submit);
+        assert_eq!(gate.submit(command("a"), Duration::ZERO).await.unwrap(), None);
+        let reused = submit(reused);
+        soon(async {
+            while gate.waiters() < 4 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(stored(&nats).await, 1);
+
+        let handler = handler(&nats).await;
+        for same in same {
+            let answer = soon(same).await.unwrap().unwrap();
+            assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+        }
+        // Another command under the id is for the host to answer, when the first has left.
+        let answer = soon(reused).await.unwrap().unwrap();
+        assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+        let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+        assert_eq!(stream.cached_info().state.last_sequence, 2);
+        gate.close().await;
+        handler.abort();
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,44 @@
+//! Whether every message that is no command was set aside once, and nothing else was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::clients::UNREADABLE;
+use super::ledger::Unreadable;
+use super::world::HANDLER;
+use crate::streams::Stored;
+
+/// Compares the dead letters with what was sent. `noted` are the letters that the audit stream says were kept.
+pub(super) fn check(
+    letters: &[Stored],
+    noted: &BTreeSet<u64>,
+    sent: &BTreeMap<String, Unreadable>,
+    violations: &mut Vec<String>,
+) {
+    let mut set_aside = BTreeSet::new();
+    for letter in letters {
+        let at = format!("DEAD_LETTERS {} ({})", letter.sequence, letter.subject);
+        let subject: Vec<&str> = letter.subject.split('.').collect();
+        match subject.as_slice() {
+            ["dead-letter", HANDLER, "-", "failed", "COMMANDS", message, id] if sent.contains_key(*id) => {
+                if !set_aside.insert(message.parse::<u64>().ok()) {
+                    violations.push(format!("{at}: another letter holds the same message"));
+                }
+            }
+            _ => violations.push(format!("{at}: was set aside: {:?}", letter.headers)),
+        }
+        if letter.payload != UNREADABLE {
+            violations.push(format!("{at}: it holds something else than was sent: {}", letter.payload));
+        }
+        if letter.header("Pelton-Cause").is_empty() {
+            violations.push(format!("{at}: it has no cause: {:?}", letter.headers));
+        }
+        if !noted.contains(&letter.sequence) {
+            violations.push(format!("{at}: AUDIT does not say that it was kept"));
+        }
+    }
+    for (id, message) in sent {
+        if message.stored.is_some() && !set_aside.contains(&message.stored) {
+            violations.push(format!("{id}: COMMANDS {:?}: it was stored and is nowhere", message.stored));
+        }
+    }
+}
