@@ -223,6 +223,8 @@ impl Same {
         })?);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Stream", "AUDIT");
+        headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+        headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", format!("audit.*.{}", command.id));
         let subject = format!("audit.outcome.{}", command.id);
         let answer = self.client.request_with_headers(subject, headers, outcome.clone()).await?;
         stored(&answer.payload)?;

@@ -86,6 +86,9 @@ pub enum SubmitError {
         /// The limit.
         max_bytes: usize,
     },
+    /// Another message with its id waits to be decided. Nothing was stored.
+    #[error("another message with the command's id waits to be decided")]
+    IdInUse,
 }
 
 /// What is known of a command.
@@ -103,9 +106,11 @@ pub enum CommandStatus {
 
 /// Takes commands.
 pub trait CommandGate: Send + Sync + 'static {
-    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet. While a
-    /// command with its id waits to be decided, that one's outcome is waited for instead, and nothing more is stored: so
-    /// no two hosts have copies of one command in hand that differ in time, metadata or expectation.
+    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet.
+    ///
+    /// While a message with its id waits to be decided, nothing more is stored, so that no two hosts have copies of one
+    /// command in hand that differ in time, metadata or expectation. If that is the same command, its outcome is the
+    /// answer; if not, the command is stored once that one has gone, within the time to wait.
     fn submit(
         &self,
         submission: Submission,

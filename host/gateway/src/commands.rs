@@ -62,6 +62,7 @@ pub(crate) async fn submit<G: CommandGate, V>(
         Err(SubmitError::TooLarge { bytes, max_bytes }) => {
             return Err(Refusal::CommandTooLarge { bytes, max_bytes });
         }
+        Err(SubmitError::IdInUse) => return Err(Refusal::IdInUse { command: id }),
         Err(SubmitError::Unavailable(cause)) => {
             warn!(%cause, "the store did not answer to a command");
             return Err(Refusal::Unanswered { command: id });

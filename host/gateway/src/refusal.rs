@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     NotReady(Unavailable),
     /// The command is larger than the store takes.
     CommandTooLarge { bytes: usize, max_bytes: usize },
+    /// Another message with the command's id waits to be decided.
+    IdInUse { command: CommandId },
     /// A rule of the domain said no.
     Rejected { command: CommandId, entity: String, rejection: Rejection },
     /// The command was set aside as a dead letter.
@@ -187,6 +189,12 @@ impl Refusal {
             )
             .member("commandId", command.as_str()),
             Self::NotReady(cause) => unavailable(cause.to_string()),
+            Self::IdInUse { command } => Problem::new(
+                S::CONFLICT,
+                "command-id-in-use",
+                "another command with this id waits to be decided, so nothing was stored; a new command needs a new id",
+            )
+            .member("commandId", command.as_str()),
             Self::Rejected { command, entity, rejection } => rejected(&command, entity, rejection),
             Self::Failed { command, entity, cause } => {
                 Problem::new(S::INTERNAL_SERVER_ERROR, "command-failed", short(&cause))

@@ -20,6 +20,7 @@ use pelton_core::outcome::Answer;
 use pelton_core::ports::Unavailable;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch::header_bytes;
@@ -106,43 +107,83 @@ impl StreamGate {
         }
     }
 
-    /// The answer, once there is one. None: the gate is closed.
-    async fn answer(
-        &self,
-        submission: &Submission,
-        mut stored: bool,
-        waiter: &mut Waiter,
-    ) -> Result<Option<Answer>, SubmitError> {
-        while !stored {
-            if let Some(answer) = self.answer_to_same(submission).await? {
-                return Ok(Some(answer));
+    /// What is stored under the command's id and not decided yet, seen from this command.
+    async fn pending(&self, submission: &Submission) -> Result<Pending, Unavailable> {
+        let filter = command_subject("*", &submission.id);
+        let message = wire::leader_last(&self.nats, COMMANDS, &filter).await?;
+        Ok(match message {
+            None => Pending::Nothing,
+            Some(message)
+                if message.subject == command_subject(submission.r#type.as_str(), &submission.id)
+                    && message.payload == submission.data =>
+            {
+                Pending::Same
             }
-            if self.stop.is_cancelled() {
-                return Ok(None);
-            }
-            stored = self.publish(submission, Some(&waiter.reply_to)).await?;
-        }
-        Ok((&mut waiter.answer).await.ok())
+            Some(_) => Pending::Another,
+        })
     }
 
-    /// Waits for the end of the command that is stored under the same id. None: there is none any more that is the same
-    /// command, or the gate is closed.
-    async fn answer_to_same(&self, submission: &Submission) -> Result<Option<Answer>, Unavailable> {
-        let mut pause = FIRST_PAUSE;
+    /// Waits until the same command, which is stored, has ended.
+    async fn end_of_same(
+        &self,
+        submission: &Submission,
+        patience: &mut Patience,
+    ) -> Result<End, Unavailable> {
         loop {
             match self.status(&submission.id).await? {
-                CommandStatus::Pending => {}
                 CommandStatus::Ended(record) if record.fingerprint == submission.fingerprint => {
-                    return Ok(Some(Answer::Ended(record)));
+                    return Ok(End::With(Answer::Ended(record)));
                 }
-                CommandStatus::Parked(parked) => return Ok(Some(Answer::Parked(parked))),
-                CommandStatus::Ended(_) | CommandStatus::Unknown => return Ok(None),
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(None),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+                CommandStatus::Pending if !patience.pause(&self.stop).await => return Ok(End::NotYet),
+                CommandStatus::Pending => {}
+                // What is registered or parked under the id may be another command's: the host tells them apart.
+                CommandStatus::Parked(_) | CommandStatus::Ended(_) | CommandStatus::Unknown => {
+                    return Ok(End::Unknown);
+                }
             }
         }
+    }
+}
+
+/// What is on the command stream under an id.
+enum Pending {
+    /// Nothing any more.
+    Nothing,
+    /// The same command, byte by byte.
+    Same,
+    /// Something else, perhaps no command at all.
+    Another,
+}
+
+/// How it went with the same command.
+enum End {
+    With(Answer),
+    NotYet,
+    Unknown,
+}
+
+/// How long somebody still waits, and the pauses between his looks.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn of(wait: Duration) -> Self {
+        Self { until: Instant::now() + wait, pause: FIRST_PAUSE }
+    }
+
+    /// Waits a little. False: there is no time left, or the gate is closed.
+    async fn pause(&mut self, stop: &CancellationToken) -> bool {
+        if Instant::now() >= self.until {
+            return false;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep_until(self.until.min(Instant::now() + self.pause)) => {}
+        }
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        true
     }
 }
 
@@ -154,12 +195,25 @@ impl Drop for StreamGate {
 
 impl CommandGate for StreamGate {
     async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Answer>, SubmitError> {
+        let mut patience = Patience::of(wait);
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
         let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
-        let stored = self.publish(&submission, reply_to).await?;
+        while !self.publish(&submission, reply_to).await? {
+            let pending = self.pending(&submission).await?;
+            if let Pending::Same = pending {
+                match self.end_of_same(&submission, &mut patience).await? {
+                    End::With(answer) => return Ok(Some(answer)),
+                    End::NotYet => return Ok(None),
+                    End::Unknown => {}
+                }
+            }
+            if !patience.pause(&self.stop).await {
+                return Err(SubmitError::IdInUse);
+            }
+        }
         let Some(mut waiter) = waiter else { return Ok(None) };
-        let answer = self.answer(&submission, stored, &mut waiter);
-        tokio::time::timeout(wait, answer).await.unwrap_or(Ok(None))
+        let answer = tokio::time::timeout_at(patience.until, &mut waiter.answer).await;
+        Ok(answer.ok().and_then(Result::ok))
     }
 
     async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {

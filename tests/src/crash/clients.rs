@@ -133,7 +133,7 @@ impl Clients {
         // Without an answer nothing is known.
         let Ok(Some(answer)) = sent else { return false };
         self.ledger.answered(id, payload, &answer);
-        !matches!(answer, Answer::Http(202 | 503, _))
+        !matches!(answer, Answer::Http(202 | 503, _)) && !answer.is_id_in_use()
     }
 
     async fn send_http(
@@ -155,10 +155,12 @@ impl Clients {
             self.ledger.stored(id, payload);
         }
         let body: Value = serde_json::from_str(&body).context("no JSON")?;
-        if status < 400 || body["code"] != "unavailable" {
+        let stored = status < 400 || body["code"] != "unavailable";
+        let answer = Answer::Http(status, body);
+        if stored && !answer.is_id_in_use() {
             self.ledger.stored(id, payload);
         }
-        Ok(Some(Answer::Http(status, body)))
+        Ok(Some(answer))
     }
 
     async fn send_nats(

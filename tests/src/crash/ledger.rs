@@ -17,6 +17,13 @@ pub(super) enum Answer {
     Nats(Value),
 }
 
+impl Answer {
+    /// Another command with the id waits to be decided: this one is not stored.
+    pub(super) fn is_id_in_use(&self) -> bool {
+        matches!(self, Self::Http(409, body) if body["code"] == "command-id-in-use")
+    }
+}
+
 /// One payload under an id.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {

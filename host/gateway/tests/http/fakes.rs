@@ -27,6 +27,7 @@ pub(crate) enum Answer {
     Pending,
     Unknown,
     TooLarge,
+    IdInUse,
     Away,
     /// Nothing, ever.
     Silence,
@@ -40,7 +41,13 @@ impl Answer {
             }
             Self::Rejected(rejection) => Outcome::Rejected { rejection: rejection.clone() },
             Self::Failed(cause) => Outcome::Failed { cause: (*cause).to_owned() },
-            Self::Parked(_) | Self::Pending | Self::Unknown | Self::TooLarge | Self::Away | Self::Silence => {
+            Self::Parked(_)
+            | Self::Pending
+            | Self::Unknown
+            | Self::TooLarge
+            | Self::IdInUse
+            | Self::Away
+            | Self::Silence => {
                 return None;
             }
         };
@@ -88,6 +95,7 @@ impl CommandGate for Gate {
         match self.answer {
             Answer::Away => Err(away().into()),
             Answer::TooLarge => Err(SubmitError::TooLarge { bytes: 1_048_600, max_bytes: 1_048_576 }),
+            Answer::IdInUse => Err(SubmitError::IdInUse),
             Answer::Silence => std::future::pending().await,
             Answer::Parked(cause) => Ok(Some(Told::Parked(parked(&id, cause)))),
             _ => Ok(self.answer.record(&id).map(Told::Ended)),

@@ -3,15 +3,17 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::future::join_all;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
 use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
-use pelton_core::message::Fingerprint;
+use pelton_core::message::{Fingerprint, Headers, Incoming};
 use pelton_core::outcome::{Answer, Entry, Revision};
 use pelton_core::ports::CommandStore;
+use pelton_core::time::Timestamp;
 use pelton_nats::gate::StreamGate;
 use pelton_nats::topology::COMMANDS;
-use pelton_nats::{Nats, StoreSettings, StreamStore};
+use pelton_nats::{Letters, Nats, StoreSettings, StreamStore};
 use tokio::task::JoinHandle;
 
 use crate::support::{TestServer, name, outcome, prepare, soon};
@@ -125,9 +127,10 @@ async fn stored(nats: &Nats) -> u64 {
     nats.jetstream().get_stream(COMMANDS).await.unwrap().cached_info().state.messages
 }
 
-/// Two copies that differ in time, metadata or expectation must never be in work on two hosts.
+/// Two copies that differ in time, metadata or expectation must never be in work on two hosts, and nobody is told that
+/// a command is stored which is not.
 #[tokio::test]
-async fn while_a_command_waits_no_copy_of_it_is_stored() {
+async fn while_a_command_waits_nothing_with_its_id_is_stored() {
     for replicas in [1, 3] {
         let servers = match replicas {
             1 => vec![TestServer::start().await],
@@ -140,15 +143,21 @@ async fn while_a_command_waits_no_copy_of_it_is_stored() {
             let gate = gate.clone();
             tokio::spawn(async move { gate.submit(command, LONG).await })
         };
-        let other = Submission { r#type: CommandType::new("cancel-room").unwrap(), ..command("a") };
-        let differs = Submission { expected: None, metadata: Vec::new(), ..command("a") };
-        let reused = Submission { fingerprint: Fingerprint::of(&[b"another"]), ..command("a") };
-        assert_eq!(gate.submit(command("a"), Duration::ZERO).await.unwrap(), None);
-        let same = [command("a"), differs, other].map(submit);
-        assert_eq!(gate.submit(command("a"), Duration::ZERO).await.unwrap(), None);
-        let reused = submit(reused);
+        let same = Submission { expected: None, metadata: Vec::new(), ..command("a") };
+        let another = Submission {
+            data: "{\"another\": 1}".into(),
+            fingerprint: Fingerprint::of(&[b"another"]),
+            ..command("a")
+        };
+        for wait in [Duration::ZERO, Duration::from_millis(50)] {
+            assert_eq!(gate.submit(command("a"), wait).await.unwrap(), None);
+            assert_eq!(gate.submit(same.clone(), wait).await.unwrap(), None);
+            let refused = gate.submit(another.clone(), wait).await;
+            assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
+        }
+        let (same, another) = (submit(same), submit(another));
         soon(async {
-            while gate.waiters() < 4 {
+            while gate.waiters() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
@@ -157,18 +166,56 @@ async fn while_a_command_waits_no_copy_of_it_is_stored() {
         assert_eq!(stored(&nats).await, 1);
 
         let handler = handler(&nats).await;
-        for same in same {
-            let answer = soon(same).await.unwrap().unwrap();
+        // The other one is for the host to answer, when the first has left.
+        for waiting in [same, another] {
+            let answer = soon(waiting).await.unwrap().unwrap();
             assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
         }
-        // Another command under the id is for the host to answer, when the first has left.
-        let answer = soon(reused).await.unwrap().unwrap();
-        assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
         let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
         assert_eq!(stream.cached_info().state.last_sequence, 2);
         gate.close().await;
         handler.abort();
     }
+}
+
+/// What nobody can read, or what is parked, under a command's id says nothing about the command.
+#[tokio::test]
+async fn what_was_set_aside_under_an_id_is_no_answer_to_a_command() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = Arc::new(StreamGate::open(&nats).await.unwrap());
+    nats.jetstream().publish("command.book-room.a", "no command".into()).await.unwrap().await.unwrap();
+    let refused = gate.submit(command("a"), Duration::ZERO).await;
+    assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.submit(command("a"), LONG).await }
+    });
+    let unreadable = Incoming {
+        stream: name(COMMANDS),
+        sequence: Sequence(1),
+        subject: "command.book-room.a".into(),
+        headers: Headers::default(),
+        payload: "no command".into(),
+        stored_at: Timestamp::now(),
+        attempt: 1,
+    };
+    let letter = DeadLetter {
+        consumer: "h".into(),
+        key: None,
+        kind: DeadLetterKind::Failed,
+        message: unreadable,
+        cause: "it is no command".into(),
+        digest: None,
+    };
+    Letters::new(&nats, false).keep(letter).await.unwrap();
+    nats.jetstream().get_stream(COMMANDS).await.unwrap().delete_message(1).await.unwrap();
+    let handler = handler(&nats).await;
+    let answer = soon(waiting).await.unwrap().unwrap();
+    assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+    gate.close().await;
+    handler.abort();
 }
 
 #[tokio::test]
