@@ -102,6 +102,8 @@ pub trait DeadLetters: Send + Sync + 'static {
 /// What an operator asks of a projection or a saga: to try the letters of a queue again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRequest {
+    /// Where it was made among the dead letters: it tells it from one that is made later for the same key.
+    pub at: Sequence,
     /// The view key or the instance.
     pub key: String,
 }
@@ -141,10 +143,6 @@ pub trait Retries: DeadLetters {
     fn note_failure(&self, at: Sequence, cause: &str)
     -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// Closes a request: everything was done about it.
-    fn close(
-        &self,
-        consumer: &Name,
-        request: &RetryRequest,
-    ) -> impl Future<Output = Result<(), Unavailable>> + Send;
+    /// Closes this request: everything was done about it. One that was made since stays open.
+    fn close(&self, request: &RetryRequest) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }

@@ -199,7 +199,10 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     // A view's key is live again when none of its events is left, which only the projection can tell.
     for (consumer, key) in views {
         if !operator.ask(&consumer, &key).await.map_err(run_failed)? {
-            tracing::warn!("the view {consumer} goes on with {key} when a host runs it");
+            tracing::warn!(
+                "the view {consumer} has not gone on with {key} yet: it does when a host runs it, or with the next \
+                 retry or drop of its letters"
+            );
         }
     }
     report.finish()

@@ -40,7 +40,10 @@ impl MemoryLetters {
 
     /// Asks for the letters of a key to be tried again.
     pub fn ask(&self, consumer: &str, key: &str) {
-        self.kept().requests.push((consumer.to_owned(), RetryRequest { key: key.to_owned() }));
+        let mut kept = self.kept();
+        kept.last += 1;
+        let request = RetryRequest { at: Sequence(kept.last), key: key.to_owned() };
+        kept.requests.push((consumer.to_owned(), request));
     }
 
     /// Whether a request is open.
@@ -179,10 +182,8 @@ impl Retries for MemoryLetters {
         self.weather.request("noting a failure", note).await
     }
 
-    async fn close(&self, consumer: &Name, request: &RetryRequest) -> Result<(), Unavailable> {
-        let close = || {
-            self.kept().requests.retain(|(by, open)| by != consumer.as_str() || open != request);
-        };
+    async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
+        let close = || self.kept().requests.retain(|(_, open)| open.at != request.at);
         self.weather.request("closing a request", close).await
     }
 }

@@ -31,7 +31,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         while let Some(request) = self.letters.request(&self.name).await? {
             tracing::info!(view = %self.name, "trying parked events again");
             self.retry_parked(checkpoint).await?;
-            self.letters.close(&self.name, &request).await?;
+            self.letters.close(&request).await?;
         }
         Ok(())
     }

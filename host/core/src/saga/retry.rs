@@ -20,7 +20,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             if let Ok(instance) = InstanceId::new(&request.key) {
                 self.retry_instance(&instance).await?;
             }
-            self.letters.close(&self.name, &request).await?;
+            self.letters.close(&request).await?;
         }
         Ok(())
     }

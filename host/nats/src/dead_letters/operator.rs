@@ -130,20 +130,29 @@ impl Operator {
         })
     }
 
-    /// Asks a projection or saga to try the letters of a key again. Answers whether it has done so within the operator's
-    /// patience; where it has not, the request stays for the next host.
+    /// Asks a projection or saga to try the letters of a key again. Answers whether it has done so, all of it after this
+    /// was called, within the operator's patience. Where it has not, a request stays for the next host, or one is still
+    /// being worked on.
     pub async fn ask(&self, consumer: &str, key: &str) -> Result<bool, Unavailable> {
-        requests::ask(&self.nats, consumer, key).await?;
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
-        while requests::is_open(&self.nats, consumer, key).await? {
+        // Who is at another request may be past the letter in question: it is waited for, and then asked anew.
+        let mut made = requests::make(&self.nats, consumer, key).await?;
+        loop {
+            if let Some(at) = made
+                && !requests::is_open(&self.nats, at).await?
+            {
+                return Ok(true);
+            }
             if Instant::now() >= deadline {
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
+            if made.is_none() {
+                made = requests::make(&self.nats, consumer, key).await?;
+            }
         }
-        Ok(true)
     }
 
     /// How a letter went that is not there any more.

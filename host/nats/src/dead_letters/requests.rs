@@ -25,22 +25,23 @@ fn subject(consumer: &str, key: &str) -> String {
     format!("dead-letter.{consumer}.{}.retry", key_token(Some(key)))
 }
 
-/// Makes a request. One that is open already is enough.
-pub(super) async fn ask(nats: &Nats, consumer: &str, key: &str) -> Result<(), Unavailable> {
+/// Makes a request. None: one is open, of which nobody knows how far it has come.
+pub(super) async fn make(nats: &Nats, consumer: &str, key: &str) -> Result<Option<Sequence>, Unavailable> {
     let subject = subject(consumer, key);
     let away = |cause: String| Unavailable { doing: format!("asking for a retry at {subject}"), cause };
     let body = serde_json::to_vec(&Body { key: key.to_owned() }).map_err(|e| away(e.to_string()))?;
     let mut headers = HeaderMap::new();
     headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
     match wire::publish(nats, &subject, headers, body.into()).await {
-        Ok(_) | Err(PublishError::SubjectFull(_)) => Ok(()),
+        Ok(ack) => Ok(Some(Sequence(ack.sequence))),
+        Err(PublishError::SubjectFull(_)) => Ok(None),
         Err(error) => Err(away(error.to_string())),
     }
 }
 
-/// Whether a request is open.
-pub(super) async fn is_open(nats: &Nats, consumer: &str, key: &str) -> Result<bool, Unavailable> {
-    Ok(wire::leader_last(nats, DEAD_LETTERS, &subject(consumer, key)).await?.is_some())
+/// Whether the request that was made at this position is open.
+pub(super) async fn is_open(nats: &Nats, at: Sequence) -> Result<bool, Unavailable> {
+    Ok(wire::leader_at(nats, DEAD_LETTERS, at).await?.is_some())
 }
 
 impl Retries for Letters {
@@ -50,7 +51,7 @@ impl Retries for Letters {
             return Ok(None);
         };
         match serde_json::from_slice::<Body>(&message.payload) {
-            Ok(Body { key }) => Ok(Some(RetryRequest { key })),
+            Ok(Body { key }) => Ok(Some(RetryRequest { at: message.sequence, key })),
             Err(error) => {
                 tracing::warn!(subject = message.subject, "taken out, for it is no request: {error}");
                 wire::delete(&self.nats, DEAD_LETTERS, message.sequence).await?;
@@ -100,12 +101,8 @@ impl Retries for Letters {
         journal::note(&self.nats, &kept, what).await
     }
 
-    async fn close(&self, consumer: &Name, request: &RetryRequest) -> Result<(), Unavailable> {
-        let subject = subject(consumer.as_str(), &request.key);
-        match wire::leader_last(&self.nats, DEAD_LETTERS, &subject).await? {
-            Some(message) => wire::delete(&self.nats, DEAD_LETTERS, message.sequence).await,
-            None => Ok(()),
-        }
+    async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
+        wire::delete(&self.nats, DEAD_LETTERS, request.at).await
     }
 }
 

@@ -14,7 +14,7 @@ use pelton_nats::topology::Topology;
 use pelton_nats::{Letters, Nats, StreamGate};
 
 use crate::entities::hotel;
-use crate::support::{TestServer, name, soon};
+use crate::support::{PATIENCE, TestServer, name, soon};
 
 const KEY: &str = "booking.1.2022-12-12";
 
@@ -251,6 +251,39 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
         assert_eq!(commands().await, 1, "an interrupted retry is not sent twice");
     }
     assert_eq!(desk.commands().await, ["a", "a"]);
+}
+
+/// It once took a request that was being worked on for its own, and that one's end took a newer request away: what waits
+/// was not tried until somebody asked again.
+#[tokio::test]
+async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    let patient = || Operator::new(&desk.nats, "ada@desk".to_owned(), PATIENCE);
+    let ask = |operator: Operator| tokio::spawn(async move { operator.ask("bookings", "1").await.unwrap() });
+    let view = name("bookings");
+    let request = async || {
+        loop {
+            if let Some(request) = desk.letters.request(&view).await.unwrap() {
+                return request;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let first_asks = ask(patient());
+    let first = soon(request()).await;
+    assert!(!desk.operator.ask("bookings", "1").await.unwrap(), "nobody has begun anew");
+    let second_asks = ask(patient());
+    tokio::time::sleep(Duration::from_millis(200)).await; // so that it has met the first one's request
+    desk.letters.close(&first).await.unwrap();
+    assert!(soon(first_asks).await.unwrap());
+
+    let second = soon(request()).await;
+    desk.letters.close(&first).await.unwrap(); // as a host does that was not told of its success
+    assert_eq!(desk.letters.request(&view).await.unwrap(), Some(second.clone()));
+    desk.letters.close(&second).await.unwrap();
+    assert!(soon(second_asks).await.unwrap());
+    assert_eq!(desk.letters.request(&view).await.unwrap(), None);
 }
 
 /// How many messages come while an operator is at the queue: few, so that it is often about to be empty.
