@@ -125,8 +125,12 @@ impl DeadLetters for Letters {
         // Whoever asks for a command again and again must not fill the queue. That one waits under its id is enough also
         // where the payload is another: an id counts once, and the first one's answer is the one to give.
         if let Some(command) = command_id(&letter.message)
-            && queue.has(&self.nats, command).await?
+            && let Some(found) = queue.find(&self.nats, command).await?
         {
+            // Whoever kept it may have been interrupted before this.
+            if let Some(there) = described(found)? {
+                journal::note_kept(&self.nats, there.sequence, &there.letter).await?;
+            }
             return Ok(true);
         }
         match store(&self.nats, &letter, Some((&queue, last))).await {

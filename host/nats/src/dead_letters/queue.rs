@@ -79,15 +79,19 @@ impl Queue {
         Ok(None)
     }
 
-    /// Whether a command with this id is in it.
-    pub(super) async fn has(&self, nats: &Nats, command: &str) -> Result<bool, Unavailable> {
+    /// The letter of the command with this id, if it is in it.
+    pub(super) async fn find(
+        &self,
+        nats: &Nats,
+        command: &str,
+    ) -> Result<Option<StoredMessage>, Unavailable> {
         for kind in ["failed", "parked"] {
             let filter = format!("{}.{kind}.*.*.{command}", self.prefix);
-            if wire::leader_last(nats, DEAD_LETTERS, &filter).await?.is_some() {
-                return Ok(true);
+            if let Some(found) = wire::leader_last(nats, DEAD_LETTERS, &filter).await? {
+                return Ok(Some(found));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Lets messages through from now on, if this is the last letter. What was parked meanwhile makes another the last.

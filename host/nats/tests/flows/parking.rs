@@ -153,6 +153,27 @@ async fn a_command_waits_once_however_often_it_is_sent() {
     gate.close().await;
 }
 
+/// A host that crashed between the two once left a letter of which the audit stream knew nothing.
+#[tokio::test]
+async fn a_letter_that_was_parked_and_not_noted_is_noted_once_when_its_command_comes_again() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    desk.fail(1, "a").await;
+    assert!(desk.park(2, "b", 1).await);
+    let stream = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
+    let stored = stream.get_raw_message(2).await.unwrap();
+    stream.delete_message(2).await.unwrap();
+    let again = desk.nats.jetstream().publish_with_headers(stored.subject, stored.headers, stored.payload);
+    assert_eq!(again.await.unwrap().await.unwrap().sequence, 3);
+    assert_eq!(desk.happened(3).await, []);
+    for _ in 0..2 {
+        assert!(desk.park(2, "b", 3).await);
+        let happened = desk.happened(3).await;
+        assert!(matches!(&happened[..], [Happening::Kept { kind, .. }] if kind == "parked"), "{happened:?}");
+    }
+    assert_eq!(desk.commands().await, ["a", "b"]);
+}
+
 #[tokio::test]
 async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
     let server = TestServer::start().await;
