@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pelton_core::dead_letter::{DeadLetter, DeadLetters};
+use pelton_core::dead_letter::{DeadLetter, DeadLetters, Parking};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
@@ -111,7 +111,7 @@ impl<L: DeadLetters> DeadLetters for Failpoints<L> {
         self.0.is_retry_of_first(consumer, key, message).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         pass("before-set-aside");
         let kept = self.0.keep_behind(letter, last).await;
         pass("after-set-aside");

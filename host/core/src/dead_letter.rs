@@ -67,6 +67,17 @@ impl DeadLetter {
     }
 }
 
+/// What came of parking a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parking {
+    /// It waits, since now or before.
+    Parked,
+    /// The letter that it was to wait behind is the last no more: look again.
+    Overtaken,
+    /// It has failed itself, for this cause: whoever set it aside was interrupted after keeping its letter.
+    Failed(String),
+}
+
 /// Where the flows keep what they cannot process.
 ///
 /// The letters of one consumer and key are a queue, in the order in which they were kept.
@@ -90,13 +101,13 @@ pub trait DeadLetters: Send + Sync + 'static {
         message: &Incoming,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
-    /// Keeps a letter, if `last` is still the last one of its queue. False: it is not, so look again. Keeping it again
-    /// is harmless; a command that waits there already is not kept a second time.
+    /// Keeps the letter of a message that is to wait, if `last` is still the last one of its queue. Keeping it again is
+    /// harmless; a command that waits there already is not kept a second time.
     fn keep_behind(
         &self,
         letter: DeadLetter,
         last: Sequence,
-    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
+    ) -> impl Future<Output = Result<Parking, Unavailable>> + Send;
 }
 
 /// What an operator asks of a projection or a saga: to try the letters of a queue again.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
-use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries};
 use crate::id::{CommandId, InstanceId, Name, Sequence};
 use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
 use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
@@ -244,10 +244,11 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     Some(last) => {
                         let why = format!("it waits behind {by}");
                         let letter = self.letter(message, Some(instance), DeadLetterKind::Parked, why);
-                        if self.letters.keep_behind(letter, last).await? {
-                            return Ok(());
+                        match self.letters.keep_behind(letter, last).await? {
+                            Parking::Parked => return Ok(()),
+                            Parking::Overtaken => continue,
+                            Parking::Failed(cause) => return Err(Stop::Failed(cause)),
                         }
-                        continue;
                     }
                     // Nothing is left of what it was quarantined for.
                     None => record.quarantined_by = None,

@@ -37,6 +37,9 @@ pub enum Stop {
     /// The plugin did something that no plugin may do.
     #[error(transparent)]
     Plugin(#[from] PluginFault),
+    /// It has failed before, for this cause, and was not set aside to the end.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// How failures are retried.
@@ -74,7 +77,7 @@ impl RetryPolicy {
     pub fn verdict(&self, stop: &Stop, attempt: u32) -> Verdict {
         match stop {
             Stop::Unavailable(_) | Stop::Contended(_) | Stop::Ahead(_) => Verdict::Retry(self.delay(attempt)),
-            Stop::Unreadable(_) => Verdict::SetAside,
+            Stop::Unreadable(_) | Stop::Failed(_) => Verdict::SetAside,
             Stop::Plugin(fault) if fault.kind == FaultKind::Refused => Verdict::SetAside,
             Stop::Plugin(_) if attempt >= self.max_attempts => Verdict::SetAside,
             Stop::Plugin(_) => Verdict::Retry(self.delay(attempt)),

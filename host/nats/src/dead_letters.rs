@@ -13,7 +13,7 @@ mod queue;
 mod requests;
 
 use async_nats::HeaderMap;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, RETRY_OF};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, RETRY_OF};
 use pelton_core::id::{CommandId, Name, Sequence, check_token};
 use pelton_core::message::{Fingerprint, Incoming};
 use pelton_core::outcome::ParkedCommand;
@@ -120,25 +120,26 @@ impl DeadLetters for Letters {
         Ok(first.is_some_and(|first| first.sequence == retried && form::holds(&first, message)))
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         let queue = Queue::of(&letter.consumer, letter.key.as_deref().unwrap_or_default());
         // Whoever asks for a command again and again must not fill the queue. That one waits under its id is enough also
         // where the payload is another: an id counts once, and the first one's answer is the one to give.
-        if let Some(command) = command_id(&letter.message)
-            && let Some(found) = queue.find(&self.nats, command).await?
+        if let Some(found) = queue.find(&self.nats, &letter.message).await?
+            && let Some(there) = described(found)?
         {
-            // Whoever kept it may have been interrupted before this.
-            if let Some(there) = described(found)? {
-                journal::note_kept(&self.nats, there.sequence, &there.letter).await?;
+            if there.letter.kind == DeadLetterKind::Failed && there.letter.id() == letter.id() {
+                return Ok(Parking::Failed(there.letter.cause));
             }
-            return Ok(true);
+            // Whoever kept it may have been interrupted before this.
+            journal::note_kept(&self.nats, there.sequence, &there.letter).await?;
+            return Ok(Parking::Parked);
         }
         match store(&self.nats, &letter, Some((&queue, last))).await {
             Ok(sequence) => {
                 journal::note_kept(&self.nats, sequence, &letter).await?;
-                Ok(true)
+                Ok(Parking::Parked)
             }
-            Err(PublishError::WrongSequence(_)) => Ok(false),
+            Err(PublishError::WrongSequence(_)) => Ok(Parking::Overtaken),
             Err(error) => Err(not_kept(&letter, &error)),
         }
     }

@@ -1,11 +1,12 @@
 //! Commands that wait behind one of their entity that failed, where the handler parks.
 
 use super::CommandFlow;
-use crate::dead_letter::{DeadLetterKind, DeadLetters, OnFailure, RETRY_OF};
+use crate::dead_letter::{DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use crate::id::Sequence;
 use crate::message::{Command, Incoming};
 use crate::outcome::ParkedCommand;
 use crate::ports::{CommandStore, HandlerPlugin, Unavailable};
+use crate::settle::Stop;
 use crate::subject::Entity;
 
 impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
@@ -34,19 +35,22 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     }
 
     /// Keeps the command behind the last dead letter of its entity. None: that letter is the last no more. Nothing is
-    /// registered under the command's id: it has not ended.
+    /// registered under the command's id: it has not ended, unless that letter is its own.
     pub(super) async fn park(
         &self,
         message: &Incoming,
         command: &Command,
         last: Sequence,
-    ) -> Result<Option<ParkedCommand>, Unavailable> {
+    ) -> Result<Option<ParkedCommand>, Stop> {
         let cause = format!("it waits behind dead letter {last} of its entity");
         let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
-        let parked = self.letters.keep_behind(letter, last).await?;
-        Ok(parked.then(|| {
-            tracing::warn!(handler = %self.name, command = %command.id, entity = command.entity.prefix(), "parked: {cause}");
-            ParkedCommand { command_id: command.id.clone(), cause }
-        }))
+        match self.letters.keep_behind(letter, last).await? {
+            Parking::Parked => {
+                tracing::warn!(handler = %self.name, command = %command.id, entity = command.entity.prefix(), "parked: {cause}");
+                Ok(Some(ParkedCommand { command_id: command.id.clone(), cause }))
+            }
+            Parking::Overtaken => Ok(None),
+            Parking::Failed(cause) => Err(Stop::Failed(cause)),
+        }
     }
 }

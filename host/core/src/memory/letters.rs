@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::weather::Weather;
-use crate::dead_letter::{DeadLetter, DeadLetters, Place, RETRY_OF, Retries, RetryRequest};
+use crate::dead_letter::{
+    DeadLetter, DeadLetterKind, DeadLetters, Parking, Place, RETRY_OF, Retries, RetryRequest,
+};
 use crate::id::{Name, Sequence};
 use crate::message::Incoming;
 use crate::ports::Unavailable;
@@ -82,25 +84,30 @@ impl Kept {
     }
 
     fn keep(&mut self, letter: DeadLetter) {
-        if self.is_retry(&letter) || self.letters.iter().any(|(_, kept)| kept.id() == letter.id()) {
+        let is_there = |kept: &DeadLetter| kept.kind == letter.kind && kept.id() == letter.id();
+        if self.is_retry(&letter) || self.letters.iter().any(|(_, kept)| is_there(kept)) {
             return;
         }
         self.last += 1;
         self.letters.push((Sequence(self.last), letter));
     }
 
-    fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> bool {
+    fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> Parking {
         let queue: Vec<_> = self.queue(&letter.consumer, letter.key.as_deref().unwrap_or_default()).collect();
         let subject = &letter.message.subject;
+        let is_own = |kept: &DeadLetter| kept.kind == DeadLetterKind::Failed && kept.id() == letter.id();
+        if let Some((_, own)) = queue.iter().find(|(_, kept)| is_own(kept)) {
+            return Parking::Failed(own.cause.clone());
+        }
         let is_command = subject.starts_with("command.");
         if is_command && queue.iter().any(|(_, kept)| kept.message.subject == *subject) {
-            return true;
+            return Parking::Parked;
         }
-        let still = queue.last().is_some_and(|(at, _)| *at == last);
-        if still {
-            self.keep(letter);
+        if queue.last().is_none_or(|(at, _)| *at != last) {
+            return Parking::Overtaken;
         }
-        still
+        self.keep(letter);
+        Parking::Parked
     }
 }
 
@@ -134,7 +141,7 @@ impl DeadLetters for MemoryLetters {
         self.weather.request("looking for the first dead letter", look).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         self.weather.request("parking a message", || self.kept().keep_behind(letter, last)).await
     }
 }

@@ -292,6 +292,16 @@ async fn an_input_that_fails_again_keeps_its_place_until_it_is_dropped() {
     assert!(letters(&flow).is_empty());
 }
 
+/// It once waited behind itself where its host had ended before the consumer was told.
+#[tokio::test]
+async fn an_input_that_failed_is_not_parked_as_well_when_it_comes_again() {
+    let flow = quarantined().await;
+    assert_eq!(hand_in(&flow, 2, "go", "a").await, [Settlement::Ack]);
+    let kinds: Vec<_> = letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
+    let (failed, parked) = (DeadLetterKind::Failed, DeadLetterKind::Parked);
+    assert_eq!(kinds, [(2, failed), (3, parked), (4, parked)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_quarantine_ends_with_the_last_letter_however_it_went() {
     let flow = quarantined().await;

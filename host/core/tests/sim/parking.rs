@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure, RETRY_OF};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::memory::{MemoryLetters, Weather};
 use pelton_core::message::Incoming;
@@ -136,7 +136,7 @@ impl DeadLetters for RemovedMeanwhile {
         self.0.is_retry_of_first(consumer, key, message).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<bool, Unavailable> {
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         if let Some(sequence) = self.1.lock().unwrap().take() {
             self.0.remove(sequence);
         }
@@ -151,6 +151,73 @@ async fn a_command_is_not_parked_behind_a_letter_that_has_just_gone() {
     bank.send("second", "deposit", 1, 2);
     bank.handle_next(&host).await;
     assert_eq!((letters(&bank), code(&bank.outcome("second"))), (Vec::new(), "accepted"));
+}
+
+/// Dead letters of a host that ends when it has kept one.
+struct EndsAfterKeeping(MemoryLetters);
+
+impl DeadLetters for EndsAfterKeeping {
+    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        self.0.keep(letter).await?;
+        Err(Unavailable { doing: "keeping a dead letter".to_owned(), cause: "the host has ended".to_owned() })
+    }
+
+    async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
+        self.0.last(consumer, key).await
+    }
+
+    async fn is_retry_of_first(
+        &self,
+        consumer: &Name,
+        key: &str,
+        message: &Incoming,
+    ) -> Result<bool, Unavailable> {
+        self.0.is_retry_of_first(consumer, key, message).await
+    }
+
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+        self.0.keep_behind(letter, last).await
+    }
+}
+
+/// It was once parked behind its own letter, and nobody was told that it had failed.
+#[tokio::test(start_paused = true)]
+async fn a_command_whose_host_ended_after_keeping_its_letter_has_failed_and_waits_for_nothing() {
+    use DeadLetterKind::{Failed, Parked};
+    let bank = bank();
+    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.send("failed", "deposit", 1, 1);
+    let ending = bank.flow_with(EndsAfterKeeping(bank.letters.clone()));
+    for _ in 0..3 {
+        bank.handle_next(&ending).await;
+    }
+    bank.send("second", "deposit", 1, 1);
+    bank.handle_next(&bank.flow()).await;
+    assert_eq!(bank.store.outcomes().len(), 0, "neither has ended yet");
+
+    bank.settle().await;
+    let expected = [letter(1, Failed, "failed"), letter(2, Parked, "second")];
+    assert_eq!((letters(&bank), code(&bank.outcome("failed"))), (expected.to_vec(), "failed"));
+    let ends: Vec<_> = bank.endings().iter().map(|record| record.outcome.clone()).collect();
+    assert_eq!(ends, [bank.outcome("failed")], "who waits is told");
+    let settled = bank.queue.settlements().pop();
+    assert!(
+        matches!(&settled, Some((_, Settlement::Terminate(why))) if why.contains("it broke")),
+        "{settled:?}"
+    );
+
+    // As with its retry, which is the first of its queue and so decided once more.
+    bank.manners.breaks.store(4, Ordering::Relaxed);
+    let retried = bank.letters.all()[0].1.message.clone();
+    reopen(&bank, &CommandId::new("failed").unwrap()).await;
+    let mut headers = retried.headers;
+    headers.push(RETRY_OF, "1");
+    bank.queue.publish(retried.subject, headers, retried.payload);
+    for _ in 0..3 {
+        bank.handle_next(&ending).await;
+    }
+    bank.settle().await;
+    assert_eq!((letters(&bank), code(&bank.outcome("failed"))), (expected.to_vec(), "failed"));
 }
 
 #[tokio::test(start_paused = true)]

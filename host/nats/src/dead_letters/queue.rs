@@ -9,9 +9,10 @@
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use pelton_core::id::Sequence;
+use pelton_core::message::Incoming;
 use pelton_core::ports::Unavailable;
 
-use super::{KeptLetter, form, key_token};
+use super::{KeptLetter, NOTHING, command_id, form, key_token};
 use crate::connection::Nats;
 use crate::topology::DEAD_LETTERS;
 use crate::wire::{self, PublishError, StoredMessage, header};
@@ -79,14 +80,18 @@ impl Queue {
         Ok(None)
     }
 
-    /// The letter of the command with this id, if it is in it.
+    /// The letter of this message, or of the command that it holds, if it is in it.
     pub(super) async fn find(
         &self,
         nats: &Nats,
-        command: &str,
+        message: &Incoming,
     ) -> Result<Option<StoredMessage>, Unavailable> {
+        let of = match command_id(message) {
+            Some(command) => format!("*.*.{command}"),
+            None => format!("{}.{}.{NOTHING}", message.stream, message.sequence),
+        };
         for kind in ["failed", "parked"] {
-            let filter = format!("{}.{kind}.*.*.{command}", self.prefix);
+            let filter = format!("{}.{kind}.{of}", self.prefix);
             if let Some(found) = wire::leader_last(nats, DEAD_LETTERS, &filter).await? {
                 return Ok(Some(found));
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Place, RETRY_OF, Retries};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, Place, RETRY_OF, Retries};
 use pelton_core::gate::{CommandGate, CommandStatus};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
@@ -71,7 +71,11 @@ impl Desk {
 
     async fn park(&self, sequence: u64, command: &str, last: u64) -> bool {
         let parked = letter(DeadLetterKind::Parked, message(sequence, command));
-        self.letters.keep_behind(parked, Sequence(last)).await.unwrap()
+        match self.letters.keep_behind(parked, Sequence(last)).await.unwrap() {
+            Parking::Parked => true,
+            Parking::Overtaken => false,
+            Parking::Failed(cause) => panic!("{command} has failed itself: {cause}"),
+        }
     }
 
     async fn all(&self) -> Vec<KeptLetter> {
@@ -172,6 +176,22 @@ async fn a_letter_that_was_parked_and_not_noted_is_noted_once_when_its_command_c
         assert!(matches!(&happened[..], [Happening::Kept { kind, .. }] if kind == "parked"), "{happened:?}");
     }
     assert_eq!(desk.commands().await, ["a", "b"]);
+}
+
+/// A command or an event may come again when its letter is kept and nobody was told.
+#[tokio::test]
+async fn what_has_failed_itself_is_not_parked_behind_its_own_letter() {
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    let event = Incoming { stream: name("hotel"), subject: "booking.1.x".into(), ..message(5, "event") };
+    desk.fail(1, "a").await;
+    desk.letters.keep(letter(DeadLetterKind::Failed, event.clone())).await.unwrap();
+    for message in [message(1, "a"), event] {
+        let again = DeadLetter { cause: "it waits".into(), ..letter(DeadLetterKind::Parked, message) };
+        let parking = desk.letters.keep_behind(again, Sequence(2)).await.unwrap();
+        assert_eq!(parking, Parking::Failed("it trapped\nguest backtrace:\n  decide".to_owned()));
+    }
+    assert_eq!(desk.places().await.len(), 2);
 }
 
 #[tokio::test]
