@@ -188,8 +188,11 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
             continue;
         }
         give_up(&desk, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
-        operator.drop(&letter, reason).await.map_err(run_failed)?;
-        report.add(&letter, &Done::new("dropped", reason.as_str(), true));
+        let done = match operator.drop(&letter, reason).await.map_err(run_failed)? {
+            Some(outcome) => done(Retried::Settled(outcome.to_owned())),
+            None => Done::new("dropped", reason.as_str(), true),
+        };
+        report.add(&letter, &done);
         if let Some(key) = letter.letter.key
             && is_projection(&desk, &letter.letter.consumer)
         {

@@ -164,11 +164,17 @@ impl Operator {
         })
     }
 
-    /// Gives a letter up, and says why in the audit stream.
-    pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<(), Unavailable> {
+    /// Gives a letter up, and says why in the audit stream. A command that has ended without failing cannot be given up
+    /// any more: its letter is taken out as after a retry, and the answer is its outcome in a word.
+    pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<Option<&'static str>, Unavailable> {
+        if let Some(ended) = self.ended(letter.readable_command().as_ref()).await? {
+            self.settle(letter, ended).await?;
+            return Ok(Some(ended));
+        }
         let what = Happening::Dropped { by: self.by.clone(), reason: reason.to_owned() };
         journal::note(&self.nats, letter, what).await?;
-        queue::remove(&self.nats, letter).await
+        queue::remove(&self.nats, letter).await?;
+        Ok(None)
     }
 
     /// The next letter after this one that waits for the same entity.

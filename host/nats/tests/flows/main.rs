@@ -8,6 +8,7 @@ mod feed;
 mod gate;
 mod inbox;
 mod load;
+mod operator;
 mod orphans;
 mod parking;
 mod poison;

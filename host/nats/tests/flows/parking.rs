@@ -9,16 +9,16 @@ use pelton_core::gate::{CommandGate, CommandStatus};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::time::Timestamp;
-use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator, Retried};
+use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator};
 use pelton_nats::topology::Topology;
 use pelton_nats::{Letters, Nats, StreamGate};
 
 use crate::entities::hotel;
-use crate::support::{PATIENCE, TestServer, name, soon};
+use crate::support::{TestServer, name, soon};
 
-const KEY: &str = "booking.1.2022-12-12";
+pub(crate) const KEY: &str = "booking.1.2022-12-12";
 
-fn message(sequence: u64, command: &str) -> Incoming {
+pub(crate) fn message(sequence: u64, command: &str) -> Incoming {
     Incoming {
         stream: name("COMMANDS"),
         sequence: Sequence(sequence),
@@ -30,7 +30,7 @@ fn message(sequence: u64, command: &str) -> Incoming {
     }
 }
 
-fn letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
+pub(crate) fn letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
     DeadLetter {
         consumer: "booking".to_owned(),
         key: Some(KEY.to_owned()),
@@ -46,26 +46,26 @@ fn retry_of(letter: u64, mut message: Incoming) -> Incoming {
     message
 }
 
-struct Desk {
-    nats: Nats,
-    letters: Letters,
+pub(crate) struct Desk {
+    pub(crate) nats: Nats,
+    pub(crate) letters: Letters,
     consumer: Name,
-    operator: Operator,
+    pub(crate) operator: Operator,
 }
 
 impl Desk {
-    async fn open(nats: Nats, replicas: u8) -> Self {
+    pub(crate) async fn open(nats: Nats, replicas: u8) -> Self {
         Topology { replicas, ..hotel() }.ensure(&nats).await.unwrap();
         let letters = Letters::new(&nats, replicas > 1);
         let operator = Operator::new(&nats, "ada@desk".to_owned(), Duration::from_millis(200));
         Self { nats, letters, consumer: name("booking"), operator }
     }
 
-    async fn fail(&self, sequence: u64, command: &str) {
+    pub(crate) async fn fail(&self, sequence: u64, command: &str) {
         self.letters.keep(letter(DeadLetterKind::Failed, message(sequence, command))).await.unwrap();
     }
 
-    async fn last(&self) -> Option<u64> {
+    pub(crate) async fn last(&self) -> Option<u64> {
         self.letters.last(&self.consumer, KEY).await.unwrap().map(|Sequence(n)| n)
     }
 
@@ -78,7 +78,7 @@ impl Desk {
         }
     }
 
-    async fn all(&self) -> Vec<KeptLetter> {
+    pub(crate) async fn all(&self) -> Vec<KeptLetter> {
         let (mut all, mut from) = (Vec::new(), Some(Sequence(1)));
         while let Some(start) = from {
             let page = dead_letters::page(&self.nats, &Filter::default(), start).await.unwrap();
@@ -93,16 +93,16 @@ impl Desk {
         self.letters.places(&self.consumer, Some(KEY)).await.unwrap()
     }
 
-    async fn commands(&self) -> Vec<String> {
+    pub(crate) async fn commands(&self) -> Vec<String> {
         self.all().await.iter().map(|kept| kept.command().unwrap_or_default().to_owned()).collect()
     }
 
-    async fn drop(&self, sequence: u64) {
+    pub(crate) async fn drop(&self, sequence: u64) {
         let kept = dead_letters::describe(&self.nats, Sequence(sequence)).await.unwrap().unwrap();
         self.operator.drop(&kept, "no use").await.unwrap();
     }
 
-    async fn happened(&self, letter: u64) -> Vec<Happening> {
+    pub(crate) async fn happened(&self, letter: u64) -> Vec<Happening> {
         let journal = dead_letters::journal(&self.nats, Sequence(letter)).await.unwrap();
         journal.into_iter().map(|entry| entry.what).collect()
     }
@@ -214,117 +214,6 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
     // The letter is not one of this message: a header that somebody made up loses nothing.
     desk.letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b", "c"]);
-}
-
-#[tokio::test]
-async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() {
-    let server = TestServer::start().await;
-    let desk = Desk::open(server.connect().await, 1).await;
-    let large = Incoming { payload: vec![b'x'; 1024 * 1024].into(), ..message(1, "a") };
-    desk.letters.keep(letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
-    desk.drop(1).await;
-    let state = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap().cached_info().state.clone();
-    assert_eq!(state.messages, 0);
-    assert_eq!(desk.last().await, None);
-    let by = "ada@desk".to_owned();
-    assert_eq!(desk.happened(1).await[1], Happening::Dropped { by, reason: "no use".to_owned() });
-    // The same message may come back, and go again, also when somebody was interrupted who was taking it out.
-    desk.letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
-    let again = desk.all().await[0].clone();
-    let stream = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
-    assert!(stream.purge().filter(format!("{}.part.*", again.subject)).await.unwrap().purged > 0);
-    assert!(dead_letters::read(&desk.nats, again.sequence).await.unwrap().is_none());
-    desk.drop(again.sequence.0).await;
-    assert_eq!(desk.commands().await, [""; 0]);
-}
-
-#[tokio::test]
-async fn a_listing_takes_what_its_filter_says_in_order() {
-    let server = TestServer::start().await;
-    let desk = Desk::open(server.connect().await, 1).await;
-    for n in 1..=120 {
-        desk.fail(n, &format!("c{n}")).await;
-    }
-    let cleaning = DeadLetter {
-        consumer: "cleaning".to_owned(),
-        key: None,
-        ..letter(DeadLetterKind::Failed, message(500, "z"))
-    };
-    desk.letters.keep(cleaning).await.unwrap();
-    assert_eq!(desk.all().await.len(), 121);
-    let since = desk.all().await[100].kept_at;
-    let any = Filter::default();
-    for (filter, expected) in [
-        (Filter { consumer: Some("cleaning".to_owned()), ..any.clone() }, &["z"][..]),
-        (Filter { key: Some("booking.1.2022-12-13".to_owned()), ..any.clone() }, &[]),
-        (Filter { kind: Some(DeadLetterKind::Parked), ..any.clone() }, &[]),
-        (Filter { stream: Some("hotel".to_owned()), ..any.clone() }, &[]),
-        (Filter { command: Some(CommandId::new("c7").unwrap()), ..any.clone() }, &["c7"]),
-        (Filter { until: Some(desk.all().await[2].kept_at), ..any.clone() }, &["c1", "c2"]),
-    ] {
-        let mut found = Vec::new();
-        let page = dead_letters::page(&desk.nats, &filter, Sequence(1)).await.unwrap();
-        found.extend(page.letters.iter().map(|kept| kept.command().unwrap_or_default().to_owned()));
-        assert_eq!(found, expected, "{filter:?}");
-    }
-    let late = desk.all().await.into_iter().filter(|kept| kept.kept_at >= since).count();
-    assert_eq!(late, 21);
-}
-
-#[tokio::test]
-async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
-    let server = TestServer::start().await;
-    let desk = Desk::open(server.connect().await, 1).await;
-    let mut orphan = letter(DeadLetterKind::Failed, message(1, "a"));
-    (orphan.consumer, orphan.key, orphan.message.subject) =
-        ("no_handler".into(), None, "command.paint.a".into());
-    desk.letters.keep(orphan).await.unwrap();
-    desk.fail(1, "a").await;
-    let [orphan, taken] = desk.all().await.try_into().unwrap();
-    let retried = desk.operator.retry(&orphan).await.unwrap();
-    assert!(matches!(&retried, Retried::Impossible(why) if why.contains("command.paint.a")), "{retried:?}");
-    let commands =
-        async || desk.nats.jetstream().get_stream("COMMANDS").await.unwrap().cached_info().state.messages;
-    assert_eq!(commands().await, 0);
-    // A handler takes this one, but none is there.
-    for _ in 0..2 {
-        assert_eq!(desk.operator.retry(&taken).await.unwrap(), Retried::Unanswered);
-        assert_eq!(commands().await, 1, "an interrupted retry is not sent twice");
-    }
-    assert_eq!(desk.commands().await, ["a", "a"]);
-}
-
-/// It once took a request that was being worked on for its own, and that one's end took a newer request away: what waits
-/// was not tried until somebody asked again.
-#[tokio::test]
-async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
-    let server = TestServer::start().await;
-    let desk = Desk::open(server.connect().await, 1).await;
-    let patient = || Operator::new(&desk.nats, "ada@desk".to_owned(), PATIENCE);
-    let ask = |operator: Operator| tokio::spawn(async move { operator.ask("bookings", "1").await.unwrap() });
-    let view = name("bookings");
-    let request = async || {
-        loop {
-            if let Some(request) = desk.letters.request(&view).await.unwrap() {
-                return request;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let first_asks = ask(patient());
-    let first = soon(request()).await;
-    assert!(!desk.operator.ask("bookings", "1").await.unwrap(), "nobody has begun anew");
-    let second_asks = ask(patient());
-    tokio::time::sleep(Duration::from_millis(200)).await; // so that it has met the first one's request
-    desk.letters.close(&first).await.unwrap();
-    assert!(soon(first_asks).await.unwrap());
-
-    let second = soon(request()).await;
-    desk.letters.close(&first).await.unwrap(); // as a host does that was not told of its success
-    assert_eq!(desk.letters.request(&view).await.unwrap(), Some(second.clone()));
-    desk.letters.close(&second).await.unwrap();
-    assert!(soon(second_asks).await.unwrap());
-    assert_eq!(desk.letters.request(&view).await.unwrap(), None);
 }
 
 /// How many messages come while an operator is at the queue: few, so that it is often about to be empty.
