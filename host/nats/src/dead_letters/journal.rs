@@ -16,8 +16,8 @@ use crate::guarded;
 use crate::topology::AUDIT;
 use crate::wire::{self, PublishError, StoredMessage};
 
-/// The most entries of one letter that are read.
-const MAX_ENTRIES: usize = 1000;
+/// How many entries are read at a time.
+const PAGE_ENTRIES: usize = 1000;
 
 /// Something that happened to a letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +74,13 @@ pub enum Happening {
 /// Everything that is known to have happened to a letter, in order.
 pub async fn journal(nats: &Nats, letter: Sequence) -> Result<Vec<Entry>, Unavailable> {
     let filter = format!("{}.>", prefix(letter));
-    let found = wire::direct_from(nats, AUDIT, &filter, Sequence(1), MAX_ENTRIES).await?;
-    found.messages.iter().map(decode).collect()
+    let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));
+    while let Some(from) = next {
+        let page = wire::direct_from(nats, AUDIT, &filter, from, PAGE_ENTRIES).await?;
+        next = page.next();
+        entries.extend(page.messages.iter().map(decode).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(entries)
 }
 
 pub(super) async fn note_kept(nats: &Nats, at: Sequence, letter: &DeadLetter) -> Result<(), Unavailable> {

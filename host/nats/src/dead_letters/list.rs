@@ -60,7 +60,7 @@ pub struct Page {
 /// The letters from a position of the dead-letter stream on, as one of the replicas has them.
 pub async fn page(nats: &Nats, filter: &Filter, from: Sequence) -> Result<Page, Unavailable> {
     let tail = wire::direct_from(nats, DEAD_LETTERS, &filter.subject(), from, PAGE_MESSAGES).await?;
-    let next = tail.messages.last().filter(|_| tail.more).map(|last| Sequence(last.sequence.0 + 1));
+    let next = tail.next();
     let mut letters = Vec::new();
     for message in tail.messages {
         letters.extend(described(message)?.filter(|letter| filter.takes(letter)));

@@ -189,6 +189,13 @@ pub(crate) struct Tail {
     pub(crate) more: bool,
 }
 
+impl Tail {
+    /// Where to go on reading; none where this is the end.
+    pub(crate) fn next(&self) -> Option<Sequence> {
+        self.messages.last().filter(|_| self.more).map(|last| Sequence(last.sequence.0 + 1))
+    }
+}
+
 /// At most `max` messages whose subjects match, from a sequence on, as one of the replicas has them.
 ///
 /// The server answers one query with many messages and ends with status 204. Every message says which one came before

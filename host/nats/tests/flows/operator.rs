@@ -7,8 +7,9 @@ use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Incoming, Rejection};
 use pelton_core::outcome::{Outcome, OutcomeRecord, Revision};
 use pelton_core::ports::CommandStore;
+use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
-use pelton_nats::dead_letters::{self, Filter, Happening, Operator, Retried};
+use pelton_nats::dead_letters::{self, Entry, Filter, Happening, Operator, Retried};
 
 use crate::entities::store;
 use crate::parking::{Desk, letter, message};
@@ -95,6 +96,37 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
     }
     let late = desk.all().await.into_iter().filter(|kept| kept.kept_at >= since).count();
     assert_eq!(late, 21);
+}
+
+/// Only the first thousand entries were once read, so that the end of a long story was missing.
+#[tokio::test]
+async fn a_journal_is_read_to_its_end() {
+    const RETRIES: usize = 1_200;
+    let server = TestServer::start().await;
+    let desk = Desk::open(server.connect().await, 1).await;
+    let entry = |what: Happening| Entry {
+        letter: Sequence(7),
+        consumer: "booking".to_owned(),
+        key: None,
+        at: Timestamp(7),
+        what,
+    };
+    let mut acks = Vec::new();
+    for n in 0..=RETRIES {
+        let (subject, what) = match n {
+            RETRIES => ("settled".to_owned(), Happening::Settled { outcome: "accepted".to_owned() }),
+            _ => (format!("retried.{n}"), Happening::Retried { by: n.to_string() }),
+        };
+        let payload = serde_json::to_vec(&entry(what)).unwrap();
+        let subject = format!("audit.dead-letter.7.{subject}");
+        acks.push(desk.nats.jetstream().publish(subject, payload.into()).await.unwrap());
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
+    let happened = desk.happened(7).await;
+    let last = Happening::Settled { outcome: "accepted".to_owned() };
+    assert_eq!((happened.len(), happened.last()), (RETRIES + 1, Some(&last)));
 }
 
 #[tokio::test]
