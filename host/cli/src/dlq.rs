@@ -5,15 +5,16 @@ mod output;
 mod resolve;
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use pelton_core::id::Sequence;
 use pelton_nats::Nats;
-use pelton_nats::dead_letters::{self, Filter, KeptLetter};
+use pelton_nats::dead_letters::{self, Filter, KeptLetter, Operator};
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::host;
+use crate::{flows, host};
 use args::{DlqCommand, ListArgs, Selection, ServerArgs, ShowArgs};
 use output::Output;
 
@@ -50,11 +51,20 @@ impl Desk {
         Ok(Self { config, nats, output: Output { json: server.json } })
     }
 
+    fn is_replicated(&self) -> bool {
+        flows::is_replicated(&self.config)
+    }
+
+    fn operator(&self, by: String, patience: Duration) -> Operator {
+        Operator::new(&self.nats, self.is_replicated(), by, patience)
+    }
+
     /// The letters that the filter takes, `limit` of them at most, and whether there are more.
     async fn find(&self, filter: &Filter, limit: usize) -> Result<(Vec<KeptLetter>, bool), Failure> {
         let (mut found, mut from) = (Vec::new(), Some(Sequence(1)));
         while let Some(start) = from.filter(|_| found.len() <= limit) {
-            let page = dead_letters::page(&self.nats, filter, start).await.map_err(run_failed)?;
+            let page = dead_letters::page(&self.nats, filter, start, self.is_replicated());
+            let page = page.await.map_err(run_failed)?;
             // A listing has no use for payloads, which may be large.
             found.extend(page.letters.into_iter().map(without_payload));
             from = page.next;
@@ -120,7 +130,8 @@ async fn show(arguments: &ShowArgs) -> Result<(), Failure> {
         }
     };
     let letter = desk.read(sequence).await?;
-    let journal = dead_letters::journal(&desk.nats, sequence).await.map_err(run_failed)?;
+    let journal =
+        dead_letters::journal(&desk.nats, sequence, desk.is_replicated()).await.map_err(run_failed)?;
     desk.output.show(&letter, &journal);
     Ok(())
 }

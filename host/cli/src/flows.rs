@@ -229,7 +229,7 @@ fn letters(config: &Config, nats: &Nats) -> Arc<Letters> {
     Arc::new(Letters::new(nats, is_replicated(config)))
 }
 
-fn is_replicated(config: &Config) -> bool {
+pub(crate) fn is_replicated(config: &Config) -> bool {
     config.nats.replicas > 1
 }
 

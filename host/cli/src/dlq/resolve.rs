@@ -92,7 +92,7 @@ pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let RetryArgs { server, selection, wait } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let desk = Desk::open(server).await?;
-    let operator = Operator::new(&desk.nats, by(selection), *wait);
+    let operator = desk.operator(by(selection), *wait);
     let mut report = Report::new(desk.output);
     // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
     let end = operator.end().await.map_err(run_failed)?;
@@ -179,7 +179,7 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let selected = selection.selection().map_err(Failure::Usage)?;
     let desk = Desk::open(server).await?;
     let by = by(selection);
-    let operator = Operator::new(&desk.nats, by.clone(), VIEW_WAIT);
+    let operator = desk.operator(by.clone(), VIEW_WAIT);
     let mut report = Report::new(desk.output);
     let mut views = BTreeSet::new();
     for letter in desk.select(&selected).await? {

@@ -71,12 +71,13 @@ pub enum Happening {
     },
 }
 
-/// Everything that is known to have happened to a letter, in order.
-pub async fn journal(nats: &Nats, letter: Sequence) -> Result<Vec<Entry>, Unavailable> {
+/// Everything that is known to have happened to a letter, in order. `replicated`: the stream has replicas, which may be
+/// behind.
+pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<Vec<Entry>, Unavailable> {
     let filter = format!("{}.>", prefix(letter));
     let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));
     while let Some(from) = next {
-        let page = wire::direct_from(nats, AUDIT, &filter, from, PAGE_ENTRIES).await?;
+        let page = wire::page(nats, AUDIT, &filter, from, PAGE_ENTRIES, replicated).await?;
         next = page.next();
         entries.extend(page.messages.iter().map(decode).collect::<Result<Vec<_>, _>>()?);
     }

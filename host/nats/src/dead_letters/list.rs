@@ -57,9 +57,15 @@ pub struct Page {
     pub next: Option<Sequence>,
 }
 
-/// The letters from a position of the dead-letter stream on, as one of the replicas has them.
-pub async fn page(nats: &Nats, filter: &Filter, from: Sequence) -> Result<Page, Unavailable> {
-    let tail = wire::direct_from(nats, DEAD_LETTERS, &filter.subject(), from, PAGE_MESSAGES).await?;
+/// The letters from a position of the dead-letter stream on. `replicated`: the stream has replicas, which may be behind.
+pub async fn page(
+    nats: &Nats,
+    filter: &Filter,
+    from: Sequence,
+    replicated: bool,
+) -> Result<Page, Unavailable> {
+    let subject = filter.subject();
+    let tail = wire::page(nats, DEAD_LETTERS, &subject, from, PAGE_MESSAGES, replicated).await?;
     let next = tail.next();
     let mut letters = Vec::new();
     for message in tail.messages {

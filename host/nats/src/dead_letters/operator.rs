@@ -31,6 +31,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Operator {
     nats: Nats,
+    /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
+    replicated: bool,
     by: String,
     patience: Duration,
 }
@@ -56,8 +58,8 @@ pub enum Retried {
 impl Operator {
     /// Somebody of this name, who waits so long for a retried command to end.
     #[must_use]
-    pub fn new(nats: &Nats, by: String, patience: Duration) -> Self {
-        Self { nats: nats.clone(), by, patience }
+    pub fn new(nats: &Nats, replicated: bool, by: String, patience: Duration) -> Self {
+        Self { nats: nats.clone(), replicated, by, patience }
     }
 
     /// Has the message in a letter processed again. The letter is taken out when that has worked.
@@ -112,14 +114,14 @@ impl Operator {
             return Ok(Retried::Impossible(why.to_owned()));
         };
         journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
-        let before = journal(&self.nats, letter.sequence).await?.len();
+        let before = journal(&self.nats, letter.sequence, self.replicated).await?.len();
         if !self.ask(&letter.letter.consumer, key).await? {
             return Ok(Retried::Unanswered);
         }
         if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
             return self.gone(letter).await;
         }
-        let since = journal(&self.nats, letter.sequence).await?.into_iter().skip(before);
+        let since = journal(&self.nats, letter.sequence, self.replicated).await?.into_iter().skip(before);
         let mut again = since.filter_map(|entry| match entry.what {
             Happening::FailedAgain { cause } => Some(cause),
             _ => None,
@@ -157,7 +159,7 @@ impl Operator {
 
     /// How a letter went that is not there any more.
     async fn gone(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        let last = journal(&self.nats, letter.sequence).await?.pop();
+        let last = journal(&self.nats, letter.sequence, self.replicated).await?.pop();
         Ok(match last.map(|entry| entry.what) {
             Some(Happening::Settled { outcome }) => Retried::Settled(outcome),
             _ => Retried::Gone,

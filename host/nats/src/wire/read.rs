@@ -185,7 +185,7 @@ async fn direct_read(
 #[derive(Debug)]
 pub(crate) struct Tail {
     pub(crate) messages: Vec<StoredMessage>,
-    /// Whether the replica that answered has more.
+    /// Whether there may be more.
     pub(crate) more: bool,
 }
 
@@ -249,6 +249,31 @@ pub(crate) async fn direct_from(
             }
         }
     }
+}
+
+/// At most `max` messages whose subjects match, from a sequence on, with every write that was acknowledged before: where
+/// replicas may be behind, from the leader, which answers with one message at a time.
+pub(crate) async fn page(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+    from: Sequence,
+    max: usize,
+    replicated: bool,
+) -> Result<Tail, Unavailable> {
+    if !replicated {
+        return direct_from(nats, stream, filter, from, max).await;
+    }
+    let mut messages: Vec<StoredMessage> = Vec::new();
+    let mut next = from;
+    while messages.len() < max {
+        let Some(message) = leader_next(nats, stream, next, filter).await? else {
+            return Ok(Tail { messages, more: false });
+        };
+        next = Sequence(message.sequence.0 + 1);
+        messages.push(message.into());
+    }
+    Ok(Tail { messages, more: true })
 }
 
 /// The last messages of some subjects, as far as they fit into one answer.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Retries};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Incoming, Rejection};
@@ -90,12 +91,32 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
         (Filter { until: Some(desk.all().await[2].kept_at), ..any.clone() }, &["c1", "c2"]),
     ] {
         let mut found = Vec::new();
-        let page = dead_letters::page(&desk.nats, &filter, Sequence(1)).await.unwrap();
+        let page = dead_letters::page(&desk.nats, &filter, Sequence(1), false).await.unwrap();
         found.extend(page.letters.iter().map(|kept| kept.command().unwrap_or_default().to_owned()));
         assert_eq!(found, expected, "{filter:?}");
     }
     let late = desk.all().await.into_iter().filter(|kept| kept.kept_at >= since).count();
     assert_eq!(late, 21);
+}
+
+/// On three replicas one of them that was behind once answered.
+#[tokio::test]
+async fn where_replicas_may_be_behind_letters_and_journals_come_from_the_leader() {
+    let server = TestServer::start().await;
+    let mut desk = Desk::open(server.connect().await, 1).await;
+    for n in 1..=120 {
+        desk.fail(n, &format!("c{n}")).await;
+    }
+    let mut direct = desk.nats.client().subscribe("$JS.API.DIRECT.GET.>").await.unwrap();
+    for replicated in [false, true] {
+        desk.replicated = replicated;
+        let commands: Vec<_> = (1..=120).map(|n| format!("c{n}")).collect();
+        assert_eq!(desk.commands().await, commands);
+        assert_eq!(desk.happened(7).await.len(), 1);
+        desk.nats.flush().await.unwrap();
+        let asked = std::iter::from_fn(|| direct.next().now_or_never().flatten()).count();
+        assert_eq!(asked > 0, !replicated, "{asked} direct reads");
+    }
 }
 
 /// Only the first thousand entries were once read, so that the end of a long story was missing.
@@ -158,7 +179,7 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
 async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
-    let patient = || Operator::new(&desk.nats, "ada@desk".to_owned(), PATIENCE);
+    let patient = || Operator::new(&desk.nats, false, "ada@desk".to_owned(), PATIENCE);
     let ask = |operator: Operator| tokio::spawn(async move { operator.ask("bookings", "1").await.unwrap() });
     let view = name("bookings");
     let request = async || {
