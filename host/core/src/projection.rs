@@ -18,7 +18,7 @@ use crate::ports::{
     CommitError, EventFeed, FaultKind, FeedItem, PluginFault, ProjectionPlugin, Unavailable, ViewStore,
 };
 use crate::settle::RetryPolicy;
-use crate::view::{Checkpoint, ViewChange, ViewKey};
+use crate::view::{Checkpoint, MAX_PARKED_BYTES, ViewChange, ViewKey};
 
 /// The most keys that one event may touch.
 pub const MAX_KEYS_PER_EVENT: usize = 16;
@@ -58,6 +58,8 @@ enum Halt {
     Away(Unavailable),
     /// The batch cannot be applied as a whole.
     Batch(PluginFault),
+    /// An event must be set aside, and no more keys can wait: an operator has to do something first.
+    Full { at: Sequence, parked_keys: usize },
 }
 
 impl From<Unavailable> for Halt {
@@ -97,6 +99,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
 
     /// Says why the view does not move, and waits for as long as it makes sense.
     async fn pause(&self, halt: Halt, failures: &mut u32) {
+        let is_full = matches!(halt, Halt::Full { .. });
         let why = match halt {
             Halt::Lost(CommitError::Conflict) => return self.stand_by().await,
             Halt::Lost(error) => {
@@ -106,11 +109,26 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             Halt::Away(away) => away.to_string(),
             // `apply` finds the event at fault itself, so this is a fault that no event explains.
             Halt::Batch(fault) => fault.to_string(),
+            Halt::Full { at, parked_keys } => self.what_to_do_when_full(at, parked_keys),
         };
         *failures += 1;
         let delay = self.retry.delay(*failures);
         tracing::warn!(view = %self.name, ?delay, "will be tried again: {why}");
-        tokio::time::sleep(delay).await;
+        match is_full {
+            // Who asks for something makes room.
+            true => drop(tokio::time::timeout(delay, self.asked()).await),
+            false => tokio::time::sleep(delay).await,
+        }
+    }
+
+    fn what_to_do_when_full(&self, at: Sequence, parked_keys: usize) -> String {
+        let name = &self.name;
+        format!(
+            "event {at} has to be set aside, but no more than {MAX_PARKED_BYTES} bytes of keys can be parked, and \
+             {parked_keys} keys are: see `pelton dlq list --consumer {name}`, remove the cause, then \
+             `pelton dlq retry --consumer {name}`, or give them up with \
+             `pelton dlq drop --consumer {name} --reason …`; the view goes on by itself then"
+        )
     }
 
     async fn follow<F: EventFeed>(&self, feed: &mut F, failures: &mut u32) -> Result<(), Halt> {
@@ -232,10 +250,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             let why = format!("its keys {} went on without it: {why}", keys.join(", "));
             self.set_aside(&one.item, None, kind, &why).await?;
         } else {
+            let at = one.event.sequence;
+            let Some(parked) = checkpoint.with_parked(keys, at) else {
+                return Err(Halt::Full { at, parked_keys: checkpoint.parked.len() });
+            };
             self.set_aside(&one.item, keys.first().map(String::as_str), kind, why).await?;
-            for key in keys {
-                checkpoint.parked.entry(key.clone()).or_insert(one.event.sequence);
-            }
+            *checkpoint = parked;
         }
         self.commit(&[], one.event.sequence, checkpoint).await
     }

@@ -73,6 +73,10 @@ impl ViewKey {
     }
 }
 
+/// The most bytes that the keys of parked events may take in a checkpoint, which is one message: some 13,000 keys of 30
+/// bytes. With everything else it fits what a server takes by default, 1 MiB.
+pub const MAX_PARKED_BYTES: usize = 512 * 1024;
+
 /// How far a view has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -85,6 +89,26 @@ pub struct Checkpoint {
     /// What guards the next commit; 0 where there is no checkpoint yet. Not part of the stored value.
     #[serde(skip)]
     pub revision: u64,
+}
+
+impl Checkpoint {
+    /// Has these keys wait from an event on, unless they do already. None: with them, those that wait would take more
+    /// than [`MAX_PARKED_BYTES`].
+    #[must_use]
+    pub fn with_parked(&self, keys: &[String], first: Sequence) -> Option<Self> {
+        let mut next = self.clone();
+        for key in keys {
+            next.parked.entry(key.clone()).or_insert(first);
+        }
+        let fits = next.parked.len() == self.parked.len() || next.parked_bytes() <= MAX_PARKED_BYTES;
+        fits.then_some(next)
+    }
+
+    /// How many bytes the keys of parked events take where it is stored.
+    #[must_use]
+    pub fn parked_bytes(&self) -> usize {
+        serde_json::to_vec(&self.parked).map_or(usize::MAX, |json| json.len())
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Halt, ProjectionFlow};
+use super::{Halt, ProjectionFlow, REQUESTS_EVERY};
 use crate::cloudevents;
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::Sequence;
@@ -34,6 +34,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             self.letters.close(&request).await?;
         }
         Ok(())
+    }
+
+    /// Waits until somebody asks for it.
+    pub(super) async fn asked(&self) {
+        while !matches!(self.letters.request(&self.name).await, Ok(Some(_))) {
+            tokio::time::sleep(REQUESTS_EVERY).await;
+        }
     }
 
     async fn retry_parked(&self, checkpoint: &mut Checkpoint) -> Result<(), Halt> {

@@ -12,10 +12,10 @@ use pelton_core::message::{Event, Failure, RecordedEvent};
 use pelton_core::ports::{
     EventFeed, FeedItem, Identity, Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin, Unavailable,
 };
-use pelton_core::projection::ProjectionFlow;
+use pelton_core::projection::{MAX_KEYS_PER_EVENT, ProjectionFlow};
 use pelton_core::settle::RetryPolicy;
 use pelton_core::time::Timestamp;
-use pelton_core::view::{ViewChange, ViewKey};
+use pelton_core::view::{MAX_PARKED_BYTES, ViewChange, ViewKey};
 use tokio::sync::Notify;
 
 use crate::{Native, event, message};
@@ -282,6 +282,50 @@ async fn what_fails_again_stays_with_all_that_follow_on_its_keys() {
     assert_eq!(run.rows(), rows(&[("a", "12"), ("b", "23")]));
     assert_eq!(run.letters(), [(5, Failed), (6, Parked)]);
     assert_eq!(run.views.present_checkpoint().parked.keys().collect::<Vec<_>>(), ["c"]);
+}
+
+/// The checkpoint was once refused as too large a message, again and again, without a word about what to do.
+#[tokio::test(start_paused = true)]
+async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with_them() {
+    // Each event touches as many keys as it may, and they do not fit all together.
+    const KEY_BYTES: usize = 240;
+    let keys = |event: usize| -> Vec<String> {
+        (0..MAX_KEYS_PER_EVENT)
+            .map(|n| format!("{:x>width$}", format!("-{event}-{n}"), width = KEY_BYTES))
+            .collect()
+    };
+    let count = MAX_PARKED_BYTES / (MAX_KEYS_PER_EVENT * KEY_BYTES) + 2;
+    let bad: Vec<String> = (0..count).map(|event| format!("{}:bad", keys(event).join(","))).collect();
+    let texts: Vec<&str> = bad.iter().map(String::as_str).chain(["z:1"]).collect();
+    for drop in [false, true] {
+        let run = Run::new(Weather::fair(), 100);
+        let operator = async {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            let kept = run.letters();
+            let still = run.views.present_checkpoint();
+            assert!(still.parked_bytes() <= MAX_PARKED_BYTES && still.parked_bytes() > MAX_PARKED_BYTES / 2);
+            assert_eq!(
+                (usize::try_from(still.position.0).unwrap(), run.rows()),
+                (kept.len(), vec![]),
+                "none is passed over"
+            );
+            assert!((1..count).contains(&kept.len()), "{} of {count}", kept.len());
+            match drop {
+                true => run.letters.all().iter().for_each(|(at, _)| run.letters.remove(*at)),
+                false => run.flow.plugin.2.store(true, Ordering::Relaxed),
+            }
+            run.letters.ask("view", "x");
+            kept.len()
+        };
+        let both = async { tokio::join!(run.feed(&texts), operator) };
+        let ((), kept) = tokio::time::timeout(Duration::from_secs(3600), both).await.expect("it goes on");
+        let (rows, letters) = match drop {
+            true => (1, count - kept),
+            false => (1 + count * MAX_KEYS_PER_EVENT, 0),
+        };
+        assert_eq!((run.rows().len(), run.letters().len()), (rows, letters));
+        assert_eq!(run.rows().last().unwrap(), &("z".to_owned(), "1".to_owned()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

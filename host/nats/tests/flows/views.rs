@@ -215,6 +215,24 @@ async fn rows_without_a_checkpoint_are_not_built_on() {
     assert_eq!(texts(&views, &["a"]).await, [some("1")]);
 }
 
+/// It is one message, and every read of rows comes with it.
+#[tokio::test]
+async fn a_checkpoint_with_as_many_parked_keys_as_it_takes_is_stored_and_read() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let views = BucketViews::new(&nats, prepare(&nats, 1).await);
+    let mut full = at(7, 0);
+    let keys = |n: usize| -> Vec<String> { (0..100).map(|k| format!("{n}-{k}")).collect() };
+    let more = |full: &Checkpoint| full.with_parked(&keys(full.parked.len()), Sequence(u64::MAX));
+    while let Some(fuller) = more(&full) {
+        full = fuller;
+    }
+    assert!(full.parked.len() > 10_000, "{} keys", full.parked.len());
+    let revision = views.commit(&[row("a", "1")], &full).await.unwrap();
+    assert_eq!(texts(&views, &["a"]).await, [some("1")]);
+    assert_eq!(views.checkpoint().await.unwrap(), Checkpoint { revision, ..full });
+}
+
 #[tokio::test]
 async fn a_bucket_that_does_not_exist_is_named() {
     let server = TestServer::start().await;
