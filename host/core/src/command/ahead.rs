@@ -28,6 +28,9 @@ pub const MAX_AHEAD_COMMANDS: usize = 128;
 /// The most events that are stored for them in one batch; a server takes 1,000 messages.
 const MAX_AHEAD_EVENTS: usize = 500;
 
+/// A command whose id was claimed; none where that did not work, or it is unclear.
+type Claimed<'a> = Option<(&'a Command, Revision)>;
+
 /// A command that was decided, with what it leads to.
 struct Planned<'a> {
     command: &'a Command,
@@ -111,12 +114,12 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         }
     }
 
-    /// Claims the ids of the first commands, up to one that something is registered of.
+    /// Claims the ids of the commands, unless something is registered of the first.
     async fn claim_ahead<'a>(
         &self,
         entity: &LiveEntity<P::Instance>,
         commands: &[&'a Command],
-    ) -> Vec<(&'a Command, Revision)> {
+    ) -> Vec<Claimed<'a>> {
         let claim = Claim { ahead: Some(Ahead { of: entity.at(), since: Timestamp::now() }) };
         let claim = async |command: &'a Command| {
             let revision = self.store.claim(&command.id, claim, Revision::NONE).await;
@@ -125,33 +128,32 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         let Some((&first, others)) = commands.split_first() else { return Vec::new() };
         // Where the first is known already, the others are not touched.
         let Some(first) = claim(first).await else { return Vec::new() };
-        let others = join_all(others.iter().map(|command| claim(command))).await;
-        let mut claims = vec![first];
-        claims.extend(others.into_iter().map_while(|claimed| claimed));
+        let mut claims = vec![Some(first)];
+        claims.extend(join_all(others.iter().map(|command| claim(command))).await);
         claims
     }
 
     /// Nothing was stored, and nothing will be.
-    async fn release(&self, claims: &[(&Command, Revision)]) {
+    async fn release(&self, claims: &[Claimed<'_>]) {
         let release = |(command, revision): &(&Command, Revision)| {
             let (id, revision) = (command.id.clone(), *revision);
             async move { self.store.claim(&id, Claim::default(), revision).await }
         };
         // A claim that stays makes a rejection wait until the entity moves on.
-        drop(join_all(claims.iter().map(release)).await);
+        drop(join_all(claims.iter().flatten().map(release)).await);
     }
 
-    /// Decides one after the other on the events before it, up to one that leads to none.
+    /// Decides one after the other on the events before it, up to one that leads to none, or whose id is not claimed.
     async fn plan<'a>(
         &self,
         entity: &mut LiveEntity<P::Instance>,
-        claims: &[(&'a Command, Revision)],
+        claims: &[Claimed<'a>],
         first: Vec<NewEvent>,
     ) -> Result<(Vec<Planned<'a>>, Vec<EventToStore>), Stop> {
         let digest = self.plugin.digest();
         let (mut planned, mut to_store) = (Vec::new(), Vec::new());
         let mut first = Some(first);
-        for &(command, claim) in claims {
+        for &(command, claim) in claims.iter().map_while(Option::as_ref) {
             let events = match first.take() {
                 Some(events) => events,
                 None => match self.decision(entity, command).await? {

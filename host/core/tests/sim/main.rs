@@ -16,7 +16,7 @@ use pelton_core::id::CommandId;
 use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::Weather;
 use pelton_core::message::Rejection;
-use pelton_core::outcome::{Outcome, OutcomeRecord};
+use pelton_core::outcome::{Claim, Outcome, OutcomeRecord, Revision};
 use pelton_core::ports::{CommandStore, Delivery, Inbox};
 use pelton_core::settle::Settlement;
 use pelton_core::snapshot::SnapshotPolicy;
@@ -250,6 +250,32 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
         ends.contains(&(2, "accepted".to_owned())) && ends.contains(&(1, "too-little".to_owned())),
         "{ends:?}"
     );
+}
+
+/// One behind a command that was known already was claimed and then forgotten: its rejection waited, for minutes where the
+/// entity did not move on.
+#[tokio::test(start_paused = true)]
+async fn a_run_ahead_that_is_given_up_leaves_no_claim_in_the_way_of_a_rejection() {
+    let bank = Bank::new(Weather::fair());
+    let (one, other) = (bank.flow(), bank.flow());
+    bank.send("first", "deposit", 1, 1);
+    bank.handle_next(&one).await; // now it has the account alive
+    let known = CommandId::new("known").unwrap();
+    bank.store.claim(&known, Claim::default(), Revision::NONE).await.unwrap().unwrap();
+    for (id, r#type) in [("w", "withdraw"), ("d", "deposit"), ("bad", "undeclared"), ("known", "deposit")] {
+        bank.send(id, r#type, 1, 5);
+    }
+    let mut inbox = bank.queue.inbox();
+    let mut deliveries = Vec::new();
+    for _ in 0..4 {
+        deliveries.push(inbox.next().await.unwrap());
+    }
+    deliveries.rotate_left(1); // the withdrawal is the last of them
+    let commands: Vec<_> = deliveries.iter().map(|delivery| bank.decode(delivery.message())).collect();
+    assert_eq!(one.handle_ahead(&commands.iter().collect::<Vec<_>>()).await, 0);
+    deliveries.pop().unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
+    bank.handle_next(&other).await;
+    assert_eq!(code(&bank.outcome("w")), "too-little");
 }
 
 /// One storm: three hosts that crash, a network that loses, clients that repeat themselves, snapshots that get old or
