@@ -14,6 +14,7 @@ use pelton_core::lanes::{self, LaneLimits};
 use pelton_core::ports::{Delivery, Inbox, ProjectionPlugin, SagaPlugin, SagaStore};
 use pelton_core::projection::ProjectionFlow;
 use pelton_core::saga::SagaFlow;
+use pelton_core::settle::Failures;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
     Bucket, BucketViews, ConsumerInbox, Letters, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore,
@@ -150,6 +151,7 @@ impl<'a> Flows<'a> {
                 store: Arc::new(SagaStates::new(nats, name.clone())),
                 letters: letters.clone(),
                 retry: config.retry,
+                failures: Failures::default(),
                 on_failure: saga.on_failure,
             };
             let inbox = ConsumerInbox::of_saga(nats, &saga.stream, name).await?;

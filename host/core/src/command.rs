@@ -25,8 +25,10 @@ use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
 use crate::outcome::{Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
-use crate::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
-use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
+use crate::ports::{
+    AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent, Unavailable,
+};
+use crate::settle::{Failures, RetryPolicy, Settlement, Stop, Verdict};
 use crate::snapshot::SnapshotPolicy;
 use snapshots::Snapshots;
 
@@ -62,6 +64,7 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     store: Arc<S>,
     letters: Arc<L>,
     retry: RetryPolicy,
+    failures: Failures,
     on_failure: OnFailure,
     entities: EntityCache<P::Instance>,
     snapshots: Snapshots,
@@ -79,7 +82,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     ) -> Self {
         let HandlerSettings { retry, on_failure, cache, snapshots } = settings;
         let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
-        Self { name, stream, plugin, store, letters, retry, on_failure, entities, snapshots }
+        let failures = Failures::default();
+        Self { name, stream, plugin, store, letters, retry, failures, on_failure, entities, snapshots }
     }
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
@@ -242,9 +246,26 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             Err(AppendError::Conflict) => self.catch_up(entity, command).await,
             Err(AppendError::Unclear(why)) => {
                 tracing::info!(command = %command.id, entity = command.entity.prefix(), "reading the entity again: {why}");
-                self.catch_up(entity, command).await
+                self.catch_up(entity, command).await?;
+                self.is_stored_or_late(entity, command, why)
             }
             Err(AppendError::Refused(why)) => Err(self.plugin.fault(format!("its events: {why}")).into()),
+        }
+    }
+
+    /// Events that are not there may still come. They would take effect on the state that they were decided on, so the
+    /// command is let go of for a while: another decision now could end otherwise, and be recorded first.
+    fn is_stored_or_late(
+        &self,
+        entity: &LiveEntity<P::Instance>,
+        command: &Command,
+        why: String,
+    ) -> Result<(), Stop> {
+        match entity.effect_of(command, self.plugin.digest()) {
+            Some(_) => Ok(()),
+            None => {
+                Err(Unavailable { doing: format!("storing the events of {}", command.id), cause: why }.into())
+            }
         }
     }
 
@@ -260,7 +281,15 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     }
 
     async fn catch_up(&self, entity: &mut LiveEntity<P::Instance>, command: &Command) -> Result<(), Stop> {
-        let events = self.store.since(&command.entity, entity.at()).await?;
+        // With the last event that it knows, which tells whether the stream is still the one that it was read from.
+        let known = Sequence(entity.at().0.saturating_sub(1));
+        let events = self.store.since(&command.entity, known).await?;
+        if entity.at() > Sequence::NONE
+            && let Err(cause) = entity.past().joins(&events)
+        {
+            let doing = format!("bringing {} up to date, which is read anew now", command.entity.prefix());
+            return Err(Unavailable { doing, cause }.into());
+        }
         entity.fold(events).await;
         Ok(())
     }
@@ -288,7 +317,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
 
     /// What becomes of a message that was not processed: tried again, or set aside with its cause.
     async fn stopped(&self, message: &Incoming, command: Option<&Command>, stop: Stop) -> Settlement {
-        match self.retry.verdict(&stop, message.attempt) {
+        match self.retry.verdict(&stop, self.failures.count(&stop, message)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(handler = %self.name, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
                 Settlement::RetryAfter(delay)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
+use tokio::time::MissedTickBehavior;
 
 use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS, TakenSnapshot};
 use crate::dead_letter::DeadLetters;
@@ -60,9 +61,15 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Inbox>(
     let mut keeping = FuturesUnordered::new();
     let mut in_hand = 0;
     let mut open = true;
+    let mut progress = tokio::time::interval(limits.progress_every);
+    progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while open || !working.is_empty() || !keeping.is_empty() {
         tokio::select! {
             Some(()) = keeping.next(), if !keeping.is_empty() => {}
+            _ = progress.tick() => {
+                // What waits behind a long one must not be handed out again meanwhile.
+                join_all(waiting.values().flatten().map(|held| held.delivery.progress())).await;
+            }
             Some(Done { lane, ended, rest, snapshot }) = working.next(), if !working.is_empty() => {
                 in_hand -= ended;
                 if let Some(snapshot) = snapshot {

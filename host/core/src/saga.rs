@@ -17,7 +17,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries
 use crate::id::{CommandId, InstanceId, Name, Sequence};
 use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
 use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
-use crate::settle::{RetryPolicy, Settlement, Stop, Verdict};
+use crate::settle::{Failures, RetryPolicy, Settlement, Stop, Verdict};
 use crate::time::Timestamp;
 
 /// The longest instance id in bytes: with saga and stream names of 48 bytes a command's id still fits a token.
@@ -176,6 +176,8 @@ pub struct SagaFlow<P, S, L> {
     pub letters: Arc<L>,
     /// How failures are retried.
     pub retry: RetryPolicy,
+    /// The failures so far.
+    pub failures: Failures,
     /// Whether an instance with an input that was set aside is quarantined, or goes on without it.
     pub on_failure: OnFailure,
 }
@@ -360,7 +362,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     async fn failed(&self, message: &Incoming, instance: Option<&InstanceId>, stop: &Stop) -> Settlement {
-        match self.retry.verdict(stop, message.attempt) {
+        match self.retry.verdict(stop, self.failures.count(stop, message)) {
             Verdict::Retry(_) => self.retry(message, stop),
             Verdict::SetAside => self.set_aside(message, instance, stop.to_string()).await,
         }

@@ -1,9 +1,14 @@
 //! What becomes of a message: one total function from what happened and how often to what the consumer is told.
 
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use lru::LruCache;
 
 use crate::id::Sequence;
 use crate::intake::IntakeError;
+use crate::message::Incoming;
 use crate::ports::{FaultKind, PluginFault, Unavailable};
 
 /// What the consumer is told.
@@ -45,7 +50,7 @@ pub enum Stop {
 /// How failures are retried.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// How often a message is tried before it is set aside.
+    /// How often a plugin may fail over a message before it is set aside.
     pub max_attempts: u32,
     /// The wait after the first failure; it doubles with every further one.
     pub first_delay: Duration,
@@ -69,7 +74,7 @@ pub enum Verdict {
 }
 
 impl RetryPolicy {
-    /// What to do, given why the message was not processed and how often it has been handed out (from 1).
+    /// What to do, given why the message was not processed and how often that has been so (from 1): see [`Failures`].
     ///
     /// Only a plugin's failures use up attempts: a store that is away or an entity that is busy must not turn a good
     /// command into a dead letter.
@@ -88,5 +93,36 @@ impl RetryPolicy {
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Duration {
         self.first_delay.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(self.max_delay)
+    }
+}
+
+/// The most messages whose failures are counted at a time; whoever has not failed for longest is forgotten.
+const MAX_FAILING: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// How often plugins have failed over messages of one consumer, as far as this process knows.
+///
+/// How often the server has handed a message out says something else: it does so too when a host or the store was
+/// away, and none of that may use up a message's attempts. After a restart the count begins anew.
+#[derive(Debug)]
+pub struct Failures(Mutex<LruCache<Sequence, u32>>);
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MAX_FAILING)))
+    }
+}
+
+impl Failures {
+    /// Counts one more reason why a message was not processed. Answers the number for [`RetryPolicy::verdict`].
+    pub fn count(&self, stop: &Stop, message: &Incoming) -> u32 {
+        match stop {
+            Stop::Plugin(_) => {
+                let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = failures.get_or_insert_mut(message.sequence, || 0);
+                *count += 1;
+                *count
+            }
+            _ => message.attempt,
+        }
     }
 }

@@ -3,8 +3,7 @@
 //! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
 //! it, so that many who send the same command each get their answer.
 //!
-//! A command is stored only if none with its id waits to be decided. The expectation is on one filter for all types, the
-//! same string everywhere: replicas check expectations by it.
+//! A command is stored only if none with its id waits to be decided.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::batch::header_bytes;
 use crate::connection::Nats;
 use crate::topology::{COMMANDS, command_subject};
-use crate::wire::{self, PublishError, header};
-use crate::{dead_letters, register};
+use crate::wire::{self, PublishError};
+use crate::{dead_letters, guarded, register};
 
 /// Where commands that come through a gate say they are from (`ce-source`).
 pub const SOURCE: &str = "/gateway";
@@ -91,8 +90,7 @@ impl StreamGate {
             |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
         let headers = submission.headers(SOURCE, reply_to);
         let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
-        headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
-        headers.insert(header::EXPECTED_SUBJECT, command_subject("*", &submission.id));
+        guarded::expect_no_command(&mut headers, submission.id.as_str());
         let bytes = header_bytes(&headers) + submission.data.len();
         let max_bytes = self.nats.client().max_payload();
         if bytes > max_bytes {

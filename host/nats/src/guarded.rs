@@ -12,6 +12,13 @@ pub(crate) fn expecting(revision: u64) -> HeaderMap {
     headers
 }
 
+/// Has a command stored only if none with its id waits to be decided. The filter is for all types, the same string
+/// everywhere: replicas check expectations by it.
+pub(crate) fn expect_no_command(headers: &mut HeaderMap, id: &str) {
+    headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
+    headers.insert(header::EXPECTED_SUBJECT, format!("command.*.{id}"));
+}
+
 impl From<PublishError> for CommitError {
     fn from(error: PublishError) -> Self {
         match error {

@@ -7,8 +7,9 @@ use pelton_core::ports::{CommitError, SagaStore, Unavailable};
 use pelton_core::saga::SagaRecord;
 
 use crate::connection::Nats;
+use crate::guarded;
 use crate::topology::{SAGAS, command_subject, saga_state_subject};
-use crate::{guarded, wire};
+use crate::wire::{self, PublishError};
 
 /// The [`SagaStore`] of one saga: an instance is the last message on `saga.<saga>.<instance>.state`.
 #[derive(Debug)]
@@ -59,8 +60,12 @@ impl SagaStore for SagaStates {
         id: &CommandId,
         data: Bytes,
     ) -> Result<(), CommitError> {
-        let headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
-        wire::publish(&self.nats, &command_subject(r#type, id), headers, data).await?;
-        Ok(())
+        let mut headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
+        guarded::expect_no_command(&mut headers, id.as_str());
+        match wire::publish(&self.nats, &command_subject(r#type, id), headers, data).await {
+            // The same command from an earlier try: nobody else makes ids like a saga's.
+            Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

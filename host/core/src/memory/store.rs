@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::weather::Weather;
+use super::weather::{Fate, Weather};
 use crate::cloudevents::CAUSATION_ID;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
@@ -163,11 +164,30 @@ impl CommandStore for MemoryStore {
         expected: Sequence,
         events: Vec<EventToStore>,
     ) -> Result<Vec<Sequence>, AppendError> {
-        let answer = self
-            .weather
-            .request("appending", || self.kept().append(&self.stream, entity, expected, &events))
-            .await;
-        answer.unwrap_or_else(|lost| Err(AppendError::Unclear(lost.to_string())))
+        let (store, entity) = (self.clone(), entity.clone());
+        let append = move || store.kept().append(&store.stream, &entity, expected, &events);
+        let unclear = || AppendError::Unclear("appending: no answer".to_owned());
+        if let Some(late) = self.weather.take_late_append() {
+            later(late, append);
+            return Err(unclear());
+        }
+        match self.weather.travel().await {
+            Fate::Arrives => {
+                let answer = append();
+                self.weather.travel().await;
+                answer
+            }
+            Fate::LostAfter => {
+                drop(append());
+                Err(unclear())
+            }
+            Fate::LostBefore => {
+                if let Some(late) = self.weather.late() {
+                    later(late, append);
+                }
+                Err(unclear())
+            }
+        }
     }
 
     async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
@@ -193,4 +213,12 @@ impl CommandStore for MemoryStore {
     async fn announce(&self, reply_to: &str, answer: &Answer) {
         self.kept().announced.push((reply_to.to_owned(), answer.clone()));
     }
+}
+
+/// What somebody takes for lost takes effect nevertheless.
+fn later<T>(after: Duration, effect: impl FnOnce() -> T + Send + 'static) {
+    tokio::spawn(async move {
+        tokio::time::sleep(after).await;
+        effect();
+    });
 }

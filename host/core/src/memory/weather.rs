@@ -1,7 +1,10 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::ports::Unavailable;
+
+/// The latest that a request arrives of which somebody was told that it was lost, in milliseconds.
+const MAX_LATE_MS: u64 = 150;
 
 /// How the network behaves: how late answers are, and how many are lost.
 #[derive(Debug)]
@@ -11,6 +14,8 @@ pub struct Weather {
     max_latency_ms: u64,
     /// Of a thousand requests, how many are lost on their way there, and how many on their way back.
     lost_per_mille: u32,
+    /// By how much the next append is late.
+    next_append_late: Mutex<Option<Duration>>,
 }
 
 /// What happens to one request.
@@ -30,7 +35,31 @@ impl Weather {
     /// Requests take up to `max_latency_ms`, and of a thousand this many get lost, half of them after their effect.
     #[must_use]
     pub fn stormy(seed: u64, max_latency_ms: u64, lost_per_mille: u32) -> Self {
-        Self { rng: Mutex::new(fastrand::Rng::with_seed(seed)), max_latency_ms, lost_per_mille }
+        let rng = Mutex::new(fastrand::Rng::with_seed(seed));
+        Self { rng, max_latency_ms, lost_per_mille, next_append_late: Mutex::default() }
+    }
+
+    /// Has the next append arrive so late that its sender takes it for lost.
+    pub fn delay_next_append(&self, by: Duration) {
+        *self.next_late() = Some(by);
+    }
+
+    /// Whether the append that is to be late is still to come.
+    pub fn is_append_to_be_late(&self) -> bool {
+        self.next_late().is_some()
+    }
+
+    pub(super) fn take_late_append(&self) -> Option<Duration> {
+        self.next_late().take()
+    }
+
+    fn next_late(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.next_append_late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a request arrives that its sender takes for lost, if it does.
+    pub(super) fn late(&self) -> Option<Duration> {
+        self.roll(|rng| rng.bool().then(|| Duration::from_millis(rng.u64(0..=MAX_LATE_MS))))
     }
 
     fn roll<T>(&self, dice: impl FnOnce(&mut fastrand::Rng) -> T) -> T {

@@ -14,7 +14,7 @@ use pelton_core::ports::{
 use pelton_core::saga::{
     Correlation, Reaction, Relation, SagaFlow, SagaInput, SagaRecord, Timer, TimerChange,
 };
-use pelton_core::settle::{RetryPolicy, Settlement};
+use pelton_core::settle::{Failures, RetryPolicy, Settlement};
 use pelton_core::time::Timestamp;
 
 use crate::{Native, event, message};
@@ -146,6 +146,7 @@ fn flow() -> Flow {
         plugin: Counter(Native, descriptor, AtomicU32::new(0), AtomicBool::new(false)),
         store: Arc::new(Store::default()),
         letters: Arc::new(MemoryLetters::new(Arc::new(Weather::fair()))),
+        failures: Failures::default(),
         on_failure: OnFailure::Park,
         retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
     }

@@ -31,6 +31,7 @@ pub(crate) const LIMITS: LaneLimits =
 pub(crate) type Sent = (String, &'static str, u32, i64);
 
 pub(crate) struct Bank {
+    pub(crate) weather: Arc<Weather>,
     pub(crate) store: MemoryStore,
     pub(crate) letters: MemoryLetters,
     pub(crate) queue: MemoryQueue,
@@ -39,6 +40,7 @@ pub(crate) struct Bank {
     pub(crate) manners: Manners,
     pub(crate) cache: CacheLimits,
     pub(crate) on_failure: OnFailure,
+    pub(crate) max_attempts: u32,
     pub(crate) snapshots: SnapshotPolicy,
     /// Snapshots that there were.
     older: HashMap<SnapshotKey, Bytes>,
@@ -56,12 +58,14 @@ impl Bank {
         let weather = Arc::new(weather);
         Self {
             store: MemoryStore::new("bank", weather.clone()),
-            letters: MemoryLetters::new(weather),
+            letters: MemoryLetters::new(weather.clone()),
+            weather,
             queue: MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5)),
             intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
             manners: Manners::default(),
             cache: CacheLimits::default(),
             on_failure: OnFailure::Skip,
+            max_attempts: 3,
             snapshots: SnapshotPolicy::default(),
             older: HashMap::new(),
         }
@@ -73,7 +77,7 @@ impl Bank {
 
     /// A host's flow whose dead letters go here.
     pub(crate) fn flow_with<L: DeadLetters>(&self, letters: L) -> CommandFlow<Account, MemoryStore, L> {
-        let retry = RetryPolicy { max_attempts: 3, ..RetryPolicy::default() };
+        let retry = RetryPolicy { max_attempts: self.max_attempts, ..RetryPolicy::default() };
         CommandFlow::new(
             Name::new("account").unwrap(),
             "bank".into(),

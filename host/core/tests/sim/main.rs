@@ -142,6 +142,68 @@ async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause(
     bank.audit(&HashSet::from(["a", "b", "c"].map(str::to_owned)));
 }
 
+/// A message is handed out again too when hosts die or the store is away. Counted as its attempts, that made a dead
+/// letter of a good command at its first trap.
+#[tokio::test(start_paused = true)]
+async fn only_a_plugins_failures_use_up_attempts() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("a", "deposit", 1, 5);
+    for _ in 0..5 {
+        bank.queue.inbox().next().await.unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
+    }
+    bank.manners.breaks.store(2, Ordering::Relaxed);
+    bank.settle().await;
+    assert_eq!(code(&bank.outcome("a")), "accepted");
+}
+
+/// Found by reading: events were on their way for longer than their host waited; it decided again, the sandbox broke,
+/// and the command was called failed before its events arrived.
+#[test]
+fn a_command_whose_events_come_late_is_not_called_failed() {
+    each_seed(0..50, |seed| async move {
+        let mut bank = Bank::new(Weather::stormy(seed, 5, 0));
+        bank.max_attempts = 1;
+        bank.weather.delay_next_append(Duration::from_millis(150));
+        bank.send("d", "deposit", 1, 5);
+        let breaks = async {
+            while bank.weather.is_append_to_be_late() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            bank.manners.breaks.store(1, Ordering::Relaxed);
+        };
+        tokio::join!(breaks, bank.settle());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bank.audit(&HashSet::from(["d".to_owned()]));
+        assert_eq!(code(&bank.outcome("d")), "accepted");
+    })
+    .for_each(drop);
+}
+
+/// Brought up to date on a stream that had lost its end and grown again, an entity went on from events that are gone, and
+/// its next append passed its expectation.
+#[tokio::test(start_paused = true)]
+async fn a_live_entity_whose_stream_has_lost_events_is_read_anew() {
+    let bank = Bank::new(Weather::fair());
+    let (host, other) = (bank.flow(), bank.flow());
+    for n in 0..6 {
+        bank.send(&format!("d{n}"), "deposit", 1, 10);
+        bank.handle_next(&host).await;
+    }
+    bank.store.truncate_events(4);
+    bank.store.forget_outcomes();
+    for n in 0..3 {
+        bank.send(&format!("e{n}"), "deposit", 1, 1);
+        bank.handle_next(&other).await;
+    }
+    for (id, amount) in [("too-much", 44), ("all", 43)] {
+        bank.send(id, "withdraw", 1, amount);
+        while bank.queue.unsettled() > 0 {
+            bank.handle_next(&host).await;
+        }
+    }
+    assert_eq!(["too-much", "all"].map(|id| code(&bank.outcome(id)).to_owned()), ["too-little", "accepted"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored() {
     let bank = Bank::new(Weather::fair());

@@ -207,7 +207,7 @@ async fn a_command_whose_host_ended_after_keeping_its_letter_has_failed_and_wait
     );
 
     // As with its retry, which is the first of its queue and so decided once more.
-    bank.manners.breaks.store(4, Ordering::Relaxed);
+    bank.manners.breaks.store(6, Ordering::Relaxed);
     let retried = bank.letters.all()[0].1.message.clone();
     reopen(&bank, &CommandId::new("failed").unwrap()).await;
     let mut headers = retried.headers;
@@ -301,6 +301,7 @@ async fn storm(seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut bank = Bank::new(Weather::stormy(rng.u64(..), 30, rng.u32(0..80)));
     bank.on_failure = OnFailure::Park;
+    bank.max_attempts = 1;
     let hosts = [bank.host(), bank.host()];
     let mut sent = HashSet::new();
     for n in 0..40 {

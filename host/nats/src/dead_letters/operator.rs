@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF};
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::message::Headers;
+use pelton_core::message::{Headers, Incoming};
 use pelton_core::outcome::{Claim, Entry, Outcome, Registered};
 use pelton_core::ports::Unavailable;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use crate::batch::header_bytes;
 use crate::connection::Nats;
 use crate::topology::{COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError};
-use crate::{orphans, register};
+use crate::{guarded, orphans, register};
 
 /// The wait before the second look at what became of a retried message; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -99,11 +99,7 @@ impl Operator {
         };
         journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
         self.reopen(id.as_ref()).await?;
-        // Perhaps from a retry that was interrupted.
-        let sent = match wire::leader_last(&self.nats, COMMANDS, subject).await? {
-            Some(copy) => copy.sequence,
-            None => self.publish(&whole, headers).await?,
-        };
+        let sent = self.publish(&whole, headers).await?;
         self.outcome(letter, id.as_ref(), sent).await
     }
 
@@ -238,15 +234,28 @@ impl Operator {
         Ok(headers)
     }
 
-    async fn publish(&self, whole: &KeptLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
-        let message = &whole.letter.message;
-        match wire::publish(&self.nats, &message.subject, headers, message.payload.clone()).await {
-            Ok(ack) => Ok(Sequence(ack.sequence)),
-            Err(PublishError::Unclear(away)) => Err(away),
-            Err(error) => Err(Unavailable {
-                doing: format!("publishing to {}", message.subject),
-                cause: error.to_string(),
-            }),
+    /// Puts the command back on its stream, unless one with its id is there: perhaps from a retry that was interrupted.
+    /// Answers where it lies.
+    async fn publish(&self, whole: &KeptLetter, mut headers: HeaderMap) -> Result<Sequence, Unavailable> {
+        let Incoming { subject, payload, .. } = &whole.letter.message;
+        let others = whole.command().map(|id| {
+            guarded::expect_no_command(&mut headers, id);
+            format!("command.*.{id}")
+        });
+        loop {
+            match wire::publish(&self.nats, subject, headers.clone(), payload.clone()).await {
+                Ok(ack) => return Ok(Sequence(ack.sequence)),
+                Err(PublishError::WrongSequence(_)) => {}
+                Err(PublishError::Unclear(away)) => return Err(away),
+                Err(error) => {
+                    let doing = format!("publishing to {subject}");
+                    return Err(Unavailable { doing, cause: error.to_string() });
+                }
+            }
+            let others = others.as_deref().unwrap_or(subject);
+            if let Some(copy) = wire::leader_last(&self.nats, COMMANDS, others).await? {
+                return Ok(copy.sequence);
+            }
         }
     }
 
