@@ -36,6 +36,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(5);
 /// The wait before asking a server again that said no.
 const PAUSE: Duration = Duration::from_millis(250);
+/// The wait before looking again for messages that cannot be read, after one of them could not be set aside. Those that
+/// can be read go on meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How much of a reason goes to the server with a termination, in bytes.
 const MAX_REASON_BYTES: usize = 256;
 /// By how much a retry's delay varies to either side, so that messages that failed together do not return together.
@@ -58,8 +61,8 @@ pub struct ConsumerInbox {
     /// When the server last sent something, or was asked.
     heard: Instant,
     stop: CancellationToken,
-    /// The connection was lost; perhaps because of a message that cannot be read.
-    suspicious: bool,
+    /// When to look for messages that cannot be read: as soon as the connection was lost, perhaps because of one.
+    look_at: Option<Instant>,
     draining: bool,
     healthy: bool,
 }
@@ -97,7 +100,7 @@ impl ConsumerInbox {
             heard: Instant::now(),
             stop: CancellationToken::new(),
             // An earlier host may have ended over one.
-            suspicious: true,
+            look_at: Some(Instant::now()),
             draining: false,
             healthy: true,
         })
@@ -143,7 +146,7 @@ impl ConsumerInbox {
     async fn open_again(&mut self) {
         self.unwell("the connection has ended; another one is opened");
         self.asked = 0;
-        self.suspicious = true;
+        self.look_at = Some(Instant::now());
         match Line::open(&self.nats, &self.consumer).await {
             Ok(line) => self.line = line,
             Err(error) => {
@@ -157,10 +160,10 @@ impl ConsumerInbox {
     /// come again and again. So after every loss of the connection it is looked for.
     async fn look_for_unreadable(&mut self) {
         match unreadable::set_aside(&self.nats, &self.stream, &self.consumer, &self.owner).await {
-            Ok(()) => self.suspicious = false,
+            Ok(()) => self.look_at = None,
             Err(away) => {
                 self.unwell(&away.to_string());
-                tokio::time::sleep(PAUSE).await;
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
             }
         }
     }
@@ -277,7 +280,7 @@ impl Inbox for ConsumerInbox {
                 }
                 continue;
             }
-            if self.suspicious {
+            if self.look_at.is_some_and(|at| at <= Instant::now()) {
                 Box::pin(self.look_for_unreadable()).await;
             }
             self.ask().await;
@@ -301,7 +304,7 @@ impl Inbox for ConsumerInbox {
                 },
                 Ok(()) = self.line.connects.changed() => {
                     self.asked = 0;
-                    self.suspicious = true;
+                    self.look_at = Some(Instant::now());
                 }
                 () = tokio::time::sleep_until(silent_at) => {
                     self.unwell("the server has fallen silent");

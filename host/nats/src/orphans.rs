@@ -16,7 +16,7 @@ use crate::dead_letters;
 use crate::topology::COMMANDS;
 use crate::wire;
 
-/// The most commands that one look sets aside.
+/// The most commands that one look sets aside, or tries to.
 pub const MAX_PER_SWEEP: usize = 1000;
 
 /// The name under which they are kept, in place of a handler's. A handler cannot have it: names have no `_`.
@@ -34,7 +34,8 @@ struct State {
 }
 
 /// Sets aside the commands whose type no consumer of the command stream takes, whichever host it belongs to. Answers how
-/// many. A command is taken off the stream only after it has been kept.
+/// many. A command is taken off the stream only after it has been kept. One that cannot be kept stays, and is the error
+/// after all others had their turn.
 pub async fn set_aside(nats: &Nats) -> Result<usize, Unavailable> {
     // Subjects first: a consumer that comes after that look can only make fewer of them orphans.
     let subjects = pending_subjects(nats).await?;
@@ -43,15 +44,18 @@ pub async fn set_aside(nats: &Nats) -> Result<usize, Unavailable> {
     }
     let filters = consumer_filters(nats).await?;
     let mut count = 0;
+    let mut all = Ok(());
     for subject in subjects.iter().filter(|subject| !filters.iter().any(|filter| takes(filter, subject))) {
+        let mut from = Sequence(1);
         while count < MAX_PER_SWEEP
-            && let Some(message) = wire::leader_next(nats, COMMANDS, Sequence(1), subject).await?
+            && let Some(message) = wire::leader_next(nats, COMMANDS, from, subject).await?
         {
-            keep_and_remove(nats, message).await?;
+            from = Sequence(message.sequence.0 + 1);
+            all = all.and(keep_and_remove(nats, message).await);
             count += 1;
         }
     }
-    Ok(count)
+    all.map(|()| count)
 }
 
 /// Whether some consumer of the command stream takes a command of this subject.

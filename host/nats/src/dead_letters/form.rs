@@ -1,7 +1,8 @@
 //! A letter as messages of the dead-letter stream, and back.
 //!
 //! The payload is the original's. The original's headers are there with `Pelton-Header-` in front, so that none of
-//! them means anything to the server; everything else is in headers of Pelton's own. Values are percent-encoded.
+//! them means anything to the server; everything else is in headers of Pelton's own. Values are percent-encoded, and so
+//! are the original's names: outsiders write names that no header may have.
 
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
@@ -23,6 +24,7 @@ const PARTS: &str = "Pelton-Parts";
 const PART_BYTES: usize = 256 * 1024;
 
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+const ENCODED_IN_NAMES: &AsciiSet = &ENCODED.add(b':');
 
 mod name {
     pub(super) const CONSUMER: &str = "Pelton-Consumer";
@@ -42,6 +44,7 @@ mod name {
 pub(super) fn whole(letter: &DeadLetter) -> Result<HeaderMap, String> {
     let mut headers = description(letter);
     for (name, value) in letter.message.headers.iter() {
+        let name = utf8_percent_encode(name, ENCODED_IN_NAMES);
         headers.push(format!("{ORIGINAL}{name}"), encode(value));
     }
     wire::to_wire(&headers).map_err(|e| e.to_string())
@@ -128,7 +131,7 @@ pub(super) fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, Stri
     let number = |name: &str| required(name)?.parse::<u64>().map_err(|e| format!("{name}: {e}"));
     let original = headers
         .iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix(ORIGINAL)?.to_owned(), decode(value))));
+        .filter_map(|(name, value)| Some((decode(name.strip_prefix(ORIGINAL)?), decode(value))));
     let kind = required(name::KIND)?;
     Ok(Some(DeadLetter {
         consumer: required(name::CONSUMER)?,

@@ -43,7 +43,8 @@ struct Position {
     stream_seq: u64,
 }
 
-/// Looks at everything that the consumer has handed out and not had settled, and sets aside what cannot be read.
+/// Looks at everything that the consumer has handed out and not had settled, and sets aside what cannot be read. One
+/// that cannot be set aside is the error after all others had their turn.
 pub(super) async fn set_aside(
     nats: &Nats,
     stream: &str,
@@ -63,6 +64,7 @@ pub(super) async fn set_aside(
         filters.push(">".to_owned());
     }
     let mut read = 0;
+    let mut all = Ok(());
     for filter in filters {
         let mut from = Sequence(info.ack_floor.stream_seq + 1);
         while from.0 <= info.delivered.stream_seq && read < MAX_READ {
@@ -72,11 +74,11 @@ pub(super) async fn set_aside(
             if message.sequence.0 <= info.delivered.stream_seq
                 && let Some(cause) = why_unreadable(&message.header_block)
             {
-                set_one_aside(nats, stream, consumer, owner, message, &cause).await?;
+                all = all.and(set_one_aside(nats, stream, consumer, owner, message, &cause).await);
             }
         }
     }
-    Ok(())
+    all
 }
 
 async fn set_one_aside(

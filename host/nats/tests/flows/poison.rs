@@ -5,13 +5,24 @@ use std::time::Duration;
 use pelton_core::id::Sequence;
 use pelton_core::ports::{Delivery, Inbox};
 use pelton_core::settle::Settlement;
-use pelton_nats::topology::Topology;
-use pelton_nats::{ConsumerInbox, dead_letters};
+use pelton_nats::topology::{DEAD_LETTERS, Topology};
+use pelton_nats::{ConsumerInbox, Nats, dead_letters};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::entities::hotel;
 use crate::support::{TestServer, name, soon};
+
+/// The most bytes of a message that [`small_letters_only`] lets the dead-letter stream take.
+pub(crate) const SMALL_LETTER_BYTES: usize = 1500;
+
+/// Has the dead-letter stream refuse what is larger, so that some letters cannot be kept.
+pub(crate) async fn small_letters_only(nats: &Nats) {
+    let mut stream = nats.jetstream().get_stream(DEAD_LETTERS).await.unwrap();
+    let mut config = stream.info().await.unwrap().config.clone();
+    config.max_message_size = i32::try_from(SMALL_LETTER_BYTES).unwrap();
+    nats.jetstream().update_stream(config).await.unwrap();
+}
 
 /// Publishes as a client could that writes its headers itself.
 pub(crate) async fn publish_raw(url: &str, messages: &[(&str, &[u8])]) {
@@ -28,17 +39,26 @@ pub(crate) async fn publish_raw(url: &str, messages: &[(&str, &[u8])]) {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
+/// Subject, headers, what the cause says, and a header as it is kept.
+type Poison<'a> = (&'a str, &'a [u8], &'a str, (&'a str, &'a str));
+
 #[tokio::test]
 async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     Topology { ack_wait: Duration::from_secs(2), ..hotel() }.ensure(&nats).await.unwrap();
-    let poison: [(&str, &[u8]); 3] = [
-        ("command.book-room.p1", b"NATS/1.0\r\nce-id: \xff\xfe\r\nx: y\r\n\r\n"),
-        ("command.check-in.p2", b"NATS/1.0\r\nno header\r\n\r\n"),
-        ("command.book-room.p3", b"NATS/1.0\r\nx: a\rb\r\n\r\n"),
+    let poison: [Poison<'_>; 8] = [
+        ("command.book-room.p1", b"NATS/1.0\r\nce-id: \xff\xfe\r\nx: y\r\n\r\n", "no UTF-8", ("x", "y")),
+        ("command.book-room.p3", b"NATS/1.0\r\nx: a\rb\r\n\r\n", "bare carriage return", ("x", "a\rb")),
+        ("command.book-room.p4", b"NATS/1.0\r\na b: c\r\n\r\n", "name \"a b\"", ("a b", "c")),
+        ("command.book-room.p5", b"NATS/1.0\r\na : b\r\n\r\n", "name \"a \"", ("a ", "b")),
+        ("command.book-room.p6", "NATS/1.0\r\ngröße: 7\r\n\r\n".as_bytes(), "größe", ("größe", "7")),
+        ("command.book-room.p7", b"NATS/1.0\r\na\xff: b\r\n\r\n", "no UTF-8", ("a\u{fffd}", "b")),
+        ("command.book-room.p8", b"NATS/1.0\r\nx: y\r\n z: 1\r\nno header\r\n\r\n", "colon", (" z", "1")),
+        ("command.check-in.p2", b"NATS/1.0\r\nno header\r\nx: 100%25\r\n\r\n", "colon", ("x", "100%25")),
     ];
-    publish_raw(&server.url(), &poison).await;
+    let messages: Vec<_> = poison.iter().map(|(subject, headers, ..)| (*subject, *headers)).collect();
+    publish_raw(&server.url(), &messages).await;
     // It can be read, and only looks like the server's own word.
     publish_raw(&server.url(), &[("command.book-room.s1", b"NATS/1.0 409 Consumer Deleted\r\n\r\n")]).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
@@ -61,18 +81,34 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     })
     .await;
     let mut kept = Vec::new();
-    for sequence in 1..=3 {
+    for sequence in 1..=poison.len() as u64 {
         let letter = dead_letters::read(&nats, Sequence(sequence)).await.unwrap().unwrap().letter;
         assert_eq!((letter.consumer.as_str(), &letter.message.payload[..]), ("booking", &b"hi"[..]));
         assert!(letter.message.headers.get("Pelton-Raw-Headers").is_some());
-        kept.push((letter.message.subject.clone(), letter.cause.clone()));
+        kept.push(letter);
     }
-    kept.sort();
-    for ((subject, cause), (wanted, part)) in kept.iter().zip([
-        ("command.book-room.p1", "no UTF-8"),
-        ("command.book-room.p3", "bare carriage return"),
-        ("command.check-in.p2", "without a colon"),
-    ]) {
-        assert!(subject == wanted && cause.contains(part), "{subject}: {cause}");
+    kept.sort_by(|a, b| a.message.subject.cmp(&b.message.subject));
+    for (letter, (subject, _, part, (name, value))) in kept.iter().zip(poison) {
+        assert!(letter.message.subject == subject && letter.cause.contains(part), "{letter:?}");
+        assert_eq!(letter.message.headers.get(name), Some(value), "{letter:?}");
     }
+}
+
+/// The dead-letter stream takes small messages only, so that the first cannot be kept.
+#[tokio::test]
+async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    Topology { ack_wait: Duration::from_secs(2), ..hotel() }.ensure(&nats).await.unwrap();
+    small_letters_only(&nats).await;
+    let long = format!("NATS/1.0\r\na b: {}\r\n\r\n", "x".repeat(SMALL_LETTER_BYTES));
+    let messages: [(&str, &[u8]); 2] =
+        [("command.book-room.p1", long.as_bytes()), ("command.book-room.p2", b"NATS/1.0\r\na b: c\r\n\r\n")];
+    publish_raw(&server.url(), &messages).await;
+    nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
+    let mut inbox = ConsumerInbox::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    let delivery = soon(inbox.next()).await.unwrap();
+    assert_eq!(delivery.message().subject, "command.book-room.c1");
+    let letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().letter;
+    assert_eq!(letter.message.subject, "command.book-room.p2");
 }
