@@ -53,6 +53,11 @@ impl Decision {
         Ok(Self { filter, messages })
     }
 
+    /// What it has on the wire.
+    pub(crate) fn bytes(&self) -> usize {
+        self.messages.iter().map(BatchMessage::bytes).sum()
+    }
+
     /// Stores the decision by itself.
     pub(crate) async fn store(self, nats: &Nats) -> Result<Vec<Sequence>, AppendError> {
         let count = self.messages.len();

@@ -24,6 +24,13 @@ pub(crate) struct BatchMessage {
     pub(crate) payload: Bytes,
 }
 
+impl BatchMessage {
+    /// What it has on the wire, headers and payload.
+    pub(crate) fn bytes(&self) -> usize {
+        header_bytes(&self.headers) + self.payload.len()
+    }
+}
+
 /// Stores all messages or none. The answer has the sequence of the last one. A batch of one is a plain publish.
 pub(crate) async fn publish_batch(
     nats: &Nats,
@@ -76,7 +83,7 @@ const BATCH_HEADER_BYTES: usize = 128;
 fn check_sizes(nats: &Nats, messages: &[BatchMessage], last: &BatchMessage) -> Result<(), PublishError> {
     let max = nats.client().max_payload();
     for message in messages.iter().chain([last]) {
-        let bytes = header_bytes(&message.headers) + BATCH_HEADER_BYTES + message.payload.len();
+        let bytes = message.bytes() + BATCH_HEADER_BYTES;
         if bytes > max {
             let subject = &message.subject;
             return Err(PublishError::TooLarge(format!(

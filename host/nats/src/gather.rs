@@ -21,6 +21,9 @@ use crate::wire::PublishError;
 
 /// How many decisions may wait; whoever comes then waits for a place.
 const MAX_WAITING: usize = 1024;
+/// The most bytes of one batch of several decisions. The server holds a batch in memory until it is complete, and the
+/// client what the connection has not taken yet.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How many decisions of a refused batch are stored side by side. The server takes 50 open batches per stream.
 const MAX_ONE_BY_ONE: usize = 16;
 
@@ -84,16 +87,18 @@ async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
 }
 
 /// What goes into the next batch, in order of arrival. No two decisions of one entity: the server would let the second
-/// pass on the expectation of the first.
+/// pass on the expectation of the first. One that is larger than a batch may be goes alone.
 fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut filters = HashSet::new();
-    let mut messages = 0;
+    let (mut messages, mut bytes) = (0, 0);
     let mut taken = Vec::new();
     let mut kept = VecDeque::new();
     for waiting in left.drain(..) {
-        let Decision { filter, messages: own } = &waiting.decision;
-        if messages + own.len() <= MAX_BATCH_MESSAGES && filters.insert(filter.clone()) {
-            messages += own.len();
+        let decision = &waiting.decision;
+        let together = (messages + decision.messages.len(), bytes + decision.bytes());
+        let fits = together.0 <= MAX_BATCH_MESSAGES && together.1 <= MAX_BATCH_BYTES;
+        if (taken.is_empty() || fits) && filters.insert(decision.filter.clone()) {
+            (messages, bytes) = together;
             taken.push(waiting);
         } else {
             kept.push_back(waiting);
@@ -147,11 +152,11 @@ fn answer(to: oneshot::Sender<Answer>, with: Answer) {
 mod tests {
     use super::*;
 
-    fn waiting(filter: &str, messages: usize) -> Waiting {
+    fn waiting(filter: &str, messages: usize, payload_bytes: usize) -> Waiting {
         let message = crate::batch::BatchMessage {
             subject: String::new(),
             headers: async_nats::HeaderMap::new(),
-            payload: bytes::Bytes::new(),
+            payload: vec![0; payload_bytes].into(),
         };
         Waiting {
             decision: Decision { filter: filter.to_owned(), messages: vec![message; messages] },
@@ -159,12 +164,28 @@ mod tests {
         }
     }
 
+    fn filters(list: &[Waiting]) -> Vec<&str> {
+        list.iter().map(|waiting| waiting.decision.filter.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_in_bytes_and_what_is_larger_goes_alone() {
+        let mib = 1024 * 1024;
+        let mut left: VecDeque<_> =
+            [("a.>", 5, mib), ("b.>", 3, mib), ("c.>", 2, mib), ("d.>", 9, mib), ("e.>", 1, 1)]
+                .map(|(filter, messages, bytes)| waiting(filter, messages, bytes))
+                .into();
+        for expected in [&["a.>", "c.>", "e.>"][..], &["b.>"], &["d.>"]] {
+            assert_eq!(filters(&portion(&mut left)), expected);
+        }
+        assert!(left.is_empty());
+    }
+
     #[test]
     fn a_batch_has_one_decision_per_entity_and_no_more_than_fits() {
         let mut left: VecDeque<_> = [("a.>", 600), ("a.>", 1), ("b.>", 500), ("c.>", 400), ("d.>", 1)]
-            .map(|(f, n)| waiting(f, n))
+            .map(|(f, n)| waiting(f, n, 0))
             .into();
-        let filters = |list: &[Waiting]| list.iter().map(|w| w.decision.filter.clone()).collect::<Vec<_>>();
         let first = portion(&mut left);
         assert_eq!(filters(&first), ["a.>", "c.>"]);
         let second = portion(&mut left);
