@@ -137,7 +137,8 @@ pub(crate) enum PublishError {
     /// or lost part of the batch).
     #[error("{0}")]
     NotNow(ApiError),
-    /// No answer, or one that does not say whether it is stored.
+    /// No answer, or one that does not say whether it is stored; or the stream has not the settings that Pelton gave it,
+    /// which is no fault of the message: it is tried until they are put right.
     #[error(transparent)]
     Unclear(#[from] Unavailable),
 }
@@ -149,11 +150,15 @@ impl PublishError {
             10077 if error.description.contains("per subject") => Self::SubjectFull(error),
             10054 | 10097 => Self::TooLarge(error.to_string()),
             10158 | 10163 | 10176 | 10201 | 10210 => Self::NotNow(error),
-            // Settings of the stream or of the message that no retry changes: wrong stream, sealed, no batches, a bad or
-            // too large batch, a bad expectation.
-            10060 | 10109 | 10174 | 10175 | 10177 | 10179 | 10193 | 10199 | 10200 => {
-                Self::Refused(error.to_string())
-            }
+            // Another stream takes the subject, it is sealed, it takes no batches.
+            10060 | 10109 | 10174 => Self::Unclear(Unavailable {
+                doing: doing.to_owned(),
+                cause: format!(
+                    "{error}: somebody has changed the stream; `pelton run` says at its start what differs"
+                ),
+            }),
+            // What no retry changes: a bad or too large batch, a bad expectation.
+            10175 | 10177 | 10179 | 10193 | 10199 | 10200 => Self::Refused(error.to_string()),
             _ => Self::Unclear(Unavailable { doing: doing.to_owned(), cause: error.to_string() }),
         }
     }
@@ -275,5 +280,56 @@ fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
             err_code: 0,
             description: format!("the answer cannot be read: {e}"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is called refused becomes the plugin's or the sender's fault, for good: nothing may be that only passes.
+    #[test]
+    fn an_error_of_the_server_is_named_by_what_to_do_about_it() {
+        let per_subject = "maximum messages per subject exceeded";
+        for (code, description, expected) in [
+            (10071, "wrong last sequence: 7", "wrong sequence"),
+            (10164, "wrong last sequence", "wrong sequence"),
+            (10077, per_subject, "subject full"),
+            (10077, "maximum messages exceeded", "unclear"),
+            (10077, "maximum bytes exceeded", "unclear"),
+            (10054, "message size exceeds maximum allowed", "too large"),
+            (10097, "header size exceeds maximum allowed of 64k", "too large"),
+            (10158, "message with the same id is being stored", "not now"),
+            (10163, "batch is incomplete", "not now"),
+            (10176, "batch publish is incomplete", "not now"),
+            (10201, "batch has a duplicate id", "not now"),
+            (10210, "too many open batches", "not now"),
+            (10060, "expected stream does not match", "unclear"),
+            (10109, "invalid operation on sealed stream", "unclear"),
+            (10174, "batch publish not enabled on stream", "unclear"),
+            (10175, "batch sequence is missing", "refused"),
+            (10177, "unsupported header in a batch", "refused"),
+            (10179, "batch id is invalid", "refused"),
+            (10193, "expectation without a sequence", "refused"),
+            (10199, "batch is too large", "refused"),
+            (10200, "batch is invalid", "refused"),
+            (10047, "insufficient storage", "unclear"),
+            (10008, "JetStream system temporarily unavailable", "unclear"),
+            (0, "the answer cannot be read", "unclear"),
+            (19999, "an error of a server to come", "unclear"),
+        ] {
+            let error = ApiError { code: 400, err_code: code, description: description.to_owned() };
+            let named = PublishError::of(error, "publishing to a.b");
+            let name = match &named {
+                PublishError::WrongSequence(_) => "wrong sequence",
+                PublishError::SubjectFull(_) => "subject full",
+                PublishError::TooLarge(_) => "too large",
+                PublishError::Refused(_) => "refused",
+                PublishError::NotNow(_) => "not now",
+                PublishError::Unclear(_) => "unclear",
+            };
+            assert_eq!(name, expected, "{code} {description}");
+            assert!(named.to_string().contains(description), "{named}");
+        }
     }
 }

@@ -53,6 +53,25 @@ async fn a_decision_that_is_stored_already_is_never_stored_again() {
     store.close().await;
 }
 
+/// Nobody's command is at fault: it is stored as soon as the stream is as it was.
+#[tokio::test]
+async fn a_stream_whose_settings_were_changed_refuses_nothing_for_good() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let mut stream = nats.jetstream().get_stream("hotel").await.unwrap();
+    let config = stream.info().await.unwrap().config.clone();
+    let mut writer = Writer::new(&store, "1");
+    let changed = async_nats::jetstream::stream::Config { allow_atomic_publish: false, ..config.clone() };
+    nats.jetstream().update_stream(changed).await.unwrap();
+    let error = writer.append("c1", 2).await.unwrap_err();
+    assert!(matches!(error, AppendError::Unclear(_)), "{error}");
+    assert!(error.to_string().contains("somebody has changed the stream"), "{error}");
+    nats.jetstream().update_stream(config).await.unwrap();
+    assert_eq!(writer.append("c1", 2).await.unwrap(), [Sequence(1), Sequence(2)]);
+    store.close().await;
+}
+
 #[tokio::test]
 async fn decisions_that_wait_are_gathered_and_keep_their_own_expectations() {
     let server = TestServer::start().await;
