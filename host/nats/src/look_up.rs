@@ -3,7 +3,6 @@
 //! While one request is under way, the look-ups that arrive wait for the next: one alone costs what it cost before, and
 //! the more commands are decided at a time, the less each costs the server.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use pelton_core::id::CommandId;
@@ -77,10 +76,11 @@ async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
         let ids: Vec<CommandId> = waiting.iter().map(|waiting| waiting.id.clone()).collect();
         let found = register::lasts(&nats, &ids).await;
         for Waiting { id, answer } in waiting.drain(..) {
-            let registered = found
-                .as_ref()
-                .map(|found: &HashMap<_, _>| found.get(&id).cloned().unwrap_or_else(Registered::vacant));
-            drop(answer.send(registered.map_err(Clone::clone)));
+            let registered = match &found {
+                Ok(found) => found.get(&id).cloned().unwrap_or_else(|| Ok(Registered::vacant())),
+                Err(away) => Err(away.clone()),
+            };
+            drop(answer.send(registered));
         }
     }
 }

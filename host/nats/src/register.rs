@@ -30,11 +30,12 @@ pub(crate) async fn last(nats: &Nats, id: &CommandId, replicated: bool) -> Resul
     message.map_or_else(|| Ok(Registered::vacant()), |message| read(&message))
 }
 
-/// The last entries under these ids, where there are any, as one replica has them.
+/// The last entries under these ids, where there are any, as one replica has them. An entry that cannot be read is only
+/// its own id's error.
 pub(crate) async fn lasts(
     nats: &Nats,
     ids: &[CommandId],
-) -> Result<HashMap<CommandId, Registered>, Unavailable> {
+) -> Result<HashMap<CommandId, Result<Registered, Unavailable>>, Unavailable> {
     let mut missing: Vec<&CommandId> = ids.iter().collect();
     let mut found = HashMap::new();
     loop {
@@ -45,16 +46,18 @@ pub(crate) async fn lasts(
             // Claims and outcomes come in the order of their sequences: the last one stays.
             for message in &lasts.messages {
                 if let Some(id) = message.subject.rsplit('.').next().and_then(|id| CommandId::new(id).ok()) {
-                    found.insert(id, read(message)?);
+                    found.insert(id, read(message));
                 }
             }
             return Ok(found);
         }
-        if missing.len() == 1 {
-            return Err(Unavailable {
-                doing: format!("looking up command {}", missing[0]),
+        if let [id] = missing[..] {
+            let too_large = Unavailable {
+                doing: format!("looking up command {id}"),
                 cause: format!("what is registered has more than {MAX_ANSWER_BYTES} bytes"),
-            });
+            };
+            found.insert(id.clone(), Err(too_large));
+            return Ok(found);
         }
         // Rare: so many retries, with so large outcomes. One half now, the other after it.
         let rest = missing.split_off(missing.len() / 2);

@@ -73,6 +73,30 @@ async fn many_who_look_up_at_once_each_find_their_own() {
 }
 
 #[tokio::test]
+async fn an_entry_that_cannot_be_read_fails_its_own_command_only() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let ids: Vec<_> = (0..100).map(|n| CommandId::new(format!("c{n}")).unwrap()).collect();
+    for id in &ids {
+        store.claim(id, Claim::default(), Revision::NONE).await.unwrap().unwrap();
+    }
+    let (subject, unreadable) = ("audit.outcome.c7", "no outcome");
+    nats.jetstream().publish(subject, unreadable.into()).await.unwrap().await.unwrap();
+    let found = futures::future::join_all(ids.iter().map(|id| store.registered(id))).await;
+    for (id, found) in ids.iter().zip(found) {
+        match found {
+            Ok(registered) => assert_eq!(registered.entry, Entry::Claimed(Claim::default()), "{id}"),
+            Err(error) => {
+                assert!(id.as_str() == "c7" && error.to_string().contains(subject), "{id}: {error}");
+            }
+        }
+    }
+    assert!(store.registered(&ids[7]).await.is_err());
+    store.close().await;
+}
+
+#[tokio::test]
 async fn of_many_writers_one_wins_on_three_replicas() {
     let servers = TestServer::start_cluster().await;
     let nats = servers[1].connect().await;
