@@ -7,6 +7,7 @@ use crate::cloudevents::{
 use crate::history::History;
 use crate::message::{Command, Event, NewEvent};
 use crate::ports::{EventToStore, HandlerDescriptor};
+use crate::text::excerpt;
 
 /// The most events of one decision.
 pub const MAX_EVENTS: usize = 100;
@@ -54,7 +55,9 @@ pub fn check(events: &[NewEvent], descriptor: &HandlerDescriptor) -> Result<(), 
 
 fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), String> {
     let NewEvent { r#type, version, extensions, data, datacontenttype } = event;
-    if !descriptor.events.iter().any(|t| t.r#type == *r#type && t.version == *version) {
+    let declared = descriptor.events.iter().any(|t| t.r#type == *r#type && t.version == *version);
+    let r#type = excerpt(r#type);
+    if !declared {
         return Err(format!(
             "it decided an event of type {type:?} version {version}, which its descriptor does not list"
         ));
@@ -74,7 +77,7 @@ fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), S
     let mut names: Vec<&str> = extensions.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("its event {type:?} has the extension {:?} twice", pair[0]));
+        return Err(format!("its event {type:?} has the extension {:?} twice", excerpt(pair[0])));
     }
     let values = extensions.iter().map(|(_, value)| value).chain(datacontenttype);
     if let Some(long) = values.map(String::len).find(|len| *len > MAX_ATTRIBUTE_BYTES) {
@@ -84,6 +87,7 @@ fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), S
     }
     match names.iter().find(|name| !is_plugin_extension(name)) {
         Some(name) => {
+            let name = excerpt(name);
             Err(format!("its event {type:?} has the extension {name:?}, a name that it may not use"))
         }
         None => Ok(()),
@@ -124,4 +128,104 @@ pub fn events_to_store(
         },
     });
     numbered.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::EventType;
+    use crate::ports::Identity;
+
+    fn event(bytes: usize) -> NewEvent {
+        NewEvent {
+            r#type: "done".to_owned(),
+            version: 1,
+            datacontenttype: None,
+            extensions: Vec::new(),
+            data: Bytes::from(vec![b'x'; bytes]),
+        }
+    }
+
+    fn with(extensions: &[(&str, &str)]) -> NewEvent {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        NewEvent { extensions: extensions.iter().map(owned).collect(), ..event(1) }
+    }
+
+    fn with_so_many(extensions: usize) -> NewEvent {
+        NewEvent {
+            extensions: (0..extensions).map(|n| (format!("x{n}"), String::new())).collect(),
+            ..event(1)
+        }
+    }
+
+    /// Checks decisions one by one; a refusal says the given part.
+    fn checked(cases: impl IntoIterator<Item = (Vec<NewEvent>, Option<&'static str>)>) {
+        let descriptor = HandlerDescriptor {
+            identity: Identity { name: "plugin".to_owned(), version: "1.0.0".to_owned() },
+            commands: Vec::new(),
+            events: vec![EventType { r#type: "done".to_owned(), version: 1 }],
+            state_version: 1,
+            decides_ahead: false,
+        };
+        for (n, (events, expected)) in cases.into_iter().enumerate() {
+            match (check(&events, &descriptor), expected) {
+                (Ok(()), None) => {}
+                (Err(what), Some(part)) => {
+                    assert!(
+                        what.contains(part) && what.len() < 400,
+                        "case {n}: {part:?} is not said in: {what}"
+                    );
+                }
+                (found, expected) => panic!("case {n}: expected {expected:?}, found {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_decision_has_so_many_events_and_bytes() {
+        let half = MAX_DECISION_BYTES / 2;
+        checked([
+            (Vec::new(), None),
+            (vec![event(1); MAX_EVENTS], None),
+            (vec![event(1); MAX_EVENTS + 1], Some("it decided 101 events; at most 100")),
+            (vec![event(MAX_EVENT_BYTES)], None),
+            (vec![event(1), event(MAX_EVENT_BYTES + 1)], Some("\"done\" has 524289 bytes; at most 524288")),
+            (vec![event(half), event(half)], None),
+            (vec![event(half), event(half), event(1)], Some("921601 bytes together; at most 921600")),
+        ]);
+    }
+
+    #[test]
+    fn an_event_is_of_a_type_and_version_that_the_plugin_declares() {
+        let of = |name: &str, version| vec![NewEvent { r#type: name.to_owned(), version, ..event(1) }];
+        checked([
+            (of("done", 1), None),
+            (of("done", 2), Some("\"done\" version 2, which its descriptor does not list")),
+            (of("Done", 1), Some("\"Done\" version 1")),
+            (of("", 1), Some("\"\" version 1")),
+            (of(&"é".repeat(600_000), 1), Some("éé\" version 1")),
+            (of(&"\0".repeat(1_100_000), 1), Some("version 1, which its descriptor does not list")),
+        ]);
+    }
+
+    #[test]
+    fn an_event_has_few_extensions_with_names_of_its_own() {
+        let long = "x".repeat(MAX_ATTRIBUTE_BYTES + 1);
+        let long_media_type = NewEvent { datacontenttype: Some(long.clone()), ..event(1) };
+        checked([
+            (vec![with_so_many(MAX_EXTENSIONS)], None),
+            (vec![with_so_many(MAX_EXTENSIONS + 1)], Some("has 65 extensions; at most 64")),
+            (vec![with(&[("a", "1"), ("b", "2")]), with(&[("a", "1")])], None),
+            (vec![with(&[("a", "1"), ("b", "2"), ("a", "3")])], Some("the extension \"a\" twice")),
+            (vec![with(&[("a", &long[1..])])], None),
+            (vec![with(&[("a", &long)])], Some("an attribute of 4097 bytes; at most 4096")),
+            (vec![long_media_type], Some("an attribute of 4097 bytes; at most 4096")),
+            (vec![with(&[(&"n".repeat(1_000_000), "")])], Some("nnn\", a name that it may not use")),
+        ]);
+        let names = RESERVED.into_iter().chain(["", "Tenant", "tenant-id", "größe", "twentyonecharacters21"]);
+        checked(names.map(|name| (vec![with(&[(name, "x")])], Some("a name that it may not use"))));
+        checked([(vec![with(&[("twentycharacters0020", "x"), ("tenant", "x")])], None)]);
+    }
 }

@@ -7,8 +7,10 @@ use crate::outcome::{Claim, Entry, Outcome, OutcomeRecord, Registered};
 use crate::past::Past;
 use crate::ports::CommandStore;
 use crate::settle::Stop;
+use crate::text::bounded;
 
-/// Records that the command failed, unless it turns out to have ended otherwise. Answers how it ended.
+/// Records that the command failed, unless it turns out to have ended otherwise. Answers how it ended. Of a long cause
+/// the beginning is recorded.
 pub async fn record<S: CommandStore>(
     store: &S,
     command: &Command,
@@ -30,7 +32,8 @@ pub async fn record<S: CommandStore>(
         if effect.is_none() && claim.may_be_stored_after(past.at()) {
             return Err(Stop::Ahead(past.at()));
         }
-        let failed = || OutcomeRecord::new(command, decided_by, Outcome::Failed { cause: cause.to_owned() });
+        let failed =
+            || OutcomeRecord::new(command, decided_by, Outcome::Failed { cause: bounded(cause).to_owned() });
         let ended = effect.unwrap_or_else(failed);
         if store.record(&ended, revision).await? {
             return Ok(ended.answer_to(command));

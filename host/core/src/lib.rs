@@ -23,5 +23,6 @@ pub mod saga;
 pub mod settle;
 pub mod snapshot;
 pub mod subject;
+pub mod text;
 pub mod time;
 pub mod view;

@@ -25,7 +25,6 @@ use crate::connection::Nats;
 use crate::topology::{COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, StoredMessage, header};
 
-pub use form::MAX_CAUSE_BYTES;
 pub use journal::{Entry, Happening, journal};
 pub use list::{Filter, Page, page};
 pub use operator::{Operator, Retried};

@@ -6,8 +6,13 @@ use pelton_core::cloudevents::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
 use pelton_core::id::check_token;
 use pelton_core::message::{EventType, Rejection};
 use pelton_core::ports::Identity;
+use pelton_core::text::excerpt;
 
 const MAX_NAME_BYTES: usize = 64;
+/// The most bytes of a rejection as JSON, as which it is recorded and given to whoever waits: the details that are
+/// allowed fit, but not if they are all characters that JSON spells out. Recorded it fits the server's default
+/// `max_payload` of 1 MiB.
+const MAX_REJECTION_BYTES: usize = 512 * 1024;
 /// The most command or event types of one descriptor.
 const MAX_TYPES: usize = 1000;
 
@@ -19,10 +24,12 @@ pub(crate) fn identity(
 ) -> Result<Identity, String> {
     if !is_code(&name) {
         return Err(format!(
-            "its name is {name:?}; 1 to {MAX_NAME_BYTES} characters `a`-`z`, `0`-`9`, `-` are allowed"
+            "its name is {:?}; 1 to {MAX_NAME_BYTES} characters `a`-`z`, `0`-`9`, `-` are allowed",
+            excerpt(&name)
         ));
     }
     if version.is_empty() || version.len() > MAX_NAME_BYTES {
+        let version = excerpt(&version);
         return Err(format!("its version is {version:?}; 1 to {MAX_NAME_BYTES} bytes are allowed"));
     }
     pairs("its identity", metadata)?;
@@ -71,7 +78,9 @@ pub(crate) fn rejection(rejection: &Rejection) -> Result<(), String> {
             excerpt(code)
         ));
     }
-    pairs("its rejection", &rejection.details)
+    pairs("its rejection", &rejection.details)?;
+    let bytes = serde_json::to_vec(rejection).map_err(|e| format!("its rejection: {e}"))?.len();
+    at_most("its rejection, as JSON,", bytes, MAX_REJECTION_BYTES, "bytes")
 }
 
 /// Checks `metadata`: few entries, none long, no name twice.
@@ -125,11 +134,6 @@ fn is_code(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// The beginning of a text that may be of any length.
-fn excerpt(text: &str) -> &str {
-    &text[..text.floor_char_boundary(80)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +180,10 @@ mod tests {
         let with = |details| Rejection { details, ..Rejection::new("no", "no") };
         assert_eq!(rejection(&with(entries(64))), Ok(()));
         refused(rejection(&with(entries(65))), "has 65 entries of metadata; at most 64");
+        let full =
+            |filling: &str| with((10..74).map(|n| (n.to_string(), filling.repeat(4094))).collect::<Vec<_>>());
+        assert_eq!(rejection(&full("x")), Ok(()));
+        refused(rejection(&full("\u{1}")), "its rejection, as JSON, has 1572");
         refused(
             rejection(&with(vec![("a".to_owned(), "x".repeat(4096))])),
             "\"a\" of 4097 bytes; at most 4096",

@@ -10,6 +10,7 @@ mod dead_letters;
 mod dev;
 mod direct;
 mod fold;
+mod hostile;
 mod house;
 mod load;
 mod nats_away;

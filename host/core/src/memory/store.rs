@@ -14,6 +14,9 @@ use crate::snapshot::SnapshotKey;
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
+/// The largest outcome that it takes, in bytes of JSON: a server's default `max_payload`.
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
 /// One event stream, its snapshots and outcomes in memory. Clones share them.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
@@ -206,6 +209,11 @@ impl CommandStore for MemoryStore {
 
     async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
         let entry = Entry::Outcome(outcome.clone());
+        let bytes = serde_json::to_vec(outcome).map_or(usize::MAX, |json| json.len());
+        if bytes > MAX_RECORD_BYTES {
+            let cause = format!("it has {bytes} bytes; at most {MAX_RECORD_BYTES} are taken");
+            return Err(Unavailable { doing: "recording an outcome".to_owned(), cause });
+        }
         let write = || self.kept().register(&outcome.command_id, entry, over).is_some();
         self.weather.request("recording an outcome", write).await
     }

@@ -20,6 +20,8 @@ pub(crate) struct Account {
 pub(crate) struct Manners {
     /// How many of the next decisions break the sandbox.
     pub(crate) breaks: Arc<AtomicU32>,
+    /// What it says besides when it breaks.
+    pub(crate) complaint: String,
     /// How many events were folded.
     pub(crate) folded: Arc<AtomicU32>,
     /// How many snapshots were asked for.
@@ -85,7 +87,10 @@ impl HandlerPlugin for Account {
             balance: 0,
             spoiled: false,
             manners: self.manners.clone(),
-            fault: PluginFault { kind: FaultKind::Broke, ..self.fault("it broke") },
+            fault: PluginFault {
+                kind: FaultKind::Broke,
+                ..self.fault(format!("it broke{}", self.manners.complaint))
+            },
         })
     }
 
@@ -147,7 +152,7 @@ impl EntityInstance for State {
             }
             "withdraw" | "split" => Err(too_little()),
             "nothing" => Ok(Vec::new()),
-            _ => Ok(vec![event("never-declared", amount)]),
+            _ => Ok(vec![event(&"never-declared".repeat(usize::try_from(amount).unwrap()), amount)]),
         })
     }
 

@@ -20,6 +20,7 @@ use pelton_core::outcome::{Claim, Outcome, OutcomeRecord, Revision};
 use pelton_core::ports::{CommandStore, Delivery, Inbox};
 use pelton_core::settle::Settlement;
 use pelton_core::snapshot::SnapshotPolicy;
+use pelton_core::text::MAX_CAUSE_BYTES;
 use tokio::task::JoinHandle;
 
 use bank::{Bank, Sent};
@@ -207,7 +208,7 @@ async fn a_live_entity_whose_stream_has_lost_events_is_read_anew() {
 #[tokio::test(start_paused = true)]
 async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored() {
     let bank = Bank::new(Weather::fair());
-    bank.send("a", "undeclared", 1, 5);
+    bank.send("a", "undeclared", 1, 1);
     bank.settle().await;
     assert_eq!((code(&bank.outcome("a")), bank.store.events().len()), ("failed", 0));
     assert!(
@@ -216,6 +217,30 @@ async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored
             .cause
             .contains("\"never-declared\" version 1, which its descriptor does not list")
     );
+}
+
+/// With a cause that the store does not take, it could not be recorded that the command failed, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_command_fails_also_when_what_its_plugin_did_takes_a_megabyte_to_say() {
+    for (r#type, amount, complaint, begins, bytes) in [
+        ("undeclared", 100_000, 0, "plugin account (sha256:native): it decided an event of type", 0..300),
+        (
+            "deposit",
+            5,
+            1024 * 1024,
+            "plugin account (sha256:native): it broke!!!",
+            MAX_CAUSE_BYTES..MAX_CAUSE_BYTES + 1,
+        ),
+    ] {
+        let mut bank = Bank::new(Weather::fair());
+        bank.manners.complaint = "!".repeat(complaint);
+        bank.manners.breaks.store(if complaint > 0 { 3 } else { 0 }, Ordering::Relaxed);
+        bank.send("a", r#type, 1, amount);
+        tokio::time::timeout(Duration::from_secs(3600), bank.settle()).await.expect("it ends");
+        let Outcome::Failed { cause } = bank.outcome("a") else { panic!("{:?}", bank.outcome("a")) };
+        assert!(cause.starts_with(begins) && bytes.contains(&cause.len()), "{} bytes", cause.len());
+        assert_eq!((bank.letters.all().len(), bank.store.events().len()), (1, 0));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,14 +8,13 @@ use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::{Headers, Incoming};
+pub(super) use pelton_core::text::bounded;
 use pelton_core::time::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::batch::BatchMessage;
 use crate::wire::{self, StoredMessage};
 
-/// The longest cause that is kept, in bytes before encoding; guests' backtraces are the long part.
-pub const MAX_CAUSE_BYTES: usize = 16 * 1024;
 /// What original headers have in front.
 const ORIGINAL: &str = "Pelton-Header-";
 /// How many parts follow a letter whose message does not fit beside its description.
@@ -153,12 +152,6 @@ pub(super) fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, Stri
         cause: required(name::CAUSE)?,
         digest: text(name::DIGEST),
     }))
-}
-
-pub(super) fn bounded(cause: &str) -> &str {
-    let end =
-        (0..=cause.len().min(MAX_CAUSE_BYTES)).rev().find(|at| cause.is_char_boundary(*at)).unwrap_or(0);
-    &cause[..end]
 }
 
 fn encode(text: &str) -> String {

@@ -3,8 +3,9 @@
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
 use pelton_core::id::Sequence;
 use pelton_core::message::{Headers, Incoming};
+use pelton_core::text::MAX_CAUSE_BYTES;
 use pelton_core::time::Timestamp;
-use pelton_nats::dead_letters::{self, MAX_CAUSE_BYTES, letter_subject};
+use pelton_nats::dead_letters::{self, letter_subject};
 
 use crate::entities::hotel;
 use crate::support::{TestServer, name};

@@ -121,7 +121,8 @@ fn module(
     );
     let mut module = wat(&text);
     let mut resolve = Resolve::default();
-    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let wit = folders.map(|folder| folder.join("wit")).find(|wit| wit.is_dir()).expect("the contract");
     let (package, _) = resolve.push_path(&wit).expect("the contract parses");
     let world =
         resolve.select_world(&[package], Some(&format!("{role}-plugin"))).expect("the role has a world");
@@ -166,11 +167,23 @@ impl Data {
 
 /// A decision in the guest's memory: one event of this type, version 1, with data of this many bytes from address 0.
 pub(crate) fn one_event(r#type: [u8; 4], data_bytes: u32) -> String {
+    let name = 2040;
+    let stored = format!("(i32.store (i32.const {name}) (i32.const {}))", i32::from_le_bytes(r#type));
+    stored + &event_of(name, 4, data_bytes)
+}
+
+/// The same with a type of so many bytes from this address on.
+pub(crate) fn event_of(type_at: u32, type_bytes: u32, data_bytes: u32) -> String {
     // new-event: type, version, no datacontenttype, no extensions, data
     let event = 2048;
-    let name = 2040;
-    let words = [(event, name), (event + 4, 4), (event + 8, 1), (event + 32, 0), (event + 36, data_bytes)];
-    let mut text = format!("(i32.store (i32.const {name}) (i32.const {}))", i32::from_le_bytes(r#type));
+    let words = [
+        (event, type_at),
+        (event + 4, type_bytes),
+        (event + 8, 1),
+        (event + 32, 0),
+        (event + 36, data_bytes),
+    ];
+    let mut text = String::new();
     for (at, word) in words {
         let _ = write!(text, "(i32.store (i32.const {at}) (i32.const {word}))");
     }

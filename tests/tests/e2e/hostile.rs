@@ -1,0 +1,67 @@
+//! Components that load well, and then decide what no plugin may.
+
+#[path = "../../../host/wasm/tests/it/guests.rs"]
+#[allow(dead_code, reason = "the sandbox's tests use the rest")]
+mod guests;
+
+use pelton_tests::http::Request;
+use pelton_tests::streams::Stored;
+use serde_json::json;
+
+use crate::house::{House, eventually};
+use guests::{event_of, handler, one_event};
+
+/// A handler for the plugin, beside those of the hotel.
+const HANDLER: &str = r#"
+[streams.shop]
+subjects = ["order.>"]
+
+[plugins.hostile]
+component = "hostile.wasm"
+
+[handlers.hostile]
+plugin = "hostile"
+stream = "shop"
+entity = "order.{id}"
+commands.do = { id = "/order/id" }
+
+[[routes]]
+path = "/do"
+command = "do"
+"#;
+
+#[tokio::test]
+async fn an_event_type_that_is_not_declared_is_the_plugins_fault_and_nothing_is_stored() {
+    // A name of more than a message may have makes no difference: it lies behind the host's arguments, all zeros.
+    let (long_at, long_bytes) = (1024 * 1024, 1_100_000);
+    for (decide, named) in [
+        (one_event(*b"gone", 10), r#"type "gone" version 1"#),
+        (event_of(long_at, long_bytes, 10), r#"type "\0\0\0"#),
+    ] {
+        let house = House::open().await;
+        let component = handler(&[("decide", decide.as_str()), ("pages", "64")]);
+        std::fs::write(house.config().with_file_name("hostile.wasm"), component).expect("a component");
+        house.configure(|text| text + HANDLER);
+        let host = house.host().await;
+        let body = json!({ "id": "c1", "data": { "order": { "id": 1 } } }).to_string();
+        let answer = host.send(&Request::put("/do", body).with("Prefer", "wait=60")).await;
+        assert_eq!((answer.status, answer.at("/code").as_str()), (500, "command-failed"), "{answer}");
+        let ended = host.get("/commands/c1").await;
+        assert_eq!(ended.at("/status"), "failed", "{ended}");
+        assert!(ended.at("/cause").contains(named), "{ended}");
+
+        let streams = house.streams().await;
+        assert_eq!(streams.info("shop").await.expect("a stream").state.last_sequence, 0);
+        let letters = eventually("the command is set aside", async || {
+            let waiting = streams.info("COMMANDS").await?.state.messages;
+            anyhow::ensure!(waiting == 0, "{waiting} wait");
+            streams.read("DEAD_LETTERS").await
+        })
+        .await;
+        let [Stored { subject, headers, .. }] = &letters[..] else { panic!("{letters:#?}") };
+        assert!(subject.starts_with("dead-letter.hostile.") && subject.ends_with(".c1"), "{subject}");
+        let cause = headers.get("Pelton-Cause").expect("a cause").as_str().replace("%20", " ");
+        assert!(cause.contains("which its descriptor does not list"), "{cause}");
+        host.stop().await;
+    }
+}
