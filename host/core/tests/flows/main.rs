@@ -1,7 +1,8 @@
-//! The flows of projections and sagas on ports in memory.
+//! The flows of projections and sagas on ports in memory, and how failures are retried.
 
 mod projection;
 mod saga;
+mod settle;
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
