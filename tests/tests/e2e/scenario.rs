@@ -1,7 +1,8 @@
 //! The examples as they should go.
 
-use pelton_tests::hotel;
+use pelton_tests::example::Example;
 use pelton_tests::process::Output;
+use pelton_tests::{hotel, payment};
 use serde_json::Value;
 
 use crate::house::{Host, House};
@@ -10,7 +11,8 @@ use crate::house::{Host, House};
 async fn the_hotel_goes_as_expected() {
     let house = House::open().await;
     let host = house.host().await;
-    goes_as_expected(&house, &[&host]).await;
+    goes_as_expected(&hotel::example(), &house, &[&host]).await;
+    house.views_equal_the_fold(&host).await;
     a_process_can_be_followed(&house).await;
     host.stop().await;
 }
@@ -20,14 +22,35 @@ async fn the_hotel_goes_as_expected() {
 async fn the_hotel_goes_as_expected_with_each_step_at_another_host() {
     let house = House::open().await;
     let hosts = [house.host().await, house.host().await];
-    goes_as_expected(&house, &[&hosts[0], &hosts[1]]).await;
+    goes_as_expected(&hotel::example(), &house, &[&hosts[0], &hosts[1]]).await;
+    for host in hosts {
+        house.views_equal_the_fold(&host).await;
+        host.stop().await;
+    }
+}
+
+/// Among the steps is the impatient clicker: the same request ten times at once, one withdrawal, ten equal answers.
+#[tokio::test]
+async fn the_payment_goes_as_expected() {
+    let example = payment::example();
+    let house = House::open_with(example.config).await;
+    let host = house.host().await;
+    goes_as_expected(&example, &house, &[&host]).await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn the_payment_goes_as_expected_with_each_step_at_another_host() {
+    let example = payment::example();
+    let house = House::open_with(example.config).await;
+    let hosts = [house.host().await, house.host().await];
+    goes_as_expected(&example, &house, &[&hosts[0], &hosts[1]]).await;
     for host in hosts {
         host.stop().await;
     }
 }
 
-async fn goes_as_expected(house: &House, hosts: &[&Host]) {
-    let example = hotel::example();
+async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
     let https: Vec<_> = hosts.iter().map(|host| &host.http).collect();
     let mut wrong = Vec::new();
     let good = example
@@ -43,9 +66,6 @@ async fn goes_as_expected(house: &House, hosts: &[&Host]) {
     assert_eq!((good, wrong), (example.steps.len(), Vec::new()), "{}", hosts[0].pelton.last_lines());
     for (stream, _, wrong) in example.events(&house.streams().await).await.expect("the streams") {
         assert_eq!(wrong, Vec::<String>::new(), "{stream}");
-    }
-    for host in hosts {
-        house.views_equal_the_fold(host).await;
     }
 }
 
