@@ -1,6 +1,7 @@
 //! What is refused at the border: nothing of it is stored.
 
 use pelton_tests::http::Request;
+use pelton_tests::payment;
 use serde_json::json;
 
 use crate::house::{House, book};
@@ -71,5 +72,40 @@ async fn an_id_of_any_script_is_as_good_as_another() {
         let again = host.send(&book(id, room, 1)).await;
         assert_eq!((again.status, again.at("/events")), (201, first.at("/events")), "{again}");
     }
+    host.stop().await;
+}
+
+/// `ETag` says which sequence the entity has after a command; `If-Match` has another command decided on that only.
+#[tokio::test]
+async fn a_client_may_insist_on_the_state_that_it_has_seen() {
+    let house = House::open_with(payment::example().config).await;
+    let host = house.host().await;
+    let put = |path: &str, id: &str, rest: serde_json::Value| {
+        let mut data = json!({ "order": { "id": 1 } });
+        data.as_object_mut().expect("an object").extend(rest.as_object().expect("an object").clone());
+        Request::put(format!("/payment/{path}"), json!({ "id": id, "data": data }).to_string())
+    };
+    let lines = json!({ "lines": [{ "item": "a desk", "amountCents": 500 }] });
+    let placed = host.send(&put("place-order", "place", lines)).await;
+    assert_eq!(placed.status, 201, "{placed}");
+    let seen = placed.header("etag").expect("a tag").to_owned();
+    assert_eq!(seen, format!("\"{}\"", placed.at("/events/1/sequence")));
+
+    let withdraw = |id| put("withdraw", id, json!({ "amountCents": 500 }));
+    for (id, other) in [("early", "\"1\""), ("late", "\"3\"")] {
+        let refused = host.send(&withdraw(id).with("If-Match", other)).await;
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"), "{refused}");
+        let problem = ["/status", "/code", "/commandId", "/entity"].map(|part| refused.at(part));
+        assert_eq!((refused.status, problem), (412, ["412", "version-mismatch", id, "1"].map(str::to_owned)));
+        let expects =
+            format!("the sender expects the entity at sequence {}; it is at 2", other.trim_matches('"'));
+        assert_eq!(refused.at("/detail"), expects);
+    }
+    let withdrawn = host.send(&withdraw("in-time").with("If-Match", &seen)).await;
+    assert_eq!((withdrawn.status, withdrawn.at("/events/0/type").as_str()), (201, "payment-withdrawn"));
+    let again = host.send(&withdraw("again").with("If-Match", &seen)).await;
+    assert_eq!((again.status, again.at("/code").as_str()), (412, "version-mismatch"), "{again}");
+    let stored = house.streams().await.read("payment").await.expect("the events");
+    assert_eq!(stored.len(), 3, "{stored:#?}");
     host.stop().await;
 }
