@@ -85,6 +85,63 @@ async fn a_command_may_come_in_either_mode_of_cloudevents() {
     host.stop().await;
 }
 
+/// The server obeys what is in headers called `Nats-…`, so none of a client's may reach an event.
+#[tokio::test]
+async fn nothing_that_a_client_says_to_the_server_is_on_an_event() {
+    let house = House::open().await;
+    let host = house.host().await;
+    let forged = [
+        ("Nats-Msg-Id", "forged-1"),
+        ("Nats-Expected-Stream", "COMMANDS"),
+        ("nats-forged", "forged-2"),
+        ("NATS-Forged", "forged-3"),
+        ("ce-natsforged", "forged-4"),
+        ("ce-nats-rollup", "forged-5"),
+    ];
+    let data = r#"{"room":{"id":1},"client":{"id":1},"date":"2022-12-12"}"#;
+    let headers = [&binary("binary", "book-room")[..], &forged].concat();
+    publish(&house, "command.book-room.binary", &headers, data).await;
+    let structured = json!({
+        "specversion": "1.0", "id": "structured", "source": "/test", "type": "book-room", "natsrollup": "forged-6",
+        "data": { "room": { "id": 2 }, "client": { "id": 1 }, "date": "2022-12-12" },
+    });
+    let headers = [&[("Content-Type", STRUCTURED)], &forged[1..4]].concat();
+    publish(&house, "command.book-room.structured", &headers, &structured.to_string()).await;
+    for id in ["binary", "structured"] {
+        let answer = outcome(&host, id).await;
+        assert_eq!(answer.at("/status"), "accepted", "{answer}");
+    }
+    let over_http =
+        forged.iter().fold(book("http", 3, 1), |request, (name, value)| request.with(name, value));
+    let answer = host.send(&over_http.with("Nats-Rollup", "all")).await;
+    assert_eq!(answer.status, 201, "{answer}");
+    house.settle().await;
+
+    let events = house.events().await;
+    assert_eq!(events.len(), 6, "each booking, and its cleaning: {events:#?}");
+    for event in events {
+        let (id, prefix) =
+            (event.header("ce-id"), event.subject.split('.').take(3).collect::<Vec<_>>().join("."));
+        let ours = [
+            ("Nats-Msg-Id", id),
+            ("Nats-Expected-Stream", "hotel"),
+            ("Nats-Expected-Last-Subject-Sequence", "0"),
+            ("Nats-Expected-Last-Subject-Sequence-Subject", &format!("{prefix}.>")),
+        ];
+        for (name, values) in event.headers.iter() {
+            for value in values {
+                assert!(!value.as_str().contains("forged"), "{name}: {value} in {event:#?}");
+                let servers = name.to_string().to_ascii_lowercase().contains("nats");
+                assert!(
+                    !servers || ours.contains(&(name.as_ref(), value.as_str())),
+                    "{name}: {value} in {event:#?}"
+                );
+            }
+        }
+    }
+    host.stop().await;
+}
+
 /// Subject, headers, payload, and what the cause says.
 type Undecodable<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
