@@ -32,8 +32,7 @@ fn says(answer: &Answer, outcome: &Value) -> bool {
         Answer::Http(status, body) => {
             let same = |name: &str| body[name] == outcome[name];
             match status {
-                202 => body["status"] == "pending",
-                503 => body["code"] == "unavailable",
+                202 | 503 => says_nothing(*status, body),
                 200 | 201 => outcome["status"] == "accepted" && same("commandId") && same("events"),
                 409 => {
                     let rejection = &outcome["rejection"];
@@ -51,7 +50,39 @@ fn says(answer: &Answer, outcome: &Value) -> bool {
 fn says_reused(answer: &Answer) -> bool {
     match answer {
         Answer::Nats(record) => record["rejection"]["code"] == ID_REUSED,
-        Answer::Http(202 | 503, _) => true,
+        Answer::Http(status @ (202 | 503), body) => says_nothing(*status, body),
         Answer::Http(status, body) => *status == 409 && body["code"] == ID_REUSED,
+    }
+}
+
+/// The answer says that the command waits, or that nobody knows. Whoever loses an id may be told that too: what he sent
+/// was stored, and lost to the other when it was its turn. No stream says later whether it was.
+fn says_nothing(status: u16, body: &Value) -> bool {
+    match status {
+        202 => body["status"] == "pending",
+        _ => body["code"] == "unavailable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_lost_an_id_is_told_so_or_nothing() {
+        for (status, body, right) in [
+            (409, json!({ "code": "command-id-reused" }), true),
+            (202, json!({ "status": "pending" }), true),
+            (503, json!({ "code": "unavailable" }), true),
+            (202, json!({ "status": "accepted" }), false),
+            (202, json!({ "status": "parked" }), false),
+            (503, json!({ "code": "command-failed" }), false),
+            (409, json!({ "code": "already-withdrawn" }), false),
+            (201, json!({ "status": "accepted", "events": [] }), false),
+        ] {
+            assert_eq!(says_reused(&Answer::Http(status, body.clone())), right, "{status} {body}");
+        }
     }
 }

@@ -163,6 +163,9 @@ impl Checker {
                     "{at}: it names other events than there are ({EVENTS} {sequences:?}): {outcome}"
                 ));
             }
+            "accepted" if events.is_empty() => {
+                violations.push(format!("{at}: it has no events, which the rules never decide: {outcome}"));
+            }
             "accepted" => {}
             _ if !events.is_empty() => {
                 violations
@@ -229,5 +232,25 @@ impl Checker {
                 sent.known
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::plan::Payload;
+    use super::*;
+
+    #[test]
+    fn an_acceptance_without_events_is_a_violation() {
+        let payload = Payload { kind: "refund", order: "1".to_owned(), data: "{}".to_owned() };
+        let fingerprint = payload.fingerprint();
+        let outcome = json!({ "status": "accepted", "events": [], "fingerprint": *fingerprint.0 });
+        let outcomes = HashMap::from([("c1".to_owned(), (7, outcome))]);
+        let sent = Sent { payload, fingerprint, stored: true, known: 0, answers: Vec::new() };
+        let mut violations = Vec::new();
+        Checker { outcomes, ..Checker::default() }.check_command("c1", &[sent], &mut violations);
+        assert!(violations.len() == 1 && violations[0].contains("it has no events"), "{violations:?}");
     }
 }
