@@ -30,13 +30,32 @@ path = "/do"
 command = "do"
 "#;
 
+/// A rejection with as many details as are allowed, each of control characters: JSON spells them out.
+const CONTROL_CHARACTERS: &str = r"(local $n i32) (local $entry i32)
+    (memory.fill (i32.const 0x100000) (i32.const 1) (i32.const 4000))
+    (loop $more
+      (local.set $entry (i32.add (i32.const 0x200000) (i32.mul (local.get $n) (i32.const 16))))
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (i32.store (local.get $entry) (i32.const 0x100000))
+      (i32.store offset=4 (local.get $entry) (local.get $n))
+      (i32.store offset=8 (local.get $entry) (i32.const 0x100000))
+      (i32.store offset=12 (local.get $entry) (i32.const 4000))
+      (br_if $more (i32.lt_u (local.get $n) (i32.const 64))))
+    (i32.store (i32.const 2040) (i32.const 0x6f6e6f6e))
+    (i32.store8 (i32.const 512) (i32.const 1))
+    (i32.store (i32.const 516) (i32.const 2040)) (i32.store (i32.const 520) (i32.const 4))
+    (i32.store (i32.const 532) (i32.const 0x200000)) (i32.store (i32.const 536) (i32.const 64))
+    (i32.const 512)";
+
+/// Also where the server would not take what the plugin gave, or a cause that quotes it: the command ends.
 #[tokio::test]
-async fn an_event_type_that_is_not_declared_is_the_plugins_fault_and_nothing_is_stored() {
-    // A name of more than a message may have makes no difference: it lies behind the host's arguments, all zeros.
+async fn what_the_contract_forbids_is_the_plugins_fault_and_nothing_is_stored() {
+    // It lies behind the host's arguments, all zeros.
     let (long_at, long_bytes) = (1024 * 1024, 1_100_000);
-    for (decide, named) in [
-        (one_event(*b"gone", 10), r#"type "gone" version 1"#),
+    for (decide, cause) in [
+        (one_event(*b"gone", 10), r#"type "gone" version 1, which its descriptor does not list"#),
         (event_of(long_at, long_bytes, 10), r#"type "\0\0\0"#),
+        (CONTROL_CHARACTERS.to_owned(), "its rejection, as JSON, has 15"),
     ] {
         let house = House::open().await;
         let component = handler(&[("decide", decide.as_str()), ("pages", "64")]);
@@ -48,7 +67,7 @@ async fn an_event_type_that_is_not_declared_is_the_plugins_fault_and_nothing_is_
         assert_eq!((answer.status, answer.at("/code").as_str()), (500, "command-failed"), "{answer}");
         let ended = host.get("/commands/c1").await;
         assert_eq!(ended.at("/status"), "failed", "{ended}");
-        assert!(ended.at("/cause").contains(named), "{ended}");
+        assert!(ended.at("/cause").contains(cause), "{ended}");
 
         let streams = house.streams().await;
         assert_eq!(streams.info("shop").await.expect("a stream").state.last_sequence, 0);
@@ -60,8 +79,8 @@ async fn an_event_type_that_is_not_declared_is_the_plugins_fault_and_nothing_is_
         .await;
         let [Stored { subject, headers, .. }] = &letters[..] else { panic!("{letters:#?}") };
         assert!(subject.starts_with("dead-letter.hostile.") && subject.ends_with(".c1"), "{subject}");
-        let cause = headers.get("Pelton-Cause").expect("a cause").as_str().replace("%20", " ");
-        assert!(cause.contains("which its descriptor does not list"), "{cause}");
+        let kept = headers.get("Pelton-Cause").expect("a cause").as_str().replace("%20", " ");
+        assert!(kept.contains(cause), "{kept}");
         host.stop().await;
     }
 }
