@@ -20,7 +20,6 @@ pub(crate) mod folds {
             }
         ",
         path: "../../wit",
-        exports: { default: async },
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
@@ -30,6 +29,5 @@ pub(crate) mod process {
     wasmtime::component::bindgen!({
         path: "../../wit",
         world: "pelton:plugin/saga-plugin@0.1.0",
-        exports: { default: async },
     });
 }

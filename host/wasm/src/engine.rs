@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use wasmtime::{Config, WasmBacktraceDetails};
 
-/// How long a guest computes before it lets others run, and so how exact its time limit is.
+/// How exact a call's time limit is.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(5);
 
+/// Of the stack of the thread that calls: Tokio's have 2 MiB.
 const MAX_WASM_STACK_BYTES: usize = 512 * 1024;
-/// Guest and host frames of one call. Virtual: a stack holds what was touched.
-const ASYNC_STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Why there is no engine. The host cannot run plugins at all.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +51,8 @@ impl Engine {
 /// a pool's slots (31 µs against 34 to 91 µs to create), while a pool meets the kernel's `vm.max_map_count` at half as
 /// many live entities, and sizes every slot for the greediest plugin.
 ///
-/// Memories start as a copy-on-write image, and have a guard region before them. Without both an instance would take 4
-/// mappings, not 7; but a guest of a heavy runtime would then cost megabytes for each entity, and the guard stands
+/// Memories start as a copy-on-write image, and have a guard region before them. Without both an instance would take 2
+/// mappings, not 5; but a guest of a heavy runtime would then cost megabytes for each entity, and the guard stands
 /// between the host and a mistake of the compiler.
 fn config() -> Config {
     let mut config = Config::new();
@@ -62,7 +61,6 @@ fn config() -> Config {
         .concurrency_support(false) // the contract is synchronous; the support costs every call 0.7 µs
         .epoch_interruption(true)
         .max_wasm_stack(MAX_WASM_STACK_BYTES)
-        .async_stack_size(ASYNC_STACK_BYTES)
         .memory_init_cow(true)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false) // its results differ from machine to machine

@@ -13,7 +13,7 @@ use crate::contract;
 use crate::limits::InBytes;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::{Blueprint, Sandbox, within};
+use crate::sandbox::{Blueprint, Sandbox};
 use crate::values;
 
 /// The most events that one call of `evolve` gets, and the largest snapshot, as the contract promises.
@@ -41,8 +41,8 @@ impl std::fmt::Debug for Inner {
 
 impl WasmHandler {
     /// Checks that the component keeps to the role, and asks it who it is.
-    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
-        let (mut sandbox, instance) = blueprint.build().await?;
+    pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("command-handler", &blueprint, sandbox.store(), &instance)?;
         role.function("describe", Guest::func_describe)?;
         role.function("[constructor]entity", GuestEntity::func_constructor)?;
@@ -52,15 +52,14 @@ impl WasmHandler {
         role.function("[method]entity.snapshot", GuestEntity::func_snapshot)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let deadline = sandbox.begin()?;
-        let described = within(deadline, guest.call_describe(sandbox.store())).await;
-        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { blueprint, indices, descriptor })))
     }
 
     /// An instance without an entity in it.
-    async fn sandbox(&self) -> Result<(Sandbox, Guest), PluginFault> {
-        let (mut sandbox, instance) = self.0.blueprint.build().await?;
+    fn sandbox(&self) -> Result<(Sandbox, Guest), PluginFault> {
+        let (mut sandbox, instance) = self.0.blueprint.build()?;
         let guest = self.0.indices.load(sandbox.store(), &instance);
         // It was checked at load: the same component has the same exports.
         let guest = guest.map_err(|e| self.fault(format!("its exports cannot be found: {e:#}")))?;
@@ -98,10 +97,8 @@ impl HandlerPlugin for WasmHandler {
     }
 
     async fn create(&self, entity_id: &str) -> Result<WasmEntity, PluginFault> {
-        let (mut sandbox, guest) = self.sandbox().await?;
-        let deadline = sandbox.begin()?;
-        let created = within(deadline, guest.entity().call_constructor(sandbox.store(), entity_id)).await;
-        let entity = sandbox.end(created)?;
+        let (mut sandbox, guest) = self.sandbox()?;
+        let entity = sandbox.call(|store| guest.entity().call_constructor(store, entity_id))?;
         Ok(WasmEntity { sandbox, guest, entity })
     }
 
@@ -110,11 +107,8 @@ impl HandlerPlugin for WasmHandler {
         entity_id: &str,
         snapshot: &[u8],
     ) -> Result<Result<WasmEntity, String>, PluginFault> {
-        let (mut sandbox, guest) = self.sandbox().await?;
-        let deadline = sandbox.begin()?;
-        let restored =
-            within(deadline, guest.entity().call_restore(sandbox.store(), entity_id, snapshot)).await;
-        match sandbox.end(restored)? {
+        let (mut sandbox, guest) = self.sandbox()?;
+        match sandbox.call(|store| guest.entity().call_restore(store, entity_id, snapshot))? {
             Ok(entity) => Ok(Ok(WasmEntity { sandbox, guest, entity })),
             Err(why) => Ok(Err(values::for_people(why))),
         }
@@ -137,13 +131,10 @@ impl std::fmt::Debug for WasmEntity {
 impl EntityInstance for WasmEntity {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
         for chunk in events.chunks(MAX_EVENTS_PER_CALL) {
-            let deadline = self.sandbox.begin()?;
             let extensions = values::extensions(chunk);
             let borrowed = values::recorded_events(chunk, &extensions);
-            let call = self.guest.entity();
-            let folded =
-                within(deadline, call.call_evolve(self.sandbox.store(), self.entity, &borrowed)).await;
-            if let Err(why) = self.sandbox.end(folded)? {
+            let (guest, entity) = (self.guest.entity(), self.entity);
+            if let Err(why) = self.sandbox.call(|store| guest.call_evolve(store, entity, &borrowed))? {
                 return Err(self
                     .sandbox
                     .refuse(format!("cannot read an event: {}", values::for_people(why))));
@@ -153,12 +144,10 @@ impl EntityInstance for WasmEntity {
     }
 
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
-        let deadline = self.sandbox.begin()?;
         let metadata = values::pairs(&command.metadata);
         let borrowed = values::command(command, &metadata);
-        let call = self.guest.entity();
-        let decided = within(deadline, call.call_decide(self.sandbox.store(), self.entity, borrowed)).await;
-        match self.sandbox.end(decided)? {
+        let (guest, entity) = (self.guest.entity(), self.entity);
+        match self.sandbox.call(|store| guest.call_decide(store, entity, borrowed))? {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
                 let rejection = Rejection::from(rejection);
@@ -169,10 +158,8 @@ impl EntityInstance for WasmEntity {
     }
 
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let deadline = self.sandbox.begin()?;
-        let taken =
-            within(deadline, self.guest.entity().call_snapshot(self.sandbox.store(), self.entity)).await;
-        let snapshot = self.sandbox.end(taken)?;
+        let (guest, entity) = (self.guest.entity(), self.entity);
+        let snapshot = self.sandbox.call(|store| guest.call_snapshot(store, entity))?;
         if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_SNAPSHOT_BYTES) {
             let limit = InBytes(MAX_SNAPSHOT_BYTES);
             return Err(self

@@ -86,12 +86,12 @@ impl Plugins {
     ) -> Result<LoadedPlugin, LoadError> {
         let unread = |refusal| LoadError { plugin: name.to_owned(), digest: None, refusal };
         let bytes = read(source.into(), limits.component_bytes).await.map_err(unread)?;
-        let origin = Arc::new(Origin { name: name.to_owned(), digest: digest(&bytes), limits });
+        let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), limits));
         self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
     }
 
     /// How many instances of plugins with one memory, so how many live entities, the process has room for: the kernel
-    /// limits memory mappings (`vm.max_map_count`), and an instance takes seven. All caches of entities together must
+    /// limits memory mappings (`vm.max_map_count`), and an instance takes five. All caches of entities together must
     /// stay below it, with a few left for projections, sagas and what is being loaded: creating one more is a fault.
     #[must_use]
     pub fn max_live_instances() -> usize {
@@ -123,13 +123,13 @@ impl Plugins {
             saga: None,
         };
         if command_handler {
-            plugin.handler = Some(WasmHandler::new(blueprint.clone()).await?);
+            plugin.handler = Some(WasmHandler::new(blueprint.clone())?);
         }
         if projection {
-            plugin.projection = Some(WasmProjection::new(blueprint.clone()).await?);
+            plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
         }
         if saga {
-            plugin.saga = Some(WasmSaga::new(blueprint).await?);
+            plugin.saga = Some(WasmSaga::new(blueprint)?);
         }
         Ok(plugin)
     }

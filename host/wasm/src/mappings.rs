@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const USUAL_LIMIT: usize = 65_530;
 /// What is left for the host: code, threads, its own heap.
 const KEPT_FOR_HOST: usize = 8_192;
-/// The stack that an instance's calls run on, and its guard page.
-const PER_INSTANCE: usize = 2;
 /// A memory: the guard before it, what lies below, in and above its first image, and what it may grow into.
 const PER_MEMORY: usize = 5;
 
@@ -42,7 +40,7 @@ impl Mappings {
 
     /// What an instance with so many memories takes.
     pub(crate) fn needed(memories: usize) -> usize {
-        PER_MEMORY.saturating_mul(memories).saturating_add(PER_INSTANCE)
+        PER_MEMORY.saturating_mul(memories)
     }
 
     /// How many instances of plugins with one memory there is room for.
@@ -70,14 +68,14 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_had_again() {
-        static MAPPINGS: Mappings = Mappings { used: AtomicUsize::new(0), limit: 15 };
+        static MAPPINGS: Mappings = Mappings { used: AtomicUsize::new(0), limit: 11 };
         let mappings = &MAPPINGS;
-        assert_eq!((Mappings::needed(1), mappings.instances()), (7, 2));
-        let held = [mappings.reserve(7), mappings.reserve(7)];
+        assert_eq!((Mappings::needed(1), mappings.instances()), (5, 2));
+        let held = [mappings.reserve(5), mappings.reserve(5)];
         assert!(held.iter().all(Option::is_some));
-        assert!(mappings.reserve(7).is_none());
+        assert!(mappings.reserve(5).is_none());
         drop(held);
-        assert!(mappings.reserve(14).is_some());
+        assert!(mappings.reserve(10).is_some());
         assert!(mappings.reserve(usize::MAX).is_none());
     }
 }

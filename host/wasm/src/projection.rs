@@ -12,7 +12,7 @@ use crate::bindings::folds::exports::pelton::plugin::projection::{
 use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::{Blueprint, within};
+use crate::sandbox::Blueprint;
 use crate::values;
 use crate::warm::{Held, Warm};
 
@@ -35,22 +35,21 @@ impl std::fmt::Debug for WasmProjection {
 
 impl WasmProjection {
     /// Checks that the component keeps to the role, and asks it who it is.
-    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
-        let (mut sandbox, instance) = blueprint.build().await?;
+    pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("projection", &blueprint, sandbox.store(), &instance)?;
         role.function("describe", Guest::func_describe)?;
         role.function("keys", Guest::func_keys)?;
         role.function("project", Guest::func_project)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let deadline = sandbox.begin()?;
-        let described = within(deadline, guest.call_describe(sandbox.store())).await;
-        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
     }
 
-    async fn take(&self) -> Result<Held<Guest>, PluginFault> {
-        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance)).await
+    fn take(&self) -> Result<Held<Guest>, PluginFault> {
+        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance))
     }
 }
 
@@ -80,12 +79,11 @@ impl ProjectionPlugin for WasmProjection {
     }
 
     async fn keys(&self, events: &[RecordedEvent]) -> Result<Result<Vec<Vec<String>>, Failure>, PluginFault> {
-        let mut held = self.take().await?;
-        let deadline = held.sandbox.begin()?;
+        let mut held = self.take()?;
         let extensions = values::extensions(events);
         let events = values::recorded_events(events, &extensions);
-        let named = within(deadline, held.guest.call_keys(held.sandbox.store(), &events)).await;
-        let keys = held.sandbox.end(named)?;
+        let guest = &held.guest;
+        let keys = held.sandbox.call(|store| guest.call_keys(store, &events))?;
         self.0.warm.put_back(held);
         Ok(keys.map_err(Failure::from))
     }
@@ -95,15 +93,13 @@ impl ProjectionPlugin for WasmProjection {
         events: &[RecordedEvent],
         views: &[ViewChange],
     ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
-        let mut held = self.take().await?;
-        let deadline = held.sandbox.begin()?;
+        let mut held = self.take()?;
         let extensions = values::extensions(events);
         let events = values::recorded_events(events, &extensions);
         let views: Vec<_> =
             views.iter().map(|v| ViewParam { key: &v.key, value: v.value.as_deref() }).collect();
-        let projected =
-            within(deadline, held.guest.call_project(held.sandbox.store(), &events, &views)).await;
-        let changes = held.sandbox.end(projected)?;
+        let guest = &held.guest;
+        let changes = held.sandbox.call(|store| guest.call_project(store, &events, &views))?;
         self.0.warm.put_back(held);
         let changes = changes.map(|changes| {
             let owned =

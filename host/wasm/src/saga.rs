@@ -19,7 +19,7 @@ use crate::bindings::process::pelton::plugin::types;
 use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::{Blueprint, within};
+use crate::sandbox::Blueprint;
 use crate::values::for_people;
 use crate::warm::{Held, Warm};
 
@@ -49,22 +49,21 @@ impl std::fmt::Debug for WasmSaga {
 
 impl WasmSaga {
     /// Checks that the component keeps to the role, and asks it who it is.
-    pub(crate) async fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
-        let (mut sandbox, instance) = blueprint.build().await?;
+    pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+        let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("saga", &blueprint, sandbox.store(), &instance)?;
         role.function("describe", Guest::func_describe)?;
         role.function("correlate", Guest::func_correlate)?;
         role.function("react", Guest::func_react)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let deadline = sandbox.begin()?;
-        let described = within(deadline, guest.call_describe(sandbox.store())).await;
-        let descriptor = descriptor(sandbox.end(described)?).map_err(Refusal::Descriptor)?;
+        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
     }
 
-    async fn take(&self) -> Result<Held<Guest>, PluginFault> {
-        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance)).await
+    fn take(&self) -> Result<Held<Guest>, PluginFault> {
+        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance))
     }
 }
 
@@ -98,11 +97,10 @@ impl SagaPlugin for WasmSaga {
         &self,
         event: &RecordedEvent,
     ) -> Result<Result<Vec<Correlation>, Failure>, PluginFault> {
-        let mut held = self.take().await?;
-        let deadline = held.sandbox.begin()?;
+        let mut held = self.take()?;
         let event = types::RecordedEvent::from(event);
-        let named = within(deadline, held.guest.call_correlate(held.sandbox.store(), &event)).await;
-        let answer = match held.sandbox.end(named)? {
+        let guest = &held.guest;
+        let answer = match held.sandbox.call(|store| guest.call_correlate(store, &event))? {
             Ok(named) => Ok(correlations(named).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
         };
@@ -116,12 +114,11 @@ impl SagaPlugin for WasmSaga {
         state: Option<&[u8]>,
         input: &SagaInput,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
-        let mut held = self.take().await?;
-        let deadline = held.sandbox.begin()?;
+        let mut held = self.take()?;
         let input = guest::SagaInput::from(input);
-        let call = held.guest.call_react(held.sandbox.store(), instance.as_str(), state, &input);
-        let reacted = within(deadline, call).await;
-        let answer = match held.sandbox.end(reacted)? {
+        let guest = &held.guest;
+        let reacted = held.sandbox.call(|store| guest.call_react(store, instance.as_str(), state, &input));
+        let answer = match reacted? {
             Ok(given) => Ok(reaction(given).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
         };

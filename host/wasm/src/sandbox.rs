@@ -1,17 +1,18 @@
 //! One instance of a component in a store of its own, and the rules of calling into it.
 //!
-//! Every call lies between [`Sandbox::begin`] and [`Sandbox::end`]. After any error that is not a result of the
-//! contract the instance may be halfway through something: the sandbox is poisoned and runs nothing any more.
+//! Calls run on the thread that makes them. Nearly all take microseconds: a stack of its own for each instance, so that a
+//! call could make way for others, would cost every call and every live entity more than it saves. A plugin whose calls
+//! take long has them made beside the others, see [`LONG_CALL`].
+//!
+//! After any error that is not a result of the contract the instance may be halfway through something: the sandbox is
+//! poisoned and runs nothing any more.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use pelton_core::ports::{FaultKind, PluginFault};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout_at;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -21,6 +22,12 @@ use crate::limits::{Limits, Meter};
 use crate::log::CallLog;
 use crate::mappings::{Mappings, Reserved};
 
+/// A call that takes longer keeps others waiting on its thread. It is not moved, but the plugin's next calls are: each
+/// hands everything else that its thread has to do to another thread first.
+const LONG_CALL: Duration = Duration::from_millis(5);
+/// So many of a plugin's calls are made beside the others after a long one.
+const CALLS_BESIDE: u32 = 1_000;
+
 /// Which plugin a sandbox runs, shared by all of them.
 #[derive(Debug)]
 pub(crate) struct Origin {
@@ -29,12 +36,38 @@ pub(crate) struct Origin {
     /// `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: String,
     pub(crate) limits: Limits,
+    /// How many of the next calls are made beside the others.
+    calls_beside: AtomicU32,
 }
 
 impl Origin {
+    pub(crate) fn new(name: String, digest: String, limits: Limits) -> Self {
+        Self { name, digest, limits, calls_beside: AtomicU32::new(0) }
+    }
+
+    /// Makes a call on this thread, or, where the plugin's calls have taken long, beside everything else on it.
+    fn make<R>(&self, call: impl FnOnce() -> R) -> R {
+        let one_less = |calls: u32| calls.checked_sub(1);
+        let beside = self.calls_beside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        let began = Instant::now();
+        let outcome = if beside { make_beside(call) } else { call() };
+        if began.elapsed() > LONG_CALL {
+            self.calls_beside.store(CALLS_BESIDE, Ordering::Relaxed);
+        }
+        outcome
+    }
+
     pub(crate) fn fault(&self, kind: FaultKind, what: String) -> PluginFault {
         let (plugin, digest) = (self.name.clone(), self.digest.clone());
         PluginFault { plugin, digest, kind, what, backtrace: Vec::new(), log: Vec::new() }
+    }
+}
+
+fn make_beside<R>(call: impl FnOnce() -> R) -> R {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(call),
+        // There is no other thread.
+        _ => call(),
     }
 }
 
@@ -71,7 +104,7 @@ impl std::fmt::Debug for Blueprint {
 
 impl Blueprint {
     /// A fresh instance in a store of its own, within the time limit of a call.
-    pub(crate) async fn build(&self) -> Result<(Sandbox, Instance), PluginFault> {
+    pub(crate) fn build(&self) -> Result<(Sandbox, Instance), PluginFault> {
         let limits = &self.origin.limits;
         let reserved = Mappings::of_this_process().reserve(self.mappings).ok_or_else(|| {
             let room = Mappings::of_this_process().instances();
@@ -91,46 +124,30 @@ impl Blueprint {
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
-        // Stops the guest itself at its deadline: only then is known where it was. Before that it makes way, behind
-        // timers and sockets too (which wasmtime's own `Yield` overtakes for as long as others are ready).
+        // Stops the guest itself at its deadline: only then is known where it was.
         store.epoch_deadline_callback(|store| {
             if Instant::now() >= store.data().deadline {
                 return Err(OutOfTime.into());
             }
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+            Ok(UpdateDeadline::Continue(1))
         });
         let mut sandbox = Sandbox {
             store,
-            state: State::Ready,
+            poisoned: false,
             memory_bytes_at_start: 0,
             _reserved: reserved,
             _engine: self.engine.clone(),
         };
-        let deadline = sandbox.begin()?;
-        let outcome = within(deadline, self.pre.instantiate_async(&mut sandbox.store)).await;
-        let instance = match outcome {
-            Ok(Err(error)) => return Err(fault::of_instantiation(&error, sandbox.store.data_mut())),
-            outcome => sandbox.end(outcome)?,
-        };
+        let instance = sandbox.run(|store| self.pre.instantiate(store), fault::of_instantiation)?;
         sandbox.memory_bytes_at_start = sandbox.store.data().meter.memory_bytes();
         Ok((sandbox, instance))
-    }
-}
-
-/// The call's result, or nothing at the deadline. Nearly every call is over at the first poll, before a timer would be
-/// worth its price.
-pub(crate) async fn within<F: Future>(deadline: tokio::time::Instant, call: F) -> Result<F::Output, Elapsed> {
-    let mut call = pin!(call);
-    match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
-        Poll::Ready(result) => Ok(result),
-        Poll::Pending => timeout_at(deadline, call).await,
     }
 }
 
 /// An instance in its store.
 pub(crate) struct Sandbox {
     store: Store<Guest>,
-    state: State,
+    poisoned: bool,
     memory_bytes_at_start: usize,
     // After the store: given back when its mappings are gone.
     _reserved: Reserved,
@@ -142,17 +159,9 @@ impl std::fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sandbox")
             .field("guest", self.store.data())
-            .field("state", &self.state)
+            .field("poisoned", &self.poisoned)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ready,
-    /// A call has begun. Where it was never ended, its future was dropped, and the guest stands halfway.
-    Calling,
-    Poisoned,
 }
 
 impl Sandbox {
@@ -160,45 +169,43 @@ impl Sandbox {
         &mut self.store
     }
 
-    /// Opens a call and says when it must be over. Refuses if the instance cannot be trusted any more.
-    pub(crate) fn begin(&mut self) -> Result<tokio::time::Instant, PluginFault> {
+    /// Calls into the instance, if it can still be trusted. An error poisons the sandbox and is put into words.
+    pub(crate) fn call<R>(
+        &mut self,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginFault> {
+        self.run(call, fault::of_call)
+    }
+
+    fn run<R>(
+        &mut self,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+        explain: impl FnOnce(&wasmtime::Error, &mut Guest) -> PluginFault,
+    ) -> Result<R, PluginFault> {
         let guest = self.store.data_mut();
-        let what = match self.state {
-            State::Ready => None,
-            State::Calling => {
-                Some("its instance is poisoned: an earlier call was abandoned halfway; it must be dropped")
-            }
-            State::Poisoned => Some("its instance is poisoned by an earlier fault; it must be dropped"),
-        };
-        if let Some(what) = what {
-            return Err(guest.origin.fault(FaultKind::Broke, what.to_owned()));
+        let origin = guest.origin.clone();
+        if self.poisoned {
+            let what = "its instance is poisoned by an earlier fault; it must be dropped";
+            return Err(origin.fault(FaultKind::Broke, what.to_owned()));
         }
-        let deadline = tokio::time::Instant::now() + guest.origin.limits.call_time;
-        guest.deadline = deadline.into_std();
+        guest.deadline = Instant::now() + origin.limits.call_time;
         guest.log.clear();
         guest.meter.forget_refused();
         self.store.set_epoch_deadline(1);
-        self.state = State::Calling;
-        Ok(deadline)
-    }
-
-    /// Closes a call. An error poisons the sandbox and is put into words.
-    pub(crate) fn end<R>(&mut self, outcome: Result<wasmtime::Result<R>, Elapsed>) -> Result<R, PluginFault> {
-        let error = match outcome {
-            Ok(Ok(result)) => {
-                self.state = State::Ready;
-                return Ok(result);
+        // Also where the call panics.
+        self.poisoned = true;
+        match origin.make(|| call(&mut self.store)) {
+            Ok(result) => {
+                self.poisoned = false;
+                Ok(result)
             }
-            Ok(Err(error)) => error,
-            Err(_) => OutOfTime.into(),
-        };
-        self.state = State::Poisoned;
-        Err(fault::of_call(&error, self.store.data_mut()))
+            Err(error) => Err(explain(&error, self.store.data_mut())),
+        }
     }
 
     /// What the last call returned breaks the contract. Poisons the sandbox: such a plugin is not trusted further.
     pub(crate) fn refuse(&mut self, what: String) -> PluginFault {
-        self.state = State::Poisoned;
+        self.poisoned = true;
         let guest = self.store.data_mut();
         PluginFault { log: guest.log.take(), ..guest.origin.fault(FaultKind::Refused, what) }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Warm<G> {
     idle: Mutex<Vec<Held<G>>>,
 }
 
-/// An instance taken out for one call. Whoever meets a fault, or is dropped halfway, does not put it back.
+/// An instance taken out for one call. Whoever meets a fault does not put it back.
 #[derive(Debug)]
 pub(crate) struct Held<G> {
     pub(crate) sandbox: Sandbox,
@@ -31,7 +31,7 @@ impl<G> Warm<G> {
     }
 
     /// An instance that is idle, or a fresh one; `load` finds the role's functions in it.
-    pub(crate) async fn take(
+    pub(crate) fn take(
         &self,
         load: impl FnOnce(&mut Sandbox, &wasmtime::component::Instance) -> wasmtime::Result<G> + Send,
     ) -> Result<Held<G>, PluginFault> {
@@ -39,7 +39,7 @@ impl<G> Warm<G> {
         if let Some(held) = idle {
             return Ok(held);
         }
-        let (mut sandbox, instance) = self.blueprint.build().await?;
+        let (mut sandbox, instance) = self.blueprint.build()?;
         match load(&mut sandbox, &instance) {
             Ok(guest) => Ok(Held { sandbox, guest, calls: 0 }),
             // It was checked at load: the same component has the same exports.
