@@ -16,6 +16,8 @@ pub struct Stored {
     pub headers: HeaderMap,
     /// Its payload as text.
     pub payload: String,
+    /// When it was stored, in milliseconds since 1970 by the server's clock.
+    pub stored_at_ms: i128,
 }
 
 impl Stored {
@@ -90,6 +92,7 @@ impl Streams {
                 subject: message.subject.to_string(),
                 headers: message.headers,
                 payload: String::from_utf8_lossy(&message.payload).into_owned(),
+                stored_at_ms: message.time.unix_timestamp_nanos() / 1_000_000,
             });
         }
         Ok(messages)

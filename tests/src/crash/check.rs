@@ -14,6 +14,9 @@ use super::world::EVENTS;
 use super::{answers, letters};
 use crate::streams::{Stored, Streams};
 
+/// By how much the clocks of servers on one machine may differ, in milliseconds.
+const CLOCKS_MS: i128 = 50;
+
 /// What is known of the streams so far.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
@@ -23,8 +26,8 @@ pub(super) struct Checker {
     event_ids: HashSet<String>,
     /// Where each command's events are: order and place among its events.
     effects: HashMap<String, Vec<(String, usize)>>,
-    /// By command, with the sequence in the stream.
-    outcomes: HashMap<String, (u64, Value)>,
+    /// By command.
+    outcomes: HashMap<String, Recorded>,
     /// The dead letters that are said to have been kept.
     kept: BTreeSet<u64>,
 }
@@ -37,10 +40,19 @@ struct News {
     violations: Vec<String>,
 }
 
+/// An outcome, and where and when it was recorded.
+#[derive(Debug, Clone)]
+struct Recorded {
+    sequence: u64,
+    at_ms: i128,
+    outcome: Value,
+}
+
 /// A refusal whose reason has to be found in the order's past.
 struct Refusal {
     command: String,
     sequence: u64,
+    at_ms: i128,
     sent: Sent,
     rejection: Value,
 }
@@ -122,7 +134,9 @@ impl Checker {
             if outcome["commandId"] != id {
                 news.violations.push(format!("{at}: it names another command: {outcome}"));
             }
-            if let Some((first, _)) = self.outcomes.insert(id.to_owned(), (stored.sequence, outcome)) {
+            let recorded = Recorded { sequence: stored.sequence, at_ms: stored.stored_at_ms, outcome };
+            if let Some(first) = self.outcomes.insert(id.to_owned(), recorded) {
+                let first = first.sequence;
                 news.violations.push(format!("{at}: the command has another outcome at {first}"));
             }
             news.commands.insert(id.to_owned());
@@ -140,7 +154,7 @@ impl Checker {
         if sent.is_empty() {
             violations.push(format!("{id}: nobody sent this command; its events: {EVENTS} {sequences:?}"));
         }
-        let Some((at, outcome)) = self.outcomes.get(id) else {
+        let Some(Recorded { sequence, at_ms, outcome }) = self.outcomes.get(id) else {
             if sent.iter().any(|sent| sent.stored) {
                 violations.push(format!(
                     "{id}: it was stored and has no outcome; its events: {EVENTS} {sequences:?}"
@@ -150,7 +164,7 @@ impl Checker {
             }
             return None;
         };
-        let at = format!("{id}: AUDIT {at}");
+        let at = format!("{id}: AUDIT {sequence}");
         let told: Option<Vec<_>> = outcome["events"].as_array().map(|events| {
             events.iter().map(|e| (e["id"].as_str(), e["type"].as_str(), e["sequence"].as_u64())).collect()
         });
@@ -187,14 +201,15 @@ impl Checker {
         };
         (status == "rejected").then(|| Refusal {
             command: id.to_owned(),
-            sequence: self.outcomes[id].0,
+            sequence: *sequence,
+            at_ms: *at_ms,
             sent: decided.clone(),
             rejection: outcome["rejection"].clone(),
         })
     }
 
     /// Every decision on an order is what the rules say in the state before it, and every refusal is what they say in
-    /// some state that was not already past when the command was sent.
+    /// some state that was not already past when the command was sent, and that there was when the refusal was recorded.
     fn check_order(
         &self,
         order: &str,
@@ -202,13 +217,15 @@ impl Checker {
         ledger: &Ledger,
         violations: &mut Vec<String>,
     ) {
-        let (mut state, mut at) = (State::default(), 0);
+        let (mut state, mut at, mut since_ms) = (State::default(), 0, i128::MIN);
         let events = self.orders.get(order).map_or(&[][..], Vec::as_slice);
-        let explained = |state: &State, at: u64, refusal: &Refusal| {
-            at >= refusal.sent.known && state.refuses(&refusal.sent.payload, &refusal.rejection)
+        let explained = |state: &State, at: u64, since_ms: i128, refusal: &Refusal| {
+            at >= refusal.sent.known
+                && since_ms <= refusal.at_ms + CLOCKS_MS
+                && state.refuses(&refusal.sent.payload, &refusal.rejection)
         };
         for decision in events.chunk_by(|a, b| a.cause == b.cause) {
-            refusals.retain(|refusal| !explained(&state, at, refusal));
+            refusals.retain(|refusal| !explained(&state, at, since_ms, refusal));
             let (first, last) = (&decision[0], &decision[decision.len() - 1]);
             let place =
                 format!("{}: order {order}: {EVENTS} {} to {}", first.cause, first.sequence, last.sequence);
@@ -223,12 +240,12 @@ impl Checker {
             for event in decision {
                 violations.extend(state.fold(event).err());
             }
-            at = last.sequence;
+            (at, since_ms) = (last.sequence, last.stored_at_ms);
         }
-        refusals.retain(|refusal| !explained(&state, at, refusal));
-        for Refusal { command, sequence, sent, rejection } in refusals {
+        refusals.retain(|refusal| !explained(&state, at, since_ms, refusal));
+        for Refusal { command, sequence, sent, rejection, .. } in refusals {
             violations.push(format!(
-                "{command}: AUDIT {sequence}: order {order}: the rules say this in no state from {EVENTS} {} on: {rejection}",
+                "{command}: AUDIT {sequence}: order {order}: the rules say this in no state from {EVENTS} {} on until then: {rejection}",
                 sent.known
             ));
         }
@@ -247,7 +264,7 @@ mod tests {
         let payload = Payload { kind: "refund", order: "1".to_owned(), data: "{}".to_owned() };
         let fingerprint = payload.fingerprint();
         let outcome = json!({ "status": "accepted", "events": [], "fingerprint": *fingerprint.0 });
-        let outcomes = HashMap::from([("c1".to_owned(), (7, outcome))]);
+        let outcomes = HashMap::from([("c1".to_owned(), Recorded { sequence: 7, at_ms: 0, outcome })]);
         let sent = Sent { payload, fingerprint, stored: true, known: 0, answers: Vec::new() };
         let mut violations = Vec::new();
         Checker { outcomes, ..Checker::default() }.check_command("c1", &[sent], &mut violations);

@@ -19,6 +19,7 @@ pub(super) struct Happened {
     /// The fingerprint of that command.
     pub(super) fingerprint: String,
     pub(super) kind: String,
+    pub(super) stored_at_ms: i128,
     time: String,
     data: Value,
     history: String,
@@ -33,6 +34,7 @@ impl Happened {
             cause: header("ce-causationid"),
             fingerprint: header("Pelton-Command"),
             kind: header("ce-type"),
+            stored_at_ms: stored.stored_at_ms,
             time: header("ce-time"),
             data: stored.data(),
             history: header("Pelton-History"),
