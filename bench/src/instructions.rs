@@ -17,10 +17,11 @@ use crate::side::beside;
 
 /// By how much a command may become heavier than is on record.
 const ALLOWED: f64 = 1.1;
-/// The live entities of a run, and how many commands each has in the short run and in the long one.
-const ENTITIES: u64 = 100;
-const SHORT: u64 = 1;
-const LONG: u64 = 5;
+/// The live entities of a run, and how many commands each has in the short run and in the long one. Every entity reserves
+/// 4 GiB of addresses, of which valgrind has little more than a hundred.
+const ENTITIES: u64 = 10;
+const SHORT: u64 = 10;
+const LONG: u64 = 50;
 
 #[derive(Debug, Args)]
 pub(crate) struct Instructions {

@@ -12,6 +12,7 @@ use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
 use pelton_core::memory::{MemoryLetters, MemoryStore, Weather};
+use pelton_core::ports::HandlerPlugin;
 use pelton_core::settle::{RetryPolicy, Settlement};
 use pelton_core::snapshot::SnapshotPolicy;
 
@@ -21,6 +22,8 @@ use crate::{load, made};
 pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> anyhow::Result<()> {
     let ledger = load(plugins, "bench-ledger").await?;
     let handler = ledger.handler().context("it is no command handler")?.clone();
+    // What a handler says of a plugin that fails goes to its log; here nobody reads one.
+    handler.create("nobody").await?;
     let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
     let weather = Arc::new(Weather::fair());
     let flow = CommandFlow::new(

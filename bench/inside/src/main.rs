@@ -20,7 +20,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use mimalloc::MiMalloc;
 use pelton_wasm::{Limits, LoadedPlugin, Plugins, Settings};
+
+/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

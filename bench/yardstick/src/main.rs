@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use async_nats::ServerAddr;
 use async_nats::jetstream;
+use mimalloc::MiMalloc;
 
 /// The stream that holds commands, and its consumer.
 const COMMANDS: &str = "COMMANDS";
@@ -25,6 +26,10 @@ const COMMANDS: &str = "COMMANDS";
 const LEDGER: &str = "ledger";
 /// The bucket of the view.
 const BUCKET: &str = "accounts-v1";
+
+/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -51,7 +51,7 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: Vec<EventToStore>,
+        events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
         pass("before-append");
         let appended = self.0.append(entity, expected, events).await;

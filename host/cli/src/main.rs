@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use mimalloc::MiMalloc;
 use pelton::args::{Arguments, Command, ConfigArgs, DevArgs, LogFormat, RunArgs};
 use pelton::check::Summary;
 use pelton::failure::Failure;
@@ -14,6 +15,10 @@ use pelton::prepare::{Prepared, prepare};
 use pelton::signals::Signals;
 use pelton::{component, dev, dlq, host, telemetry};
 use tokio_util::sync::CancellationToken;
+
+/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -5,6 +5,8 @@
 //! `datacontenttype` in `ce-datacontenttype` and calls structured what has a `content-type` that begins with
 //! `application/cloudevents`; header values are percent-encoded as in the HTTP binding, section 3.1.3.2.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
@@ -62,7 +64,7 @@ pub enum CloudEventError {
 pub fn encode(event: &Event) -> Headers {
     let mut headers = Headers::default();
     let mut put = |name: &str, value: &str| {
-        headers.push(format!("{PREFIX}{name}"), utf8_percent_encode(value, ENCODED).to_string());
+        headers.push([PREFIX, name].concat(), Cow::from(utf8_percent_encode(value, ENCODED)));
     };
     put("specversion", "1.0");
     put("id", &event.id);

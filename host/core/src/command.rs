@@ -237,9 +237,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     ) -> Result<(), Stop> {
         let digest = self.plugin.digest();
         let events = decision::events_to_store(events, command, self.name.as_str(), digest, entity.history());
-        let stored: Vec<Event> = events.iter().map(|e| e.event.clone()).collect();
-        match self.store.append(&command.entity, entity.at(), events).await {
+        match self.store.append(&command.entity, entity.at(), &events).await {
             Ok(sequences) => {
+                let stored = events.into_iter().map(|stored| stored.event);
                 entity.fold(self.as_stored(command, stored, &sequences)).await;
                 Ok(())
             }
@@ -294,9 +294,14 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         Ok(())
     }
 
-    fn as_stored(&self, command: &Command, events: Vec<Event>, sequences: &[Sequence]) -> Vec<StoredEvent> {
+    fn as_stored(
+        &self,
+        command: &Command,
+        events: impl Iterator<Item = Event>,
+        sequences: &[Sequence],
+    ) -> Vec<StoredEvent> {
         let cause = Cause { command: command.id.clone(), fingerprint: command.fingerprint.clone() };
-        let stored = events.into_iter().zip(sequences).map(|(event, &sequence)| StoredEvent {
+        let stored = events.zip(sequences).map(|(event, &sequence)| StoredEvent {
             recorded: RecordedEvent {
                 event,
                 stream: self.stream.clone(),

@@ -82,15 +82,17 @@ impl<I: EntityInstance> LiveEntity<I> {
     }
 
     /// Takes in events that follow its last one, in order.
-    pub async fn fold(&mut self, mut events: Vec<StoredEvent>) {
-        events.retain(|e| e.recorded.sequence > self.at());
-        self.unsaved += events.len() as u64;
-        for event in &mut events {
-            // A fold must give the same state whether the event was read back or was just stored, when the stream's
-            // own time is not known.
-            event.recorded.recorded_at = event.recorded.event.time.unwrap_or(event.recorded.recorded_at);
-        }
-        let recorded: Vec<_> = events.iter().map(|e| e.recorded.clone()).collect();
+    pub async fn fold(&mut self, events: Vec<StoredEvent>) {
+        let new = events.into_iter().filter(|e| e.recorded.sequence > self.at());
+        let (recorded, causes): (Vec<_>, Vec<_>) = new
+            .map(|StoredEvent { mut recorded, cause, .. }| {
+                // A fold must give the same state whether the event was read back or was just stored, when the
+                // stream's own time is not known.
+                recorded.recorded_at = recorded.event.time.unwrap_or(recorded.recorded_at);
+                (recorded, cause)
+            })
+            .unzip();
+        self.unsaved += recorded.len() as u64;
         for chunk in recorded.chunks(MAX_FOLD) {
             if let Ok(instance) = &mut self.instance
                 && let Err(fault) = instance.evolve(chunk).await
@@ -98,7 +100,7 @@ impl<I: EntityInstance> LiveEntity<I> {
                 self.instance = Err(fault);
             }
         }
-        events.into_iter().for_each(|event| self.past.push(event));
+        recorded.into_iter().zip(causes).for_each(|(recorded, cause)| self.past.push(recorded, cause));
     }
 
     /// Takes in events that are about to be stored behind its last one: only the state knows them until
@@ -111,7 +113,7 @@ impl<I: EntityInstance> LiveEntity<I> {
     /// The events that were folded ahead lie in the stream now.
     pub fn was_stored(&mut self, events: Vec<StoredEvent>) {
         self.unsaved += events.len() as u64;
-        events.into_iter().for_each(|event| self.past.push(event));
+        events.into_iter().for_each(|event| self.past.push(event.recorded, event.cause));
     }
 
     /// The outcome of the command with this one's id, if its events are in the entity's history.

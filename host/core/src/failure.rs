@@ -27,7 +27,11 @@ pub async fn record<S: CommandStore>(
         };
         let Some(revision) = store.claim(&command.id, claim, revision).await? else { continue };
         let mut past = Past::default();
-        store.since(&command.entity, Sequence::NONE).await?.into_iter().for_each(|event| past.push(event));
+        store
+            .since(&command.entity, Sequence::NONE)
+            .await?
+            .into_iter()
+            .for_each(|event| past.push(event.recorded, event.cause));
         let effect = past.effect_of(command, decided_by);
         if effect.is_none() && claim.may_be_stored_after(past.at()) {
             return Err(Stop::Ahead(past.at()));

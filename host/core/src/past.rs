@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use crate::history::History;
 use crate::id::{CommandId, Sequence};
-use crate::message::{Command, Fingerprint};
+use crate::message::{Command, Fingerprint, RecordedEvent};
 use crate::outcome::{EventRef, Outcome, OutcomeRecord};
-use crate::ports::StoredEvent;
+use crate::ports::{Cause, StoredEvent};
 
 /// The past of an entity, up to its last event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,9 +38,8 @@ impl Past {
         &self.history
     }
 
-    /// Takes in the event that follows the last one.
-    pub fn push(&mut self, event: StoredEvent) {
-        let StoredEvent { recorded, cause, .. } = event;
+    /// Takes in the event that follows the last one, and the command that it followed from.
+    pub fn push(&mut self, recorded: RecordedEvent, cause: Option<Cause>) {
         self.history.push(recorded.sequence);
         self.last_id.clone_from(&recorded.event.id);
         let Some(cause) = cause else { return };

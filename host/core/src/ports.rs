@@ -102,7 +102,7 @@ pub trait CommandStore: Send + Sync + 'static {
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: Vec<EventToStore>,
+        events: &[EventToStore],
     ) -> impl Future<Output = Result<Vec<Sequence>, AppendError>> + Send;
 
     /// The last entry under this id. On replicas it is the leader's.

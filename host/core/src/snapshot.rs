@@ -239,7 +239,7 @@ mod tests {
             event("b:0", "deposited", 12, Some("b")),
             event("odd", "withdrawn", 15, Some("b")),
         ] {
-            past.push(event);
+            past.push(event.recorded, event.cause);
         }
         past
     }
@@ -285,7 +285,8 @@ mod tests {
         let mut past = Past::default();
         for n in 0..20_000 {
             let command = format!("{n:0>36}");
-            past.push(event(&format!("{command}:0"), "deposited", 1_000_000_000 + n, Some(&command)));
+            let event = event(&format!("{command}:0"), "deposited", 1_000_000_000 + n, Some(&command));
+            past.push(event.recorded, event.cause);
             if past.effects.len() == 10_000 {
                 encode(&key, &past, &[0; 32 * 1024]).unwrap();
             }

@@ -35,7 +35,7 @@ impl Decision {
         stream: &Name,
         entity: &Entity,
         expected: Sequence,
-        events: Vec<EventToStore>,
+        events: &[EventToStore],
     ) -> Result<Self, AppendError> {
         let filter = entity.filter();
         if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
@@ -44,7 +44,7 @@ impl Decision {
             return Err(AppendError::Refused(why));
         }
         let mut messages =
-            events.into_iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
+            events.iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
         if let Some(first) = messages.first_mut() {
             first.headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, expected.to_string());
             first.headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
@@ -78,25 +78,25 @@ pub(crate) fn sequences(last: u64, count: usize) -> Vec<Sequence> {
     (0..count as u64).rev().map(|back| Sequence(last.saturating_sub(back))).collect()
 }
 
-fn message(entity: &Entity, event: EventToStore) -> Result<BatchMessage, AppendError> {
+fn message(entity: &Entity, event: &EventToStore) -> Result<BatchMessage, AppendError> {
     let EventToStore { subject, event, history, fingerprint, decided_by } = event;
-    if !belongs(entity, &subject) {
+    if !belongs(entity, subject) {
         return Err(AppendError::Refused(format!(
             "the subject {subject} is not one of entity {}",
             entity.prefix()
         )));
     }
-    let mut headers = cloudevents::encode(&event);
+    let mut headers = cloudevents::encode(event);
     headers.push(HISTORY, history.to_string());
     headers.push(COMMAND, fingerprint.0.as_ref());
-    headers.push(PLUGIN, decided_by);
+    headers.push(PLUGIN, decided_by.as_str());
     let mut headers: HeaderMap = wire::to_wire(&headers).map_err(|e| AppendError::Refused(e.to_string()))?;
     let id = event
         .id
         .parse::<async_nats::HeaderValue>()
         .map_err(|e| AppendError::Refused(format!("the event's id: {e}")))?;
     headers.insert(header::MSG_ID, id);
-    Ok(BatchMessage { subject, headers, payload: Bytes::clone(&event.data) })
+    Ok(BatchMessage { subject: subject.clone(), headers, payload: Bytes::clone(&event.data) })
 }
 
 /// Whether an event at this subject is one of the entity's.

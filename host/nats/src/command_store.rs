@@ -78,7 +78,7 @@ impl CommandStore for StreamStore {
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: Vec<EventToStore>,
+        events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
         let single = events.len() == 1;
         let decision = Decision::new(&self.stream, entity, expected, events)?;

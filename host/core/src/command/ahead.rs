@@ -78,7 +78,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             }
         };
         let (planned, to_store) = planned;
-        match self.store.append(&first.entity, entity.at(), to_store).await {
+        match self.store.append(&first.entity, entity.at(), &to_store).await {
             Ok(sequences) => Ok(self.ended(entity, planned, &sequences).await),
             Err(AppendError::Refused(_)) => {
                 self.release(&claims).await;
@@ -171,7 +171,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             );
             let expected: Vec<_> =
                 (1..=new.len() as u64).map(|n| Sequence(entity.at().0 + u64::from(earlier) + n)).collect();
-            let events = self.as_stored(command, new.iter().map(|e| e.event.clone()).collect(), &expected);
+            let events = self.as_stored(command, new.iter().map(|e| e.event.clone()), &expected);
             entity.fold_ahead(&events).await?;
             to_store.extend(new);
             planned.push(Planned { command, claim, events });

@@ -114,6 +114,13 @@ impl Kept {
         own.map(|(_, event)| event.clone()).collect()
     }
 
+    fn last_of(&self, entity: &Entity) -> Sequence {
+        let own =
+            |subject: &str| subject.strip_prefix(entity.prefix()).is_some_and(|rest| rest.starts_with('.'));
+        let last = self.events.iter().rev().find(|(subject, _)| own(subject));
+        last.map_or(Sequence::NONE, |(_, event)| event.recorded.sequence)
+    }
+
     fn append(
         &mut self,
         stream: &Arc<str>,
@@ -121,8 +128,7 @@ impl Kept {
         expected: Sequence,
         events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
-        let last = self.of(entity, Sequence::NONE).last().map_or(Sequence::NONE, |e| e.recorded.sequence);
-        if last != expected {
+        if self.last_of(entity) != expected {
             return Err(AppendError::Conflict);
         }
         let mut sequences = Vec::new();
@@ -165,9 +171,9 @@ impl CommandStore for MemoryStore {
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: Vec<EventToStore>,
+        events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
-        let (store, entity) = (self.clone(), entity.clone());
+        let (store, entity, events) = (self.clone(), entity.clone(), events.to_vec());
         let append = move || store.kept().append(&store.stream, &entity, expected, &events);
         let unclear = || AppendError::Unclear("appending: no answer".to_owned());
         if let Some(late) = self.weather.take_late_append() {

@@ -22,7 +22,7 @@ async fn events_are_stored_once_and_only_on_the_expected_state() {
 
     for count in [1, 3] {
         let late = decision(&writer.entity, &History::default(), "late", count);
-        let error = store.append(&writer.entity, Sequence(1), late).await.unwrap_err();
+        let error = store.append(&writer.entity, Sequence(1), &late).await.unwrap_err();
         assert!(matches!(error, AppendError::Conflict), "{error}");
     }
 
@@ -45,7 +45,7 @@ async fn a_decision_that_is_stored_already_is_never_stored_again() {
         // With the expectation of the first try, as after a lost answer, and with the present one, as a bug would.
         for expected in [Sequence::NONE, writer.at] {
             let again = decision(&writer.entity, &History::default(), &format!("c{count}"), count);
-            let error = store.append(&writer.entity, expected, again).await.unwrap_err();
+            let error = store.append(&writer.entity, expected, &again).await.unwrap_err();
             assert!(!matches!(error, AppendError::Refused(_)), "{error}");
         }
         assert_eq!(store.load(&writer.entity).await.unwrap().len(), count as usize);
@@ -104,10 +104,9 @@ async fn two_decisions_on_one_state_never_go_into_one_batch() {
     let store = store(&nats, GATHERED).await;
     for round in 0..5 {
         let entity = entity(&format!("r{round}"));
-        let tries = (0..10).map(|n| {
-            let events = decision(&entity, &History::default(), &format!("c{round}-{n}"), 2);
-            store.append(&entity, Sequence::NONE, events)
-        });
+        let decisions = (0..10).map(|n| decision(&entity, &History::default(), &format!("c{round}-{n}"), 2));
+        let decisions: Vec<_> = decisions.collect();
+        let tries = decisions.iter().map(|events| store.append(&entity, Sequence::NONE, events));
         let stored = join_all(tries).await.into_iter().filter(Result::is_ok).count();
         assert_eq!(stored, 1);
         assert_eq!(store.load(&entity).await.unwrap().len(), 2);
@@ -132,11 +131,11 @@ async fn what_can_never_be_stored_is_refused_and_leaves_nothing() {
     unsendable[0].decided_by = "a\r\nNats-Rollup: all".into();
     let too_many = decision(&entity, &none, "many", 1001);
     for events in [too_large, too_large_alone, of_another, unsendable, too_many, Vec::new()] {
-        let error = store.append(&entity, Sequence::NONE, events).await.unwrap_err();
+        let error = store.append(&entity, Sequence::NONE, &events).await.unwrap_err();
         assert!(matches!(error, AppendError::Refused(_)), "{error}");
     }
     assert!(store.load(&entity).await.unwrap().is_empty());
-    store.append(&entity, Sequence::NONE, decision(&entity, &none, "c", 1)).await.unwrap();
+    store.append(&entity, Sequence::NONE, &decision(&entity, &none, "c", 1)).await.unwrap();
     store.close().await;
 }
 
@@ -150,7 +149,7 @@ async fn a_server_that_is_away_makes_an_append_unclear() {
     server.crash().await;
     for count in [1, 2] {
         let events = decision(&entity("1"), &History::default(), &format!("c{count}"), count);
-        let error = store.append(&entity("1"), Sequence::NONE, events).await.unwrap_err();
+        let error = store.append(&entity("1"), Sequence::NONE, &events).await.unwrap_err();
         assert!(matches!(error, AppendError::Unclear(_)), "{error}");
         let error = store.since(&entity("1"), Sequence::NONE).await.unwrap_err();
         assert!(error.to_string().contains("booking.1.>"), "{error}");
@@ -169,7 +168,7 @@ async fn three_replicas_keep_the_same_promises() {
             let command = format!("c{round}-{}", writer.entity.id());
             writer.append(&command, 1 + round % 2).await.unwrap();
             let again = decision(&writer.entity, &History::default(), &command, 1 + round % 2);
-            let error = store_of(writer).append(&writer.entity, Sequence::NONE, again).await.unwrap_err();
+            let error = store_of(writer).append(&writer.entity, Sequence::NONE, &again).await.unwrap_err();
             assert!(!matches!(error, AppendError::Refused(_)), "{error}");
             let known = store_of(writer).since(&writer.entity, Sequence::NONE).await.unwrap();
             assert_eq!(known.last().unwrap().recorded.sequence, writer.at);

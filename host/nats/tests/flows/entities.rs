@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
 
     pub(crate) async fn append(&mut self, command: &str, count: u32) -> Result<Vec<Sequence>, AppendError> {
         let events = decision(&self.entity, &self.history, command, count);
-        let sequences = self.store.append(&self.entity, self.at, events).await?;
+        let sequences = self.store.append(&self.entity, self.at, &events).await?;
         for sequence in &sequences {
             self.history.push(*sequence);
             self.at = *sequence;

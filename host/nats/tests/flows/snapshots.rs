@@ -85,7 +85,12 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
         writer.append(&format!("c{n}"), 1 + n % 3).await.unwrap();
         other.append(&format!("d{n}"), 1).await.unwrap();
         let mut past = Past::default();
-        store.load(&writer.entity).await.unwrap().into_iter().for_each(|event| past.push(event));
+        store
+            .load(&writer.entity)
+            .await
+            .unwrap()
+            .into_iter()
+            .for_each(|event| past.push(event.recorded, event.cause));
         snapshots.push(snapshot::encode(&key, &past, b"state").unwrap());
     }
     let all = store.load(&writer.entity).await.unwrap();
@@ -93,9 +98,9 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
         let (mut past, state) = snapshot::decode(bytes, &key, "hotel").unwrap();
         let events = store.since(&writer.entity, Sequence(past.at().0 - 1)).await.unwrap();
         assert_eq!(past.joins(&events), Ok(()));
-        events.into_iter().skip(1).for_each(|event| past.push(event));
+        events.into_iter().skip(1).for_each(|event| past.push(event.recorded, event.cause));
         let mut whole = Past::default();
-        all.iter().for_each(|event| whole.push(event.clone()));
+        all.iter().cloned().for_each(|event| whole.push(event.recorded, event.cause));
         assert_eq!((past, state.as_slice()), (whole, &b"state"[..]));
     }
 
