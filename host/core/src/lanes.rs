@@ -4,12 +4,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
 use tokio::time::MissedTickBehavior;
 
 use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS, TakenSnapshot};
@@ -50,11 +51,14 @@ struct Held<D> {
 
 /// Handles what the inbox gives until it has been stopped, and finishes what is in hand.
 pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Inbox>(
-    mut inbox: I,
+    inbox: I,
     intake: Arc<Intake>,
     flow: &CommandFlow<P, S, L>,
     limits: LaneLimits,
 ) {
+    // What an inbox does before it gives a message may take longer than anything here lets it: it goes on where it was.
+    let mut deliveries =
+        pin!(stream::unfold(inbox, async |mut inbox: I| inbox.next().await.map(|next| (next, inbox))));
     let mut waiting: HashMap<Lane, VecDeque<Held<I::Delivery>>> = HashMap::new();
     let mut working = FuturesUnordered::new();
     // As many as the flow gives out at a time.
@@ -82,7 +86,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Inbox>(
                     None => drop(waiting.remove(&lane)),
                 }
             }
-            delivery = inbox.next(), if open && in_hand < limits.max_in_flight => {
+            delivery = deliveries.next(), if open && in_hand < limits.max_in_flight => {
                 let Some(delivery) = delivery else { open = false; continue };
                 in_hand += 1;
                 let command = intake.decode(delivery.message());

@@ -14,7 +14,8 @@ use std::time::Duration;
 use pelton_core::entity::CacheLimits;
 use pelton_core::id::CommandId;
 use pelton_core::intake::EXPECTED_SEQUENCE;
-use pelton_core::memory::Weather;
+use pelton_core::lanes;
+use pelton_core::memory::{MemoryDelivery, MemoryInbox, Weather};
 use pelton_core::message::Rejection;
 use pelton_core::outcome::{Claim, Outcome, OutcomeRecord, Revision};
 use pelton_core::ports::{CommandStore, Delivery, Inbox};
@@ -23,7 +24,7 @@ use pelton_core::snapshot::SnapshotPolicy;
 use pelton_core::text::MAX_CAUSE_BYTES;
 use tokio::task::JoinHandle;
 
-use bank::{Bank, Sent};
+use bank::{Bank, LIMITS, Sent};
 
 fn code(outcome: &Outcome) -> &str {
     match outcome {
@@ -178,6 +179,30 @@ fn a_command_whose_events_come_late_is_not_called_failed() {
         assert_eq!(code(&bank.outcome("d")), "accepted");
     })
     .for_each(drop);
+}
+
+/// An inbox that has much to do before it gives a message.
+struct SlowInbox(MemoryInbox);
+
+impl Inbox for SlowInbox {
+    type Delivery = MemoryDelivery;
+
+    async fn next(&mut self) -> Option<MemoryDelivery> {
+        tokio::time::sleep(3 * LIMITS.progress_every).await;
+        self.0.next().await
+    }
+}
+
+/// The signs of progress once had it begin anew each time, and it never gave a message.
+#[tokio::test(start_paused = true)]
+async fn an_inbox_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
+    let bank = Bank::new(Weather::fair());
+    bank.send("a", "deposit", 1, 5);
+    let (inbox, intake, flow) = (SlowInbox(bank.queue.inbox()), bank.intake.clone(), bank.flow());
+    let host = tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await });
+    tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
+    host.abort();
+    assert_eq!(code(&bank.outcome("a")), "accepted");
 }
 
 /// Brought up to date on a stream that had lost its end and grown again, an entity went on from events that are gone, and
