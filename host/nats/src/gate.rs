@@ -105,20 +105,12 @@ impl StreamGate {
         }
     }
 
-    /// What is stored under the command's id and not decided yet, seen from this command.
-    async fn pending(&self, submission: &Submission) -> Result<Pending, Unavailable> {
+    /// Whether what waits under the command's id is the same command, byte by byte.
+    async fn is_waiting(&self, submission: &Submission) -> Result<bool, Unavailable> {
         let filter = command_subject("*", &submission.id);
-        let message = wire::leader_last(&self.nats, COMMANDS, &filter).await?;
-        Ok(match message {
-            None => Pending::Nothing,
-            Some(message)
-                if message.subject == command_subject(submission.r#type.as_str(), &submission.id)
-                    && message.payload == submission.data =>
-            {
-                Pending::Same
-            }
-            Some(_) => Pending::Another,
-        })
+        let subject = command_subject(submission.r#type.as_str(), &submission.id);
+        let waiting = wire::leader_last(&self.nats, COMMANDS, &filter).await?;
+        Ok(waiting.is_some_and(|message| message.subject == subject && message.payload == submission.data))
     }
 
     /// Waits until the same command, which is stored, has ended.
@@ -141,16 +133,6 @@ impl StreamGate {
             }
         }
     }
-}
-
-/// What is on the command stream under an id.
-enum Pending {
-    /// Nothing any more.
-    Nothing,
-    /// The same command, byte by byte.
-    Same,
-    /// Something else, perhaps no command at all.
-    Another,
 }
 
 /// How it went with the same command.
@@ -197,8 +179,7 @@ impl CommandGate for StreamGate {
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
         let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
         while !self.publish(&submission, reply_to).await? {
-            let pending = self.pending(&submission).await?;
-            if let Pending::Same = pending {
+            if self.is_waiting(&submission).await? {
                 match self.end_of_same(&submission, &mut patience).await? {
                     End::With(answer) => return Ok(Some(answer)),
                     End::NotYet => return Ok(None),

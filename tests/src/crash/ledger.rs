@@ -44,15 +44,12 @@ struct Books {
     orders: HashMap<String, u64>,
     /// Commands of which something is new since the last check.
     changed: BTreeSet<String>,
-    unreadable: BTreeMap<String, Unreadable>,
+    unreadable: Unreadable,
 }
 
-/// A message that is no command, under an id of its own.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unreadable {
-    /// Where it is known to be stored. It may have been stored at other places too, with nobody told.
-    pub(super) stored: Option<u64>,
-}
+/// Messages that are no commands, by the id in their subject, with where each is known to be stored. It may have been
+/// stored at other places too, with nobody told.
+pub(super) type Unreadable = BTreeMap<String, Option<u64>>;
 
 /// Shared by all clients.
 #[derive(Debug, Default)]
@@ -105,16 +102,16 @@ impl Ledger {
 
     /// Before a message is sent that is no command.
     pub(super) fn send_unreadable(&self, id: &str) {
-        self.books().unreadable.insert(id.to_owned(), Unreadable::default());
+        self.books().unreadable.insert(id.to_owned(), None);
     }
 
     /// It is stored there.
     pub(super) fn stored_unreadable(&self, id: &str, at: u64) {
-        self.books().unreadable.insert(id.to_owned(), Unreadable { stored: Some(at) });
+        self.books().unreadable.insert(id.to_owned(), Some(at));
     }
 
-    /// Messages that are no commands, by the id in their subject.
-    pub(super) fn unreadable(&self) -> BTreeMap<String, Unreadable> {
+    /// Messages that are no commands.
+    pub(super) fn unreadable(&self) -> Unreadable {
         self.books().unreadable.clone()
     }
 

@@ -1,6 +1,6 @@
 //! Whether every message that is no command was set aside once, and nothing else was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::clients::UNREADABLE;
 use super::ledger::Unreadable;
@@ -11,7 +11,7 @@ use crate::streams::Stored;
 pub(super) fn check(
     letters: &[Stored],
     noted: &BTreeSet<u64>,
-    sent: &BTreeMap<String, Unreadable>,
+    sent: &Unreadable,
     violations: &mut Vec<String>,
 ) {
     let mut set_aside = BTreeSet::new();
@@ -36,9 +36,9 @@ pub(super) fn check(
             violations.push(format!("{at}: AUDIT does not say that it was kept"));
         }
     }
-    for (id, message) in sent {
-        if message.stored.is_some() && !set_aside.contains(&message.stored) {
-            violations.push(format!("{id}: COMMANDS {:?}: it was stored and is nowhere", message.stored));
+    for (id, stored) in sent {
+        if stored.is_some() && !set_aside.contains(stored) {
+            violations.push(format!("{id}: COMMANDS {stored:?}: it was stored and is nowhere"));
         }
     }
 }

@@ -61,23 +61,21 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         }
         let Some(mut entity) = self.entities.take(&first.entity) else { return Ok(0) };
         let fresh = self.fresh(&entity, commands);
-        let claims = match self.decide_first(&mut entity, &fresh).await? {
+        let (claims, events) = match self.decide_first(&mut entity, &fresh).await? {
             Some(events) => (self.claim_ahead(&entity, &fresh).await, events),
             None => (Vec::new(), Vec::new()),
         };
-        let (claims, events) = claims;
         if claims.is_empty() {
             self.entities.put(first.entity.clone(), entity);
             return Ok(0);
         }
-        let planned = match self.plan(&mut entity, &claims, events).await {
+        let (planned, to_store) = match self.plan(&mut entity, &claims, events).await {
             Ok(planned) => planned,
             Err(stop) => {
                 self.release(&claims).await;
                 return Err(stop);
             }
         };
-        let (planned, to_store) = planned;
         match self.store.append(&first.entity, entity.at(), &to_store).await {
             Ok(sequences) => Ok(self.ended(entity, planned, &sequences).await),
             Err(AppendError::Refused(_)) => {

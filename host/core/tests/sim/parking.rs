@@ -115,16 +115,33 @@ async fn a_handler_that_skips_goes_on_with_the_entity() {
     assert_eq!((letters(&bank).len(), code(&bank.outcome("second"))), (1, "accepted"));
 }
 
-/// Dead letters where the last one is removed between the look and the parking.
-struct RemovedMeanwhile(MemoryLetters, Mutex<Option<Sequence>>);
+/// Dead letters that something happens to.
+struct Meddled {
+    letters: MemoryLetters,
+    /// This one is removed between the look and the parking.
+    removed_meanwhile: Mutex<Option<Sequence>>,
+    /// The host ends when it has kept one.
+    ends_after_keeping: bool,
+}
 
-impl DeadLetters for RemovedMeanwhile {
+impl Meddled {
+    fn with(letters: &MemoryLetters) -> Self {
+        Self { letters: letters.clone(), removed_meanwhile: Mutex::default(), ends_after_keeping: false }
+    }
+}
+
+impl DeadLetters for Meddled {
     async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        self.0.keep(letter).await
+        self.letters.keep(letter).await?;
+        if self.ends_after_keeping {
+            let (doing, cause) = ("keeping a dead letter".to_owned(), "the host has ended".to_owned());
+            return Err(Unavailable { doing, cause });
+        }
+        Ok(())
     }
 
     async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
-        self.0.last(consumer, key).await
+        self.letters.last(consumer, key).await
     }
 
     async fn is_retry_of_first(
@@ -133,51 +150,27 @@ impl DeadLetters for RemovedMeanwhile {
         key: &str,
         message: &Incoming,
     ) -> Result<bool, Unavailable> {
-        self.0.is_retry_of_first(consumer, key, message).await
+        self.letters.is_retry_of_first(consumer, key, message).await
     }
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
-        if let Some(sequence) = self.1.lock().unwrap().take() {
-            self.0.remove(sequence);
+        if let Some(sequence) = self.removed_meanwhile.lock().unwrap().take() {
+            self.letters.remove(sequence);
         }
-        self.0.keep_behind(letter, last).await
+        self.letters.keep_behind(letter, last).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_command_is_not_parked_behind_a_letter_that_has_just_gone() {
     let bank = with_a_failure().await;
-    let host = bank.flow_with(RemovedMeanwhile(bank.letters.clone(), Mutex::new(Some(Sequence(1)))));
+    let host = bank.flow_with(Meddled {
+        removed_meanwhile: Mutex::new(Some(Sequence(1))),
+        ..Meddled::with(&bank.letters)
+    });
     bank.send("second", "deposit", 1, 2);
     bank.handle_next(&host).await;
     assert_eq!((letters(&bank), code(&bank.outcome("second"))), (Vec::new(), "accepted"));
-}
-
-/// Dead letters of a host that ends when it has kept one.
-struct EndsAfterKeeping(MemoryLetters);
-
-impl DeadLetters for EndsAfterKeeping {
-    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
-        self.0.keep(letter).await?;
-        Err(Unavailable { doing: "keeping a dead letter".to_owned(), cause: "the host has ended".to_owned() })
-    }
-
-    async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
-        self.0.last(consumer, key).await
-    }
-
-    async fn is_retry_of_first(
-        &self,
-        consumer: &Name,
-        key: &str,
-        message: &Incoming,
-    ) -> Result<bool, Unavailable> {
-        self.0.is_retry_of_first(consumer, key, message).await
-    }
-
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
-        self.0.keep_behind(letter, last).await
-    }
 }
 
 /// It was once parked behind its own letter, and nobody was told that it had failed.
@@ -187,7 +180,7 @@ async fn a_command_whose_host_ended_after_keeping_its_letter_has_failed_and_wait
     let bank = bank();
     bank.manners.breaks.store(3, Ordering::Relaxed);
     bank.send("failed", "deposit", 1, 1);
-    let ending = bank.flow_with(EndsAfterKeeping(bank.letters.clone()));
+    let ending = bank.flow_with(Meddled { ends_after_keeping: true, ..Meddled::with(&bank.letters) });
     for _ in 0..3 {
         bank.handle_next(&ending).await;
     }
