@@ -155,11 +155,13 @@ impl Operator {
 
     /// How a letter went that is not there any more.
     async fn gone(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        let last = journal(&self.nats, letter.sequence, self.replicated).await?.pop();
-        Ok(match last.map(|entry| entry.what) {
-            Some(Happening::Settled { outcome }) => Retried::Settled(outcome),
-            _ => Retried::Gone,
-        })
+        // Not always the last entry: whoever was about to retry it may have noted that after it was settled.
+        let journal = journal(&self.nats, letter.sequence, self.replicated).await?;
+        let settled = journal.into_iter().find_map(|entry| match entry.what {
+            Happening::Settled { outcome } => Some(outcome),
+            _ => None,
+        });
+        Ok(settled.map_or(Retried::Gone, Retried::Settled))
     }
 
     /// Gives a letter up, and says why in the audit stream. A command that has ended without failing cannot be given up
