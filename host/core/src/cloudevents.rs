@@ -102,18 +102,22 @@ pub fn decode(headers: &Headers, payload: &Bytes) -> Result<Event, CloudEventErr
 }
 
 fn binary(headers: &Headers, payload: &Bytes) -> Result<Event, CloudEventError> {
-    let attributes = headers.iter().filter_map(|(name, value)| {
-        let prefix = name.get(..PREFIX.len())?;
-        prefix.eq_ignore_ascii_case(PREFIX).then(|| (name[PREFIX.len()..].to_ascii_lowercase(), value))
-    });
     let mut event = Draft::default();
     let mut any = false;
-    for (name, value) in attributes {
+    for (name, value) in headers.iter() {
+        let Some((prefix, name)) = name.split_at_checked(PREFIX.len()) else { continue };
+        if !prefix.eq_ignore_ascii_case(PREFIX) {
+            continue;
+        }
         any = true;
+        let name = match name.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => Cow::from(name.to_ascii_lowercase()),
+            false => Cow::from(name),
+        };
         let text = percent_decode_str(value)
             .decode_utf8()
-            .map_err(|e| CloudEventError::Attribute { name: name.clone(), cause: e.to_string() })?;
-        event.attribute(&name, text.into_owned())?;
+            .map_err(|e| CloudEventError::Attribute { name: name.to_string(), cause: e.to_string() })?;
+        event.attribute(&name, text)?;
     }
     if !any {
         return Err(CloudEventError::Neither);
@@ -144,7 +148,7 @@ fn structured(content_type: &str, payload: &Bytes) -> Result<Event, CloudEventEr
                 if let Some(text) = attribute_text(value)
                     .map_err(|cause| CloudEventError::Attribute { name: name.clone(), cause })?
                 {
-                    event.attribute(&name, text)?;
+                    event.attribute(&name, text.into())?;
                 }
             }
         }
@@ -253,19 +257,19 @@ struct Draft {
 }
 
 impl Draft {
-    fn attribute(&mut self, name: &str, value: String) -> Result<(), CloudEventError> {
+    fn attribute(&mut self, name: &str, value: Cow<'_, str>) -> Result<(), CloudEventError> {
         let bad = |cause: String| CloudEventError::Attribute { name: name.to_owned(), cause };
         if value.len() > MAX_ATTRIBUTE_BYTES {
             return Err(bad(format!("has {} bytes; at most {MAX_ATTRIBUTE_BYTES} are allowed", value.len())));
         }
         match name {
-            "specversion" => self.specversion = Some(value),
-            "id" => self.id = Some(value),
-            "source" => self.source = Some(value),
-            "type" => self.r#type = Some(value),
-            "subject" => self.subject = Some(value),
-            "datacontenttype" => self.datacontenttype = Some(value),
-            "dataschema" => self.dataschema = Some(value),
+            "specversion" => self.specversion = Some(value.into_owned()),
+            "id" => self.id = Some(value.into_owned()),
+            "source" => self.source = Some(value.into_owned()),
+            "type" => self.r#type = Some(value.into_owned()),
+            "subject" => self.subject = Some(value.into_owned()),
+            "datacontenttype" => self.datacontenttype = Some(value.into_owned()),
+            "dataschema" => self.dataschema = Some(value.into_owned()),
             "time" => self.time = Some(Timestamp::parse(&value).map_err(bad)?),
             DATA_VERSION => {
                 let version = value.parse().ok().filter(|v| *v > 0);
@@ -275,7 +279,7 @@ impl Draft {
             _ if self.extensions.len() == MAX_EXTENSIONS => {
                 return Err(bad(format!("there are more than {MAX_EXTENSIONS} extensions")));
             }
-            _ => self.extensions.push((name.to_owned(), value)),
+            _ => self.extensions.push((name.to_owned(), value.into_owned())),
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What crosses the borders, as the contract in `wit/` has it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,30 +14,52 @@ use crate::time::Timestamp;
 pub type Metadata = Vec<(String, String)>;
 
 /// The headers of a message. Names are compared without regard to ASCII case, as CloudEvents asks.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(Vec<(String, String)>);
+///
+/// All names and values lie in one text, behind one another: a message has a dozen of them.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Headers {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
 
 impl Headers {
     /// Adds a header at the end.
-    pub fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.push((name.into(), value.into()));
+    pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
+        self.text.push_str(name.as_ref());
+        let name_ends = self.text.len();
+        self.text.push_str(value.as_ref());
+        self.ends.push((name_ends, self.text.len()));
     }
 
     /// The first value under this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
+        self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// In the order they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+        let mut begin = 0;
+        self.ends.iter().map(move |&(name_ends, value_ends)| {
+            let header = (&self.text[begin..name_ends], &self.text[name_ends..value_ends]);
+            begin = value_ends;
+            header
+        })
     }
 }
 
-impl FromIterator<(String, String)> for Headers {
-    fn from_iter<T: IntoIterator<Item = (String, String)>>(iter: T) -> Self {
-        Self(iter.into_iter().collect())
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
+    fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
+        let mut headers = Self::default();
+        pairs.into_iter().for_each(|(name, value)| headers.push(name, value));
+        headers
     }
 }
 

@@ -69,12 +69,12 @@ fn append(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), BadHeader>
 /// Headers as core has them. Names keep their case; names that differ stand in alphabetical order, for the library
 /// does not keep the sender's.
 pub(crate) fn from_wire(map: Option<&HeaderMap>) -> Headers {
-    let mut pairs: Vec<(String, String)> = map
+    let mut pairs: Vec<(&str, &str)> = map
         .into_iter()
         .flat_map(HeaderMap::iter)
-        .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
         .collect();
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    pairs.sort_by_key(|(name, _)| *name);
     pairs.into_iter().collect()
 }
 
