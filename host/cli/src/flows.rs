@@ -131,7 +131,7 @@ impl<'a> Flows<'a> {
         for (name, projection, plugin, bucket) in projections {
             let flow = ProjectionFlow {
                 name: name.clone(),
-                plugin,
+                plugin: Arc::new(plugin),
                 store: Arc::new(BucketViews::new(nats, bucket)),
                 letters: letters.clone(),
                 retry: config.retry,
@@ -139,9 +139,9 @@ impl<'a> Flows<'a> {
                 max_batch: projection.batch,
             };
             let stop = CancellationToken::new();
-            let mut feed = StreamFeed::new(nats, projection.stream.clone(), stop.clone());
+            let feed = StreamFeed::new(nats, projection.stream.clone(), stop.clone());
             running.stops.push(stop);
-            running.tasks.spawn(format!("the projection {name}"), async move { flow.run(&mut feed).await });
+            running.tasks.spawn(format!("the projection {name}"), async move { flow.run(feed).await });
         }
         for (name, saga, plugin) in sagas {
             let flow = SagaFlow {

@@ -23,7 +23,7 @@ use crate::connection::Nats;
 use crate::wire;
 
 /// How many messages are fetched ahead; half as many again may be on their way.
-const AHEAD_MESSAGES: usize = 256;
+const AHEAD_MESSAGES: usize = 4096;
 /// How many bytes are fetched ahead, but at least two of the largest messages that the server takes.
 const AHEAD_BYTES: usize = 8 * 1024 * 1024;
 /// How long one request for messages stands at the server.

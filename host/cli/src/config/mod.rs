@@ -128,7 +128,7 @@ pub struct ProjectionConfig {
     pub plugin: Name,
     /// `stream`: whose events it folds.
     pub stream: Name,
-    /// `batch`: the most events that are folded at a time. Default 500.
+    /// `batch`: the most events that are folded at a time. Default 4,000.
     pub batch: usize,
     /// `on-failure`: whether later events of the keys of one that became a dead letter wait behind it (`park`, the
     /// default), or the view goes on without it (`skip`).
@@ -243,7 +243,7 @@ fn used(typed: &Typed) -> Option<Config> {
         let config = ProjectionConfig {
             plugin: name(&projection.plugin)?,
             stream: name(&projection.stream)?,
-            batch: projection.batch.unwrap_or(500),
+            batch: projection.batch.unwrap_or(4_000),
             on_failure: projection.on_failure.unwrap_or(OnFailure::Park),
         };
         Some((projection.name.value.clone(), config))

@@ -9,13 +9,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Halt, ProjectionFlow, REQUESTS_EVERY};
+use super::course::{Changes, Course};
+use super::{Halt, ProjectionFlow, REQUESTS_EVERY, fold};
 use crate::cloudevents;
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::Sequence;
 use crate::message::RecordedEvent;
 use crate::ports::{ProjectionPlugin, ViewStore};
-use crate::view::Checkpoint;
 
 /// What becomes of one letter.
 enum Tried {
@@ -27,10 +27,10 @@ enum Tried {
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Tries what is parked, if somebody asks for it.
-    pub(super) async fn retry_if_asked(&self, checkpoint: &mut Checkpoint) -> Result<(), Halt> {
+    pub(super) async fn retry_if_asked(&self, course: &mut Course<V>) -> Result<(), Halt> {
         while let Some(request) = self.letters.request(&self.name).await? {
             tracing::info!(view = %self.name, "trying parked events again");
-            self.retry_parked(checkpoint).await?;
+            self.retry_parked(course).await?;
             self.letters.close(&request).await?;
         }
         Ok(())
@@ -43,11 +43,11 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    async fn retry_parked(&self, checkpoint: &mut Checkpoint) -> Result<(), Halt> {
+    async fn retry_parked(&self, course: &mut Course<V>) -> Result<(), Halt> {
         let mut blocked = BTreeSet::new();
         for place in self.letters.places(&self.name, None).await? {
             let Some(letter) = self.letters.letter(place.letter).await? else { continue };
-            match self.try_letter(&letter, &blocked, checkpoint).await? {
+            match self.try_letter(&letter, &blocked, course).await? {
                 Tried::Applied => self.letters.settle(place.letter).await?,
                 Tried::Stays { keys, cause } => {
                     blocked.extend(keys);
@@ -58,9 +58,10 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 }
             }
         }
-        if checkpoint.parked.keys().any(|key| !blocked.contains(key)) {
-            checkpoint.parked.retain(|key, _| blocked.contains(key));
-            self.commit(&[], checkpoint.position, checkpoint).await?;
+        if course.checkpoint().parked.keys().any(|key| !blocked.contains(key)) {
+            let mut next = course.checkpoint().clone();
+            next.parked.retain(|key, _| blocked.contains(key));
+            self.commit_now(Changes::new(), next, course).await?;
         }
         Ok(())
     }
@@ -69,7 +70,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         letter: &DeadLetter,
         blocked: &BTreeSet<String>,
-        checkpoint: &mut Checkpoint,
+        course: &mut Course<V>,
     ) -> Result<Tried, Halt> {
         let key = letter.key.clone().unwrap_or_default();
         let sequence = letter.message.sequence;
@@ -78,21 +79,21 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             Ok(event) => event,
             Err(error) => return stays(vec![key], format!("it is no event: {error}")),
         };
-        if !self.reads(&event) {
+        if !self.plugin.descriptor().reads(&event) {
             return Ok(Tried::Applied);
         }
         let stream = letter.message.stream.as_str().into();
         let event = RecordedEvent { event, stream, sequence, recorded_at: letter.message.stored_at };
         let events = std::slice::from_ref(&event);
-        let keys = match self.keys_of(events).await {
+        let keys = match fold::keys(&*self.plugin, events).await {
             Ok(mut keys) => keys.pop().unwrap_or_default(),
-            Err(Halt::Batch(fault)) => return stays(vec![key], fault.to_string()),
-            Err(halt) => return Err(halt),
+            Err(fault) => return stays(vec![key], fault.to_string()),
         };
         if keys.is_empty() {
             return Ok(Tried::Applied);
         }
-        let lacks = |key: &String| checkpoint.parked.get(key).is_some_and(|first| *first <= sequence);
+        let lacks =
+            |key: &String| course.checkpoint().parked.get(key).is_some_and(|first| *first <= sequence);
         if keys.contains(&key) && !lacks(&key) {
             return Ok(Tried::Applied);
         }
@@ -103,7 +104,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         if keys.iter().any(|key| blocked.contains(key)) {
             return Ok(Tried::Stays { keys, cause: None });
         }
-        match self.apply_parked(events, &keys, checkpoint).await {
+        match self.apply_parked(events, &keys, course).await {
             Ok(()) => Ok(Tried::Applied),
             Err(Halt::Batch(fault)) => stays(keys, fault.to_string()),
             Err(halt) => Err(halt),
@@ -115,11 +116,11 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         events: &[RecordedEvent],
         keys: &[String],
-        checkpoint: &mut Checkpoint,
+        course: &mut Course<V>,
     ) -> Result<(), Halt> {
         let mut attempt = 1;
         let changes = loop {
-            match self.changes(events, &[keys.to_vec()]).await {
+            match self.changes(events, keys.iter(), course).await {
                 Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
                     tokio::time::sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
@@ -128,11 +129,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             }
         };
         let next = events.last().map_or(Sequence::NONE, |event| Sequence(event.sequence.0 + 1));
-        // A commit that is refused must leave no mark: the event would count as applied with the next one.
-        let mut applied = checkpoint.clone();
+        let mut applied = course.checkpoint().clone();
         applied.parked.extend(keys.iter().map(|key| (key.clone(), next)));
-        self.commit(&changes, applied.position, &mut applied).await?;
-        *checkpoint = applied;
-        Ok(())
+        self.commit_now(changes, applied, course).await
     }
 }

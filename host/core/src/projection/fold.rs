@@ -1,0 +1,101 @@
+//! From events to new values: which keys they touch, what is there, and what the plugin makes of it.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::batch::Part;
+use super::course::{Changes, Course};
+use super::{Halt, MAX_KEYS_PER_EVENT, MAX_VALUE_BYTES, ProjectionFlow};
+use crate::dead_letter::Retries;
+use crate::id::Sequence;
+use crate::message::RecordedEvent;
+use crate::ports::{PluginFault, ProjectionPlugin, ViewStore};
+use crate::view::{Checkpoint, ViewChange, ViewKey};
+
+/// The keys that each of the events touches.
+pub(super) async fn keys<P: ProjectionPlugin>(
+    plugin: &P,
+    events: &[RecordedEvent],
+) -> Result<Vec<Vec<String>>, PluginFault> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys = plugin.keys(events).await?.map_err(|failure| failure.into_fault(plugin))?;
+    if keys.len() != events.len() {
+        return Err(plugin.fault(format!("`keys` answered {} lists to {} events", keys.len(), events.len())));
+    }
+    match keys.iter().map(Vec::len).find(|n| *n > MAX_KEYS_PER_EVENT) {
+        Some(many) => Err(plugin.fault(format!(
+            "`keys` named {many} keys for one event; at most {MAX_KEYS_PER_EVENT} are allowed"
+        ))),
+        None => Ok(keys),
+    }
+}
+
+impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
+    /// Folds events into the view, which has come so far with them, or does nothing.
+    pub(super) async fn fold(
+        &self,
+        part: Part<'_>,
+        position: Sequence,
+        course: &mut Course<V>,
+    ) -> Result<(), Halt> {
+        let keys = part.keys.iter().flatten().flatten();
+        let changes = self.changes(part.events, keys, course).await?;
+        self.commit(changes, Checkpoint { position, ..course.checkpoint().clone() }, course).await
+    }
+
+    /// The new values that events lead to that touch these keys.
+    pub(super) async fn changes(
+        &self,
+        events: &[RecordedEvent],
+        keys: impl Iterator<Item = &String>,
+        course: &mut Course<V>,
+    ) -> Result<Changes, Halt> {
+        let mut rows = BTreeMap::new();
+        for key in keys {
+            if !rows.contains_key(key.as_str()) {
+                let row = ViewKey::new(key).map_err(|what| self.plugin.fault(what))?;
+                rows.insert(key.as_str(), row);
+            }
+        }
+        let values = course.values(&rows.values().collect::<Vec<_>>()).await?;
+        let present =
+            rows.keys().zip(values).map(|(key, value)| ViewChange { key: (*key).to_owned(), value });
+        let views: Vec<_> = present.collect();
+        let began = Instant::now();
+        let changes = self
+            .plugin
+            .project(events, &views)
+            .await?
+            .map_err(|failure| failure.into_fault(&*self.plugin))?;
+        course.pace.took(events.len(), began.elapsed());
+        Ok(self.check(changes, &views, rows)?)
+    }
+
+    /// The changes under their rows, if the plugin may make them: `rows` are those that it was given.
+    fn check(
+        &self,
+        changes: Vec<ViewChange>,
+        given: &[ViewChange],
+        mut rows: BTreeMap<&str, ViewKey>,
+    ) -> Result<Changes, PluginFault> {
+        let checked = changes.into_iter().map(|ViewChange { key, value }| {
+            let Some(row) = rows.remove(key.as_str()) else {
+                let what = match given.iter().any(|view| view.key == key) {
+                    true => format!("`project` returned the key {key:?} twice"),
+                    false => format!("`project` returned the key {key:?}, which `keys` did not name"),
+                };
+                return Err(self.plugin.fault(what));
+            };
+            match value.as_ref().map(bytes::Bytes::len) {
+                Some(bytes) if bytes > MAX_VALUE_BYTES => Err(self.plugin.fault(format!(
+                    "the value of {key:?} has {bytes} bytes; at most {MAX_VALUE_BYTES} are allowed"
+                ))),
+                _ => Ok((row, value)),
+            }
+        });
+        checked.collect()
+    }
+}

@@ -1,0 +1,120 @@
+//! The one event that cannot be applied: tried again, then set aside, with its keys waiting behind it.
+
+use std::slice;
+
+use super::batch::{Keys, Part};
+use super::course::{Changes, Course};
+use super::{Halt, ProjectionFlow, fold};
+use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
+use crate::id::Sequence;
+use crate::message::{Incoming, RecordedEvent};
+use crate::ports::{FaultKind, PluginFault, ProjectionPlugin, Unavailable, ViewStore};
+use crate::view::Checkpoint;
+
+/// An event by itself.
+#[derive(Clone, Copy)]
+struct One<'a> {
+    event: &'a RecordedEvent,
+    message: &'a Incoming,
+    /// How far the view has come with it.
+    reaches: Sequence,
+}
+
+impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
+    /// Applies the first event of a part by itself, or keeps it with the dead letters.
+    pub(super) async fn apply_one(
+        &self,
+        part: Part<'_>,
+        reaches: Sequence,
+        course: &mut Course<V>,
+    ) -> Result<(), Halt> {
+        let ([event, ..], [message, ..], [keys, ..]) = (part.events, part.messages, part.keys) else {
+            return Ok(());
+        };
+        let one = One { event, message, reaches };
+        let mut keys = keys.clone();
+        if let Ok(keys) = &keys
+            && keys.iter().any(|key| course.checkpoint().parked.contains_key(key))
+        {
+            let why = "waits behind an earlier event of its key";
+            return self.park(one, keys, DeadLetterKind::Parked, why, course).await;
+        }
+        let mut attempt = 1;
+        let fault = loop {
+            match self.try_one(one, &keys, course).await {
+                Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
+                    tokio::time::sleep(self.retry.delay(attempt)).await;
+                    attempt += 1;
+                    if keys.is_err() {
+                        let asked = fold::keys(&*self.plugin, slice::from_ref(event)).await;
+                        keys = asked.map(|keys| keys.into_iter().flatten().collect());
+                    }
+                }
+                Err(Halt::Batch(fault)) => break fault,
+                other => return other,
+            }
+        };
+        tracing::error!(view = %self.name, sequence = %event.sequence, "set aside: {fault}");
+        self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), course).await
+    }
+
+    async fn try_one(&self, one: One<'_>, keys: &Keys, course: &mut Course<V>) -> Result<(), Halt> {
+        let part = Part {
+            events: slice::from_ref(one.event),
+            messages: slice::from_ref(one.message),
+            keys: slice::from_ref(keys),
+        };
+        match keys {
+            Ok(_) => self.fold(part, one.reaches, course).await,
+            Err(fault) => Err(Halt::Batch(fault.clone())),
+        }
+    }
+
+    /// Whether another try may work, and is left.
+    pub(super) fn may_pass(&self, fault: &PluginFault, attempt: u32) -> bool {
+        fault.kind == FaultKind::Broke && attempt < self.retry.max_attempts
+    }
+
+    /// Keeps the event with the dead letters. Its keys take in nothing from now on, so that nothing is applied out of
+    /// order, unless they go on without it: then nothing waits behind the letter, and it has no key.
+    async fn park(
+        &self,
+        one: One<'_>,
+        keys: &[String],
+        kind: DeadLetterKind,
+        why: &str,
+        course: &mut Course<V>,
+    ) -> Result<(), Halt> {
+        // Nothing is said to wait before what comes before it is stored.
+        course.arrive().await?;
+        let mut next = course.checkpoint().clone();
+        if self.on_failure == OnFailure::Skip && kind == DeadLetterKind::Failed {
+            let why = format!("its keys {} went on without it: {why}", keys.join(", "));
+            self.set_aside(one.message, None, kind, &why).await?;
+        } else {
+            let at = one.event.sequence;
+            let parked_keys = next.parked.len();
+            next = next.with_parked(keys, at).ok_or(Halt::Full { at, parked_keys })?;
+            self.set_aside(one.message, keys.first().map(String::as_str), kind, why).await?;
+        }
+        self.commit_now(Changes::new(), Checkpoint { position: one.reaches, ..next }, course).await
+    }
+
+    pub(super) async fn set_aside(
+        &self,
+        message: &Incoming,
+        key: Option<&str>,
+        kind: DeadLetterKind,
+        why: &str,
+    ) -> Result<(), Unavailable> {
+        let letter = DeadLetter {
+            consumer: self.name.to_string(),
+            key: key.map(str::to_owned),
+            kind,
+            message: message.clone(),
+            cause: why.to_owned(),
+            digest: Some(self.plugin.digest().to_owned()),
+        };
+        self.letters.keep(letter).await
+    }
+}
