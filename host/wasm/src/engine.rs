@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use wasmtime::{Config, WasmBacktraceDetails};
 
-/// How exact a call's time limit is.
+/// The time between two ticks of the clock that calls are timed by. A call's time counts from the first tick in it, and
+/// whether it is over is looked at with each that follows.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(5);
 
 /// Of the stack of the thread that calls: Tokio's have 2 MiB.

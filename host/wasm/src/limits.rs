@@ -23,7 +23,8 @@ pub struct Limits {
     pub table_elements: usize,
     /// The core instances that make up one instance.
     pub core_instances: usize,
-    /// How long one call may take by the clock on the wall, waits for a processor included.
+    /// How long one call may take by the clock on the wall, waits for a processor included. It counts from the first
+    /// tick in the call of a clock that ticks every 5 ms.
     pub call_time: Duration,
     /// What one call may hand to the host, in bytes as the host holds it. Holds for a line of the log as well.
     pub result_bytes: usize,

@@ -2,14 +2,14 @@
 //!
 //! Calls run on the thread that makes them. Nearly all take microseconds: a stack of its own for each instance, so that a
 //! call could make way for others, would cost every call and every live entity more than it saves. A plugin whose calls
-//! take long has them made beside the others, see [`LONG_CALL`].
+//! take long has them made beside the others, see [`CALLS_BESIDE`].
 //!
 //! After any error that is not a result of the contract the instance may be halfway through something: the sandbox is
 //! poisoned and runs nothing any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pelton_core::ports::{FaultKind, PluginFault};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -22,10 +22,8 @@ use crate::limits::{Limits, Meter};
 use crate::log::CallLog;
 use crate::mappings::{Mappings, Reserved};
 
-/// A call that takes longer keeps others waiting on its thread. It is not moved, but the plugin's next calls are: each
-/// hands everything else that its thread has to do to another thread first.
-const LONG_CALL: Duration = Duration::from_millis(5);
-/// So many of a plugin's calls are made beside the others after a long one.
+/// So many of a plugin's calls are made beside the others after one that went on for two ticks of the epoch: each hands
+/// everything else that its thread has to do to another thread first, which is dear.
 const CALLS_BESIDE: u32 = 1_000;
 
 /// Which plugin a sandbox runs, shared by all of them.
@@ -45,16 +43,10 @@ impl Origin {
         Self { name, digest, limits, calls_beside: AtomicU32::new(0) }
     }
 
-    /// Makes a call on this thread, or, where the plugin's calls have taken long, beside everything else on it.
-    fn make<R>(&self, call: impl FnOnce() -> R) -> R {
+    /// Whether the next call is made beside everything else on its thread: the plugin's calls have taken long.
+    fn takes_call_beside(&self) -> bool {
         let one_less = |calls: u32| calls.checked_sub(1);
-        let beside = self.calls_beside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
-        let began = Instant::now();
-        let outcome = if beside { make_beside(call) } else { call() };
-        if began.elapsed() > LONG_CALL {
-            self.calls_beside.store(CALLS_BESIDE, Ordering::Relaxed);
-        }
-        outcome
+        self.calls_beside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     pub(crate) fn fault(&self, kind: FaultKind, what: String) -> PluginFault {
@@ -77,8 +69,26 @@ pub(crate) struct Guest {
     pub(crate) origin: Arc<Origin>,
     pub(crate) meter: Meter,
     pub(crate) log: CallLog,
-    /// When the call in hand must be over.
-    deadline: Instant,
+    /// When the guest first saw the epoch advance in the call in hand. Nearly all calls are over before: no clock is read.
+    first_tick: Option<Instant>,
+}
+
+impl Guest {
+    /// The guest sees that the epoch has advanced.
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        match self.first_tick {
+            None => self.first_tick = Some(Instant::now()),
+            Some(first) => {
+                // Long is what goes on after a tick until the next, while others wait for its thread. What the clock on
+                // the wall says does not tell: a short call takes long on a thread that waits for a processor.
+                self.origin.calls_beside.store(CALLS_BESIDE, Ordering::Relaxed);
+                if first.elapsed() >= self.origin.limits.call_time {
+                    return Err(OutOfTime.into());
+                }
+            }
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
 }
 
 /// The guest computed past its deadline; it stops where it is.
@@ -118,19 +128,14 @@ impl Blueprint {
             origin: self.origin.clone(),
             meter: Meter::new(limits),
             log: CallLog::default(),
-            deadline: Instant::now(),
+            first_tick: None,
         };
         let mut store = Store::new(self.engine.wasmtime(), guest);
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
         // Stops the guest itself at its deadline: only then is known where it was.
-        store.epoch_deadline_callback(|store| {
-            if Instant::now() >= store.data().deadline {
-                return Err(OutOfTime.into());
-            }
-            Ok(UpdateDeadline::Continue(1))
-        });
+        store.epoch_deadline_callback(|mut store| store.data_mut().tick());
         let mut sandbox = Sandbox {
             store,
             poisoned: false,
@@ -183,18 +188,19 @@ impl Sandbox {
         explain: impl FnOnce(&wasmtime::Error, &mut Guest) -> PluginFault,
     ) -> Result<R, PluginFault> {
         let guest = self.store.data_mut();
-        let origin = guest.origin.clone();
         if self.poisoned {
             let what = "its instance is poisoned by an earlier fault; it must be dropped";
-            return Err(origin.fault(FaultKind::Broke, what.to_owned()));
+            return Err(guest.origin.fault(FaultKind::Broke, what.to_owned()));
         }
-        guest.deadline = Instant::now() + origin.limits.call_time;
+        let beside = guest.origin.takes_call_beside();
+        guest.first_tick = None;
         guest.log.clear();
         guest.meter.forget_refused();
         self.store.set_epoch_deadline(1);
         // Also where the call panics.
         self.poisoned = true;
-        match origin.make(|| call(&mut self.store)) {
+        let outcome = if beside { make_beside(|| call(&mut self.store)) } else { call(&mut self.store) };
+        match outcome {
             Ok(result) => {
                 self.poisoned = false;
                 Ok(result)
@@ -220,5 +226,27 @@ impl Sandbox {
     pub(crate) fn resident_bytes(&self) -> usize {
         const LIVE_INSTANCE_BYTES: usize = 48 * 1024;
         LIVE_INSTANCE_BYTES + self.memory_bytes().saturating_sub(self.memory_bytes_at_start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_long_that_goes_on_for_two_ticks() {
+        let limits = Limits { call_time: Duration::ZERO, ..Limits::default() };
+        let meter = Meter::new(&limits);
+        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits));
+        let mut guest = Guest { origin, meter, log: CallLog::default(), first_tick: None };
+        assert!(guest.tick().is_ok(), "its time only begins to count");
+        assert!(!guest.origin.takes_call_beside(), "its thread may have waited for a processor");
+        assert!(guest.tick().err().is_some_and(|error| error.is::<OutOfTime>()));
+        for call in 0..CALLS_BESIDE {
+            assert!(guest.origin.takes_call_beside(), "call {call} after the long one");
+        }
+        assert!(!guest.origin.takes_call_beside());
     }
 }
