@@ -103,27 +103,29 @@ pub fn events_to_store(
     decided_by: &str,
     history: &History,
 ) -> Vec<EventToStore> {
-    let mut ours = vec![
-        (CORRELATION_ID.to_owned(), command.correlation_id.clone()),
-        (CAUSATION_ID.to_owned(), command.id.to_string()),
-    ];
-    ours.extend(command.traceparent.iter().map(|t| (TRACEPARENT.to_owned(), t.clone())));
     let entity = &command.entity;
+    let ours = || {
+        let traceparent = command.traceparent.as_deref().map(|t| (TRACEPARENT, t));
+        [(CORRELATION_ID, command.correlation_id.as_str()), (CAUSATION_ID, command.id.as_str())]
+            .into_iter()
+            .chain(traceparent)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
     let numbered = (0u32..).zip(events).map(|(n, event)| EventToStore {
         subject: entity.event_subject(&event.r#type, event.version),
         history: history.after_adjacent(n),
         fingerprint: command.fingerprint.clone(),
         decided_by: decided_by.to_owned(),
         event: Event {
-            id: format!("{}:{n}", command.id),
-            source: format!("/{handler}/{}", entity.id()),
+            id: [command.id.as_str(), ":", &n.to_string()].concat(),
+            source: ["/", handler, "/", entity.id()].concat(),
             r#type: event.r#type,
             version: event.version,
             subject: Some(entity.id().to_owned()),
             time: Some(command.time),
             datacontenttype: Some(event.datacontenttype.unwrap_or_else(|| "application/json".to_owned())),
             dataschema: None,
-            extensions: ours.iter().cloned().chain(event.extensions).collect(),
+            extensions: ours().chain(event.extensions).collect(),
             data: event.data,
         },
     });

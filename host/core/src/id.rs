@@ -40,6 +40,10 @@ pub fn check_token(text: &str) -> Result<(), TokenError> {
     if text.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::TooLong(text.len()));
     }
+    // Nearly every token is plain, and bytes are several times as fast to look at as characters.
+    if text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'.' | b'*' | b'>')) {
+        return Ok(());
+    }
     let changes_subject = |c: char| matches!(c, '.' | '*' | '>') || c.is_whitespace() || c.is_control();
     match text.char_indices().find(|(_, c)| changes_subject(*c)) {
         Some((at, character)) => Err(TokenError::Character { character, at }),

@@ -42,7 +42,7 @@ impl Entity {
     /// Where an event of this type lies.
     #[must_use]
     pub fn event_subject(&self, r#type: &str, version: u32) -> String {
-        format!("{}.{type}.v{version}", self.prefix)
+        [&*self.prefix, ".", r#type, ".v", &version.to_string()].concat()
     }
 }
 

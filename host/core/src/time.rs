@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp as Instant;
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z. In JSON and headers it is RFC 3339.
@@ -39,8 +40,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every u64 of nanoseconds lies within what jiff can hold (year 9999).
-        Instant::from_nanosecond(i128::from(self.0)).unwrap_or(Instant::MAX).fmt(f)
+        f.write_str(&String::from(*self))
     }
 }
 
@@ -53,6 +53,8 @@ impl TryFrom<String> for Timestamp {
 
 impl From<Timestamp> for String {
     fn from(time: Timestamp) -> String {
-        time.to_string()
+        // Every u64 of nanoseconds lies within what jiff can hold (year 9999).
+        let instant = Instant::from_nanosecond(i128::from(time.0)).unwrap_or(Instant::MAX);
+        DateTimePrinter::new().timestamp_to_string(&instant)
     }
 }
