@@ -84,7 +84,7 @@ pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incom
     Ok(Incoming {
         stream: Name::new(info.stream).map_err(|e| format!("the stream's name {:?} {e}", info.stream))?,
         sequence: Sequence(info.stream_sequence),
-        subject: message.subject.to_string(),
+        subject: message.subject.as_str().to_owned(),
         headers: from_wire(message.headers.as_ref()),
         payload: message.payload.clone(),
         stored_at: Timestamp::from_nanoseconds(info.published.unix_timestamp_nanos()),
@@ -271,11 +271,11 @@ async fn send(nats: &Nats, subject: &str, request: Request) -> Result<Message, S
 fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
     #[derive(Deserialize)]
     struct Refusal {
-        error: ApiError,
+        error: Option<ApiError>,
     }
-    match serde_json::from_slice::<Refusal>(payload) {
-        Ok(refusal) => Err(refusal.error),
-        Err(_) => serde_json::from_slice(payload).map_err(|e| ApiError {
+    match serde_json::from_slice(payload) {
+        Ok(Refusal { error: Some(error) }) => Err(error),
+        _ => serde_json::from_slice(payload).map_err(|e| ApiError {
             code: 500,
             err_code: 0,
             description: format!("the answer cannot be read: {e}"),
