@@ -18,7 +18,7 @@ pub(crate) struct Encoded {
 /// Fails on what is no enum with serde's default tagging, and on content that JSON does not have, such as a map whose
 /// keys are not strings: mistakes in the type, which no input can cause.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
-    let mut json = serde_json::Serializer::new(Vec::with_capacity(128));
+    let mut json = serde_json::Serializer::new(Vec::with_capacity(512));
     let name = value.serialize(Wire { json: &mut json })?;
     Ok(Encoded { name, data: json.into_inner() })
 }

@@ -13,8 +13,8 @@ pub(crate) use probe::variants;
 
 /// A variant's name as type and version: `room-booked.v2` is version 2 of `room-booked`, `room-booked` is version 1.
 pub(crate) fn split_variant(name: &str) -> (&str, u32) {
-    name.rsplit_once(".v")
-        .and_then(|(kind, version)| Some((kind, parse_version(version)?)))
+    name.rsplit_once('.')
+        .and_then(|(kind, version)| Some((kind, parse_version(version.strip_prefix('v')?)?)))
         .filter(|(kind, _)| !kind.is_empty())
         .unwrap_or((name, 1))
 }
