@@ -284,7 +284,7 @@ async fn run_saga<P: SagaPlugin, S: SagaStore, L: Retries>(
             }
             delivery = inbox.next() => {
                 let Some(delivery) = delivery else { return };
-                let work = flow.handle(delivery.message());
+                let work = Box::pin(flow.handle(delivery.message()));
                 let settlement = lanes::with_progress(&[&delivery], progress_every, work).await;
                 delivery.settle(settlement).await;
             }

@@ -90,7 +90,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     pub async fn handle(&self, message: &Incoming, command: Result<Command, IntakeError>) -> Settlement {
         let command = match command {
             Ok(command) => command,
-            Err(error) => return self.stopped(message, None, error.into()).await,
+            Err(error) => return Box::pin(self.stopped(message, None, error.into())).await,
         };
         match self.answer_to(message, &command).await {
             Ok(answer) => {
@@ -100,7 +100,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
                     Answer::Parked(parked) => Settlement::Terminate(parked.cause),
                 }
             }
-            Err(stop) => self.stopped(message, Some(&command), stop).await,
+            Err(stop) => Box::pin(self.stopped(message, Some(&command), stop)).await,
         }
     }
 
@@ -109,7 +109,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, Stop> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
-            None => self.load(&command.entity).await?,
+            None => Box::pin(self.load(&command.entity)).await?,
         };
         for conflicts in 0..MAX_CONFLICTS {
             make_way(conflicts).await;
@@ -141,7 +141,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             (Entry::Claimed(claim), None) => Some(claim),
         };
         if let Some(last) = self.blocked_by(message, command).await? {
-            return Ok(self.park(message, command, last).await?.map(Answer::Parked));
+            return Ok(Box::pin(self.park(message, command, last)).await?.map(Answer::Parked));
         }
         Ok(self.decide(entity, command, found, revision).await?.map(ended))
     }
@@ -164,7 +164,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             }
             (Decision::Answer(outcome), claim) => {
                 let outcome = OutcomeRecord::new(command, self.plugin.digest(), outcome);
-                self.answer(entity, command, outcome, claim.unwrap_or_default(), revision).await
+                Box::pin(self.answer(entity, command, outcome, claim.unwrap_or_default(), revision)).await
             }
         }
     }
@@ -243,10 +243,10 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
                 entity.fold(self.as_stored(command, stored, &sequences)).await;
                 Ok(())
             }
-            Err(AppendError::Conflict) => self.catch_up(entity, command).await,
+            Err(AppendError::Conflict) => Box::pin(self.catch_up(entity, command)).await,
             Err(AppendError::Unclear(why)) => {
                 tracing::info!(command = %command.id, entity = command.entity.prefix(), "reading the entity again: {why}");
-                self.catch_up(entity, command).await?;
+                Box::pin(self.catch_up(entity, command)).await?;
                 self.is_stored_or_late(entity, command, why)
             }
             Err(AppendError::Refused(why)) => Err(self.plugin.fault(format!("its events: {why}")).into()),

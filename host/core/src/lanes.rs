@@ -1,6 +1,9 @@
 //! Lanes: the commands of one entity in order, those of different entities side by side.
 //!
 //! A lane exists while its entity has commands in hand. What is in hand is bounded, so the lanes are too.
+//!
+//! Every turn of a lane is a future of its own. What seldom happens in it is boxed, here and in the flow: a future has
+//! room for the largest of its ways, and is made and moved for every command.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -138,7 +141,7 @@ async fn work<P: HandlerPlugin, S: CommandStore, L: DeadLetters, D: Delivery>(
     if turn.len() > 1 {
         let commands: Vec<&Command> = turn.iter().map_while(|held| held.command.as_ref().ok()).collect();
         let deliveries: Vec<&D> = turn.iter().map(|held| &held.delivery).collect();
-        ended = with_progress(&deliveries, progress_every, flow.handle_ahead(&commands)).await;
+        ended = with_progress(&deliveries, progress_every, Box::pin(flow.handle_ahead(&commands))).await;
         for Held { delivery, .. } in turn.drain(..ended) {
             delivery.settle(Settlement::Ack).await;
         }
@@ -146,8 +149,10 @@ async fn work<P: HandlerPlugin, S: CommandStore, L: DeadLetters, D: Delivery>(
     if ended == 0
         && let Some(Held { delivery, command }) = turn.pop_front()
     {
-        let handled = flow.handle(delivery.message(), command);
-        let settlement = with_progress(&[&delivery], progress_every, handled).await;
+        let settlement = {
+            let handled = pin!(flow.handle(delivery.message(), command));
+            with_progress(&[&delivery], progress_every, handled).await
+        };
         delivery.settle(settlement).await;
         ended = 1;
     }
@@ -163,9 +168,8 @@ async fn work<P: HandlerPlugin, S: CommandStore, L: DeadLetters, D: Delivery>(
 pub async fn with_progress<D: Delivery, T>(
     deliveries: &[&D],
     every: Duration,
-    work: impl Future<Output = T>,
+    mut work: impl Future<Output = T> + Unpin,
 ) -> T {
-    let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             biased;

@@ -14,7 +14,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     pub(super) async fn last_letter(&self, entity: &Entity) -> Result<Option<Sequence>, Unavailable> {
         match self.on_failure {
             OnFailure::Skip => Ok(None),
-            OnFailure::Park => self.letters.last(&self.name, entity.prefix()).await,
+            OnFailure::Park => Box::pin(self.letters.last(&self.name, entity.prefix())).await,
         }
     }
 
@@ -27,7 +27,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         let last = self.last_letter(&command.entity).await?;
         if last.is_some()
             && message.headers.get(RETRY_OF).is_some()
-            && self.letters.is_retry_of_first(&self.name, command.entity.prefix(), message).await?
+            && Box::pin(self.letters.is_retry_of_first(&self.name, command.entity.prefix(), message)).await?
         {
             return Ok(None);
         }
