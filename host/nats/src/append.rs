@@ -12,8 +12,8 @@ use pelton_core::id::{Name, Sequence};
 use pelton_core::ports::{AppendError, EventToStore};
 use pelton_core::subject::Entity;
 
-use crate::batch::{BatchMessage, MAX_BATCH_MESSAGES, publish_batch};
-use crate::connection::Nats;
+use crate::batch::{BatchMessage, MAX_BATCH_MESSAGES};
+use crate::guarded::{GuardedWrite, Stored};
 use crate::wire::{self, PublishError, header};
 
 /// The header with the command's fingerprint, which tells a retry from another command that reuses the id.
@@ -22,60 +22,37 @@ pub(crate) const COMMAND: &str = "Pelton-Command";
 pub(crate) const PLUGIN: &str = "Pelton-Plugin";
 
 /// The events of one decision, ready to be sent.
-#[derive(Debug, Clone)]
-pub(crate) struct Decision {
-    /// The entity's filter, which the expectation is on.
-    pub(crate) filter: String,
-    /// At least one message; the first carries the expectation.
-    pub(crate) messages: Vec<BatchMessage>,
+pub(crate) fn decision(
+    stream: &Name,
+    entity: &Entity,
+    expected: Sequence,
+    events: &[EventToStore],
+) -> Result<GuardedWrite, AppendError> {
+    let filter = entity.filter();
+    if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
+        let why = format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
+        return Err(AppendError::Refused(why));
+    }
+    let mut messages = events.iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(first) = messages.first_mut() {
+        first.headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, expected.to_string());
+        first.headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
+        first.headers.insert(header::EXPECTED_STREAM, stream.as_str());
+    }
+    Ok(GuardedWrite { filter, messages })
 }
 
-impl Decision {
-    pub(crate) fn new(
-        stream: &Name,
-        entity: &Entity,
-        expected: Sequence,
-        events: &[EventToStore],
-    ) -> Result<Self, AppendError> {
-        let filter = entity.filter();
-        if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
-            let why =
-                format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
-            return Err(AppendError::Refused(why));
-        }
-        let mut messages =
-            events.iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(first) = messages.first_mut() {
-            first.headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, expected.to_string());
-            first.headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
-            first.headers.insert(header::EXPECTED_STREAM, stream.as_str());
-        }
-        Ok(Self { filter, messages })
+/// Where the events of a decision are, or what to do instead.
+pub(crate) fn appended(stored: Result<Stored, PublishError>) -> Result<Vec<Sequence>, AppendError> {
+    match stored {
+        // A message id that the server knows: perhaps from this decision's earlier try, perhaps not.
+        Ok(Stored { duplicate: true, sequences }) => Err(AppendError::Unclear(format!(
+            "an event with its id is stored at sequence {}",
+            sequences.last().copied().unwrap_or_default()
+        ))),
+        Ok(stored) => Ok(stored.sequences),
+        Err(error) => Err(append_error(error)),
     }
-
-    /// What it has on the wire.
-    pub(crate) fn bytes(&self) -> usize {
-        self.messages.iter().map(BatchMessage::bytes).sum()
-    }
-
-    /// Stores the decision by itself.
-    pub(crate) async fn store(self, nats: &Nats) -> Result<Vec<Sequence>, AppendError> {
-        let count = self.messages.len();
-        match publish_batch(nats, self.messages).await {
-            // A message id that the server knows: perhaps from this decision's earlier try, perhaps not.
-            Ok(ack) if ack.duplicate => Err(AppendError::Unclear(format!(
-                "an event with its id is stored at sequence {}",
-                ack.sequence
-            ))),
-            Ok(ack) => Ok(sequences(ack.sequence, count)),
-            Err(error) => Err(append_error(error)),
-        }
-    }
-}
-
-/// The sequences of `count` messages side by side, of which the last is at `last`.
-pub(crate) fn sequences(last: u64, count: usize) -> Vec<Sequence> {
-    (0..count as u64).rev().map(|back| Sequence(last.saturating_sub(back))).collect()
 }
 
 fn message(entity: &Entity, event: &EventToStore) -> Result<BatchMessage, AppendError> {

@@ -7,9 +7,10 @@ use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, S
 use pelton_core::snapshot::SnapshotKey;
 use pelton_core::subject::Entity;
 
-use crate::append::Decision;
+use crate::append;
 use crate::connection::Nats;
 use crate::gather::Gatherer;
+use crate::guarded::GuardedWrite;
 use crate::load::Loader;
 use crate::look_up::LookUps;
 use crate::{announce, register, snapshots};
@@ -17,8 +18,8 @@ use crate::{announce, register, snapshots};
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreSettings {
-    /// Whether decisions of a single event are gathered into batches too. Worth it where the server forces every
-    /// write to disk (`sync_interval: always`); otherwise a plain publish is faster.
+    /// Whether decisions of a single event and outcomes are gathered into batches too. Worth it where the server forces
+    /// every write to disk (`sync_interval: always`); otherwise a plain publish is faster.
     pub gather_single_events: bool,
     /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
     pub replicated: bool,
@@ -32,7 +33,8 @@ pub struct StreamStore {
     stream: Name,
     settings: StoreSettings,
     loader: Loader,
-    gatherer: Gatherer,
+    events: Gatherer,
+    entries: Gatherer,
     look_ups: LookUps,
 }
 
@@ -45,15 +47,27 @@ impl StreamStore {
             stream: stream.clone(),
             settings,
             loader: Loader::new(nats, stream),
-            gatherer: Gatherer::start(nats.clone()),
+            events: Gatherer::start(nats.clone()),
+            entries: Gatherer::start(nats.clone()),
             look_ups: LookUps::start(nats.clone()),
         }
     }
 
-    /// Finishes the appends and look-ups that wait and takes no more.
+    /// Finishes the writes and look-ups that wait and takes no more.
     pub async fn close(&self) {
-        self.gatherer.close().await;
+        self.events.close().await;
+        self.entries.close().await;
         self.look_ups.close().await;
+    }
+}
+
+impl StreamStore {
+    async fn register(&self, entry: GuardedWrite) -> Result<Option<Revision>, Unavailable> {
+        register::written(if self.settings.gather_single_events {
+            self.entries.store(entry).await
+        } else {
+            entry.store(&self.nats).await
+        })
     }
 }
 
@@ -80,13 +94,12 @@ impl CommandStore for StreamStore {
         expected: Sequence,
         events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
-        let single = events.len() == 1;
-        let decision = Decision::new(&self.stream, entity, expected, events)?;
-        if single && !self.settings.gather_single_events {
+        let decision = append::decision(&self.stream, entity, expected, events)?;
+        append::appended(if events.len() == 1 && !self.settings.gather_single_events {
             decision.store(&self.nats).await
         } else {
-            self.gatherer.store(decision).await
-        }
+            self.events.store(decision).await
+        })
     }
 
     async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
@@ -104,11 +117,11 @@ impl CommandStore for StreamStore {
         claim: Claim,
         over: Revision,
     ) -> Result<Option<Revision>, Unavailable> {
-        register::claim(&self.nats, id, claim, over).await
+        self.register(register::claiming(id, claim, over)?).await
     }
 
     async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
-        register::record(&self.nats, outcome, over).await
+        Ok(self.register(register::recording(outcome, over)?).await?.is_some())
     }
 
     async fn announce(&self, reply_to: &str, answer: &Answer) {

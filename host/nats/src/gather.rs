@@ -1,70 +1,59 @@
-//! Gathers decisions of different entities that wait to be stored into one atomic batch.
+//! Gathers guarded writes that wait to be stored into one atomic batch.
 //!
 //! On one server with file storage a batch costs milliseconds whatever is in it, and one at a time per stream; with
-//! `sync_interval: always` it costs one fsync. While one batch is under way, the decisions that arrive wait for the
-//! next: the busier the stream, the larger the batch. Each decision keeps its own expectation. One that does not hold
-//! has the server refuse the whole batch; its decisions are then stored one by one, so that none suffers for another.
+//! `sync_interval: always` it costs one fsync, and on replicas one round of agreement. While one batch is under way, the
+//! writes that arrive wait for the next: the busier the stream, the larger the batch. Each keeps its own expectation. One
+//! that does not hold has the server refuse the whole batch; its writes are then stored one by one, so that none suffers
+//! for another.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
-use pelton_core::id::Sequence;
-use pelton_core::ports::AppendError;
+use pelton_core::ports::Unavailable;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use crate::append::{Decision, append_error, sequences};
 use crate::batch::{MAX_BATCH_MESSAGES, publish_batch};
 use crate::connection::Nats;
+use crate::guarded::{GuardedWrite, Stored};
+use crate::queue::Queue;
 use crate::wire::PublishError;
 
-/// How many decisions may wait; whoever comes then waits for a place.
+/// How many writes may wait.
 const MAX_WAITING: usize = 1024;
-/// The most bytes of one batch of several decisions. The server holds a batch in memory until it is complete, and the
+/// The most bytes of one batch of several writes. The server holds a batch in memory until it is complete, and the
 /// client what the connection has not taken yet.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// How many decisions of a refused batch are stored side by side. The server takes 50 open batches per stream.
+/// How many writes of a refused batch are stored side by side. The server takes 50 open batches per stream.
 const MAX_ONE_BY_ONE: usize = 16;
 
-type Answer = Result<Vec<Sequence>, AppendError>;
+type Answer = Result<Stored, PublishError>;
 
+#[derive(Debug)]
 struct Waiting {
-    decision: Decision,
+    write: GuardedWrite,
     answer: oneshot::Sender<Answer>,
 }
 
-/// The gatherer of one stream: a task that lives until [`Gatherer::close`].
+/// The gatherer of one stream.
 #[derive(Debug)]
-pub(crate) struct Gatherer {
-    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
+pub(crate) struct Gatherer(Queue<Waiting>);
 
 impl Gatherer {
     pub(crate) fn start(nats: Nats) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(run(nats, waiting)))) }
+        Self(Queue::start("gathering writes", MAX_WAITING, |waiting| run(nats, waiting)))
     }
 
-    /// Stores a decision together with others. It is stored also when the caller stops waiting.
-    pub(crate) async fn store(&self, decision: Decision) -> Answer {
-        let gone = || AppendError::Unclear("this host is stopping".to_owned());
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (answer, answered) = oneshot::channel();
-        queue.ok_or_else(gone)?.send(Waiting { decision, answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+    /// Stores a write together with others. It is stored also when the caller stops waiting.
+    pub(crate) async fn store(&self, write: GuardedWrite) -> Answer {
+        self.0.ask(|answer| Waiting { write, answer }).await.unwrap_or_else(|| {
+            let (doing, cause) = ("storing".to_owned(), "this host is stopping".to_owned());
+            Err(PublishError::Unclear(Unavailable { doing, cause }))
+        })
     }
 
     /// Takes nothing more and waits until everything that waits is stored.
     pub(crate) async fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!("the gatherer of appends ended badly: {error}");
-        }
+        self.0.close().await;
     }
 }
 
@@ -86,7 +75,7 @@ async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
     }
 }
 
-/// What goes into the next batch, in order of arrival. No two decisions of one entity: the server would let the second
+/// What goes into the next batch, in order of arrival. No two writes with one filter: the server would let the second
 /// pass on the expectation of the first. One that is larger than a batch may be goes alone.
 fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut filters = HashSet::new();
@@ -94,10 +83,10 @@ fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut taken = Vec::new();
     let mut kept = VecDeque::new();
     for waiting in left.drain(..) {
-        let decision = &waiting.decision;
-        let together = (messages + decision.messages.len(), bytes + decision.bytes());
+        let write = &waiting.write;
+        let together = (messages + write.messages.len(), bytes + write.bytes());
         let fits = together.0 <= MAX_BATCH_MESSAGES && together.1 <= MAX_BATCH_BYTES;
-        if (taken.is_empty() || fits) && filters.insert(decision.filter.clone()) {
+        if (taken.is_empty() || fits) && filters.insert(write.filter.clone()) {
             (messages, bytes) = together;
             taken.push(waiting);
         } else {
@@ -108,42 +97,43 @@ fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     taken
 }
 
-async fn store(nats: &Nats, decisions: Vec<Waiting>) {
-    if decisions.len() < 2 {
-        return one_by_one(nats, decisions).await;
+async fn store(nats: &Nats, writes: Vec<Waiting>) {
+    if writes.len() < 2 {
+        return one_by_one(nats, writes).await;
     }
-    let counts: Vec<usize> = decisions.iter().map(|w| w.decision.messages.len()).collect();
-    let messages = decisions.iter().flat_map(|w| w.decision.messages.iter().cloned()).collect();
+    let counts: Vec<usize> = writes.iter().map(|waiting| waiting.write.messages.len()).collect();
+    let messages = writes.iter().flat_map(|waiting| waiting.write.messages.iter().cloned()).collect();
     match publish_batch(nats, messages).await {
         Ok(ack) => {
-            let mut all = sequences(ack.sequence, counts.iter().sum()).into_iter();
-            for (waiting, count) in decisions.into_iter().zip(counts) {
-                answer(waiting.answer, Ok(all.by_ref().take(count).collect()));
+            let mut all = Stored::side_by_side(ack.sequence, counts.iter().sum()).sequences.into_iter();
+            for (waiting, count) in writes.into_iter().zip(counts) {
+                let sequences = all.by_ref().take(count).collect();
+                answer(waiting.answer, Ok(Stored { sequences, duplicate: false }));
             }
         }
         Err(PublishError::Unclear(away)) => {
-            for waiting in decisions {
-                answer(waiting.answer, Err(append_error(PublishError::Unclear(away.clone()))));
+            for waiting in writes {
+                answer(waiting.answer, Err(PublishError::Unclear(away.clone())));
             }
         }
         Err(refused) => {
             tracing::debug!(
-                decisions = counts.len(),
+                writes = counts.len(),
                 "a gathered batch was refused and is stored one by one: {refused}"
             );
-            one_by_one(nats, decisions).await;
+            one_by_one(nats, writes).await;
         }
     }
 }
 
-async fn one_by_one(nats: &Nats, decisions: Vec<Waiting>) {
-    let each = decisions.into_iter().map(|waiting| async move {
-        answer(waiting.answer, waiting.decision.store(nats).await);
+async fn one_by_one(nats: &Nats, writes: Vec<Waiting>) {
+    let each = writes.into_iter().map(|waiting| async move {
+        answer(waiting.answer, waiting.write.store(nats).await);
     });
     futures::stream::iter(each).buffer_unordered(MAX_ONE_BY_ONE).collect::<()>().await;
 }
 
-/// Whoever stopped waiting reads the entity again, as after a crash.
+/// Whoever stopped waiting looks again, as after a crash.
 fn answer(to: oneshot::Sender<Answer>, with: Answer) {
     drop(to.send(with));
 }
@@ -159,13 +149,13 @@ mod tests {
             payload: vec![0; payload_bytes].into(),
         };
         Waiting {
-            decision: Decision { filter: filter.to_owned(), messages: vec![message; messages] },
+            write: GuardedWrite { filter: filter.to_owned(), messages: vec![message; messages] },
             answer: oneshot::channel().0,
         }
     }
 
     fn filters(list: &[Waiting]) -> Vec<&str> {
-        list.iter().map(|waiting| waiting.decision.filter.as_str()).collect()
+        list.iter().map(|waiting| waiting.write.filter.as_str()).collect()
     }
 
     #[test]
@@ -182,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_one_decision_per_entity_and_no_more_than_fits() {
+    fn a_batch_has_one_write_per_filter_and_no_more_than_fits() {
         let mut left: VecDeque<_> = [("a.>", 600), ("a.>", 1), ("b.>", 500), ("c.>", 400), ("d.>", 1)]
             .map(|(f, n)| waiting(f, n, 0))
             .into();

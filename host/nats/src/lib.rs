@@ -21,6 +21,7 @@ pub mod inbox;
 mod load;
 mod look_up;
 pub mod orphans;
+mod queue;
 mod register;
 pub mod sagas;
 pub mod server;

@@ -3,63 +3,49 @@
 //! While one request is under way, the look-ups that arrive wait for the next: one alone costs what it cost before, and
 //! the more commands are decided at a time, the less each costs the server.
 
-use std::sync::{Mutex, PoisonError};
-
 use pelton_core::id::CommandId;
 use pelton_core::outcome::Registered;
 use pelton_core::ports::Unavailable;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::connection::Nats;
+use crate::queue::Queue;
 use crate::register;
 
-/// How many look-ups may wait; whoever comes then waits for a place.
+/// How many look-ups may wait.
 const MAX_WAITING: usize = 1024;
 /// The most ids of one request.
 const MAX_IDS: usize = 256;
 
 type Answer = Result<Registered, Unavailable>;
 
+#[derive(Debug)]
 struct Waiting {
     id: CommandId,
     answer: oneshot::Sender<Answer>,
 }
 
-/// The task that asks. It ends with [`LookUps::close`].
+/// Whoever looks commands up.
 #[derive(Debug)]
-pub(crate) struct LookUps {
-    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
-}
+pub(crate) struct LookUps(Queue<Waiting>);
 
 impl LookUps {
     pub(crate) fn start(nats: Nats) -> Self {
-        let (queue, waiting) = mpsc::channel(MAX_WAITING);
-        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(tokio::spawn(run(nats, waiting)))) }
+        Self(Queue::start("look-ups of commands", MAX_WAITING, |waiting| run(nats, waiting)))
     }
 
     /// The last entry under this id, as it is at some moment after the call.
     pub(crate) async fn last(&self, id: &CommandId) -> Answer {
-        let gone = || Unavailable {
-            doing: format!("looking up command {id}"),
-            cause: "this host is stopping".to_owned(),
-        };
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (answer, answered) = oneshot::channel();
-        queue.ok_or_else(gone)?.send(Waiting { id: id.clone(), answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())?
+        let answer = self.0.ask(|answer| Waiting { id: id.clone(), answer }).await;
+        answer.unwrap_or_else(|| {
+            let cause = "this host is stopping".to_owned();
+            Err(Unavailable { doing: format!("looking up command {id}"), cause })
+        })
     }
 
     /// Takes nothing more and waits until everybody who waits has an answer.
     pub(crate) async fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!("the task that looks commands up ended badly: {error}");
-        }
+        self.0.close().await;
     }
 }
 

@@ -12,7 +12,9 @@ use pelton_core::outcome::{Claim, Entry, OutcomeRecord, Registered, Revision};
 use pelton_core::ports::Unavailable;
 use serde::Serialize;
 
+use crate::batch::BatchMessage;
 use crate::connection::Nats;
+use crate::guarded::{GuardedWrite, Stored};
 use crate::topology::{AUDIT, OUTCOMES, claim_subject, outcome_subject, register_filter};
 use crate::wire::{self, PublishError, StoredMessage, header};
 
@@ -97,36 +99,45 @@ pub(crate) async fn claim(
     claim: Claim,
     over: Revision,
 ) -> Result<Option<Revision>, Unavailable> {
-    write(nats, id, &claim_subject(id), &claim, over).await
+    written(claiming(id, claim, over)?.store(nats).await)
 }
 
-/// Records an outcome. False: the entry with this revision is no longer the last.
-pub(crate) async fn record(
-    nats: &Nats,
-    outcome: &OutcomeRecord,
-    over: Revision,
-) -> Result<bool, Unavailable> {
+/// A claim of the id, if the entry with this revision is still the last.
+pub(crate) fn claiming(id: &CommandId, claim: Claim, over: Revision) -> Result<GuardedWrite, Unavailable> {
+    entry(id, claim_subject(id), &claim, over)
+}
+
+/// The record of an outcome, if the entry with this revision is still the last.
+pub(crate) fn recording(outcome: &OutcomeRecord, over: Revision) -> Result<GuardedWrite, Unavailable> {
     let id = &outcome.command_id;
-    Ok(write(nats, id, &outcome_subject(id), outcome, over).await?.is_some())
+    entry(id, outcome_subject(id), outcome, over)
 }
 
-async fn write(
-    nats: &Nats,
+fn entry(
     id: &CommandId,
-    subject: &str,
+    subject: String,
     entry: &impl Serialize,
     over: Revision,
-) -> Result<Option<Revision>, Unavailable> {
-    let impossible = |cause: String| Unavailable { doing: format!("publishing to {subject}"), cause };
+) -> Result<GuardedWrite, Unavailable> {
     let payload = serde_json::to_vec(entry).map_err(|e| impossible(e.to_string()))?;
+    let filter = register_filter(id);
     let mut headers = HeaderMap::new();
     headers.insert(header::EXPECTED_STREAM, AUDIT);
     headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, over.0.to_string());
-    headers.insert(header::EXPECTED_SUBJECT, register_filter(id));
-    match wire::publish(nats, subject, headers, payload.into()).await {
-        Ok(ack) => Ok(Some(Revision(ack.sequence))),
+    headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
+    Ok(GuardedWrite { filter, messages: vec![BatchMessage { subject, headers, payload: payload.into() }] })
+}
+
+/// The revision of an entry that was written. None: another was written before it.
+pub(crate) fn written(stored: Result<Stored, PublishError>) -> Result<Option<Revision>, Unavailable> {
+    match stored {
+        Ok(stored) => Ok(stored.sequences.last().map(|sequence| Revision(sequence.0))),
         Err(PublishError::WrongSequence(_)) => Ok(None),
         Err(PublishError::Unclear(away)) => Err(away),
         Err(error) => Err(impossible(error.to_string())),
     }
+}
+
+fn impossible(cause: String) -> Unavailable {
+    Unavailable { doing: format!("registering in stream {AUDIT}"), cause }
 }

@@ -42,6 +42,7 @@ impl Topology {
                     "duplicate_window": nanoseconds(self.duplicate_window.min(self.outcome_retention)),
                     "max_msgs_per_subject": 1,
                     "allow_direct": true,
+                    "allow_atomic": true,
                     "deny_delete": true,
                     "deny_purge": true,
                 }),

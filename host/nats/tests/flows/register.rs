@@ -146,3 +146,28 @@ async fn an_outcome_is_announced_to_inboxes_only() {
     }
     store.close().await;
 }
+
+#[tokio::test]
+async fn entries_that_are_gathered_are_each_written_over_what_was_seen() {
+    let mut server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings { gather_single_events: true, ..StoreSettings::default() }).await;
+    let ids: Vec<_> = (0..200).map(|n| CommandId::new(format!("c{n}")).unwrap()).collect();
+    for id in &ids[..10] {
+        store.claim(id, Claim::default(), Revision::NONE).await.unwrap().unwrap();
+    }
+    // Each twice: of an id that is vacant one is written, of one that is claimed none.
+    let outcomes: Vec<_> = ids.iter().chain(&ids).map(outcome).collect();
+    let written = outcomes.iter().map(|outcome| store.record(outcome, Revision::NONE));
+    let written = futures::future::join_all(written).await;
+    for (n, id) in ids.iter().enumerate() {
+        let count = [n, n + ids.len()].iter().filter(|at| *written[**at].as_ref().unwrap()).count();
+        assert_eq!(count, usize::from(n >= 10), "{id}");
+        let entry = store.registered(id).await.unwrap().entry;
+        assert_eq!(matches!(entry, Entry::Outcome(_)), n >= 10, "{id} has {entry:?}");
+    }
+    server.crash().await;
+    server.restart().await;
+    assert!(matches!(store.registered(&ids[99]).await.unwrap().entry, Entry::Outcome(_)));
+    store.close().await;
+}
