@@ -17,6 +17,12 @@ pub(crate) async fn calls() -> anyhow::Result<Value> {
     run(&["calls"], &[]).await
 }
 
+/// Microseconds of a command in Pelton's own code, the sandbox included, with so many live entities.
+pub(crate) async fn own_code(entities: usize, commands: usize) -> anyhow::Result<f64> {
+    let took = run(&["commands"], &[entities.to_string(), commands.to_string()]).await?;
+    took.as_f64().context("it is no number")
+}
+
 /// Loads of accounts with twenty events each, in milliseconds. The accounts take turns in the stream, so that the
 /// events of one lie as far from each other as can be.
 pub(crate) async fn cold_loads(accounts: usize, loads: usize) -> anyhow::Result<Vec<f64>> {

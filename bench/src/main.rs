@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod explain;
 mod inside;
 mod instructions;
 mod ledger;
@@ -69,7 +70,7 @@ impl Size {
     }
 }
 
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "commands",
     "commands_r3",
     "commands_fsync",
@@ -78,6 +79,7 @@ const PARTS: [&str; 11] = [
     "projection",
     "end_to_end",
     "call",
+    "own_code",
     "cold_load",
     "memory",
     "start",
@@ -112,10 +114,14 @@ async fn run(arguments: &Run) -> anyhow::Result<()> {
         eprintln!("bench: {part} took {:.1} s", began.elapsed().as_secs_f64());
     }
     print!("{report}");
+    let explained = explain::explain(&report);
+    for line in &explained {
+        println!("\n{line}");
+    }
     if let Some(folder) = arguments.report.parent() {
         fs::create_dir_all(folder)?;
     }
-    let text = serde_json::to_string_pretty(&report.json(&json!({})))?;
+    let text = serde_json::to_string_pretty(&report.json(&json!({}), &explained))?;
     fs::write(&arguments.report, text + "\n")
         .with_context(|| format!("writing {}", arguments.report.display()))
 }
@@ -130,6 +136,7 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "projection" => parts::projection(report, size).await,
         "end_to_end" => parts::end_to_end(report, size).await,
         "call" => parts::call(report).await,
+        "own_code" => parts::own_code(report, size).await,
         "cold_load" => parts::cold_load(report, size).await,
         "memory" => parts::memory(report, size).await,
         "start" => parts::start(report, size).await,

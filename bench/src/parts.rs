@@ -8,7 +8,7 @@ use crate::Size;
 use crate::commands::{Figures, Plan, Run, compare};
 use crate::inside;
 use crate::ledger::Kind;
-use crate::projections::{self, Keys};
+use crate::projections::{self, Kept, Keys};
 use crate::report::Report;
 use crate::servers::Setup;
 use crate::side::Side;
@@ -17,22 +17,24 @@ use crate::whole;
 
 /// How many accounts commands are spread over.
 const ACCOUNTS: usize = 10_000;
+/// Where a command by hand takes milliseconds: to give each account its first takes as long as all that is measured.
+const FEW_ACCOUNTS: usize = 1_000;
 /// How many events a view is made of.
 const EVENTS: usize = 20_000;
 
 /// `commands`, `commands_r3`, `commands_fsync`: all three sides with 1, 16 and 256 commands in flight.
 pub(crate) async fn commands(report: &mut Report, size: Size, setup: Setup) -> anyhow::Result<()> {
-    let (part, counts) = match setup {
-        Setup::File => ("commands", [500, 2_500, 8_000]),
-        Setup::Replicated => ("commands_r3", [400, 2_000, 6_000]),
-        Setup::Fsync => ("commands_fsync", [300, 1_000, 3_000]),
+    let (part, accounts, counts) = match setup {
+        Setup::File => ("commands", ACCOUNTS, [400, 2_000, 6_000]),
+        Setup::Replicated => ("commands_r3", FEW_ACCOUNTS, [150, 800, 3_000]),
+        Setup::Fsync => ("commands_fsync", FEW_ACCOUNTS, [150, 500, 2_000]),
     };
     let runs = [1, 16, 256].into_iter().zip(counts).map(|(in_flight, commands)| Run {
         in_flight,
         commands: size.of(commands),
         conversation: size.of(commands / 5),
     });
-    let plan = Plan { setup, kind: Kind::One, accounts: size.of(ACCOUNTS), runs: runs.collect() };
+    let plan = Plan { setup, kind: Kind::One, accounts: size.of(accounts), runs: runs.collect() };
     let sides = [Side::Bare, Side::Same, Side::Pelton].map(|side| (side, plan.clone()));
     let all = compare(&sides, size.rounds()).await?;
     for (at, run) in plan.runs.iter().enumerate() {
@@ -87,14 +89,14 @@ fn stored(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) -> anyhow
 /// `hot_entity`: all commands are for one account.
 pub(crate) async fn hot_entity(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let plan = |commands| plan_at_256(size, Kind::One, 1, commands);
-    two_sides(report, size, "hot_entity", [plan(4_000), plan(4_000)]).await
+    two_sides(report, size, "hot_entity", [plan(2_000), plan(4_000)]).await
 }
 
 /// `multi_event`: three events follow from every command. By hand a batch costs milliseconds and there is one at a
 /// time, so the two sides get as many commands as they can do in about the same time.
 pub(crate) async fn multi_event(report: &mut Report, size: Size) -> anyhow::Result<()> {
-    let plan = |commands| plan_at_256(size, Kind::Three, size.of(ACCOUNTS), commands);
-    two_sides(report, size, "multi_event", [plan(400), plan(10_000)]).await
+    let plan = |commands| plan_at_256(size, Kind::Three, size.of(FEW_ACCOUNTS), commands);
+    two_sides(report, size, "multi_event", [plan(400), plan(8_000)]).await
 }
 
 fn plan_at_256(size: Size, kind: Kind, accounts: usize, commands: usize) -> Plan {
@@ -115,20 +117,31 @@ async fn two_sides(report: &mut Report, size: Size, part: &str, plans: [Plan; 2]
 
 /// `projection.one` and `projection.hundred`.
 pub(crate) async fn projection(report: &mut Report, size: Size) -> anyhow::Result<()> {
-    for (keys, name) in [(Keys::One, "one"), (Keys::Hundred, "hundred")] {
-        let [mut bare_per_s, mut pelton_per_s] = [Vec::new(), Vec::new()];
+    for (keys, name, events) in [(Keys::One, "one", EVENTS), (Keys::Hundred, "hundred", 2 * EVENTS)] {
+        let [mut bare, mut pelton] = [Vec::new(), Vec::new()];
         for round in 0..size.rounds() as u64 {
-            let mut turns = [(Side::Bare, &mut bare_per_s), (Side::Pelton, &mut pelton_per_s)];
+            let mut turns = [(Side::Bare, &mut bare), (Side::Pelton, &mut pelton)];
             if round % 2 == 1 {
                 turns.reverse();
             }
             for (side, rounds) in turns {
-                rounds.push(projections::measure(side, keys, size.of(EVENTS), round).await?);
+                rounds.push(projections::measure(side, keys, size.of(events), round).await?);
             }
         }
-        report.median(format!("projection.{name}.bare_per_s"), &bare_per_s);
-        report.median(format!("projection.{name}.pelton_per_s"), &pelton_per_s);
-        report.median(format!("projection.{name}.ratio"), &quotients(&pelton_per_s, &bare_per_s));
+        let per_s = |side: &[Kept]| side.iter().map(|kept| kept.per_s).collect::<Vec<_>>();
+        let (bare_per_s, pelton_per_s) = (per_s(&bare), per_s(&pelton));
+        let key = |figure: &str| format!("projection.{name}.{figure}");
+        report.median(key("bare_per_s"), &bare_per_s);
+        report.median(key("pelton_per_s"), &pelton_per_s);
+        report.median(key("ratio"), &quotients(&pelton_per_s, &bare_per_s));
+        for (figure, side) in [("cpu_us_per_event_bare", &bare), ("cpu_us_per_event_pelton", &pelton)] {
+            report.median(key(figure), &side.iter().map(|kept| kept.side_us).collect::<Vec<_>>());
+        }
+        for (figure, side) in
+            [("cpu_us_per_event_bare_server", &bare), ("cpu_us_per_event_pelton_server", &pelton)]
+        {
+            report.median(key(figure), &side.iter().map(|kept| kept.server_us).collect::<Vec<_>>());
+        }
     }
     Ok(())
 }
@@ -151,6 +164,15 @@ pub(crate) async fn call(report: &mut Report) -> anyhow::Result<()> {
         for name in ["evolve_ns", "decide_ns", "keys_ns", "project_ns", "instantiate_us"] {
             report.median(format!("{part}.{name}"), &inside::figures(&calls[part][name])?);
         }
+    }
+    Ok(())
+}
+
+/// `own_code`: a command without the messages that it takes, with few live entities and with many.
+pub(crate) async fn own_code(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    for (entities, commands) in [(10, 2_000), (ACCOUNTS, 5)] {
+        let us = inside::own_code(entities, size.of(commands).max(2)).await?;
+        report.put(format!("own_code.us_per_command_{entities}_live"), us);
     }
     Ok(())
 }

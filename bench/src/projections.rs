@@ -33,25 +33,43 @@ pub(crate) enum Keys {
     Hundred,
 }
 
-/// Events a second of one side, on a fresh server.
-pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) -> anyhow::Result<f64> {
+/// What came of keeping a view.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kept {
+    /// Events a second.
+    pub(crate) per_s: f64,
+    /// The processor time of an event, in microseconds: the side's own, and its server's.
+    pub(crate) side_us: f64,
+    pub(crate) server_us: f64,
+}
+
+/// Has one side keep a view on a fresh server.
+pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) -> anyhow::Result<Kept> {
     let servers = Servers::start(Setup::File).await?;
-    let process = side.start(Work::View, &servers).await?;
+    let mut process = side.start(Work::View, &servers).await?;
     let client = servers.connect().await?;
     process.hold().await?;
     let accounts = accounts(keys, events, seed);
     lay_ready(&client, accounts.iter().map(|(account, nth)| ledger::event(*account, *nth, &[]))).await?;
     let jetstream = jetstream::new(client);
     let bucket = jetstream.get_key_value(format!("{ACCOUNTS}-v1")).await?;
+    let before = (process.cpu()?, servers.cpu()?);
     let began = SystemTime::now();
     process.let_go()?;
-    let ended = finished(side, &bucket, events as u64, process).await?;
+    let ended = finished(side, &bucket, events as u64, &mut process).await?;
+    let (side_took, server_took) = (process.cpu()? - before.0, servers.cpu()? - before.1);
+    process.end().await?;
     let (account, nth) = accounts.last().context("there are no events")?;
     let key = ledger::account(*account);
     let row = bucket.get(if side == Side::Pelton { format!("r.{key}") } else { key.clone() }).await?;
     let row: Value = serde_json::from_slice(&row.with_context(|| format!("the view has no {key}"))?)?;
     ensure!(row["deposits"] == nth + 1, "the view of {key} is {row}");
-    Ok(events as f64 / ended.duration_since(began)?.as_secs_f64())
+    let events = events as f64;
+    Ok(Kept {
+        per_s: events / ended.duration_since(began)?.as_secs_f64(),
+        side_us: side_took.as_secs_f64() * 1e6 / events,
+        server_us: server_took.as_secs_f64() * 1e6 / events,
+    })
 }
 
 /// For every event its account, and how many the account had before.
@@ -82,7 +100,7 @@ async fn finished(
     side: Side,
     bucket: &Store,
     events: u64,
-    mut process: Process,
+    process: &mut Process,
 ) -> anyhow::Result<SystemTime> {
     let deadline = Instant::now() + PATIENCE;
     let mut stream = bucket.stream.clone();
@@ -93,7 +111,6 @@ async fn finished(
             Side::Bare | Side::Same => state.last_sequence >= events,
         };
         if done {
-            process.end().await?;
             return Ok(SystemTime::from(stream.info().await?.state.last_timestamp));
         }
         process.check()?;

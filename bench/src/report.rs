@@ -61,10 +61,23 @@ impl Report {
         }
     }
 
+    /// A figure that was taken.
+    pub(crate) fn get(&self, key: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
+    }
+
+    /// Whether a figure was taken that does not reach what it ought to.
+    pub(crate) fn is_missed(&self, key: &str) -> bool {
+        self.get(key).zip(Reach::of(key)).is_some_and(|(value, reach)| !reach.met(value))
+    }
+
     /// The report as a file holds it: objects within objects. The ends of a spread stand beside a figure as `<key>_min`
     /// and `<key>_max`.
-    pub(crate) fn json(&self, environment: &Value) -> Value {
+    pub(crate) fn json(&self, environment: &Value, explained: &[String]) -> Value {
         let mut root = Map::from_iter([("environment".to_owned(), environment.clone())]);
+        if !explained.is_empty() {
+            root.insert("where_the_time_goes".to_owned(), json!(explained));
+        }
         for Figure { key, value, spread } in &self.figures {
             insert(&mut root, key, *value);
             if let Some((least, greatest)) = spread {
@@ -151,7 +164,7 @@ mod tests {
             "environment": { "cores": 2 },
             "a": { "c1": { "ratio": 1.0, "ratio_min": 0.5, "ratio_max": 2.0, "per_s": 12_350.0 } },
         });
-        assert_eq!(report.json(&json!({ "cores": 2 })), expected);
+        assert_eq!(report.json(&json!({ "cores": 2 }), &[]), expected);
     }
 
     #[test]

@@ -89,8 +89,8 @@ pub struct CommandSettings {
     pub max_ack_pending: u32,
     /// `ack-wait`: after how long without a sign the server gives a command to somebody else. Default 30 s.
     pub ack_wait: Duration,
-    /// `gather-single-events`: whether decisions of one event are stored in batches with others. Worth it where the
-    /// server forces every write to disk (`sync_interval: always`). Default false.
+    /// `gather-single-events`: whether decisions of one event, and outcomes, are stored in batches with others. Worth it
+    /// where the server forces every write to disk (`sync_interval: always`). Default false.
     pub gather_single_events: bool,
     /// `decide-ahead-from`: how many commands of one entity must wait for them to be decided ahead of each other and
     /// stored together. Default 16; a cluster, whose batches are cheap, gains from fewer on.
