@@ -62,33 +62,39 @@ pub enum CloudEventError {
 /// The headers of an event in binary mode; its data is the payload.
 #[must_use]
 pub fn encode(event: &Event) -> Headers {
-    let mut headers = Headers::default();
-    let mut put = |name: &str, value: &str| {
-        headers.push([PREFIX, name].concat(), Cow::from(utf8_percent_encode(value, ENCODED)));
-    };
-    put("specversion", "1.0");
-    put("id", &event.id);
-    put("source", &event.source);
-    put("type", &event.r#type);
-    if event.version != 1 {
-        put(DATA_VERSION, &event.version.to_string());
+    headers(event).collect()
+}
+
+/// The names and values of the headers that [`encode`] gives, values in printable ASCII. A name is borrowed where it is
+/// none that a plugin or a sender chose.
+pub fn headers(event: &Event) -> impl Iterator<Item = (Cow<'static, str>, Cow<'_, str>)> {
+    let text = |value| Cow::from(utf8_percent_encode(value, ENCODED));
+    let required = [
+        ("ce-specversion", Cow::Borrowed("1.0")),
+        ("ce-id", text(&event.id)),
+        ("ce-source", text(&event.source)),
+        ("ce-type", text(&event.r#type)),
+    ];
+    let optional = [
+        (event.version != 1).then(|| ("ce-dataversion", event.version.to_string().into())),
+        event.subject.as_deref().map(|subject| ("ce-subject", text(subject))),
+        event.time.map(|time| ("ce-time", String::from(time).into())),
+        event.datacontenttype.as_deref().map(|media_type| ("ce-datacontenttype", text(media_type))),
+        event.dataschema.as_deref().map(|schema| ("ce-dataschema", text(schema))),
+    ];
+    let attributes = required.into_iter().chain(optional.into_iter().flatten());
+    let extensions = event.extensions.iter().map(move |(name, value)| (extension(name), text(value)));
+    attributes.map(|(name, value)| (Cow::Borrowed(name), value)).chain(extensions)
+}
+
+/// The header of an extension attribute.
+fn extension(name: &str) -> Cow<'static, str> {
+    match name {
+        CORRELATION_ID => "ce-correlationid".into(),
+        CAUSATION_ID => "ce-causationid".into(),
+        TRACEPARENT => "ce-traceparent".into(),
+        _ => [PREFIX, name].concat().into(),
     }
-    if let Some(subject) = &event.subject {
-        put("subject", subject);
-    }
-    if let Some(time) = event.time {
-        put("time", &time.to_string());
-    }
-    if let Some(datacontenttype) = &event.datacontenttype {
-        put("datacontenttype", datacontenttype);
-    }
-    if let Some(dataschema) = &event.dataschema {
-        put("dataschema", dataschema);
-    }
-    for (name, value) in &event.extensions {
-        put(name, value);
-    }
-    headers
 }
 
 /// Reads an event in either mode.
@@ -337,6 +343,14 @@ mod tests {
         let headers = encode(&event());
         assert!(headers.iter().all(|(_, v)| v.bytes().all(|b| (0x21..0x7f).contains(&b))), "{headers:?}");
         assert_eq!(decode(&headers, &event().data).unwrap(), event());
+    }
+
+    #[test]
+    fn every_extension_is_written_under_its_own_name() {
+        for name in [CORRELATION_ID, CAUSATION_ID, TRACEPARENT, "tenant"] {
+            let headers = encode(&Event { extensions: vec![(name.into(), "x".into())], ..event() });
+            assert_eq!(headers.get(&format!("ce-{name}")), Some("x"), "{headers:?}");
+        }
     }
 
     #[test]

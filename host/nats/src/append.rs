@@ -4,7 +4,9 @@
 //! plain publish. Several are an atomic batch; batches are dear one by one on a single server, so decisions that wait
 //! are gathered into one, see [`crate::gather`].
 
-use async_nats::HeaderMap;
+use std::borrow::Cow;
+
+use async_nats::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use pelton_core::cloudevents;
 use pelton_core::history::HISTORY;
@@ -35,9 +37,10 @@ pub(crate) fn decision(
     }
     let mut messages = events.iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
     if let Some(first) = messages.first_mut() {
-        first.headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, expected.to_string());
-        first.headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
-        first.headers.insert(header::EXPECTED_STREAM, stream.as_str());
+        let mut expect = |name, value| first.headers.insert(HeaderName::from_static(name), value);
+        expect(header::EXPECTED_SUBJECT_SEQUENCE, HeaderValue::from(expected.0));
+        expect(header::EXPECTED_SUBJECT, filter.as_str().into());
+        expect(header::EXPECTED_STREAM, stream.as_str().into());
     }
     Ok(GuardedWrite { filter, messages })
 }
@@ -63,16 +66,16 @@ fn message(entity: &Entity, event: &EventToStore) -> Result<BatchMessage, Append
             entity.prefix()
         )));
     }
-    let mut headers = cloudevents::encode(event);
-    headers.push(HISTORY, history.to_string());
-    headers.push(COMMAND, fingerprint.0.as_ref());
-    headers.push(PLUGIN, decided_by.as_str());
-    let mut headers: HeaderMap = wire::to_wire(&headers).map_err(|e| AppendError::Refused(e.to_string()))?;
-    let id = event
-        .id
-        .parse::<async_nats::HeaderValue>()
-        .map_err(|e| AppendError::Refused(format!("the event's id: {e}")))?;
-    headers.insert(header::MSG_ID, id);
+    let ours = [
+        (HISTORY, history.to_string().into()),
+        (COMMAND, Cow::from(&*fingerprint.0)),
+        (PLUGIN, Cow::from(decided_by)),
+        (header::MSG_ID, Cow::from(&event.id)),
+    ];
+    let ours = ours.map(|(name, value)| (Cow::Borrowed(name), value));
+    // The event's own begin with `ce-`, so the server obeys none of them.
+    let headers = wire::header_map(cloudevents::headers(event).chain(ours));
+    let headers = headers.map_err(|e| AppendError::Refused(e.to_string()))?;
     Ok(BatchMessage { subject: subject.clone(), headers, payload: Bytes::clone(&event.data) })
 }
 
@@ -90,5 +93,61 @@ pub(crate) fn append_error(error: PublishError) -> AppendError {
             AppendError::Unclear(error.to_string())
         }
         PublishError::Unclear(away) => AppendError::Unclear(away.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use pelton_core::history::History;
+    use pelton_core::message::{Event, Fingerprint};
+    use pelton_core::subject::EntityTemplate;
+
+    use super::*;
+
+    #[test]
+    fn an_event_has_all_its_headers_and_the_server_obeys_none_but_the_hosts() {
+        let entity =
+            EntityTemplate::parse("room.{id}").unwrap().entity(&BTreeMap::from([("id", "1".to_owned())]));
+        let entity = entity.unwrap();
+        let extensions =
+            [("nats-rollup", "all"), ("tenant", "a\r\nNats-Rollup: all"), ("causationid", "c 1")];
+        let event = Event {
+            id: "c1:0".to_owned(),
+            source: "/room/1".to_owned(),
+            r#type: "booked".to_owned(),
+            version: 2,
+            subject: Some("1".to_owned()),
+            time: None,
+            datacontenttype: None,
+            dataschema: None,
+            extensions: extensions.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+            data: Bytes::new(),
+        };
+        let event = EventToStore {
+            subject: entity.event_subject("booked", 2),
+            event,
+            history: History::default(),
+            fingerprint: Fingerprint::of(&[]),
+            decided_by: "sha256:1".to_owned(),
+        };
+        let stream = Name::new("hotel").unwrap();
+        let decided = decision(&stream, &entity, Sequence(7), std::slice::from_ref(&event)).unwrap();
+        let headers = wire::from_wire(Some(&decided.messages[0].headers));
+        for (name, value) in cloudevents::encode(&event.event).iter() {
+            assert_eq!(headers.get(name), Some(value), "{name}");
+        }
+        for (name, value) in [(HISTORY, "0;"), (COMMAND, &*event.fingerprint.0), (PLUGIN, "sha256:1")] {
+            assert_eq!(headers.get(name), Some(value), "{name}");
+        }
+        let obeyed: Vec<_> = headers.iter().filter(|(name, _)| wire::is_servers_own(name)).collect();
+        let expected = [
+            (header::EXPECTED_SUBJECT_SEQUENCE, "7"),
+            (header::EXPECTED_SUBJECT, "room.1.>"),
+            (header::EXPECTED_STREAM, "hotel"),
+            (header::MSG_ID, "c1:0"),
+        ];
+        assert_eq!(obeyed, expected);
     }
 }

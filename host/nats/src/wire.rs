@@ -2,6 +2,9 @@
 
 mod read;
 
+use std::borrow::Cow;
+use std::fmt;
+
 use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use pelton_core::id::{Name, Sequence};
@@ -42,6 +45,12 @@ pub(crate) struct BadHeader {
     cause: String,
 }
 
+impl BadHeader {
+    fn new(name: &str, cause: impl fmt::Display) -> Self {
+        Self { name: name.to_owned(), cause: cause.to_string() }
+    }
+}
+
 /// Headers as the client library wants them, without any that the server would obey (`Nats-…`, in any case).
 pub(crate) fn to_wire(headers: &Headers) -> Result<HeaderMap, BadHeader> {
     let mut map = HeaderMap::new();
@@ -53,15 +62,31 @@ pub(crate) fn to_wire(headers: &Headers) -> Result<HeaderMap, BadHeader> {
     Ok(map)
 }
 
+/// Headers with different names as the client library wants them. A borrowed name is one that the code has, so it is
+/// taken as it is.
+pub(crate) fn header_map<'a>(
+    headers: impl Iterator<Item = (Cow<'static, str>, Cow<'a, str>)>,
+) -> Result<HeaderMap, BadHeader> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let value: HeaderValue = value.parse().map_err(|e| BadHeader::new(&name, e))?;
+        let name = match name {
+            Cow::Borrowed(name) => HeaderName::from_static(name),
+            Cow::Owned(name) => name.parse().map_err(|e| BadHeader::new(&name, e))?,
+        };
+        map.insert(name, value);
+    }
+    Ok(map)
+}
+
 /// Whether the server gives this header a meaning.
 pub(crate) fn is_servers_own(name: &str) -> bool {
     name.get(..header::PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(header::PREFIX))
 }
 
 fn append(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), BadHeader> {
-    let bad = |cause: String| BadHeader { name: name.to_owned(), cause };
-    let key: HeaderName = name.parse().map_err(|e| bad(format!("{e}")))?;
-    let value: HeaderValue = value.parse().map_err(|e| bad(format!("{e}")))?;
+    let key: HeaderName = name.parse().map_err(|e| BadHeader::new(name, e))?;
+    let value: HeaderValue = value.parse().map_err(|e| BadHeader::new(name, e))?;
     map.append(key, value);
     Ok(())
 }
