@@ -91,7 +91,10 @@ impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{};", self.count)?;
         for (i, sequence) in self.latest.iter().enumerate() {
-            write!(f, "{}{sequence}", if i == 0 { "" } else { "," })?;
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            sequence.fmt(f)?;
         }
         if self.adjacent > 0 {
             write!(f, "+{}", self.adjacent)?;
