@@ -23,6 +23,9 @@ pub struct Headers {
     ends: Vec<(usize, usize)>,
 }
 
+/// What is kept free for each header when many are put together, in bytes. It may have more or less.
+const USUAL_HEADER_BYTES: usize = 48;
+
 impl Headers {
     /// Adds a header at the end.
     pub fn push(&mut self, name: impl AsRef<str>, value: impl AsRef<str>) {
@@ -57,8 +60,11 @@ impl fmt::Debug for Headers {
 
 impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(pairs: T) -> Self {
-        let mut headers = Self::default();
-        pairs.into_iter().for_each(|(name, value)| headers.push(name, value));
+        let pairs = pairs.into_iter();
+        let (count, _) = pairs.size_hint();
+        let text = String::with_capacity(count * USUAL_HEADER_BYTES);
+        let mut headers = Self { text, ends: Vec::with_capacity(count) };
+        pairs.for_each(|(name, value)| headers.push(name, value));
         headers
     }
 }
