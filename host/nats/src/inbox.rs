@@ -10,6 +10,7 @@
 
 mod unreadable;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subject, Subscriber, jetstream};
@@ -46,8 +47,9 @@ const JITTER: f64 = 0.2;
 
 /// An [`Inbox`] over a durable pull consumer, which [`crate::Topology`] has created.
 pub struct ConsumerInbox {
-    /// The host's connection: settlements, and everything that comes from the host itself.
-    nats: Nats,
+    /// The host's connection: settlements, and everything that comes from the host itself. Every message that is handed
+    /// out holds it, and a copy of it costs a dozen atomic operations.
+    nats: Arc<Nats>,
     /// Only for messages of the consumer.
     line: Line,
     stream: String,
@@ -90,7 +92,7 @@ impl ConsumerInbox {
             cause,
         })?;
         Ok(Self {
-            nats: nats.clone(),
+            nats: Arc::new(nats.clone()),
             line,
             stream,
             consumer,
@@ -317,7 +319,7 @@ impl Inbox for ConsumerInbox {
 
 /// A message that a consumer handed out.
 pub struct ConsumerDelivery {
-    nats: Nats,
+    nats: Arc<Nats>,
     message: Incoming,
     reply: Subject,
 }
