@@ -81,7 +81,7 @@ impl<V: ViewStore> Course<V> {
         });
         let Some(Sent { checkpoint, .. }) = self.sent.take() else { return Ok(()) };
         let revision = answer.map_err(|error| {
-            self.known = Known::default();
+            self.forget_values();
             match error {
                 CommitError::Refused(why) => Halt::Refused { at: checkpoint.position, why },
                 lost => Halt::Lost(lost),
@@ -89,6 +89,11 @@ impl<V: ViewStore> Course<V> {
         })?;
         self.stored = Checkpoint { revision, ..checkpoint };
         Ok(())
+    }
+
+    /// Has all values read again.
+    pub(super) fn forget_values(&mut self) {
+        self.known = Known::default();
     }
 
     /// The values of these keys as they are once the commit on its way is stored.

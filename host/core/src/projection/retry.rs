@@ -44,6 +44,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     }
 
     async fn retry_parked(&self, course: &mut Course<V>) -> Result<(), Halt> {
+        // The cause may have been a value, which somebody has put right behind the flow's back.
+        course.forget_values();
         let mut blocked = BTreeSet::new();
         for place in self.letters.places(&self.name, None).await? {
             let Some(letter) = self.letters.letter(place.letter).await? else { continue };
