@@ -47,8 +47,9 @@ fn busy(report: &Report) -> Option<String> {
         );
         if let Some((cold, hot)) = own {
             text += &format!(
-                " Of Pelton's, {cold:.0} are its own code with the sandbox and 10,000 live entities; with ten, which stay \
-                 in the processor's caches, {hot:.0}. The rest carries messages."
+                " Pelton's own code with the sandbox, by itself, takes {hot:.0} with ten live entities, which stay in the \
+                 processor's caches, and {cold:.0} with 10,000 that take turns, so that each has left them. The rest \
+                 carries messages."
             );
         }
         if let Some((decide, evolve)) = calls {
@@ -66,8 +67,10 @@ fn forced(report: &Report) -> Option<String> {
     let same = report.get("commands_fsync.c256.same_per_s")?;
     report.is_missed("commands_fsync.c256.ratio_same").then(|| {
         format!(
-            "commands_fsync.c256: by hand a command costs two writes that are forced to disk, {:.0} µs in all. Pelton forces \
-             two for many commands, and then the processors are the limit, as in commands.c256: {:.0} µs.",
+            "commands_fsync.c256: by hand a command costs three writes that are forced to disk one by one, the event, the \
+             outcome, and the acknowledgement, which removes the command from a work queue: {:.0} µs in all. Pelton \
+             gathers the first two into batches, of which each takes the server milliseconds; the acknowledgement it \
+             cannot gather: {:.0} µs.",
             1e6 / same,
             1e6 / pelton
         )
