@@ -257,12 +257,19 @@ async fn an_event_whose_keys_cannot_be_told_is_set_aside_and_no_key_waits_for_it
 #[tokio::test(start_paused = true)]
 async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them() {
     use DeadLetterKind::{Failed, Parked};
-    for max_batch in [1, 2, 3, 100] {
-        let run = Run::new(Weather::fair(), max_batch);
-        run.feed(&["a:1", "b:1", "b:2", "a:huge", "b:3", "a:2", "b:4", "c:huge", "b:5", "b:6"]).await;
-        assert_eq!(run.rows(), rows(&[("a", "1"), ("b", "123456")]), "batches of {max_batch}");
-        assert_eq!(run.letters(), [(4, Failed), (6, Parked), (8, Failed)]);
-        assert!(run.letters.all().iter().any(|(_, l)| l.cause.contains("it is too large")));
+    for (on_failure, letters) in [
+        (OnFailure::Park, &[(4, Failed), (6, Parked), (8, Failed)][..]),
+        (OnFailure::Skip, &[(4, Failed), (8, Failed)][..]),
+    ] {
+        for max_batch in [1, 2, 3, 100] {
+            let mut run = Run::new(Weather::fair(), max_batch);
+            run.flow.on_failure = on_failure;
+            run.feed(&["a:1", "b:1", "b:2", "a:huge", "b:3", "a:2", "b:4", "c:huge", "b:5", "b:6"]).await;
+            let a = if on_failure == OnFailure::Park { "1" } else { "12" };
+            assert_eq!(run.rows(), rows(&[("a", a), ("b", "123456")]), "batches of {max_batch}");
+            assert_eq!(run.letters(), letters);
+            assert!(run.letters.all().iter().any(|(_, l)| l.cause.contains("it is too large")));
+        }
     }
 }
 
