@@ -11,6 +11,7 @@ pub(crate) fn explain(report: &Report) -> Vec<String> {
         view(report, "one"),
         view(report, "hundred"),
         call(report),
+        cold(report),
     ];
     parts.into_iter().flatten().collect()
 }
@@ -106,6 +107,17 @@ fn call(report: &Report) -> Option<String> {
             "call: {raw:.0} ns without JSON, {decide:.0} with. Each text of a command and of its events goes over the border \
              by itself, and each needs a place that the guest's allocator finds: some eight calls back into the guest for \
              a command. `make bench-instructions` counts."
+        )
+    })
+}
+
+fn cold(report: &Report) -> Option<String> {
+    let (load, instantiate) = (report.get("cold_load.p50_ms")?, report.get("call.instantiate_us")?);
+    report.is_missed("cold_load.p50_ms").then(|| {
+        format!(
+            "cold_load: {load:.2} ms, of which {:.2} make the instance. Two round trips follow each other, the entity's last \
+             event and then the nineteen that it lists, each answered by the server in a message of its own.",
+            instantiate / 1e3
         )
     })
 }
