@@ -114,6 +114,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether it is of one of these types; an empty list means all.
+    #[must_use]
+    pub fn is_of(&self, types: &[EventType]) -> bool {
+        types.is_empty() || types.iter().any(|t| t.r#type == self.r#type && t.version == self.version)
+    }
+
     /// The value of an extension attribute.
     #[must_use]
     pub fn extension(&self, name: &str) -> Option<&str> {

@@ -295,15 +295,6 @@ pub struct ProjectionDescriptor {
     pub view_version: u32,
 }
 
-impl ProjectionDescriptor {
-    /// Whether it reads events of this type.
-    #[must_use]
-    pub fn reads(&self, event: &Event) -> bool {
-        let types = &self.events;
-        types.is_empty() || types.iter().any(|t| t.r#type == event.r#type && t.version == event.version)
-    }
-}
-
 /// A plugin in the role `projection`.
 pub trait ProjectionPlugin: Plugin {
     /// What it says of itself.

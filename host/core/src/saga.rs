@@ -189,7 +189,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             Ok(event) => event,
             Err(error) => return self.set_aside(message, None, error.to_string()).await,
         };
-        if !self.reads(&event) {
+        if !event.is_of(&self.plugin.descriptor().events) {
             return Settlement::Ack;
         }
         let recorded_at = message.stored_at;
@@ -209,11 +209,6 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             }
         }
         Settlement::Ack
-    }
-
-    fn reads(&self, event: &Event) -> bool {
-        let types = &self.plugin.descriptor().events;
-        types.is_empty() || types.iter().any(|t| t.r#type == event.r#type && t.version == event.version)
     }
 
     async fn correlate(&self, event: &RecordedEvent) -> Result<Vec<(InstanceId, Relation)>, Stop> {

@@ -60,7 +60,7 @@ impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
         for FeedItem { message, event } in items {
             batch.reaches = message.sequence;
             match event {
-                Ok(event) if self.plugin.descriptor().reads(&event.event) => {
+                Ok(event) if event.event.is_of(&self.plugin.descriptor().events) => {
                     batch.events.push(event);
                     batch.messages.push(message);
                 }

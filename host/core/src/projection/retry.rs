@@ -81,7 +81,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             Ok(event) => event,
             Err(error) => return stays(vec![key], format!("it is no event: {error}")),
         };
-        if !self.plugin.descriptor().reads(&event) {
+        if !event.is_of(&self.plugin.descriptor().events) {
             return Ok(Tried::Applied);
         }
         let stream = letter.message.stream.as_str().into();

@@ -62,7 +62,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let message = &letter.message;
         let event = cloudevents::decode(&message.headers, &message.payload)
             .map_err(|error| Stop::Unreadable(error.into()))?;
-        if !self.reads(&event) {
+        if !event.is_of(&self.plugin.descriptor().events) {
             return Ok(());
         }
         let (stream, sequence, recorded_at) = (self.stream.clone(), message.sequence, message.stored_at);
