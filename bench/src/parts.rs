@@ -134,13 +134,10 @@ pub(crate) async fn projection(report: &mut Report, size: Size) -> anyhow::Resul
         report.median(key("bare_per_s"), &bare_per_s);
         report.median(key("pelton_per_s"), &pelton_per_s);
         report.median(key("ratio"), &quotients(&pelton_per_s, &bare_per_s));
-        for (figure, side) in [("cpu_us_per_event_bare", &bare), ("cpu_us_per_event_pelton", &pelton)] {
-            report.median(key(figure), &side.iter().map(|kept| kept.side_us).collect::<Vec<_>>());
-        }
-        for (figure, side) in
-            [("cpu_us_per_event_bare_server", &bare), ("cpu_us_per_event_pelton_server", &pelton)]
-        {
-            report.median(key(figure), &side.iter().map(|kept| kept.server_us).collect::<Vec<_>>());
+        for (name, side) in [("bare", &bare), ("pelton", &pelton)] {
+            let of = |figure: fn(&Kept) -> f64| side.iter().map(figure).collect::<Vec<_>>();
+            report.median(key(&format!("cpu_us_per_event_{name}")), &of(|kept| kept.side_us));
+            report.median(key(&format!("cpu_us_per_event_{name}_server")), &of(|kept| kept.server_us));
         }
     }
     Ok(())

@@ -230,7 +230,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 _ => batch.reaches,
             };
             if count > 1 {
-                match self.fold(part, reaches, course).await {
+                let keys = part.keys.iter().flatten().flatten();
+                match self.fold(part.events, keys, reaches, course).await {
                     // The one event that fails is found by and by.
                     Err(Halt::Batch(_)) => {
                         course.pace.halve(count);

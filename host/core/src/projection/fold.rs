@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::batch::Part;
 use super::course::{Changes, Course};
 use super::{Halt, MAX_KEYS_PER_EVENT, MAX_VALUE_BYTES, ProjectionFlow};
 use crate::dead_letter::Retries;
@@ -34,15 +33,15 @@ pub(super) async fn keys<P: ProjectionPlugin>(
 }
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
-    /// Folds events into the view, which has come so far with them, or does nothing.
+    /// Folds events that touch these keys into the view, which has come so far with them, or does nothing.
     pub(super) async fn fold(
         &self,
-        part: Part<'_>,
+        events: &[RecordedEvent],
+        keys: impl Iterator<Item = &String>,
         position: Sequence,
         course: &mut Course<V>,
     ) -> Result<(), Halt> {
-        let keys = part.keys.iter().flatten().flatten();
-        let changes = self.changes(part.events, keys, course).await?;
+        let changes = self.changes(events, keys, course).await?;
         self.commit(changes, Checkpoint { position, ..course.checkpoint().clone() }, course).await
     }
 

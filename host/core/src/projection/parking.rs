@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use super::batch::{Keys, Part};
+use super::batch::Part;
 use super::course::{Changes, Course};
 use super::{Halt, ProjectionFlow, fold};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
@@ -41,7 +41,11 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
         let mut attempt = 1;
         let fault = loop {
-            match self.try_one(one, &keys, course).await {
+            let tried = match &keys {
+                Ok(keys) => self.fold(slice::from_ref(event), keys.iter(), reaches, course).await,
+                Err(fault) => Err(Halt::Batch(fault.clone())),
+            };
+            match tried {
                 Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
                     tokio::time::sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
@@ -56,18 +60,6 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         };
         tracing::error!(view = %self.name, sequence = %event.sequence, "set aside: {fault}");
         self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), course).await
-    }
-
-    async fn try_one(&self, one: One<'_>, keys: &Keys, course: &mut Course<V>) -> Result<(), Halt> {
-        let part = Part {
-            events: slice::from_ref(one.event),
-            messages: slice::from_ref(one.message),
-            keys: slice::from_ref(keys),
-        };
-        match keys {
-            Ok(_) => self.fold(part, one.reaches, course).await,
-            Err(fault) => Err(Halt::Batch(fault.clone())),
-        }
     }
 
     /// Whether another try may work, and is left.
