@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 
-use async_nats::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use pelton_core::cloudevents;
 use pelton_core::history::HISTORY;
@@ -30,19 +29,12 @@ pub(crate) fn decision(
     expected: Sequence,
     events: &[EventToStore],
 ) -> Result<GuardedWrite, AppendError> {
-    let filter = entity.filter();
     if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
         let why = format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
         return Err(AppendError::Refused(why));
     }
-    let mut messages = events.iter().map(|event| message(entity, event)).collect::<Result<Vec<_>, _>>()?;
-    if let Some(first) = messages.first_mut() {
-        let mut expect = |name, value| first.headers.insert(HeaderName::from_static(name), value);
-        expect(header::EXPECTED_SUBJECT_SEQUENCE, HeaderValue::from(expected.0));
-        expect(header::EXPECTED_SUBJECT, filter.as_str().into());
-        expect(header::EXPECTED_STREAM, stream.as_str().into());
-    }
-    Ok(GuardedWrite { filter, messages })
+    let messages = events.iter().map(|event| message(entity, event)).collect::<Result<_, _>>()?;
+    Ok(GuardedWrite::new(stream.as_str(), entity.filter(), expected.0, messages))
 }
 
 /// Where the events of a decision are, or what to do instead.

@@ -10,9 +10,10 @@ use pelton_core::subject::Entity;
 use crate::append;
 use crate::connection::Nats;
 use crate::gather::Gatherer;
-use crate::guarded::GuardedWrite;
+use crate::guarded::{GuardedWrite, Stored};
 use crate::load::Loader;
 use crate::look_up::LookUps;
+use crate::wire::PublishError;
 use crate::{announce, register, snapshots};
 
 /// How a stream is written and read.
@@ -59,15 +60,14 @@ impl StreamStore {
         self.entries.close().await;
         self.look_ups.close().await;
     }
-}
 
-impl StreamStore {
-    async fn register(&self, entry: GuardedWrite) -> Result<Option<Revision>, Unavailable> {
-        register::written(if self.settings.gather_single_events {
-            self.entries.store(entry).await
+    /// Stores a write, with others that wait where that pays.
+    async fn store(&self, write: GuardedWrite, gatherer: &Gatherer) -> Result<Stored, PublishError> {
+        if write.messages.len() > 1 || self.settings.gather_single_events {
+            gatherer.store(write).await
         } else {
-            entry.store(&self.nats).await
-        })
+            write.store(&self.nats).await
+        }
     }
 }
 
@@ -95,11 +95,7 @@ impl CommandStore for StreamStore {
         events: &[EventToStore],
     ) -> Result<Vec<Sequence>, AppendError> {
         let decision = append::decision(&self.stream, entity, expected, events)?;
-        append::appended(if events.len() == 1 && !self.settings.gather_single_events {
-            decision.store(&self.nats).await
-        } else {
-            self.events.store(decision).await
-        })
+        append::appended(self.store(decision, &self.events).await)
     }
 
     async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
@@ -117,11 +113,12 @@ impl CommandStore for StreamStore {
         claim: Claim,
         over: Revision,
     ) -> Result<Option<Revision>, Unavailable> {
-        self.register(register::claiming(id, claim, over)?).await
+        register::written(self.store(register::claiming(id, claim, over)?, &self.entries).await)
     }
 
     async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
-        Ok(self.register(register::recording(outcome, over)?).await?.is_some())
+        let recorded = self.store(register::recording(outcome, over)?, &self.entries).await;
+        Ok(register::written(recorded)?.is_some())
     }
 
     async fn announce(&self, reply_to: &str, answer: &Answer) {

@@ -1,6 +1,6 @@
 //! Writes that are made only if the last message of their subject is still the expected one.
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use pelton_core::id::Sequence;
 use pelton_core::ports::CommitError;
 
@@ -26,6 +26,17 @@ pub(crate) struct Stored {
 }
 
 impl GuardedWrite {
+    /// Messages that this stream stores only if the last one that the filter matches is at `expected` (0: there is none).
+    pub(crate) fn new(stream: &str, filter: String, expected: u64, mut messages: Vec<BatchMessage>) -> Self {
+        if let Some(first) = messages.first_mut() {
+            let mut expect = |name, value| first.headers.insert(HeaderName::from_static(name), value);
+            expect(header::EXPECTED_SUBJECT_SEQUENCE, HeaderValue::from(expected));
+            expect(header::EXPECTED_SUBJECT, filter.as_str().into());
+            expect(header::EXPECTED_STREAM, stream.into());
+        }
+        Self { filter, messages }
+    }
+
     /// What it has on the wire.
     pub(crate) fn bytes(&self) -> usize {
         self.messages.iter().map(BatchMessage::bytes).sum()

@@ -16,7 +16,7 @@ use crate::batch::BatchMessage;
 use crate::connection::Nats;
 use crate::guarded::{GuardedWrite, Stored};
 use crate::topology::{AUDIT, OUTCOMES, claim_subject, outcome_subject, register_filter};
-use crate::wire::{self, PublishError, StoredMessage, header};
+use crate::wire::{self, PublishError, StoredMessage};
 
 /// How much of an answer the server sends, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -120,12 +120,8 @@ fn entry(
     over: Revision,
 ) -> Result<GuardedWrite, Unavailable> {
     let payload = serde_json::to_vec(entry).map_err(|e| impossible(e.to_string()))?;
-    let filter = register_filter(id);
-    let mut headers = HeaderMap::new();
-    headers.insert(header::EXPECTED_STREAM, AUDIT);
-    headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, over.0.to_string());
-    headers.insert(header::EXPECTED_SUBJECT, filter.as_str());
-    Ok(GuardedWrite { filter, messages: vec![BatchMessage { subject, headers, payload: payload.into() }] })
+    let message = BatchMessage { subject, headers: HeaderMap::new(), payload: payload.into() };
+    Ok(GuardedWrite::new(AUDIT, register_filter(id), over.0, vec![message]))
 }
 
 /// The revision of an entry that was written. None: another was written before it.
