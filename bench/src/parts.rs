@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::Size;
 use crate::commands::{Figures, Plan, Run, compare};
-use crate::inside;
 use crate::ledger::Kind;
 use crate::projections::{self, Kept, Keys};
 use crate::report::Report;
 use crate::servers::Setup;
 use crate::side::Side;
 use crate::stats::{percentile_ms, quotients};
-use crate::whole;
+use crate::{Size, inside, whole};
 
 /// How many accounts commands are spread over.
 const ACCOUNTS: usize = 10_000;

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use pelton_core::ports::{EntityInstance, HandlerPlugin, ProjectionPlugin};
-use pelton_core::view::ViewChange;
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::projection::ports::ProjectionPlugin;
+use pelton_core::projection::view::ViewChange;
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection};
 use serde_json::{Map, Value, json};
 

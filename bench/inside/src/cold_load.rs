@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use pelton_core::entity::LiveEntity;
+use pelton_core::command::entity::LiveEntity;
+use pelton_core::command::ports::{CommandStore, HandlerPlugin};
 use pelton_core::id::Name;
-use pelton_core::ports::{CommandStore, HandlerPlugin};
 use pelton_nats::{ConnectSettings, Nats, StoreSettings, StreamStore};
 use serde_json::{Value, json};
 

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::ports::HandlerPlugin;
+use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::command::{CommandFlow, HandlerSettings};
+use pelton_core::consumer::Settlement;
 use pelton_core::dead_letter::OnFailure;
-use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
-use pelton_core::memory::{MemoryLetters, MemoryStore, Weather};
-use pelton_core::ports::HandlerPlugin;
-use pelton_core::settle::{RetryPolicy, Settlement};
-use pelton_core::snapshot::SnapshotPolicy;
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryStore};
+use pelton_core::retry::RetryPolicy;
 
 use crate::{load, made};
 
@@ -27,13 +28,13 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
     // What a handler says of a plugin that fails goes to its log; here nobody reads one.
     handler.create("nobody").await?;
     let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
-    let weather = Arc::new(Weather::fair());
+    let weather = Arc::new(FlakyNetwork::reliable());
     let flow = CommandFlow::new(
         Name::new("ledger")?,
         "ledger".into(),
         handler,
         Arc::new(MemoryStore::new("ledger", weather.clone())),
-        Arc::new(MemoryLetters::new(weather)),
+        Arc::new(MemoryDeadLetters::new(weather)),
         HandlerSettings {
             retry: RetryPolicy::default(),
             on_failure: OnFailure::Skip,

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use pelton_core::ports::{
-    HandlerDescriptor, HandlerPlugin, Identity, ProjectionDescriptor, ProjectionPlugin, SagaDescriptor,
-    SagaPlugin,
-};
+use pelton_core::command::ports::{HandlerDescriptor, HandlerPlugin};
+use pelton_core::plugin::Identity;
+use pelton_core::projection::ports::{ProjectionDescriptor, ProjectionPlugin};
+use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_wasm::LoadedPlugin;
 
 use crate::config::typed::{Follower, Handler, Plugin, Typed};

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pelton_core::command::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
+use pelton_core::command::ports::{AppendError, CommandStore, EventToStore, StoredEvent};
+use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::dead_letter::{DeadLetter, DeadLetters, Parking};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
-use pelton_core::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
-use pelton_core::ports::{AppendError, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
-use pelton_core::snapshot::SnapshotKey;
+use pelton_core::store::{CommitError, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
 

@@ -5,33 +5,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::lanes::{self, LaneLimits};
 use pelton_core::command::{CommandFlow, HandlerSettings};
-use pelton_core::dead_letter::Retries;
-use pelton_core::entity::CacheLimits;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
-use pelton_core::lanes::{self, LaneLimits};
-use pelton_core::ports::{Delivery, Inbox, ProjectionPlugin, SagaPlugin, SagaStore};
 use pelton_core::projection::ProjectionFlow;
+use pelton_core::projection::ports::ProjectionPlugin;
+use pelton_core::retry::Failures;
 use pelton_core::saga::SagaFlow;
-use pelton_core::settle::Failures;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, ConsumerInbox, Letters, Nats, SagaStates, StoreSettings, StreamFeed, StreamStore,
-    Topology,
+    Bucket, BucketViews, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters, StreamFeed,
+    StreamStore, Topology,
 };
 use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::tasks::Tasks;
-
-/// How often a host looks for commands that no handler takes.
-const ORPHANS_EVERY: Duration = Duration::from_secs(10);
-
-/// How often a saga looks whether an operator asks for something.
-const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
@@ -131,6 +123,7 @@ impl<'a> Flows<'a> {
         for (name, projection, plugin, bucket) in projections {
             let flow = ProjectionFlow {
                 name: name.clone(),
+                stream: projection.stream.as_str().into(),
                 plugin: Arc::new(plugin),
                 store: Arc::new(BucketViews::new(nats, bucket)),
                 letters: letters.clone(),
@@ -154,11 +147,14 @@ impl<'a> Flows<'a> {
                 failures: Failures::default(),
                 on_failure: saga.on_failure,
             };
-            let inbox = ConsumerInbox::of_saga(nats, &saga.stream, name).await?;
-            running.stops.push(inbox.stop_token());
-            running.tasks.spawn(format!("the saga {name}"), run_saga(flow, inbox, progress_every(config)));
+            let consumer = PullConsumer::of_saga(nats, &saga.stream, name).await?;
+            running.stops.push(consumer.stop_token());
+            let progress_every = progress_every(config);
+            running.tasks.spawn(format!("the saga {name}"), async move {
+                flow.run(consumer, progress_every).await;
+            });
         }
-        running.orphans(nats);
+        running.unroutable(nats);
         Ok(running)
     }
 }
@@ -188,22 +184,21 @@ impl Running {
             progress_every: progress_every(config),
             min_ahead: config.commands.decide_ahead_from,
         };
-        let inbox = ConsumerInbox::of_handler(nats, name, config.commands.max_in_flight).await?;
-        self.stops.push(inbox.stop_token());
+        let consumer = PullConsumer::of_handler(nats, name, config.commands.max_in_flight).await?;
+        self.stops.push(consumer.stop_token());
         let intake = intake.clone();
         self.tasks.spawn(format!("the handler {name}"), async move {
-            lanes::run(inbox, intake, &flow, limits).await;
+            lanes::run(consumer, intake, &flow, limits).await;
         });
         Ok(())
     }
 
-    fn orphans(&mut self, nats: &Nats) {
+    fn unroutable(&mut self, nats: &Nats) {
         let stop = CancellationToken::new();
         self.stops.push(stop.clone());
         let nats = nats.clone();
-        self.tasks.spawn("the look for commands that no handler takes", async move {
-            let look = set_orphans_aside(&nats);
-            stop.run_until_cancelled(look).await;
+        self.tasks.spawn("the sweep of unroutable commands", async move {
+            stop.run_until_cancelled(pelton_nats::commands::unroutable::sweep(&nats)).await;
         });
     }
 
@@ -227,8 +222,8 @@ impl Running {
     }
 }
 
-fn letters(config: &Config, nats: &Nats) -> Arc<Letters> {
-    Arc::new(Letters::new(nats, is_replicated(config)))
+fn letters(config: &Config, nats: &Nats) -> Arc<StreamDeadLetters> {
+    Arc::new(StreamDeadLetters::new(nats, is_replicated(config)))
 }
 
 pub(crate) fn is_replicated(config: &Config) -> bool {
@@ -254,40 +249,4 @@ fn cache_limits(config: &Config) -> CacheLimits {
         );
     }
     CacheLimits { entities: config.cache.entities.min(room), ..config.cache }
-}
-
-/// Sets aside commands that no handler takes, again and again.
-async fn set_orphans_aside(nats: &Nats) {
-    loop {
-        if let Err(away) = pelton_nats::orphans::set_aside(nats).await {
-            tracing::warn!("will be tried again: {away}");
-        }
-        tokio::time::sleep(ORPHANS_EVERY).await;
-    }
-}
-
-/// One event after the other, in stream order, until the inbox has been stopped.
-async fn run_saga<P: SagaPlugin, S: SagaStore, L: Retries>(
-    flow: SagaFlow<P, S, L>,
-    mut inbox: ConsumerInbox,
-    progress_every: Duration,
-) {
-    let mut requests = tokio::time::interval(REQUESTS_EVERY);
-    requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            _ = requests.tick() => {
-                if let Err(away) = flow.retry_if_asked().await {
-                    tracing::warn!(saga = %flow.name, "will be tried again: {away}");
-                }
-            }
-            delivery = inbox.next() => {
-                let Some(delivery) = delivery else { return };
-                let work = Box::pin(flow.handle(delivery.message()));
-                let settlement = lanes::with_progress(&[&delivery], progress_every, work).await;
-                delivery.settle(settlement).await;
-            }
-        }
-    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use pelton_core::intake::Intake;
 use pelton_gateway::{Gateway, Routes};
-use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamGate, Topology, TopologyError};
+use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamIngress, Topology, TopologyError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ pub async fn run(
 /// A host in which everything runs.
 struct Started {
     nats: Nats,
-    gate: Arc<StreamGate>,
+    gate: Arc<StreamIngress>,
     address: SocketAddr,
     /// Tells the gateway to accept no more requests.
     close: CancellationToken,
@@ -59,7 +59,7 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
     let address = listener.local_addr().context("the gateway has no address")?;
 
     let intake = flows.intake();
-    let gate = Arc::new(StreamGate::open(&nats).await?);
+    let gate = Arc::new(StreamIngress::open(&nats).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
     let gateway = gateway(config, intake.clone(), gate.clone(), views)?;
 
@@ -101,7 +101,7 @@ async fn ensure(topology: &Topology, nats: &Nats) -> anyhow::Result<()> {
 fn gateway(
     config: &Config,
     intake: Arc<Intake>,
-    gate: Arc<StreamGate>,
+    gate: Arc<StreamIngress>,
     views: Arc<BucketReader>,
 ) -> anyhow::Result<Gateway> {
     let routes = config.routes.iter().map(|configured| configured.route.clone()).collect();

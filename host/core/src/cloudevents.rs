@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
 use crate::message::{Event, Headers, Metadata};
 use crate::time::Timestamp;
 
@@ -23,11 +24,6 @@ pub const CORRELATION_ID: &str = "correlationid";
 pub const CAUSATION_ID: &str = "causationid";
 /// The extension attribute of the CloudEvents distributed tracing extension.
 pub const TRACEPARENT: &str = "traceparent";
-
-/// The most extension attributes of one event.
-pub const MAX_EXTENSIONS: usize = 64;
-/// The longest value of an attribute, in bytes.
-pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
 
 const PREFIX: &str = "ce-";
 const STRUCTURED: &str = "application/cloudevents";
@@ -59,32 +55,74 @@ pub enum CloudEventError {
     Structured(String),
 }
 
-/// The headers of an event in binary mode; its data is the payload.
-#[must_use]
-pub fn encode(event: &Event) -> Headers {
-    headers(event).collect()
+/// A CloudEvent's attributes, without its data.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes<'a> {
+    /// Unique within `source`.
+    pub id: &'a str,
+    /// A URI reference.
+    pub source: &'a str,
+    /// What it is.
+    pub r#type: &'a str,
+    /// The version of the form of the data, from 1.
+    pub version: u32,
+    /// The entity's id in events that Pelton wrote.
+    pub subject: Option<&'a str>,
+    /// When it happened.
+    pub time: Option<Timestamp>,
+    /// The media type of the data.
+    pub datacontenttype: Option<&'a str>,
+    /// Where the schema of the data is found.
+    pub dataschema: Option<&'a str>,
+    /// Every other attribute.
+    pub extensions: &'a [(String, String)],
 }
 
-/// The names and values of the headers that [`encode`] gives, values in printable ASCII. A name is borrowed where it is
-/// none that a plugin or a sender chose.
-pub fn headers(event: &Event) -> impl Iterator<Item = (Cow<'static, str>, Cow<'_, str>)> {
-    let text = |value| Cow::from(utf8_percent_encode(value, ENCODED));
+impl<'a> From<&'a Event> for Attributes<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            id: &event.id,
+            source: &event.source,
+            r#type: &event.r#type,
+            version: event.version,
+            subject: event.subject.as_deref(),
+            time: event.time,
+            datacontenttype: event.datacontenttype.as_deref(),
+            dataschema: event.dataschema.as_deref(),
+            extensions: &event.extensions,
+        }
+    }
+}
+
+/// The headers of an event in binary mode; its data is the payload.
+#[must_use]
+pub fn encode<'a>(attributes: impl Into<Attributes<'a>>) -> Headers {
+    headers(attributes).collect()
+}
+
+/// The names and values of the headers that [`encode`] gives, values in printable ASCII. Its data is the payload. A name
+/// is borrowed unless a plugin or a sender chose it.
+pub fn headers<'a>(
+    attributes: impl Into<Attributes<'a>>,
+) -> impl Iterator<Item = (Cow<'static, str>, Cow<'a, str>)> {
+    let attributes = attributes.into();
+    let text = |value: &'a str| Cow::from(utf8_percent_encode(value, ENCODED));
     let required = [
         ("ce-specversion", Cow::Borrowed("1.0")),
-        ("ce-id", text(&event.id)),
-        ("ce-source", text(&event.source)),
-        ("ce-type", text(&event.r#type)),
+        ("ce-id", text(attributes.id)),
+        ("ce-source", text(attributes.source)),
+        ("ce-type", text(attributes.r#type)),
     ];
     let optional = [
-        (event.version != 1).then(|| ("ce-dataversion", event.version.to_string().into())),
-        event.subject.as_deref().map(|subject| ("ce-subject", text(subject))),
-        event.time.map(|time| ("ce-time", String::from(time).into())),
-        event.datacontenttype.as_deref().map(|media_type| ("ce-datacontenttype", text(media_type))),
-        event.dataschema.as_deref().map(|schema| ("ce-dataschema", text(schema))),
+        (attributes.version != 1).then(|| ("ce-dataversion", attributes.version.to_string().into())),
+        attributes.subject.map(|subject| ("ce-subject", text(subject))),
+        attributes.time.map(|time| ("ce-time", String::from(time).into())),
+        attributes.datacontenttype.map(|media_type| ("ce-datacontenttype", text(media_type))),
+        attributes.dataschema.map(|schema| ("ce-dataschema", text(schema))),
     ];
-    let attributes = required.into_iter().chain(optional.into_iter().flatten());
-    let extensions = event.extensions.iter().map(move |(name, value)| (extension(name), text(value)));
-    attributes.map(|(name, value)| (Cow::Borrowed(name), value)).chain(extensions)
+    let fixed = required.into_iter().chain(optional.into_iter().flatten());
+    let extensions = attributes.extensions.iter().map(move |(name, value)| (extension(name), text(value)));
+    fixed.map(|(name, value)| (Cow::Borrowed(name), value)).chain(extensions)
 }
 
 /// The header of an extension attribute.
@@ -246,6 +284,29 @@ pub fn is_json(media_type: &str) -> bool {
 #[must_use]
 pub fn is_extension_name(name: &str) -> bool {
     (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// The attributes of CloudEvents itself and those that the host writes.
+pub(crate) const RESERVED: [&str; 13] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    DATA_VERSION,
+    CORRELATION_ID,
+    CAUSATION_ID,
+    TRACEPARENT,
+];
+
+/// Whether a plugin may use this name for an extension attribute of an event or the metadata of a command.
+#[must_use]
+pub fn is_plugin_extension(name: &str) -> bool {
+    is_extension_name(name) && !RESERVED.contains(&name)
 }
 
 #[derive(Default)]

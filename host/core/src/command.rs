@@ -11,28 +11,35 @@
 //! looked after the claim, then its own claim bars the rejection, or the rejection is what it found.
 
 mod ahead;
+pub mod backlinks;
+pub mod decision;
+pub mod dedup;
+pub mod entity;
+pub mod history;
+pub mod lanes;
+mod load;
+pub mod outcome;
 mod parking;
-mod snapshots;
+pub mod ports;
+pub mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::command::entity::{CacheLimits, EntityCache, LiveEntity};
+use crate::command::outcome::{Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
+use crate::command::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
+use crate::command::snapshot::SnapshotPolicy;
+use crate::consumer::Settlement;
 use crate::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure};
-use crate::decision;
-use crate::entity::{CacheLimits, EntityCache, LiveEntity};
-use crate::failure;
 use crate::id::{Name, Sequence};
 use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
-use crate::outcome::{Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
-use crate::ports::{
-    AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent, Unavailable,
-};
-use crate::settle::{Failures, RetryPolicy, Settlement, Stop, Verdict};
-use crate::snapshot::SnapshotPolicy;
-use snapshots::Snapshots;
+use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
+use crate::store::Unavailable;
+use load::Snapshots;
 
-pub use snapshots::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
+pub use load::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
 
 pub use ahead::MAX_AHEAD_COMMANDS;
 
@@ -106,7 +113,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
 
     /// The first outcome of this command id, reached now if there was none, or that the command is parked: tried again
     /// until nobody came in between.
-    async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, Stop> {
+    async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, NotProcessed> {
         let mut entity = match self.entities.take(&command.entity) {
             Some(entity) => entity,
             None => Box::pin(self.load(&command.entity)).await?,
@@ -118,7 +125,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
                 return Ok(answer);
             }
         }
-        Err(Stop::Contended(MAX_CONFLICTS))
+        Err(NotProcessed::Contended(MAX_CONFLICTS))
     }
 
     /// One try. None: the entity has moved on, or its dead letters, or another host is at the same command.
@@ -127,7 +134,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         entity: &mut LiveEntity<P::Instance>,
         message: &Incoming,
         command: &Command,
-    ) -> Result<Option<Answer>, Stop> {
+    ) -> Result<Option<Answer>, NotProcessed> {
         let ended = |outcome: OutcomeRecord| Answer::Ended(outcome.answer_to(command));
         let Registered { entry, revision } = self.store.registered(&command.id).await?;
         let effect = entity.effect_of(command, self.plugin.digest());
@@ -153,7 +160,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         command: &Command,
         found: Option<Claim>,
         revision: Revision,
-    ) -> Result<Option<OutcomeRecord>, Stop> {
+    ) -> Result<Option<OutcomeRecord>, NotProcessed> {
         match (self.decision(entity, command).await?, found) {
             (Decision::Store(events), None) => self.store(entity, command, events, revision).await,
             (Decision::Store(events), Some(claim)) => {
@@ -177,13 +184,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         outcome: OutcomeRecord,
         claim: Claim,
         over: Revision,
-    ) -> Result<Option<OutcomeRecord>, Stop> {
+    ) -> Result<Option<OutcomeRecord>, NotProcessed> {
         let Some(revision) = self.store.claim(&command.id, claim, over).await? else { return Ok(None) };
         if !self.is_unchanged(entity, command).await? {
             return Ok(None);
         }
         if claim.may_be_stored_after(entity.at()) {
-            return Err(Stop::Ahead(entity.at()));
+            return Err(NotProcessed::Ahead(entity.at()));
         }
         self.record(outcome, revision).await
     }
@@ -194,7 +201,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         command: &Command,
         events: Vec<NewEvent>,
         over: Revision,
-    ) -> Result<Option<OutcomeRecord>, Stop> {
+    ) -> Result<Option<OutcomeRecord>, NotProcessed> {
         self.append(entity, command, events).await?;
         match entity.effect_of(command, self.plugin.digest()) {
             Some(effect) => self.record(effect, over).await,
@@ -202,7 +209,11 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         }
     }
 
-    async fn record(&self, outcome: OutcomeRecord, over: Revision) -> Result<Option<OutcomeRecord>, Stop> {
+    async fn record(
+        &self,
+        outcome: OutcomeRecord,
+        over: Revision,
+    ) -> Result<Option<OutcomeRecord>, NotProcessed> {
         Ok(self.store.record(&outcome, over).await?.then_some(outcome))
     }
 
@@ -210,7 +221,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         &self,
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
-    ) -> Result<Decision, Stop> {
+    ) -> Result<Decision, NotProcessed> {
         if let Some(expected) = command.expected.filter(|expected| *expected != entity.at()) {
             let message =
                 format!("the sender expects the entity at sequence {expected}; it is at {}", entity.at());
@@ -234,7 +245,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
         events: Vec<NewEvent>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), NotProcessed> {
         let digest = self.plugin.digest();
         let events = decision::events_to_store(events, command, self.name.as_str(), digest, entity.history());
         match self.store.append(&command.entity, entity.at(), &events).await {
@@ -260,7 +271,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         entity: &LiveEntity<P::Instance>,
         command: &Command,
         why: String,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), NotProcessed> {
         match entity.effect_of(command, self.plugin.digest()) {
             Some(_) => Ok(()),
             None => {
@@ -274,13 +285,17 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         &self,
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
-    ) -> Result<bool, Stop> {
+    ) -> Result<bool, NotProcessed> {
         let before = entity.at();
         self.catch_up(entity, command).await?;
         Ok(entity.at() == before)
     }
 
-    async fn catch_up(&self, entity: &mut LiveEntity<P::Instance>, command: &Command) -> Result<(), Stop> {
+    async fn catch_up(
+        &self,
+        entity: &mut LiveEntity<P::Instance>,
+        command: &Command,
+    ) -> Result<(), NotProcessed> {
         // With the last event that it knows, which tells whether the stream is still the one that it was read from.
         let known = Sequence(entity.at().0.saturating_sub(1));
         let events = self.store.since(&command.entity, known).await?;
@@ -321,7 +336,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     }
 
     /// What becomes of a message that was not processed: tried again, or set aside with its cause.
-    async fn stopped(&self, message: &Incoming, command: Option<&Command>, stop: Stop) -> Settlement {
+    async fn stopped(&self, message: &Incoming, command: Option<&Command>, stop: NotProcessed) -> Settlement {
         match self.retry.verdict(&stop, self.failures.count(&stop, message)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(handler = %self.name, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
@@ -341,13 +356,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         &self,
         message: &Incoming,
         command: Option<&Command>,
-        stop: &Stop,
-    ) -> Result<(), Stop> {
+        stop: &NotProcessed,
+    ) -> Result<(), NotProcessed> {
         tracing::error!(handler = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {stop}");
         self.letters.keep(self.letter(message, command, DeadLetterKind::Failed, stop.to_string())).await?;
         if let Some(command) = command {
             let outcome =
-                failure::record(&*self.store, command, self.plugin.digest(), &stop.to_string()).await?;
+                dedup::record_failure(&*self.store, command, self.plugin.digest(), &stop.to_string()).await?;
             self.announce(command, &Answer::Ended(outcome)).await;
         }
         Ok(())

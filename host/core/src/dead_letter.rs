@@ -4,7 +4,7 @@ use std::future::Future;
 
 use crate::id::{Name, Sequence};
 use crate::message::Incoming;
-use crate::ports::Unavailable;
+use crate::store::Unavailable;
 
 /// The header that marks a message as the retry of a dead letter: the letter's position among the dead letters.
 ///

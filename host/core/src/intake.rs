@@ -6,15 +6,62 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
+use crate::cloudevents::{self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
-use crate::message::{Command, Event, Fingerprint, Incoming};
+use crate::message::{Command, Event, Fingerprint, Headers, Incoming};
 use crate::subject::{Entity, EntityTemplate};
+use crate::time::Timestamp;
 
 /// The header in which a sender says where it waits for the outcome: a subject of its own.
 pub const REPLY_TO: &str = "Pelton-Reply-To";
 /// The header in which a sender insists on the entity's sequence.
 pub const EXPECTED_SEQUENCE: &str = "Pelton-Expected-Sequence";
+
+/// What the headers of a command's message say. [`Intake::decode`] reads them back.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandMessage<'a> {
+    /// The command's id.
+    pub id: &'a CommandId,
+    /// Its type.
+    pub r#type: &'a str,
+    /// Who sends it, a URI reference.
+    pub source: &'a str,
+    /// When it was sent, by the sender's clock.
+    pub time: Option<Timestamp>,
+    /// The media type of its data.
+    pub datacontenttype: &'a str,
+    /// Correlation, causation and trace, and what the sender adds.
+    pub extensions: &'a [(String, String)],
+    /// Where the sender waits for the outcome.
+    pub reply_to: Option<&'a str>,
+    /// The entity's sequence that the sender insists on.
+    pub expected: Option<Sequence>,
+}
+
+impl CommandMessage<'_> {
+    /// CloudEvents in binary mode, and Pelton's own headers.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        let mut headers = cloudevents::encode(Attributes {
+            id: self.id.as_str(),
+            source: self.source,
+            r#type: self.r#type,
+            version: 1,
+            subject: None,
+            time: self.time,
+            datacontenttype: Some(self.datacontenttype),
+            dataschema: None,
+            extensions: self.extensions,
+        });
+        if let Some(reply_to) = self.reply_to {
+            headers.push(REPLY_TO, reply_to);
+        }
+        if let Some(expected) = self.expected {
+            headers.push(EXPECTED_SEQUENCE, expected.to_string());
+        }
+        headers
+    }
+}
 
 /// How the commands of one type find their entity.
 #[derive(Debug, Clone)]

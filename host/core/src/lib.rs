@@ -1,28 +1,31 @@
-//! Pelton's domain. It does no I/O: what it needs of the world it asks of the ports in [`ports`].
+//! Pelton's domain. It does no I/O: what it needs of the world it asks of ports.
 //!
-//! Start with [`command`]: the path of a command on one page.
+//! Start with [`command`]: the path of a command on one page. The modules lie on floors, and each imports only what lies
+//! below it: words ([`id`], [`time`], [`text`], [`subject`], [`cloudevents`], [`message`]); what all roles share
+//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`]); the roles
+//! ([`command`], [`projection`], [`saga`]), which do not know each other and own their ports; what a gateway needs
+//! ([`client`]); the ports in memory ([`memory`]).
 
 pub mod cloudevents;
-pub mod command;
-pub mod dead_letter;
-pub mod decision;
-pub mod entity;
-pub mod failure;
-pub mod gate;
-pub mod history;
 pub mod id;
-pub mod intake;
-pub mod lanes;
-pub mod memory;
 pub mod message;
-pub mod outcome;
-pub mod past;
-pub mod ports;
-pub mod projection;
-pub mod saga;
-pub mod settle;
-pub mod snapshot;
 pub mod subject;
 pub mod text;
 pub mod time;
-pub mod view;
+
+pub mod consumer;
+pub mod contract;
+pub mod dead_letter;
+pub mod intake;
+pub mod plugin;
+pub mod recorded;
+pub mod retry;
+pub mod store;
+
+pub mod command;
+pub mod projection;
+pub mod saga;
+
+pub mod client;
+
+pub mod memory;

@@ -4,13 +4,15 @@
 //! acknowledged: who starts, or loses a race, reads on after the checkpoint.
 
 mod batch;
-mod course;
+mod batch_size;
 mod fold;
-mod known;
-mod pace;
 mod parking;
+mod pipeline;
+pub mod ports;
 mod reader;
 mod retry;
+mod rows;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,23 +20,22 @@ use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::MissedTickBehavior;
 
+use crate::consumer::EventFeed;
 use crate::dead_letter::{DeadLetterKind, OnFailure, Retries};
 use crate::id::{Name, Sequence};
-use crate::ports::{CommitError, EventFeed, PluginFault, ProjectionPlugin, Unavailable, ViewStore};
-use crate::settle::RetryPolicy;
-use crate::view::{Checkpoint, MAX_PARKED_BYTES};
+use crate::plugin::PluginFault;
+use crate::projection::ports::{ProjectionPlugin, ViewStore};
+use crate::projection::view::{Checkpoint, MAX_PARKED_BYTES};
+use crate::retry::RetryPolicy;
+use crate::store::{CommitError, Unavailable};
 use batch::Batch;
-use course::{Changes, Course};
-use pace::Pace;
+use batch_size::BatchSize;
+use pipeline::{Changes, Pipeline};
 use reader::{MAX_AHEAD_BATCHES, Reader};
 
-/// The most keys that one event may touch.
-pub const MAX_KEYS_PER_EVENT: usize = 16;
 /// The most values that one commit stores; with the checkpoint they fit the server's atomic batch of 1,000 messages. A
 /// batch of events that touches more takes several commits.
 pub const MAX_ROWS: usize = 900;
-/// The most bytes of one value.
-pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 /// How long a host that lost the race for the checkpoint watches before it takes over.
 const STANDBY: Duration = Duration::from_secs(2);
 /// How often the flow looks whether an operator asks for something.
@@ -45,6 +46,8 @@ const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 pub struct ProjectionFlow<P, V, L> {
     /// Its name in the configuration, which is the view's.
     pub name: Name,
+    /// Where its events come from: the stream's name in the configuration.
+    pub stream: Arc<str>,
     /// What folds.
     pub plugin: Arc<P>,
     /// Where the view is.
@@ -60,7 +63,7 @@ pub struct ProjectionFlow<P, V, L> {
 }
 
 /// Why a batch was not applied.
-enum Halt {
+enum ViewError {
     /// The view is not, or may not be, where this flow thinks: read the checkpoint again.
     Lost(CommitError),
     /// The store is away.
@@ -73,13 +76,13 @@ enum Halt {
     Full { at: Sequence, parked_keys: usize },
 }
 
-impl From<Unavailable> for Halt {
+impl From<Unavailable> for ViewError {
     fn from(away: Unavailable) -> Self {
         Self::Away(away)
     }
 }
 
-impl From<PluginFault> for Halt {
+impl From<PluginFault> for ViewError {
     fn from(fault: PluginFault) -> Self {
         Self::Batch(fault)
     }
@@ -92,7 +95,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let (mut failures, mut refused_at) = (0, Sequence::NONE);
         loop {
             let Err(halt) = self.follow(&feed, refused_at, &mut failures).await else { return };
-            if let Halt::Refused { at, .. } = &halt {
+            if let ViewError::Refused { at, .. } = &halt {
                 refused_at = *at;
             }
             let stopped = feed.lock().await.stopped();
@@ -104,22 +107,22 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     }
 
     /// Says why the view does not move, and waits for as long as it makes sense.
-    async fn pause(&self, halt: Halt, failures: &mut u32) {
-        let is_full = matches!(halt, Halt::Full { .. });
+    async fn pause(&self, halt: ViewError, failures: &mut u32) {
+        let is_full = matches!(halt, ViewError::Full { .. });
         let why = match halt {
-            Halt::Lost(CommitError::Conflict) => return self.stand_by().await,
-            Halt::Lost(error) => {
+            ViewError::Lost(CommitError::Conflict) => return self.stand_by().await,
+            ViewError::Lost(error) => {
                 tracing::info!(view = %self.name, "reading the checkpoint again: {error}");
                 return;
             }
-            Halt::Refused { at, why } => {
+            ViewError::Refused { at, why } => {
                 tracing::info!(view = %self.name, "going step by step up to event {at}: {why}");
                 return;
             }
-            Halt::Away(away) => away.to_string(),
+            ViewError::Away(away) => away.to_string(),
             // `apply` finds the event at fault itself, so this is a fault that no event explains.
-            Halt::Batch(fault) => fault.to_string(),
-            Halt::Full { at, parked_keys } => self.what_to_do_when_full(at, parked_keys),
+            ViewError::Batch(fault) => fault.to_string(),
+            ViewError::Full { at, parked_keys } => self.what_to_do_when_full(at, parked_keys),
         };
         *failures += 1;
         let delay = self.retry.delay(*failures);
@@ -147,15 +150,16 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         feed: &Arc<Mutex<F>>,
         refused_at: Sequence,
         failures: &mut u32,
-    ) -> Result<(), Halt> {
-        let mut course = Course::of(&self.store, Pace::new(self.max_batch), refused_at).await?;
-        let reader = Reader { plugin: self.plugin.clone(), feed: feed.clone(), max_events: self.max_batch };
+    ) -> Result<(), ViewError> {
+        let mut pipeline = Pipeline::of(&self.store, BatchSize::new(self.max_batch), refused_at).await?;
+        let (plugin, feed, stream) = (self.plugin.clone(), feed.clone(), self.stream.clone());
+        let reader = Reader { plugin, feed, stream, max_events: self.max_batch };
         let (ahead, mut batches) = mpsc::channel(MAX_AHEAD_BATCHES);
-        let reading = tokio::spawn(reader.run(course.checkpoint().position, ahead));
-        let ended = self.go_on(&mut batches, &mut course, failures).await;
+        let reading = tokio::spawn(reader.run(pipeline.checkpoint().position, ahead));
+        let ended = self.go_on(&mut batches, &mut pipeline, failures).await;
         drop(batches);
         // What it says is the same as what ended this, or comes after it.
-        let _ = course.arrive().await;
+        let _ = pipeline.arrive().await;
         match reading.await {
             Ok(()) => ended,
             Err(broken) => {
@@ -168,27 +172,27 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     async fn go_on(
         &self,
         ahead: &mut mpsc::Receiver<Result<Batch, Unavailable>>,
-        course: &mut Course<V>,
+        pipeline: &mut Pipeline<V>,
         failures: &mut u32,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), ViewError> {
         let mut requests = tokio::time::interval(REQUESTS_EVERY);
         requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut read = Vec::with_capacity(MAX_AHEAD_BATCHES);
         loop {
-            let is_under_way = course.is_under_way();
+            let is_under_way = pipeline.is_under_way();
             tokio::select! {
                 biased;
-                arrived = course.arrive(), if is_under_way => {
+                arrived = pipeline.arrive(), if is_under_way => {
                     arrived?;
                     continue;
                 }
                 _ = requests.tick() => {
-                    course.arrive().await?;
-                    self.retry_if_asked(course).await?;
+                    pipeline.arrive().await?;
+                    self.retry_if_asked(pipeline).await?;
                     continue;
                 }
                 count = ahead.recv_many(&mut read, MAX_AHEAD_BATCHES) => if count == 0 {
-                    return course.arrive().await;
+                    return pipeline.arrive().await;
                 },
             }
             let (mut batch, mut ended) = (Batch::default(), Ok(()));
@@ -198,7 +202,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                     Err(away) => ended = Err(away),
                 }
             }
-            self.take_in(&batch, course).await?;
+            self.take_in(&batch, pipeline).await?;
             ended?;
             *failures = 0;
         }
@@ -217,13 +221,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    async fn take_in(&self, batch: &Batch, course: &mut Course<V>) -> Result<(), Halt> {
+    async fn take_in(&self, batch: &Batch, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
         for (message, why) in &batch.unreadable {
             self.set_aside(message, None, DeadLetterKind::Failed, why).await?;
         }
         let mut rest = batch.all();
         while !rest.events.is_empty() {
-            let count = rest.fitting(course.pace.events(), &course.checkpoint().parked);
+            let count = rest.fitting(pipeline.batch_size.events(), &pipeline.checkpoint().parked);
             let (part, later) = rest.split_at(count.max(1));
             let reaches = match part.events.last() {
                 Some(last) if !later.events.is_empty() => last.sequence,
@@ -231,32 +235,37 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             };
             if count > 1 {
                 let keys = part.keys.iter().flatten().flatten();
-                match self.fold(part.events, keys, reaches, course).await {
+                match self.fold(part.events, keys, reaches, pipeline).await {
                     // The one event that fails is found by and by.
-                    Err(Halt::Batch(_)) => {
-                        course.pace.halve(count);
+                    Err(ViewError::Batch(_)) => {
+                        pipeline.batch_size.halve(count);
                         continue;
                     }
                     other => other?,
                 }
             } else {
-                self.apply_one(part, reaches, course).await?;
+                self.apply_one(part, reaches, pipeline).await?;
             }
             rest = later;
         }
-        if course.checkpoint().position < batch.reaches {
-            let next = Checkpoint { position: batch.reaches, ..course.checkpoint().clone() };
-            self.commit(Changes::new(), next, course).await?;
+        if pipeline.checkpoint().position < batch.reaches {
+            let next = Checkpoint { position: batch.reaches, ..pipeline.checkpoint().clone() };
+            self.commit(Changes::new(), next, pipeline).await?;
         }
         Ok(())
     }
 
     /// Sends new values on their way, with how far the view has come.
-    async fn commit(&self, changes: Changes, next: Checkpoint, course: &mut Course<V>) -> Result<(), Halt> {
-        if course.goes_step_by_step() {
-            return self.commit_now(changes, next, course).await;
+    async fn commit(
+        &self,
+        changes: Changes,
+        next: Checkpoint,
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
+        if pipeline.goes_step_by_step() {
+            return self.commit_now(changes, next, pipeline).await;
         }
-        course.send(changes, next).await
+        pipeline.send(changes, next).await
     }
 
     /// Stores new values. Where they are refused it is the plugin's fault.
@@ -264,11 +273,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         changes: Changes,
         next: Checkpoint,
-        course: &mut Course<V>,
-    ) -> Result<(), Halt> {
-        course.send(changes, next).await?;
-        course.arrive().await.map_err(|halt| match halt {
-            Halt::Refused { why, .. } => Halt::Batch(self.plugin.fault(format!("its values: {why}"))),
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
+        pipeline.send(changes, next).await?;
+        pipeline.arrive().await.map_err(|halt| match halt {
+            ViewError::Refused { why, .. } => {
+                ViewError::Batch(self.plugin.fault(format!("its values: {why}")))
+            }
             other => other,
         })
     }

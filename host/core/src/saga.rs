@@ -4,162 +4,31 @@
 //! The stored record keeps the commands of the last input. A crash between storing and acknowledging brings the input
 //! back; the record then says that it was handled, and the same commands are sent again under the same ids.
 
+pub mod model;
+pub mod ports;
 mod retry;
+mod run;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT};
+use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
+use crate::consumer::Settlement;
+use crate::contract::{MAX_COMMANDS, MAX_INSTANCE_BYTES};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries};
-use crate::id::{CommandId, InstanceId, Name, Sequence};
-use crate::message::{Event, Incoming, Metadata, NewCommand, RecordedEvent, Rejection};
-use crate::ports::{CommitError, PluginFault, SagaPlugin, SagaStore};
-use crate::settle::{Failures, RetryPolicy, Settlement, Stop, Verdict};
-use crate::time::Timestamp;
+use crate::id::{CommandId, InstanceId, Name};
+use crate::intake::CommandMessage;
+use crate::message::{Incoming, NewCommand, RecordedEvent};
+use crate::plugin::PluginFault;
+use crate::recorded;
+use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
+use crate::saga::model::{OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange};
+use crate::saga::ports::{SagaPlugin, SagaStore};
+use crate::store::CommitError;
 
-/// The longest instance id in bytes: with saga and stream names of 48 bytes a command's id still fits a token.
-pub const MAX_INSTANCE_BYTES: usize = 128;
-/// The most commands of one reaction.
-pub const MAX_COMMANDS: usize = 100;
 /// How often a reaction is made again because somebody else changed the instance meanwhile.
 const MAX_CONFLICTS: u32 = 8;
-
-/// What an event means to an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
-    /// It starts the instance if there is none.
-    Start,
-    /// It is nothing to an instance that does not exist.
-    Advance,
-}
-
-/// An instance that an event concerns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Correlation {
-    /// The instance's id as the plugin gave it.
-    pub instance: String,
-    /// What the event means to it.
-    pub relation: Relation,
-}
-
-/// A timer of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timer {
-    /// Unique in the instance.
-    pub id: String,
-    /// When it goes off.
-    pub due: Timestamp,
-    /// Handed back when it goes off.
-    pub data: Bytes,
-}
-
-/// A change of the instance's timers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TimerChange {
-    /// Set, or set anew.
-    Set(Timer),
-    /// Cancel, by id.
-    Cancel(String),
-}
-
-/// How a command that the instance sent ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommandResult {
-    /// The ids of the stored events.
-    Accepted(Vec<String>),
-    /// The rule that said no.
-    Rejected(Rejection),
-    /// Why it was set aside.
-    Failed(String),
-}
-
-/// The outcome of a command that the instance sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandOutcome {
-    /// The id that the host gave it.
-    pub command_id: String,
-    /// Its type.
-    pub r#type: String,
-    /// Its metadata as the instance sent it.
-    pub metadata: Metadata,
-    /// When it was recorded.
-    pub time: Timestamp,
-    /// How it ended.
-    pub result: CommandResult,
-}
-
-/// The one thing that an instance reacts to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SagaInput {
-    /// An event of the stream.
-    Event(RecordedEvent),
-    /// A timer that went off.
-    Timer(Timer),
-    /// The outcome of a command that it sent.
-    Outcome(CommandOutcome),
-}
-
-/// What an instance does about an input.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reaction {
-    /// The new state; none ends the instance.
-    pub state: Option<Vec<u8>>,
-    /// In order.
-    pub commands: Vec<NewCommand>,
-    /// In order.
-    pub timers: Vec<TimerChange>,
-}
-
-/// An instance as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SagaRecord {
-    /// The last input handled, for each stream that inputs come from.
-    pub handled: BTreeMap<String, Sequence>,
-    /// The plugin's state; none when the instance has ended.
-    #[serde(with = "bytes_as_base64")]
-    pub state: Option<Vec<u8>>,
-    /// The commands of the last input.
-    pub outbox: Vec<OutgoingCommand>,
-    /// An input could not be handled: its dead letter's id. Later inputs are parked behind it, for as long as there are
-    /// dead letters of this instance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantined_by: Option<String>,
-}
-
-/// A command with the id that it keeps for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutgoingCommand {
-    /// `<saga>:<instance>:<stream>:<sequence>:<n>`.
-    pub id: CommandId,
-    /// Its type.
-    pub r#type: String,
-    /// Media type of the data.
-    pub datacontenttype: String,
-    /// Extension attributes, correlation and causation among them.
-    pub extensions: Metadata,
-    /// The payload.
-    #[serde(with = "bytes_as_base64")]
-    pub data: Option<Vec<u8>>,
-}
-
-mod bytes_as_base64 {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[expect(clippy::ref_option, reason = "serde's `with` fixes the signature")]
-    pub(super) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, to: S) -> Result<S::Ok, S::Error> {
-        bytes.as_ref().map(|b| STANDARD.encode(b)).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
-        let text: Option<String> = Option::deserialize(from)?;
-        text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom)).transpose()
-    }
-}
 
 /// One saga at work.
 #[derive(Debug)]
@@ -185,16 +54,13 @@ pub struct SagaFlow<P, S, L> {
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Handles one message of the event stream. Messages must be handled one after the other, in stream order.
     pub async fn handle(&self, message: &Incoming) -> Settlement {
-        let event = match cloudevents::decode(&message.headers, &message.payload) {
+        let event = match recorded::of_message(&self.stream, message) {
             Ok(event) => event,
             Err(error) => return self.set_aside(message, None, error.to_string()).await,
         };
-        if !event.is_of(&self.plugin.descriptor().events) {
+        if !event.event.is_of(&self.plugin.descriptor().events) {
             return Settlement::Ack;
         }
-        let recorded_at = message.stored_at;
-        let event =
-            RecordedEvent { event, stream: self.stream.clone(), sequence: message.sequence, recorded_at };
         let correlations = match self.correlate(&event).await {
             Ok(correlations) => correlations,
             Err(stop) => return self.failed(message, None, &stop).await,
@@ -211,7 +77,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Settlement::Ack
     }
 
-    async fn correlate(&self, event: &RecordedEvent) -> Result<Vec<(InstanceId, Relation)>, Stop> {
+    async fn correlate(&self, event: &RecordedEvent) -> Result<Vec<(InstanceId, Relation)>, NotProcessed> {
         let correlations =
             self.plugin.correlate(event).await?.map_err(|failure| failure.into_fault(&self.plugin))?;
         let checked = correlations.into_iter().map(|c| match InstanceId::new(&c.instance) {
@@ -232,7 +98,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         relation: Relation,
         event: &RecordedEvent,
         message: Option<&Incoming>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), NotProcessed> {
         for _ in 0..MAX_CONFLICTS {
             let (record, revision) = self.store.load(instance).await?;
             let mut record = record.unwrap_or_default();
@@ -244,7 +110,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                         match self.letters.keep_behind(letter, last).await? {
                             Parking::Parked => return Ok(()),
                             Parking::Overtaken => continue,
-                            Parking::Failed(cause) => return Err(Stop::Failed(cause)),
+                            Parking::Failed(cause) => return Err(NotProcessed::Failed(cause)),
                         }
                     }
                     // Nothing is left of what it was quarantined for.
@@ -277,7 +143,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             }
             return Ok(());
         }
-        Err(Stop::Contended(MAX_CONFLICTS))
+        Err(NotProcessed::Contended(MAX_CONFLICTS))
     }
 
     fn outbox(
@@ -303,9 +169,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     command.r#type
                 )));
             }
-            if let Some((name, _)) =
-                command.metadata.iter().find(|(name, _)| !crate::decision::is_plugin_extension(name))
-            {
+            if let Some((name, _)) = command.metadata.iter().find(|(name, _)| !is_plugin_extension(name)) {
                 return Err(self.plugin.fault(format!(
                     "it sends a command with the metadata {name:?}, a name that it may not use"
                 )));
@@ -330,22 +194,20 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
     }
 
-    async fn send(&self, instance: &InstanceId, outbox: &[OutgoingCommand]) -> Result<(), Stop> {
+    async fn send(&self, instance: &InstanceId, outbox: &[OutgoingCommand]) -> Result<(), NotProcessed> {
         for command in outbox {
-            let event = Event {
-                id: command.id.to_string(),
-                source: format!("/{}/{instance}", self.name),
-                r#type: command.r#type.clone(),
-                version: 1,
-                subject: None,
+            let message = CommandMessage {
+                id: &command.id,
+                r#type: &command.r#type,
+                source: &format!("/{}/{instance}", self.name),
                 time: None,
-                datacontenttype: Some(command.datacontenttype.clone()),
-                dataschema: None,
-                extensions: command.extensions.clone(),
-                data: Bytes::new(),
+                datacontenttype: &command.datacontenttype,
+                extensions: &command.extensions,
+                reply_to: None,
+                expected: None,
             };
             let data = Bytes::from(command.data.clone().unwrap_or_default());
-            match self.store.send(cloudevents::encode(&event), &command.r#type, &command.id, data).await {
+            match self.store.send(message.headers(), &command.r#type, &command.id, data).await {
                 Ok(()) => {}
                 Err(CommitError::Unclear(away)) => return Err(away.into()),
                 Err(refused) => {
@@ -356,14 +218,19 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Ok(())
     }
 
-    async fn failed(&self, message: &Incoming, instance: Option<&InstanceId>, stop: &Stop) -> Settlement {
+    async fn failed(
+        &self,
+        message: &Incoming,
+        instance: Option<&InstanceId>,
+        stop: &NotProcessed,
+    ) -> Settlement {
         match self.retry.verdict(stop, self.failures.count(stop, message)) {
             Verdict::Retry(_) => self.retry(message, stop),
             Verdict::SetAside => self.set_aside(message, instance, stop.to_string()).await,
         }
     }
 
-    fn retry(&self, message: &Incoming, stop: &Stop) -> Settlement {
+    fn retry(&self, message: &Incoming, stop: &NotProcessed) -> Settlement {
         tracing::warn!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, attempt = message.attempt, "will be tried again: {stop}");
         Settlement::RetryAfter(self.retry.delay(message.attempt))
     }
@@ -385,7 +252,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         };
         let id = letter.id();
         if let Err(away) = self.letters.keep(letter).await {
-            return self.retry(message, &Stop::Unavailable(away));
+            return self.retry(message, &NotProcessed::Unavailable(away));
         }
         if let Some(instance) = instance
             && self.on_failure == OnFailure::Park
@@ -399,7 +266,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Settlement::Terminate(cause)
     }
 
-    async fn quarantine(&self, instance: &InstanceId, by: &str) -> Result<(), Stop> {
+    async fn quarantine(&self, instance: &InstanceId, by: &str) -> Result<(), NotProcessed> {
         for _ in 0..MAX_CONFLICTS {
             let (record, revision) = self.store.load(instance).await?;
             let record = SagaRecord { quarantined_by: Some(by.to_owned()), ..record.unwrap_or_default() };
@@ -410,7 +277,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 Err(CommitError::Refused(why)) => return Err(self.plugin.fault(why).into()),
             }
         }
-        Err(Stop::Contended(MAX_CONFLICTS))
+        Err(NotProcessed::Contended(MAX_CONFLICTS))
     }
 
     fn letter(

@@ -1,8 +1,7 @@
 //! Subjects: how an entity's tokens and an event's type become one, and back.
 //!
 //! An event lies at `<entity prefix>.<event type>.v<version>`. The entity's prefix comes from a template in the
-//! configuration, for example `booking.{room}.{day}`. The expectation of every append is on the one filter
-//! `<entity prefix>.>`: writers of one entity that used different filters would not see each other (jetstream.md).
+//! configuration, for example `booking.{room}.{day}`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,12 +30,6 @@ impl Entity {
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// The one filter that takes in all its events and nothing else.
-    #[must_use]
-    pub fn filter(&self) -> String {
-        format!("{}.>", self.prefix)
     }
 
     /// Where an event of this type lies.
@@ -175,10 +168,10 @@ impl EntityTemplate {
         self.names.iter().map(String::as_str)
     }
 
-    /// The filter that takes in the events of all entities of this template.
+    /// What the subjects of all its entities' events begin with, for example `booking`.
     #[must_use]
-    pub fn filter(&self) -> String {
-        format!("{}.>", self.literals.join("."))
+    pub fn literals(&self) -> String {
+        self.literals.join(".")
     }
 
     /// The entity whose tokens these are. The error names the token at fault.
@@ -212,10 +205,8 @@ mod tests {
         let tokens = BTreeMap::from([("room", "1".to_owned()), ("day", "2022-12-12".to_owned())]);
         let entity = template.entity(&tokens).unwrap();
         assert_eq!(entity.id(), "1.2022-12-12");
-        assert_eq!(entity.filter(), "booking.1.2022-12-12.>");
         assert_eq!(entity.event_subject("room-booked", 1), "booking.1.2022-12-12.room-booked.v1");
         assert_eq!(template.to_string(), "booking.{room}.{day}");
-        assert_eq!(template.filter(), "booking.>");
     }
 
     #[test]

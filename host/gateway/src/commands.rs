@@ -8,11 +8,11 @@ use axum::extract::{Path, Request, State};
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pelton_core::cloudevents::MAX_ATTRIBUTE_BYTES;
-use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError};
+use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
+use pelton_core::command::outcome::{Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand};
+use pelton_core::contract::MAX_ATTRIBUTE_BYTES;
 use pelton_core::id::{CommandId, CommandType};
 use pelton_core::message::Fingerprint;
-use pelton_core::outcome::{Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand};
 use percent_encoding::utf8_percent_encode;
 use serde::Serialize;
 use tracing::{Span, warn};
@@ -26,7 +26,7 @@ use crate::refusal::{Refusal, URN_ESCAPED, short};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Takes a command: nothing is stored unless every check has passed, and nothing but the store is asked after that.
-pub(crate) async fn submit<G: CommandGate, V>(
+pub(crate) async fn submit<G: Ingress, V>(
     shared: &Shared<G, V>,
     r#type: CommandType,
     request: Request,
@@ -163,7 +163,7 @@ fn location(id: &CommandId) -> HeaderValue {
 }
 
 /// `GET /commands/{id}`: the outcome as it was recorded, but for the backtrace of a failure, which is the operator's.
-pub(crate) async fn status<G: CommandGate, V>(
+pub(crate) async fn status<G: Ingress, V>(
     State(shared): State<Arc<Shared<G, V>>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {

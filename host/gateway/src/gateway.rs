@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::middleware;
 use axum::routing::{get, on};
 use axum::{Json, Router};
-use pelton_core::gate::{CommandGate, ViewReader};
+use pelton_core::client::{Ingress, ViewReader};
 use pelton_core::intake::Intake;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -66,7 +66,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway that hands commands to `gate` after `intake` has found their entity, and reads views from `views`.
     #[must_use]
-    pub fn new<G: CommandGate, V: ViewReader>(
+    pub fn new<G: Ingress, V: ViewReader>(
         settings: Settings,
         routes: Routes,
         intake: Arc<Intake>,
@@ -94,7 +94,7 @@ impl Gateway {
     }
 }
 
-fn router<G: CommandGate, V: ViewReader>(shared: Arc<Shared<G, V>>) -> Router {
+fn router<G: Ingress, V: ViewReader>(shared: Arc<Shared<G, V>>) -> Router {
     let mut router = Router::new()
         .route("/", get(index::<G, V>))
         .route("/healthz", get(async || Json(json!({ "status": "up" }))))
@@ -116,7 +116,7 @@ fn router<G: CommandGate, V: ViewReader>(shared: Arc<Shared<G, V>>) -> Router {
         .with_state(shared)
 }
 
-async fn ready<G: CommandGate, V: ViewReader>(
+async fn ready<G: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<G, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
     shared.gate.ready().await.map_err(Refusal::NotReady)?;
@@ -124,7 +124,7 @@ async fn ready<G: CommandGate, V: ViewReader>(
 }
 
 /// What there is, for people who open the address in a browser.
-async fn index<G: CommandGate, V: ViewReader>(
+async fn index<G: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<G, V>>>,
 ) -> Json<serde_json::Value> {
     let commands: Vec<_> = (shared.routes.commands().iter())

@@ -4,7 +4,7 @@
 //! wait for its outcome as long as the client asked. Nothing is stored for a request that is refused. Whatever says
 //! no goes through one function, in [`refusal`].
 //!
-//! The crate knows the ports of `pelton_core::gate` and nothing of what is behind them.
+//! The crate knows the ports of `pelton_core::client` and nothing of what is behind them.
 #![forbid(unsafe_code)]
 
 mod body;

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use pelton_core::id::{CommandId, Sequence, TokenError};
 use pelton_core::intake::IntakeError;
 use pelton_core::message::Rejection;
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tracing::warn;

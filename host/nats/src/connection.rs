@@ -10,7 +10,7 @@ use async_nats::jetstream;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use futures::StreamExt;
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use tokio::sync::watch;
 use tokio::time::Instant;
 

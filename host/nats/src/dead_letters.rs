@@ -13,17 +13,16 @@ mod queue;
 mod requests;
 
 use async_nats::HeaderMap;
+use pelton_core::command::outcome::ParkedCommand;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, RETRY_OF};
-use pelton_core::id::{CommandId, Name, Sequence, check_token};
-use pelton_core::message::{Fingerprint, Incoming};
-use pelton_core::outcome::ParkedCommand;
-use pelton_core::ports::Unavailable;
+use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 
-use crate::batch::publish_batch;
 use crate::connection::Nats;
-use crate::topology::{COMMANDS, DEAD_LETTERS};
-use crate::wire::{self, PublishError, StoredMessage, header};
+use crate::subjects::{self, COMMANDS, DEAD_LETTERS};
+use crate::wire::{self, PublishError, StoredMessage, header, publish_batch};
 
 pub use journal::{Entry, Happening, journal};
 pub use list::{Filter, Page, page};
@@ -50,7 +49,7 @@ impl KeptLetter {
     /// The id of the command in it, if it holds one that has an id.
     #[must_use]
     pub fn command(&self) -> Option<&str> {
-        command_id(&self.letter.message)
+        subjects::id_of_command(&self.letter.message)
     }
 
     /// That id, where the command could be read: the outcome under it is this command's.
@@ -61,37 +60,15 @@ impl KeptLetter {
     }
 }
 
-/// Where a letter lies.
-#[must_use]
-pub fn letter_subject(letter: &DeadLetter) -> String {
-    let DeadLetter { consumer, key, kind, message, .. } = letter;
-    let (key, command) = (key_token(key.as_deref()), command_id(message).unwrap_or(NOTHING));
-    let kind = kind.as_str();
-    format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{command}", message.stream, message.sequence)
-}
-
-/// The token for what there is not.
-const NOTHING: &str = "-";
-
-fn key_token(key: Option<&str>) -> String {
-    key.map_or_else(|| NOTHING.to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned())
-}
-
-/// The id of the command that a message of the command stream holds, as its subject says.
-fn command_id(message: &Incoming) -> Option<&str> {
-    let (_type, id) = message.subject.strip_prefix("command.")?.split_once('.')?;
-    (message.stream.as_str() == COMMANDS && check_token(id).is_ok()).then_some(id)
-}
-
-/// The [`DeadLetters`] of all flows.
+/// The [`DeadLetters`] of all flows, in a stream of their own.
 #[derive(Debug, Clone)]
-pub struct Letters {
+pub struct StreamDeadLetters {
     nats: Nats,
     /// Whether the stream has more than one replica, so that a read may be answered by one that is behind.
     replicated: bool,
 }
 
-impl Letters {
+impl StreamDeadLetters {
     /// In the dead-letter stream of this server.
     #[must_use]
     pub fn new(nats: &Nats, replicated: bool) -> Self {
@@ -99,7 +76,7 @@ impl Letters {
     }
 }
 
-impl DeadLetters for Letters {
+impl DeadLetters for StreamDeadLetters {
     async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
         keep(&self.nats, &letter).await
     }
@@ -164,7 +141,7 @@ pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavail
 
 fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {
     Unavailable {
-        doing: format!("keeping a dead letter at {}", letter_subject(letter)),
+        doing: format!("keeping a dead letter at {}", subjects::dead_letter(letter)),
         cause: error.to_string(),
     }
 }
@@ -175,7 +152,7 @@ async fn store(
     letter: &DeadLetter,
     behind: Option<(&Queue, Sequence)>,
 ) -> Result<Sequence, PublishError> {
-    let subject = letter_subject(letter);
+    let subject = subjects::dead_letter(letter);
     let expecting = |mut headers: HeaderMap| {
         headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
         if let Some((queue, last)) = behind {
@@ -241,7 +218,7 @@ pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>,
     if kept.parts > 0 {
         let mut bytes = Vec::new();
         for n in 1..=kept.parts {
-            let subject = form::part_subject(&kept.subject, n);
+            let subject = subjects::dead_letter_part(&kept.subject, n);
             let Some(part) = wire::leader_last(nats, DEAD_LETTERS, &subject).await? else { return Ok(None) };
             bytes.extend_from_slice(&part.payload);
         }

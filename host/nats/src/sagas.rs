@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use pelton_core::id::{CommandId, InstanceId, Name};
 use pelton_core::message::Headers;
-use pelton_core::ports::{CommitError, SagaStore, Unavailable};
-use pelton_core::saga::SagaRecord;
+use pelton_core::saga::model::SagaRecord;
+use pelton_core::saga::ports::SagaStore;
+use pelton_core::store::{CommitError, Unavailable};
 
+use crate::commands::register;
 use crate::connection::Nats;
-use crate::guarded;
-use crate::topology::{SAGAS, command_subject, saga_state_subject};
+use crate::subjects::{self, SAGAS};
 use crate::wire::{self, PublishError};
 
 /// The [`SagaStore`] of one saga: an instance is the last message on `saga.<saga>.<instance>.state`.
@@ -29,7 +30,7 @@ impl SagaStates {
 impl SagaStore for SagaStates {
     async fn load(&self, instance: &InstanceId) -> Result<(Option<SagaRecord>, u64), Unavailable> {
         let Some(message) =
-            wire::leader_last(&self.nats, SAGAS, &saga_state_subject(&self.saga, instance)).await?
+            wire::leader_last(&self.nats, SAGAS, &subjects::saga_state(&self.saga, instance)).await?
         else {
             return Ok((None, 0));
         };
@@ -47,8 +48,8 @@ impl SagaStore for SagaStates {
         revision: u64,
     ) -> Result<u64, CommitError> {
         let payload = serde_json::to_vec(record).map_err(|e| CommitError::Refused(e.to_string()))?;
-        let headers = guarded::expecting(revision);
-        Ok(wire::publish(&self.nats, &saga_state_subject(&self.saga, instance), headers, payload.into())
+        let headers = wire::expecting(revision);
+        Ok(wire::publish(&self.nats, &subjects::saga_state(&self.saga, instance), headers, payload.into())
             .await?
             .sequence)
     }
@@ -61,8 +62,8 @@ impl SagaStore for SagaStates {
         data: Bytes,
     ) -> Result<(), CommitError> {
         let mut headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
-        guarded::expect_no_command(&mut headers, id.as_str());
-        match wire::publish(&self.nats, &command_subject(r#type, id), headers, data).await {
+        register::expect_no_command(&mut headers, id.as_str());
+        match wire::publish(&self.nats, &subjects::command(r#type, id), headers, data).await {
             // The same command from an earlier try: nobody else makes ids like a saga's.
             Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
             Err(error) => Err(error.into()),

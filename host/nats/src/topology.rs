@@ -10,79 +10,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use pelton_core::id::{CommandId, CommandType, InstanceId, Name};
-use pelton_core::ports::Unavailable;
+use pelton_core::id::{CommandType, Name};
+use pelton_core::store::Unavailable;
 
 use crate::connection::Nats;
 
 pub use compare::Problem;
 
-/// The stream that holds commands until they are decided.
-pub const COMMANDS: &str = "COMMANDS";
-/// The stream that holds the outcomes of commands.
-pub const AUDIT: &str = "AUDIT";
-/// What the subject of every outcome begins with.
-pub(crate) const OUTCOMES: &str = "audit.outcome.";
-/// The stream that holds what could not be processed.
-pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
-/// The stream that holds the instances of sagas.
-pub const SAGAS: &str = "SAGAS";
-
-/// The bucket that holds the snapshots of entities, of all handlers.
-pub const SNAPSHOTS: &str = "snapshots";
-
 /// How long `ensure` goes on asking a server that does not answer, for example while a cluster elects its leader.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The wait between two such tries.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// Where a command is published.
-#[must_use]
-pub fn command_subject(r#type: &str, id: &CommandId) -> String {
-    format!("command.{type}.{id}")
-}
-
-/// Where a command's outcome is recorded.
-#[must_use]
-pub fn outcome_subject(id: &CommandId) -> String {
-    format!("{OUTCOMES}{id}")
-}
-
-/// Where a command's id is claimed.
-#[must_use]
-pub(crate) fn claim_subject(id: &CommandId) -> String {
-    format!("audit.claim.{id}")
-}
-
-/// All that is registered under a command's id.
-#[must_use]
-pub(crate) fn register_filter(id: &CommandId) -> String {
-    format!("audit.*.{id}")
-}
-
-/// Where an instance of a saga is stored.
-#[must_use]
-pub fn saga_state_subject(saga: &Name, instance: &InstanceId) -> String {
-    format!("saga.{saga}.{instance}.state")
-}
-
-/// The durable consumer of a saga on its event stream.
-#[must_use]
-pub fn saga_consumer(saga: &Name) -> String {
-    format!("saga-{saga}")
-}
-
-/// The bucket of a view. A new version of the view gets a new one beside it.
-#[must_use]
-pub fn view_bucket(view: &Name, version: u32) -> String {
-    format!("{view}-v{version}")
-}
-
-/// The stream behind a bucket.
-#[must_use]
-pub fn bucket_stream(bucket: &str) -> String {
-    format!("KV_{bucket}")
-}
 
 /// Where the server keeps data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::message::{Command, Event, Fingerprint, RecordedEvent};
-use pelton_core::ports::{EntityInstance, HandlerPlugin};
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_wasm::{Limits, Plugins, Settings};

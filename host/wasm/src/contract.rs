@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use pelton_core::cloudevents::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
+use pelton_core::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
 use pelton_core::id::check_token;
 use pelton_core::message::{EventType, Rejection};
-use pelton_core::ports::Identity;
+use pelton_core::plugin::Identity;
 use pelton_core::text::excerpt;
 
 const MAX_NAME_BYTES: usize = 64;

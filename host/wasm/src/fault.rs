@@ -1,6 +1,6 @@
 //! What went wrong in a guest, in words.
 
-use pelton_core::ports::{FaultKind, PluginFault};
+use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::limits::InBytes;

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
+use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin};
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
-use pelton_core::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Plugin, PluginFault};
+use pelton_core::plugin::{Plugin, PluginFault};
 use wasmtime::component::ResourceAny;
 
 use crate::bindings::folds::exports::pelton::plugin::command_handler::{
     Descriptor, Guest, GuestEntity, GuestIndices,
 };
-use crate::contract;
 use crate::limits::InBytes;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::{Blueprint, Sandbox};
-use crate::values;
+use crate::{contract, values};
 
 /// The most events that one call of `evolve` gets, and the largest snapshot, as the contract promises.
 const MAX_EVENTS_PER_CALL: usize = 1000;

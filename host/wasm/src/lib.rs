@@ -1,12 +1,12 @@
-//! Pelton's sandbox: WebAssembly components on wasmtime, behind the ports of [`pelton_core::ports`].
+//! Pelton's sandbox: WebAssembly components on wasmtime, behind the ports of [`pelton_core`].
 //!
 //! A component is loaded once ([`Plugins::load`]), where everything that can be wrong with it is found, and then plays
 //! the roles that it exports: [`WasmHandler`] makes a sandbox for every live entity ([`WasmEntity`]); [`WasmProjection`]
 //! and [`WasmSaga`] keep a few warm instances. A guest that traps, loops, hoards or lies costs its own instance; the
-//! caller gets a [`PluginFault`](pelton_core::ports::PluginFault) that says what it did, where, and what it logged.
+//! caller gets a [`PluginFault`](pelton_core::plugin::PluginFault) that says what it did, where, and what it logged.
 //!
 //! ```no_run
-//! use pelton_core::ports::{EntityInstance, HandlerPlugin};
+//! use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
 //! use pelton_wasm::{Limits, Plugins, Settings};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

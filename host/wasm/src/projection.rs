@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use pelton_core::message::{Failure, RecordedEvent};
-use pelton_core::ports::{Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin};
-use pelton_core::view::ViewChange;
+use pelton_core::plugin::{Plugin, PluginFault};
+use pelton_core::projection::ports::{ProjectionDescriptor, ProjectionPlugin};
+use pelton_core::projection::view::ViewChange;
 
 use crate::bindings::folds::exports::pelton::plugin::projection::{
     Descriptor, Guest, GuestIndices, ViewParam,
 };
-use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::Blueprint;
-use crate::values;
 use crate::warm::{Held, Warm};
+use crate::{contract, values};
 
 /// A plugin in the role `projection`. Clones share its warm instances.
 #[derive(Clone)]

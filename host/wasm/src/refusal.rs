@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pelton_core::ports::PluginFault;
+use pelton_core::plugin::PluginFault;
 
 use crate::fault;
 use crate::limits::InBytes;

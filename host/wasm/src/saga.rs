@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use pelton_core::contract::MAX_INSTANCE_BYTES;
 use pelton_core::id::{InstanceId, check_token};
 use pelton_core::message::{Failure, NewCommand, RecordedEvent, Rejection};
-use pelton_core::ports::{Plugin, PluginFault, SagaDescriptor, SagaPlugin};
-use pelton_core::saga::{
-    CommandOutcome, CommandResult, Correlation, MAX_INSTANCE_BYTES, Reaction, Relation, SagaInput, Timer,
-    TimerChange,
+use pelton_core::plugin::{Plugin, PluginFault};
+use pelton_core::saga::model::{
+    CommandOutcome, CommandResult, Correlation, Reaction, Relation, SagaInput, Timer, TimerChange,
 };
+use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_core::time::Timestamp;
 
 use crate::bindings::process::exports::pelton::plugin::saga::{

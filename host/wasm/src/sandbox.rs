@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use pelton_core::ports::{FaultKind, PluginFault};
+use pelton_core::plugin::{FaultKind, PluginFault};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, UpdateDeadline};

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use pelton_core::ports::PluginFault;
+use pelton_core::plugin::PluginFault;
 
 use crate::sandbox::{Blueprint, Sandbox};
 

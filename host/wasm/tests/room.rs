@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pelton_core::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
 use pelton_wasm::{Limits, Plugins, Settings};
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The rules of the payment example, run natively on what the stream holds.
 
 use payment_order::{Command, Event, Payment};
-use pelton_core::history::History;
+use pelton_core::command::backlinks::Backlinks;
 use pelton_core::id::Sequence;
 use pelton_plugin::{CommandHandler, Context, Timestamp};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ impl Happened {
             stored_at_ms: stored.stored_at_ms,
             time: header("ce-time"),
             data: stored.data(),
-            history: header("Pelton-History"),
+            history: header("Pelton-Backlinks"),
         }
     }
 
@@ -47,7 +47,7 @@ impl Happened {
 
     /// What is wrong with its list of the earlier events, given those that there are.
     pub(super) fn history_violation(&self, earlier: &[Self]) -> Option<String> {
-        let history = match History::parse(&self.history) {
+        let history = match Backlinks::parse(&self.history) {
             Ok(history) => history,
             Err(error) => return Some(error.to_string()),
         };
@@ -57,7 +57,7 @@ impl Happened {
         let recent = &have[have.len().saturating_sub(listed.len().max(4))..];
         (!right).then(|| {
             format!(
-                "Pelton-History is {:?}, but {} events lie before it, the last at {recent:?}",
+                "Pelton-Backlinks is {:?}, but {} events lie before it, the last at {recent:?}",
                 self.history,
                 have.len()
             )

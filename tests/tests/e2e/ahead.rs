@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use async_nats::HeaderMap;
-use pelton_core::history::HISTORY;
+use pelton_core::command::backlinks::HISTORY;
 use pelton_tests::http::Request;
 use pelton_tests::payment;
 use serde_json::json;

@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 
 use pelton_core::intake::Intake;
+use pelton_nats::subjects;
 
 use super::problem::{At, Problem, Problems, Span, suggestion};
 use super::typed::{Handler, Route, Stream, Typed};
 use super::value;
-
-/// What Pelton and the server publish to themselves. No stream of events may take it in.
-const OWN_SUBJECTS: [&str; 8] =
-    ["command.>", "audit.>", "dead-letter.>", "saga.>", "$JS.>", "$KV.>", "$SYS.>", "_INBOX.>"];
 
 pub(super) fn check(typed: &Typed, problems: &Problems) {
     Check { typed, problems }.all();
@@ -46,7 +43,7 @@ impl<'a> Check<'a> {
         let subjects: Vec<_> =
             streams.iter().flat_map(|s| s.subjects.iter().map(move |subject| (s, subject))).collect();
         for (index, (stream, subject)) in subjects.iter().enumerate() {
-            if let Some(own) = OWN_SUBJECTS.iter().find(|own| value::overlap(own, &subject.value)) {
+            if let Some(own) = subjects::RESERVED.iter().find(|own| value::overlap(own, &subject.value)) {
                 let owner = if own.starts_with(['$', '_']) { "the server" } else { "Pelton" };
                 let title = format!("the subject {:?} overlaps with {owner}'s own `{own}`", subject.value);
                 self.problems.add(Problem::new(subject.span, title));
@@ -99,10 +96,10 @@ impl<'a> Check<'a> {
         let Some(stream) = self.typed.streams.iter().find(|s| s.name.value.as_str() == typed.value) else {
             return;
         };
-        let events = event_pattern(&entity.value);
+        let events = subjects::template_pattern(&entity.value);
         if !stream.incomplete && !stream.subjects.iter().any(|subject| value::covers(&subject.value, &events))
         {
-            let filter = entity.value.filter();
+            let filter = subjects::template_filter(&entity.value);
             let title = format!(
                 "the stream `{}` does not take in the events of the handler `{}`",
                 typed.value, handler.name.value
@@ -144,7 +141,7 @@ impl<'a> Check<'a> {
     /// No entity belongs to two handlers: each would append on what only it has seen.
     fn entities_apart(&self, earlier: &Handler, later: &Handler) {
         let (Some(one), Some(other)) = (&earlier.entity, &later.entity) else { return };
-        if value::overlap(&one.value.filter(), &other.value.filter()) {
+        if value::overlap(&subjects::template_filter(&one.value), &subjects::template_filter(&other.value)) {
             let (earlier, later) = (&earlier.name.value, &later.name.value);
             let title = format!("the entities of the handlers `{earlier}` and `{later}` overlap");
             let help = "give each handler a first token of its own";
@@ -256,11 +253,4 @@ impl<'a> Check<'a> {
             self.problems.add(Problem::new(plugin.name.span, title).warning().from_absence());
         }
     }
-}
-
-/// The subjects of all events of a template: its literals, any token for each name, then event type and version.
-fn event_pattern(template: &pelton_core::subject::EntityTemplate) -> String {
-    let filter = template.filter();
-    let literals = filter.strip_suffix(".>").unwrap_or(&filter);
-    format!("{literals}{}", ".*".repeat(template.names().count() + 2))
 }

@@ -14,12 +14,12 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::dead_letter::OnFailure;
-use pelton_core::entity::CacheLimits;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
-use pelton_core::settle::RetryPolicy;
-use pelton_core::snapshot::SnapshotPolicy;
+use pelton_core::retry::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
 use pelton_gateway::Route;
 use pelton_wasm::Limits;

@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pelton_core::entity::CacheLimits;
-use pelton_core::lanes;
-use pelton_core::settle::RetryPolicy;
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::lanes;
+use pelton_core::retry::RetryPolicy;
 use pelton_nats::topology::Storage;
 
 use super::problem::{At, Problem};

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
-use pelton_core::snapshot::SnapshotPolicy;
 use pelton_core::subject::{EntityTemplate, TemplateError};
 use pelton_gateway::RouteError;
 use pelton_wasm::Limits;

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::anyhow;
+use pelton_core::command::dedup;
+use pelton_core::command::outcome::Entry;
+use pelton_core::command::ports::CommandStore;
 use pelton_core::dead_letter::DeadLetterKind;
-use pelton_core::failure;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::intake::Intake;
-use pelton_core::outcome::Entry;
-use pelton_core::ports::{CommandStore, Unavailable};
+use pelton_core::store::Unavailable;
 use pelton_nats::dead_letters::{self, KeptLetter, Operator, Retried};
 use pelton_nats::{StoreSettings, StreamStore};
 use serde_json::{Value, json};
@@ -243,7 +244,7 @@ async fn record_failure(
     match Intake::new(routes.collect()).decode(&whole.letter.message) {
         Ok(command) => {
             let digest = letter.letter.digest.as_deref().unwrap_or_default();
-            failure::record(store, &command, digest, cause).await?;
+            dedup::record_failure(store, &command, digest, cause).await?;
         }
         Err(error) => tracing::warn!(command = %id, "no outcome is recorded: {error}"),
     }

@@ -13,14 +13,14 @@ use std::collections::HashSet;
 use futures::future::join_all;
 
 use super::{CommandFlow, Decision};
+use crate::command::decision;
+use crate::command::entity::LiveEntity;
+use crate::command::outcome::{Ahead, Answer, Claim, Revision};
+use crate::command::ports::{AppendError, CommandStore, EventToStore, HandlerPlugin, StoredEvent};
 use crate::dead_letter::DeadLetters;
-use crate::decision;
-use crate::entity::LiveEntity;
 use crate::id::Sequence;
 use crate::message::{Command, NewEvent};
-use crate::outcome::{Ahead, Answer, Claim, Revision};
-use crate::ports::{AppendError, CommandStore, EventToStore, HandlerPlugin, StoredEvent};
-use crate::settle::Stop;
+use crate::retry::NotProcessed;
 use crate::time::Timestamp;
 
 /// The most commands that are decided ahead at a time.
@@ -53,7 +53,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         })
     }
 
-    async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, Stop> {
+    async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, NotProcessed> {
         let Some(&first) = commands.first() else { return Ok(0) };
         // Where the entity waits behind its dead letters, each command is parked by itself.
         if self.last_letter(&first.entity).await?.is_some() {
@@ -104,7 +104,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         &self,
         entity: &mut LiveEntity<P::Instance>,
         commands: &[&Command],
-    ) -> Result<Option<Vec<NewEvent>>, Stop> {
+    ) -> Result<Option<Vec<NewEvent>>, NotProcessed> {
         let [first, _, ..] = commands else { return Ok(None) };
         match self.decision(entity, first).await? {
             Decision::Store(events) => Ok(Some(events)),
@@ -147,7 +147,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         entity: &mut LiveEntity<P::Instance>,
         claims: &[Claimed<'a>],
         first: Vec<NewEvent>,
-    ) -> Result<(Vec<Planned<'a>>, Vec<EventToStore>), Stop> {
+    ) -> Result<(Vec<Planned<'a>>, Vec<EventToStore>), NotProcessed> {
         let digest = self.plugin.digest();
         let (mut planned, mut to_store) = (Vec::new(), Vec::new());
         let mut first = Some(first);

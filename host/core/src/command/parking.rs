@@ -1,12 +1,13 @@
 //! Commands that wait behind one of their entity that failed, where the handler parks.
 
 use super::CommandFlow;
+use crate::command::outcome::ParkedCommand;
+use crate::command::ports::{CommandStore, HandlerPlugin};
 use crate::dead_letter::{DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use crate::id::Sequence;
 use crate::message::{Command, Incoming};
-use crate::outcome::ParkedCommand;
-use crate::ports::{CommandStore, HandlerPlugin, Unavailable};
-use crate::settle::Stop;
+use crate::retry::NotProcessed;
+use crate::store::Unavailable;
 use crate::subject::Entity;
 
 impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
@@ -41,7 +42,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         message: &Incoming,
         command: &Command,
         last: Sequence,
-    ) -> Result<Option<ParkedCommand>, Stop> {
+    ) -> Result<Option<ParkedCommand>, NotProcessed> {
         let cause = format!("it waits behind dead letter {last} of its entity");
         let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
         match self.letters.keep_behind(letter, last).await? {
@@ -50,7 +51,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
                 Ok(Some(ParkedCommand { command_id: command.id.clone(), cause }))
             }
             Parking::Overtaken => Ok(None),
-            Parking::Failed(cause) => Err(Stop::Failed(cause)),
+            Parking::Failed(cause) => Err(NotProcessed::Failed(cause)),
         }
     }
 }

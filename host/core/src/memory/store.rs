@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::weather::{Fate, Weather};
+use super::network::{Fate, FlakyNetwork};
 use crate::cloudevents::CAUSATION_ID;
+use crate::command::outcome::{Answer, Claim, Entry, OutcomeRecord, Registered, Revision};
+use crate::command::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent};
+use crate::command::snapshot::SnapshotKey;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
-use crate::outcome::{Answer, Claim, Entry, OutcomeRecord, Registered, Revision};
-use crate::ports::{AppendError, Cause, CommandStore, CommitError, EventToStore, StoredEvent, Unavailable};
-use crate::snapshot::SnapshotKey;
+use crate::store::{CommitError, Unavailable};
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
@@ -21,7 +22,7 @@ const MAX_RECORD_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     stream: Arc<str>,
-    weather: Arc<Weather>,
+    network: Arc<FlakyNetwork>,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -37,8 +38,8 @@ struct Kept {
 impl MemoryStore {
     /// An empty store whose event stream has this name.
     #[must_use]
-    pub fn new(stream: &str, weather: Arc<Weather>) -> Self {
-        Self { stream: stream.into(), weather, kept: Arc::default() }
+    pub fn new(stream: &str, network: Arc<FlakyNetwork>) -> Self {
+        Self { stream: stream.into(), network, kept: Arc::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -155,16 +156,16 @@ impl CommandStore for MemoryStore {
     }
 
     async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
-        self.weather.request("loading an entity", || self.kept().of(entity, after)).await
+        self.network.request("loading an entity", || self.kept().of(entity, after)).await
     }
 
     async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
-        self.weather.request("reading a snapshot", || self.kept().snapshots.get(key).cloned()).await
+        self.network.request("reading a snapshot", || self.kept().snapshots.get(key).cloned()).await
     }
 
     async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
         let keep = || drop(self.kept().snapshots.insert(key.clone(), snapshot));
-        Ok(self.weather.request("keeping a snapshot", keep).await?)
+        Ok(self.network.request("keeping a snapshot", keep).await?)
     }
 
     async fn append(
@@ -176,14 +177,14 @@ impl CommandStore for MemoryStore {
         let (store, entity, events) = (self.clone(), entity.clone(), events.to_vec());
         let append = move || store.kept().append(&store.stream, &entity, expected, &events);
         let unclear = || AppendError::Unclear("appending: no answer".to_owned());
-        if let Some(late) = self.weather.take_late_append() {
+        if let Some(late) = self.network.take_late_append() {
             later(late, append);
             return Err(unclear());
         }
-        match self.weather.travel().await {
+        match self.network.travel().await {
             Fate::Arrives => {
                 let answer = append();
-                self.weather.travel().await;
+                self.network.travel().await;
                 answer
             }
             Fate::LostAfter => {
@@ -191,7 +192,7 @@ impl CommandStore for MemoryStore {
                 Err(unclear())
             }
             Fate::LostBefore => {
-                if let Some(late) = self.weather.late() {
+                if let Some(late) = self.network.late() {
                     later(late, append);
                 }
                 Err(unclear())
@@ -200,7 +201,7 @@ impl CommandStore for MemoryStore {
     }
 
     async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
-        self.weather.request("reading what is registered", || self.kept().registered(id)).await
+        self.network.request("reading what is registered", || self.kept().registered(id)).await
     }
 
     async fn claim(
@@ -210,7 +211,7 @@ impl CommandStore for MemoryStore {
         over: Revision,
     ) -> Result<Option<Revision>, Unavailable> {
         let write = || self.kept().register(id, Entry::Claimed(claim), over);
-        self.weather.request("claiming an id", write).await
+        self.network.request("claiming an id", write).await
     }
 
     async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
@@ -221,7 +222,7 @@ impl CommandStore for MemoryStore {
             return Err(Unavailable { doing: "recording an outcome".to_owned(), cause });
         }
         let write = || self.kept().register(&outcome.command_id, entry, over).is_some();
-        self.weather.request("recording an outcome", write).await
+        self.network.request("recording an outcome", write).await
     }
 
     async fn announce(&self, reply_to: &str, answer: &Answer) {

@@ -3,22 +3,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::weather::Weather;
-use crate::ports::{CommitError, Unavailable, ViewStore};
-use crate::view::{Checkpoint, ViewKey};
+use super::network::FlakyNetwork;
+use crate::projection::ports::ViewStore;
+use crate::projection::view::{Checkpoint, ViewKey};
+use crate::store::{CommitError, Unavailable};
 
 /// One view and its checkpoint in memory. Clones share them.
 #[derive(Debug, Clone)]
 pub struct MemoryViews {
-    weather: Arc<Weather>,
+    network: Arc<FlakyNetwork>,
     kept: Arc<Mutex<(BTreeMap<ViewKey, Bytes>, Checkpoint)>>,
 }
 
 impl MemoryViews {
     /// An empty view.
     #[must_use]
-    pub fn new(weather: Arc<Weather>) -> Self {
-        Self { weather, kept: Arc::default() }
+    pub fn new(network: Arc<FlakyNetwork>) -> Self {
+        Self { network, kept: Arc::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, (BTreeMap<ViewKey, Bytes>, Checkpoint)> {
@@ -40,7 +41,7 @@ impl MemoryViews {
 
 impl ViewStore for MemoryViews {
     async fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
-        self.weather.request("reading a checkpoint", || self.present_checkpoint()).await
+        self.network.request("reading a checkpoint", || self.present_checkpoint()).await
     }
 
     async fn read(&self, keys: &[ViewKey]) -> Result<Vec<Option<Bytes>>, Unavailable> {
@@ -48,7 +49,7 @@ impl ViewStore for MemoryViews {
             let kept = self.kept();
             keys.iter().map(|key| kept.0.get(key).cloned()).collect()
         };
-        self.weather.request("reading a view", read).await
+        self.network.request("reading a view", read).await
     }
 
     async fn commit(
@@ -71,6 +72,6 @@ impl ViewStore for MemoryViews {
             kept.1 = Checkpoint { revision, ..checkpoint.clone() };
             Ok(revision)
         };
-        self.weather.request("committing a view", write).await?
+        self.network.request("committing a view", write).await?
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MAX_KEYS_PER_EVENT, MAX_ROWS};
+use super::MAX_ROWS;
+use crate::contract::MAX_KEYS_PER_EVENT;
 use crate::id::Sequence;
 use crate::message::{Incoming, RecordedEvent};
-use crate::ports::PluginFault;
+use crate::plugin::PluginFault;
 
 /// The keys that an event touches, or why the plugin cannot tell.
 pub(super) type Keys = Result<Vec<String>, PluginFault>;

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::course::{Changes, Course};
-use super::{Halt, MAX_KEYS_PER_EVENT, MAX_VALUE_BYTES, ProjectionFlow};
+use super::pipeline::{Changes, Pipeline};
+use super::{ProjectionFlow, ViewError};
+use crate::contract::{MAX_KEYS_PER_EVENT, MAX_VALUE_BYTES};
 use crate::dead_letter::Retries;
 use crate::id::Sequence;
 use crate::message::RecordedEvent;
-use crate::ports::{PluginFault, ProjectionPlugin, ViewStore};
-use crate::view::{Checkpoint, ViewChange, ViewKey};
+use crate::plugin::PluginFault;
+use crate::projection::ports::{ProjectionPlugin, ViewStore};
+use crate::projection::view::{Checkpoint, ViewChange, ViewKey};
 
 /// The keys that each of the events touches.
 pub(super) async fn keys<P: ProjectionPlugin>(
@@ -39,10 +41,10 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         events: &[RecordedEvent],
         keys: impl Iterator<Item = &String>,
         position: Sequence,
-        course: &mut Course<V>,
-    ) -> Result<(), Halt> {
-        let changes = self.changes(events, keys, course).await?;
-        self.commit(changes, Checkpoint { position, ..course.checkpoint().clone() }, course).await
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
+        let changes = self.changes(events, keys, pipeline).await?;
+        self.commit(changes, Checkpoint { position, ..pipeline.checkpoint().clone() }, pipeline).await
     }
 
     /// The new values that events lead to that touch these keys.
@@ -50,8 +52,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         events: &[RecordedEvent],
         keys: impl Iterator<Item = &String>,
-        course: &mut Course<V>,
-    ) -> Result<Changes, Halt> {
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<Changes, ViewError> {
         let mut rows = BTreeMap::new();
         for key in keys {
             if !rows.contains_key(key.as_str()) {
@@ -59,7 +61,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 rows.insert(key.as_str(), row);
             }
         }
-        let values = course.values(&rows.values().collect::<Vec<_>>()).await?;
+        let values = pipeline.values(&rows.values().collect::<Vec<_>>()).await?;
         let present =
             rows.keys().zip(values).map(|(key, value)| ViewChange { key: (*key).to_owned(), value });
         let views: Vec<_> = present.collect();
@@ -69,7 +71,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             .project(events, &views)
             .await?
             .map_err(|failure| failure.into_fault(&*self.plugin))?;
-        course.pace.took(events.len(), began.elapsed());
+        pipeline.batch_size.took(events.len(), began.elapsed());
         Ok(self.check(changes, &views, rows)?)
     }
 

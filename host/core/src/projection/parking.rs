@@ -3,13 +3,15 @@
 use std::slice;
 
 use super::batch::Part;
-use super::course::{Changes, Course};
-use super::{Halt, ProjectionFlow, fold};
+use super::pipeline::{Changes, Pipeline};
+use super::{ProjectionFlow, ViewError, fold};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
 use crate::id::Sequence;
 use crate::message::{Incoming, RecordedEvent};
-use crate::ports::{FaultKind, PluginFault, ProjectionPlugin, Unavailable, ViewStore};
-use crate::view::Checkpoint;
+use crate::plugin::{FaultKind, PluginFault};
+use crate::projection::ports::{ProjectionPlugin, ViewStore};
+use crate::projection::view::Checkpoint;
+use crate::store::Unavailable;
 
 /// An event by itself.
 #[derive(Clone, Copy)]
@@ -26,27 +28,27 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         part: Part<'_>,
         reaches: Sequence,
-        course: &mut Course<V>,
-    ) -> Result<(), Halt> {
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
         let ([event, ..], [message, ..], [keys, ..]) = (part.events, part.messages, part.keys) else {
             return Ok(());
         };
         let one = One { event, message, reaches };
         let mut keys = keys.clone();
         if let Ok(keys) = &keys
-            && keys.iter().any(|key| course.checkpoint().parked.contains_key(key))
+            && keys.iter().any(|key| pipeline.checkpoint().parked.contains_key(key))
         {
             let why = "waits behind an earlier event of its key";
-            return self.park(one, keys, DeadLetterKind::Parked, why, course).await;
+            return self.park(one, keys, DeadLetterKind::Parked, why, pipeline).await;
         }
         let mut attempt = 1;
         let fault = loop {
             let tried = match &keys {
-                Ok(keys) => self.fold(slice::from_ref(event), keys.iter(), reaches, course).await,
-                Err(fault) => Err(Halt::Batch(fault.clone())),
+                Ok(keys) => self.fold(slice::from_ref(event), keys.iter(), reaches, pipeline).await,
+                Err(fault) => Err(ViewError::Batch(fault.clone())),
             };
             match tried {
-                Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
+                Err(ViewError::Batch(fault)) if self.may_pass(&fault, attempt) => {
                     tokio::time::sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
                     if keys.is_err() {
@@ -54,12 +56,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                         keys = asked.map(|keys| keys.into_iter().flatten().collect());
                     }
                 }
-                Err(Halt::Batch(fault)) => break fault,
+                Err(ViewError::Batch(fault)) => break fault,
                 other => return other,
             }
         };
         tracing::error!(view = %self.name, sequence = %event.sequence, "set aside: {fault}");
-        self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), course).await
+        self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), pipeline).await
     }
 
     /// Whether another try may work, and is left.
@@ -75,21 +77,21 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         keys: &[String],
         kind: DeadLetterKind,
         why: &str,
-        course: &mut Course<V>,
-    ) -> Result<(), Halt> {
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
         // Nothing is said to wait before what comes before it is stored.
-        course.arrive().await?;
-        let mut next = course.checkpoint().clone();
+        pipeline.arrive().await?;
+        let mut next = pipeline.checkpoint().clone();
         if self.on_failure == OnFailure::Skip && kind == DeadLetterKind::Failed {
             let why = format!("its keys {} went on without it: {why}", keys.join(", "));
             self.set_aside(one.message, None, kind, &why).await?;
         } else {
             let at = one.event.sequence;
             let parked_keys = next.parked.len();
-            next = next.with_parked(keys, at).ok_or(Halt::Full { at, parked_keys })?;
+            next = next.with_parked(keys, at).ok_or(ViewError::Full { at, parked_keys })?;
             self.set_aside(one.message, keys.first().map(String::as_str), kind, why).await?;
         }
-        self.commit_now(Changes::new(), Checkpoint { position: one.reaches, ..next }, course).await
+        self.commit_now(Changes::new(), Checkpoint { position: one.reaches, ..next }, pipeline).await
     }
 
     pub(super) async fn set_aside(

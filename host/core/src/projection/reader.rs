@@ -6,8 +6,11 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::batch::{Batch, Keys};
 use super::fold;
+use crate::consumer::{EventFeed, FeedItem};
 use crate::id::Sequence;
-use crate::ports::{EventFeed, FeedItem, ProjectionPlugin, Unavailable};
+use crate::projection::ports::ProjectionPlugin;
+use crate::recorded;
+use crate::store::Unavailable;
 
 /// How many batches are read ahead.
 pub(super) const MAX_AHEAD_BATCHES: usize = 8;
@@ -19,6 +22,8 @@ const MAX_EVENTS: usize = 500;
 pub(super) struct Reader<P, F> {
     pub(super) plugin: Arc<P>,
     pub(super) feed: Arc<Mutex<F>>,
+    /// The stream's name in the configuration.
+    pub(super) stream: Arc<str>,
     pub(super) max_events: usize,
 }
 
@@ -57,7 +62,9 @@ impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
 
     fn sorted(&self, items: Vec<FeedItem>) -> Batch {
         let mut batch = Batch::default();
-        for FeedItem { message, event } in items {
+        for item in items {
+            let event = recorded::of_item(&self.stream, &item);
+            let message = item.message;
             batch.reaches = message.sequence;
             match event {
                 Ok(event) if event.event.is_of(&self.plugin.descriptor().events) => {

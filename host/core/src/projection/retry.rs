@@ -9,13 +9,13 @@
 
 use std::collections::BTreeSet;
 
-use super::course::{Changes, Course};
-use super::{Halt, ProjectionFlow, REQUESTS_EVERY, fold};
-use crate::cloudevents;
+use super::pipeline::{Changes, Pipeline};
+use super::{ProjectionFlow, REQUESTS_EVERY, ViewError, fold};
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::Sequence;
 use crate::message::RecordedEvent;
-use crate::ports::{ProjectionPlugin, ViewStore};
+use crate::projection::ports::{ProjectionPlugin, ViewStore};
+use crate::recorded;
 
 /// What becomes of one letter.
 enum Tried {
@@ -27,10 +27,10 @@ enum Tried {
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Tries what is parked, if somebody asks for it.
-    pub(super) async fn retry_if_asked(&self, course: &mut Course<V>) -> Result<(), Halt> {
+    pub(super) async fn retry_if_asked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
         while let Some(request) = self.letters.request(&self.name).await? {
             tracing::info!(view = %self.name, "trying parked events again");
-            self.retry_parked(course).await?;
+            self.retry_parked(pipeline).await?;
             self.letters.close(&request).await?;
         }
         Ok(())
@@ -43,13 +43,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    async fn retry_parked(&self, course: &mut Course<V>) -> Result<(), Halt> {
+    async fn retry_parked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
         // The cause may have been a value, which somebody has put right behind the flow's back.
-        course.forget_values();
+        pipeline.forget_values();
         let mut blocked = BTreeSet::new();
         for place in self.letters.places(&self.name, None).await? {
             let Some(letter) = self.letters.letter(place.letter).await? else { continue };
-            match self.try_letter(&letter, &blocked, course).await? {
+            match self.try_letter(&letter, &blocked, pipeline).await? {
                 Tried::Applied => self.letters.settle(place.letter).await?,
                 Tried::Stays { keys, cause } => {
                     blocked.extend(keys);
@@ -60,10 +60,10 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 }
             }
         }
-        if course.checkpoint().parked.keys().any(|key| !blocked.contains(key)) {
-            let mut next = course.checkpoint().clone();
+        if pipeline.checkpoint().parked.keys().any(|key| !blocked.contains(key)) {
+            let mut next = pipeline.checkpoint().clone();
             next.parked.retain(|key, _| blocked.contains(key));
-            self.commit_now(Changes::new(), next, course).await?;
+            self.commit_now(Changes::new(), next, pipeline).await?;
         }
         Ok(())
     }
@@ -72,20 +72,18 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         letter: &DeadLetter,
         blocked: &BTreeSet<String>,
-        course: &mut Course<V>,
-    ) -> Result<Tried, Halt> {
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<Tried, ViewError> {
         let key = letter.key.clone().unwrap_or_default();
         let sequence = letter.message.sequence;
         let stays = |keys: Vec<String>, cause: String| Ok(Tried::Stays { keys, cause: Some(cause) });
-        let event = match cloudevents::decode(&letter.message.headers, &letter.message.payload) {
+        let event = match recorded::of_message(&self.stream, &letter.message) {
             Ok(event) => event,
             Err(error) => return stays(vec![key], format!("it is no event: {error}")),
         };
-        if !event.is_of(&self.plugin.descriptor().events) {
+        if !event.event.is_of(&self.plugin.descriptor().events) {
             return Ok(Tried::Applied);
         }
-        let stream = letter.message.stream.as_str().into();
-        let event = RecordedEvent { event, stream, sequence, recorded_at: letter.message.stored_at };
         let events = std::slice::from_ref(&event);
         let keys = match fold::keys(&*self.plugin, events).await {
             Ok(mut keys) => keys.pop().unwrap_or_default(),
@@ -95,7 +93,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             return Ok(Tried::Applied);
         }
         let lacks =
-            |key: &String| course.checkpoint().parked.get(key).is_some_and(|first| *first <= sequence);
+            |key: &String| pipeline.checkpoint().parked.get(key).is_some_and(|first| *first <= sequence);
         if keys.contains(&key) && !lacks(&key) {
             return Ok(Tried::Applied);
         }
@@ -106,9 +104,9 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         if keys.iter().any(|key| blocked.contains(key)) {
             return Ok(Tried::Stays { keys, cause: None });
         }
-        match self.apply_parked(events, &keys, course).await {
+        match self.apply_parked(events, &keys, pipeline).await {
             Ok(()) => Ok(Tried::Applied),
-            Err(Halt::Batch(fault)) => stays(keys, fault.to_string()),
+            Err(ViewError::Batch(fault)) => stays(keys, fault.to_string()),
             Err(halt) => Err(halt),
         }
     }
@@ -118,12 +116,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         &self,
         events: &[RecordedEvent],
         keys: &[String],
-        course: &mut Course<V>,
-    ) -> Result<(), Halt> {
+        pipeline: &mut Pipeline<V>,
+    ) -> Result<(), ViewError> {
         let mut attempt = 1;
         let changes = loop {
-            match self.changes(events, keys.iter(), course).await {
-                Err(Halt::Batch(fault)) if self.may_pass(&fault, attempt) => {
+            match self.changes(events, keys.iter(), pipeline).await {
+                Err(ViewError::Batch(fault)) if self.may_pass(&fault, attempt) => {
                     tokio::time::sleep(self.retry.delay(attempt)).await;
                     attempt += 1;
                 }
@@ -131,8 +129,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             }
         };
         let next = events.last().map_or(Sequence::NONE, |event| Sequence(event.sequence.0 + 1));
-        let mut applied = course.checkpoint().clone();
+        let mut applied = pipeline.checkpoint().clone();
         applied.parked.extend(keys.iter().map(|key| (key.clone(), next)));
-        self.commit_now(changes, applied, course).await
+        self.commit_now(changes, applied, pipeline).await
     }
 }

@@ -4,13 +4,14 @@
 //! handled, so one whose letter could not be taken out any more is not handled twice. The quarantine ends with the last
 //! letter: the next input finds none and goes through.
 
-use super::{Relation, SagaFlow};
-use crate::cloudevents;
+use super::SagaFlow;
+use super::model::Relation;
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::InstanceId;
-use crate::message::RecordedEvent;
-use crate::ports::{SagaPlugin, SagaStore, Unavailable};
-use crate::settle::{Stop, Verdict};
+use crate::recorded;
+use crate::retry::{NotProcessed, Verdict};
+use crate::saga::ports::{SagaPlugin, SagaStore};
+use crate::store::Unavailable;
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Tries the inputs of an instance, if somebody asks for it.
@@ -33,7 +34,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             let Some(letter) = self.letters.letter(place.letter).await? else { continue };
             match self.try_letter(instance, &letter).await {
                 Ok(()) => self.letters.settle(place.letter).await?,
-                Err(Stop::Unavailable(away)) => return Err(away),
+                Err(NotProcessed::Unavailable(away)) => return Err(away),
                 Err(stop) => {
                     tracing::error!(saga = %self.name, %instance, letter = %place.letter, "failed again: {stop}");
                     return self.letters.note_failure(place.letter, &stop.to_string()).await;
@@ -44,11 +45,11 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     /// Handles the input in a letter, with as many attempts as any other.
-    async fn try_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), Stop> {
+    async fn try_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), NotProcessed> {
         let mut attempt = 1;
         loop {
             match self.handle_letter(instance, letter).await {
-                Err(stop @ Stop::Plugin(_)) => match self.retry.verdict(&stop, attempt) {
+                Err(stop @ NotProcessed::Plugin(_)) => match self.retry.verdict(&stop, attempt) {
                     Verdict::Retry(delay) => tokio::time::sleep(delay).await,
                     Verdict::SetAside => return Err(stop),
                 },
@@ -58,15 +59,13 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
     }
 
-    async fn handle_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), Stop> {
+    async fn handle_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), NotProcessed> {
         let message = &letter.message;
-        let event = cloudevents::decode(&message.headers, &message.payload)
-            .map_err(|error| Stop::Unreadable(error.into()))?;
-        if !event.is_of(&self.plugin.descriptor().events) {
+        let event = recorded::of_message(&self.stream, message)
+            .map_err(|error| NotProcessed::Unreadable(error.into()))?;
+        if !event.event.is_of(&self.plugin.descriptor().events) {
             return Ok(());
         }
-        let (stream, sequence, recorded_at) = (self.stream.clone(), message.sequence, message.stored_at);
-        let event = RecordedEvent { event, stream, sequence, recorded_at };
         let correlations = self.correlate(&event).await?;
         let relation = correlations.into_iter().find(|(concerned, _)| concerned == instance);
         match relation.map(|(_, relation)| relation) {

@@ -1,14 +1,14 @@
 //! The flows of projections and sagas on ports in memory, and how failures are retried.
 
 mod projection;
+mod retry;
 mod saga;
-mod settle;
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::{Event, Incoming};
-use pelton_core::ports::Plugin;
+use pelton_core::plugin::Plugin;
 use pelton_core::time::Timestamp;
 
 /// An event of this type whose data is this text.

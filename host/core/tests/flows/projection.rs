@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use pelton_core::consumer::FeedItem;
+use pelton_core::contract::MAX_KEYS_PER_EVENT;
 use pelton_core::dead_letter::{DeadLetterKind, DeadLetters, OnFailure};
 use pelton_core::id::{Name, Sequence};
-use pelton_core::memory::{MemoryLetters, MemoryViews, Weather};
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryFeed, MemoryViews};
 use pelton_core::message::{Event, Failure, RecordedEvent};
-use pelton_core::ports::{
-    CommitError, EventFeed, FeedItem, Identity, Plugin, PluginFault, ProjectionDescriptor, ProjectionPlugin,
-    Unavailable, ViewStore,
-};
-use pelton_core::projection::{MAX_KEYS_PER_EVENT, MAX_ROWS, ProjectionFlow};
-use pelton_core::settle::RetryPolicy;
-use pelton_core::time::Timestamp;
-use pelton_core::view::{Checkpoint, MAX_PARKED_BYTES, ViewChange, ViewKey};
-use tokio::sync::Notify;
+use pelton_core::plugin::{Identity, Plugin, PluginFault};
+use pelton_core::projection::ports::{ProjectionDescriptor, ProjectionPlugin, ViewStore};
+use pelton_core::projection::view::{Checkpoint, MAX_PARKED_BYTES, ViewChange, ViewKey};
+use pelton_core::projection::{MAX_ROWS, ProjectionFlow};
+use pelton_core::retry::RetryPolicy;
+use pelton_core::store::{CommitError, Unavailable};
 
 use crate::{Native, event, message};
 
@@ -111,58 +110,22 @@ impl ViewStore for Counter {
     }
 }
 
-/// Gives these events; ends when there are no more.
-struct Feed {
-    events: Vec<Event>,
-    at: u64,
-    stop: Arc<Notify>,
-}
-
-impl EventFeed for Feed {
-    async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
-        self.at = after.0;
-        Ok(())
-    }
-
-    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
-        let items: Vec<_> = (1..)
-            .zip(&self.events)
-            .skip(usize::try_from(self.at).unwrap())
-            .take(max)
-            .map(|(n, event)| item(n, event))
-            .collect();
-        self.at += items.len() as u64;
-        Ok(items)
-    }
-
-    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let stop = self.stop.clone();
-        async move { stop.notified().await }
-    }
-}
-
 fn item(sequence: u64, event: &Event) -> FeedItem {
-    let recorded = RecordedEvent {
-        event: event.clone(),
-        stream: "stream".into(),
-        sequence: Sequence(sequence),
-        recorded_at: Timestamp(sequence),
-    };
-    let readable = if event.r#type == "garbage" { Err("it is garbage".to_owned()) } else { Ok(recorded) };
-    FeedItem { message: message(sequence, event), event: readable }
+    let unreadable = (event.r#type == "garbage").then(|| "it is garbage".to_owned());
+    FeedItem { message: message(sequence, event), unreadable }
 }
 
 struct Run {
     views: MemoryViews,
-    letters: MemoryLetters,
-    flow: ProjectionFlow<Appender, Counter, MemoryLetters>,
+    letters: MemoryDeadLetters,
+    flow: ProjectionFlow<Appender, Counter, MemoryDeadLetters>,
 }
 
 impl Run {
-    fn new(weather: Weather, max_batch: usize) -> Self {
-        let weather = Arc::new(weather);
-        let letters = MemoryLetters::new(weather.clone());
-        let views = MemoryViews::new(weather);
+    fn new(network: FlakyNetwork, max_batch: usize) -> Self {
+        let network = Arc::new(network);
+        let letters = MemoryDeadLetters::new(network.clone());
+        let views = MemoryViews::new(network);
         let identity = Identity { name: "appender".to_owned(), version: "1.0.0".to_owned() };
         let events = vec![pelton_core::message::EventType { r#type: "append".to_owned(), version: 1 }];
         let plugin = Appender(
@@ -175,6 +138,7 @@ impl Run {
         let (name, store) = (Name::new("view").unwrap(), Arc::new(store));
         let flow = ProjectionFlow {
             name,
+            stream: "stream".into(),
             plugin: Arc::new(plugin),
             store,
             letters: Arc::new(letters.clone()),
@@ -186,8 +150,9 @@ impl Run {
     }
 
     async fn feed(&self, texts: &[&str]) {
-        let events = texts.iter().map(|t| event(if t.contains(':') { "append" } else { t }, t)).collect();
-        self.flow.run(Feed { events, at: 0, stop: Arc::default() }).await;
+        let events = texts.iter().map(|t| event(if t.contains(':') { "append" } else { t }, t));
+        let items: Vec<_> = (1..).zip(events).map(|(n, event)| item(n, &event)).collect();
+        self.flow.run(MemoryFeed::new(items)).await;
     }
 
     /// Has the parked events tried again, by however many hosts, until that is done.
@@ -215,7 +180,7 @@ fn rows(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 #[tokio::test(start_paused = true)]
 async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
     for max_batch in [1, 2, 100] {
-        let run = Run::new(Weather::fair(), max_batch);
+        let run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.feed(&["a:1", "b:2", "a,b:3", "other", "c:4", "c:gone", "a:5", "other"]).await;
         assert_eq!(run.rows(), rows(&[("a", "135"), ("b", "23")]));
         assert_eq!((run.views.present_checkpoint().position, run.letters()), (Sequence(8), vec![]));
@@ -226,7 +191,7 @@ async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
 async fn an_event_that_cannot_be_applied_is_set_aside_with_all_that_follow_on_its_keys() {
     use DeadLetterKind::{Failed, Parked};
     for max_batch in [1, 3, 100] {
-        let run = Run::new(Weather::fair(), max_batch);
+        let run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.feed(&["a:1", "b:1", "a:bad", "b:2", "a:3", "a,b:4", "b:5", "c:6", "garbage", "c:stray", "d:7"])
             .await;
         assert_eq!(
@@ -245,7 +210,7 @@ async fn an_event_that_cannot_be_applied_is_set_aside_with_all_that_follow_on_it
 #[tokio::test(start_paused = true)]
 async fn an_event_whose_keys_cannot_be_told_is_set_aside_and_no_key_waits_for_it() {
     for max_batch in [1, 3, 100] {
-        let run = Run::new(Weather::fair(), max_batch);
+        let run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.feed(&["a:1", "b:1", "a:lost", "a:2", "b:2", "other", "b:lost", "a:3"]).await;
         assert_eq!(run.rows(), rows(&[("a", "123"), ("b", "12")]), "batches of {max_batch}");
         assert_eq!(run.letters(), [(3, DeadLetterKind::Failed), (7, DeadLetterKind::Failed)]);
@@ -262,7 +227,7 @@ async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them
         (OnFailure::Skip, &[(4, Failed), (8, Failed)][..]),
     ] {
         for max_batch in [1, 2, 3, 100] {
-            let mut run = Run::new(Weather::fair(), max_batch);
+            let mut run = Run::new(FlakyNetwork::reliable(), max_batch);
             run.flow.on_failure = on_failure;
             run.feed(&["a:1", "b:1", "b:2", "a:huge", "b:3", "a:2", "b:4", "c:huge", "b:5", "b:6"]).await;
             let a = if on_failure == OnFailure::Park { "1" } else { "12" };
@@ -275,7 +240,7 @@ async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_takes_as_many_commits_as_its_rows_need() {
-    let run = Run::new(Weather::fair(), 10_000);
+    let run = Run::new(FlakyNetwork::reliable(), 10_000);
     let texts: Vec<String> = (0..2 * MAX_ROWS + 1).map(|n| format!("k{n}:x")).collect();
     run.feed(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!((run.rows().len(), run.letters()), (texts.len(), vec![]));
@@ -286,7 +251,7 @@ async fn a_batch_takes_as_many_commits_as_its_rows_need() {
 
 #[tokio::test(start_paused = true)]
 async fn values_that_were_read_or_written_are_not_read_again() {
-    let run = Run::new(Weather::fair(), 2);
+    let run = Run::new(FlakyNetwork::reliable(), 2);
     run.feed(&["a:1", "b:1", "a:2", "a:gone", "b:2", "a:3", "a:4"]).await;
     assert_eq!(run.rows(), rows(&[("a", "34"), ("b", "12")]));
     assert_eq!(run.flow.store.keys_read.load(Ordering::Relaxed), 2);
@@ -298,7 +263,7 @@ async fn values_that_were_read_or_written_are_not_read_again() {
 #[tokio::test(start_paused = true)]
 async fn a_view_may_go_on_without_the_event_that_failed() {
     for max_batch in [1, 3, 100] {
-        let mut run = Run::new(Weather::fair(), max_batch);
+        let mut run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.flow.on_failure = OnFailure::Skip;
         run.feed(&["a:1", "a:bad", "a:3", "b:4"]).await;
         assert_eq!(run.rows(), rows(&[("a", "13"), ("b", "4")]));
@@ -313,7 +278,7 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let run = Run::new(Weather::stormy(seed, 20, 150), 3);
+            let run = Run::new(FlakyNetwork::flaky(seed, 20, 150), 3);
             let texts: Vec<String> = (0..60).map(|n| format!("k{}:{n},", n % 5)).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             // Two hosts at once; the slower one loses the race for the checkpoint again and again.
@@ -331,9 +296,9 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
 /// It once slept and stood by without an eye on the stop, so that a host was cut off at its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_projection_that_cannot_go_on_stops_when_it_is_told_to() {
-    let run = Run::new(Weather::stormy(1, 0, 1000), 10);
-    let stop = Arc::new(Notify::new());
-    let feed = Feed { events: Vec::new(), at: 0, stop: stop.clone() };
+    let run = Run::new(FlakyNetwork::flaky(1, 0, 1000), 10);
+    let feed = MemoryFeed::new([]);
+    let stop = feed.stopper();
     let told = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
         stop.notify_one();
@@ -345,7 +310,7 @@ async fn a_projection_that_cannot_go_on_stops_when_it_is_told_to() {
 #[tokio::test(start_paused = true)]
 async fn parked_events_are_applied_in_order_when_they_are_retried_and_their_keys_are_live_again() {
     for max_batch in [1, 3, 100] {
-        let run = Run::new(Weather::fair(), max_batch);
+        let run = Run::new(FlakyNetwork::reliable(), max_batch);
         let events = ["a:1", "b:1", "a:bad", "b:2", "a:3", "a,b:4", "b:5", "c:6", "c:stray", "d:7"];
         run.feed(&events).await;
         run.flow.plugin.2.store(true, Ordering::Relaxed);
@@ -361,7 +326,7 @@ async fn parked_events_are_applied_in_order_when_they_are_retried_and_their_keys
 #[tokio::test(start_paused = true)]
 async fn what_fails_again_stays_with_all_that_follow_on_its_keys() {
     use DeadLetterKind::{Failed, Parked};
-    let run = Run::new(Weather::fair(), 10);
+    let run = Run::new(FlakyNetwork::reliable(), 10);
     run.feed(&["a:1", "a:bad", "a,b:2", "b:3", "c:stray", "c:4"]).await;
     let (before, letters) = (run.rows(), run.letters());
     run.retry(1).await;
@@ -390,7 +355,7 @@ async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with
     let bad: Vec<String> = (0..count).map(|event| format!("{}:bad", keys(event).join(","))).collect();
     let texts: Vec<&str> = bad.iter().map(String::as_str).chain(["z:1"]).collect();
     for drop in [false, true] {
-        let run = Run::new(Weather::fair(), 100);
+        let run = Run::new(FlakyNetwork::reliable(), 100);
         let operator = async {
             tokio::time::sleep(Duration::from_secs(600)).await;
             let kept = run.letters();
@@ -422,7 +387,7 @@ async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with
 
 #[tokio::test(start_paused = true)]
 async fn an_event_whose_keys_have_changed_since_is_not_applied_out_of_order() {
-    let run = Run::new(Weather::fair(), 10);
+    let run = Run::new(FlakyNetwork::reliable(), 10);
     run.feed(&["a:bad", "b:1"]).await;
     let mut letter = run.letters.all()[0].1.clone();
     run.letters.remove(Sequence(1));
@@ -440,7 +405,7 @@ fn no_parked_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let run = Run::new(Weather::stormy(seed, 20, 150), 3);
+            let run = Run::new(FlakyNetwork::flaky(seed, 20, 150), 3);
             let texts: Vec<String> = (0..40)
                 .map(|n| if n % 9 == 4 { format!("k{}:bad", n % 5) } else { format!("k{}:{n},", n % 5) })
                 .collect();

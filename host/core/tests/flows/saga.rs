@@ -1,20 +1,18 @@
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
+use pelton_core::consumer::Settlement;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, OnFailure};
-use pelton_core::id::{CommandId, InstanceId, Name};
-use pelton_core::memory::{MemoryLetters, Weather};
-use pelton_core::message::{Failure, Headers, NewCommand, RecordedEvent};
-use pelton_core::ports::{
-    CommitError, Identity, Plugin, PluginFault, SagaDescriptor, SagaPlugin, SagaStore, Unavailable,
-};
-use pelton_core::saga::{
-    Correlation, Reaction, Relation, SagaFlow, SagaInput, SagaRecord, Timer, TimerChange,
-};
-use pelton_core::settle::{Failures, RetryPolicy, Settlement};
+use pelton_core::id::{InstanceId, Name};
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemorySagas};
+use pelton_core::message::{Failure, NewCommand, RecordedEvent};
+use pelton_core::plugin::{Identity, Plugin, PluginFault};
+use pelton_core::retry::{Failures, RetryPolicy};
+use pelton_core::saga::SagaFlow;
+use pelton_core::saga::model::{Correlation, Reaction, Relation, SagaInput, Timer, TimerChange};
+use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_core::time::Timestamp;
 
 use crate::{Native, event, message};
@@ -76,62 +74,7 @@ impl SagaPlugin for Counter {
     }
 }
 
-#[derive(Default)]
-struct Store {
-    records: Mutex<HashMap<InstanceId, (SagaRecord, u64)>>,
-    sent: Mutex<Vec<(CommandId, String)>>,
-    /// How many of the next commands get lost on the way back: sent, and nobody told.
-    unclear: AtomicU32,
-}
-
-impl SagaStore for Store {
-    async fn load(&self, instance: &InstanceId) -> Result<(Option<SagaRecord>, u64), Unavailable> {
-        Ok(self
-            .records
-            .lock()
-            .unwrap()
-            .get(instance)
-            .cloned()
-            .map_or((None, 0), |(record, revision)| (Some(record), revision)))
-    }
-
-    async fn save(
-        &self,
-        instance: &InstanceId,
-        record: &SagaRecord,
-        revision: u64,
-    ) -> Result<u64, CommitError> {
-        let mut records = self.records.lock().unwrap();
-        if records.get(instance).map_or(0, |(_, revision)| *revision) != revision {
-            return Err(CommitError::Conflict);
-        }
-        let stored: SagaRecord = serde_json::from_str(&serde_json::to_string(record).unwrap()).unwrap();
-        records.insert(instance.clone(), (stored, revision + 1));
-        Ok(revision + 1)
-    }
-
-    async fn send(
-        &self,
-        headers: Headers,
-        r#type: &str,
-        id: &CommandId,
-        data: Bytes,
-    ) -> Result<(), CommitError> {
-        let event = cloudevents::decode(&headers, &data).unwrap();
-        assert_eq!((event.id.as_str(), event.r#type.as_str()), (id.as_str(), r#type));
-        assert!(event.extension("causationid").is_some() && event.extension("correlationid").is_some());
-        self.sent.lock().unwrap().push((id.clone(), String::from_utf8(data.to_vec()).unwrap()));
-        if self.unclear.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
-            return Err(CommitError::Unclear(Unavailable {
-                doing: "sending".to_owned(),
-                cause: "no answer".to_owned(),
-            }));
-        }
-        Ok(())
-    }
-}
-
-type Flow = SagaFlow<Counter, Store, MemoryLetters>;
+type Flow = SagaFlow<Counter, MemorySagas, MemoryDeadLetters>;
 
 fn flow() -> Flow {
     let identity = Identity { name: "counter".to_owned(), version: "1.0.0".to_owned() };
@@ -144,8 +87,8 @@ fn flow() -> Flow {
         name: Name::new("saga").unwrap(),
         stream: "stream".into(),
         plugin: Counter(Native, descriptor, AtomicU32::new(0), AtomicBool::new(false)),
-        store: Arc::new(Store::default()),
-        letters: Arc::new(MemoryLetters::new(Arc::new(Weather::fair()))),
+        store: Arc::new(MemorySagas::new(Arc::new(FlakyNetwork::reliable()))),
+        letters: Arc::new(MemoryDeadLetters::new(Arc::new(FlakyNetwork::reliable()))),
         failures: Failures::default(),
         on_failure: OnFailure::Park,
         retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
@@ -171,7 +114,13 @@ fn letters(flow: &Flow) -> Vec<DeadLetter> {
 }
 
 fn sent(flow: &Flow) -> Vec<String> {
-    flow.store.sent.lock().unwrap().iter().map(|(id, data)| format!("{id}={data}")).collect()
+    let sent = flow.store.sent().into_iter().map(|command| {
+        let event = cloudevents::decode(&command.headers, &command.data).unwrap();
+        assert_eq!((event.id.as_str(), &event.r#type), (command.id.as_str(), &command.r#type));
+        assert!(event.extension("causationid").is_some() && event.extension("correlationid").is_some());
+        format!("{}={}", command.id, String::from_utf8_lossy(&command.data))
+    });
+    sent.collect()
 }
 
 #[tokio::test]
@@ -199,7 +148,7 @@ async fn an_instance_folds_its_inputs_once_and_its_commands_keep_their_ids() {
 #[tokio::test]
 async fn a_command_that_may_be_lost_is_sent_again_before_the_input_is_done() {
     let flow = flow();
-    flow.store.unclear.store(2, Ordering::Relaxed);
+    flow.store.lose_answers(2);
     let settlements = hand_in(&flow, 1, "start", "a").await;
     assert!(
         matches!(settlements[..], [Settlement::RetryAfter(_), Settlement::RetryAfter(_), Settlement::Ack]),
@@ -319,8 +268,8 @@ fn no_input_is_missed_or_handled_twice_whatever_is_lost_while_it_is_retried() {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let weather = Arc::new(Weather::stormy(seed, 20, 300));
-            let flow = Flow { letters: Arc::new(MemoryLetters::new(weather)), ..flow() };
+            let network = Arc::new(FlakyNetwork::flaky(seed, 20, 300));
+            let flow = Flow { letters: Arc::new(MemoryDeadLetters::new(network)), ..flow() };
             hand_in(&flow, 1, "start", "a").await;
             flow.plugin.3.store(true, Ordering::Relaxed);
             hand_in(&flow, 2, "go", "a").await;

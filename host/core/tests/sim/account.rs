@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin};
 use pelton_core::message::{Command, EventType, NewEvent, RecordedEvent, Rejection};
-use pelton_core::ports::{
-    EntityInstance, FaultKind, HandlerDescriptor, HandlerPlugin, Identity, Plugin, PluginFault,
-};
+use pelton_core::plugin::{FaultKind, Identity, Plugin, PluginFault};
 
 pub(crate) struct Account {
     descriptor: HandlerDescriptor,

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pelton_core::client::Submission;
 use pelton_core::cloudevents::CAUSATION_ID;
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::lanes::{self, LaneLimits};
+use pelton_core::command::outcome::{Answer, Outcome, OutcomeRecord};
+use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::command::{CommandFlow, HandlerSettings};
+use pelton_core::consumer::{Consumer, Delivery};
 use pelton_core::dead_letter::{DeadLetters, OnFailure};
-use pelton_core::entity::CacheLimits;
-use pelton_core::gate::Submission;
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
-use pelton_core::lanes::{self, LaneLimits};
-use pelton_core::memory::{MemoryLetters, MemoryQueue, MemoryStore, Weather};
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryQueue, MemoryStore};
 use pelton_core::message::{Command, Fingerprint, Incoming};
-use pelton_core::outcome::{Answer, Outcome, OutcomeRecord};
-use pelton_core::ports::{Delivery, Inbox};
-use pelton_core::settle::RetryPolicy;
-use pelton_core::snapshot::{SnapshotKey, SnapshotPolicy};
+use pelton_core::retry::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
 use tokio::task::JoinHandle;
 
@@ -31,9 +31,9 @@ pub(crate) const LIMITS: LaneLimits =
 pub(crate) type Sent = (String, &'static str, u32, i64);
 
 pub(crate) struct Bank {
-    pub(crate) weather: Arc<Weather>,
+    pub(crate) network: Arc<FlakyNetwork>,
     pub(crate) store: MemoryStore,
-    pub(crate) letters: MemoryLetters,
+    pub(crate) letters: MemoryDeadLetters,
     pub(crate) queue: MemoryQueue,
     pub(crate) intake: Arc<Intake>,
     /// Of the plugin of every host that is started from now on.
@@ -46,20 +46,20 @@ pub(crate) struct Bank {
     older: HashMap<SnapshotKey, Bytes>,
 }
 
-type Flow = CommandFlow<Account, MemoryStore, MemoryLetters>;
+type Flow = CommandFlow<Account, MemoryStore, MemoryDeadLetters>;
 
 impl Bank {
-    pub(crate) fn new(weather: Weather) -> Self {
+    pub(crate) fn new(network: FlakyNetwork) -> Self {
         let route = CommandRoute {
             template: EntityTemplate::parse("account.{number}").unwrap(),
             tokens: BTreeMap::from([("number".to_owned(), "/account".to_owned())]),
         };
         let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"];
-        let weather = Arc::new(weather);
+        let network = Arc::new(network);
         Self {
-            store: MemoryStore::new("bank", weather.clone()),
-            letters: MemoryLetters::new(weather.clone()),
-            weather,
+            store: MemoryStore::new("bank", network.clone()),
+            letters: MemoryDeadLetters::new(network.clone()),
+            network,
             queue: MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5)),
             intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
             manners: Manners::default(),

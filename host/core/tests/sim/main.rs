@@ -11,16 +11,16 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pelton_core::entity::CacheLimits;
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::lanes;
+use pelton_core::command::outcome::{Claim, Outcome, OutcomeRecord, Revision};
+use pelton_core::command::ports::CommandStore;
+use pelton_core::command::snapshot::SnapshotPolicy;
+use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::CommandId;
 use pelton_core::intake::EXPECTED_SEQUENCE;
-use pelton_core::lanes;
-use pelton_core::memory::{MemoryDelivery, MemoryInbox, Weather};
+use pelton_core::memory::{FlakyNetwork, MemoryConsumer, MemoryDelivery};
 use pelton_core::message::Rejection;
-use pelton_core::outcome::{Claim, Outcome, OutcomeRecord, Revision};
-use pelton_core::ports::{CommandStore, Delivery, Inbox};
-use pelton_core::settle::Settlement;
-use pelton_core::snapshot::SnapshotPolicy;
 use pelton_core::text::MAX_CAUSE_BYTES;
 use tokio::task::JoinHandle;
 
@@ -36,7 +36,7 @@ fn code(outcome: &Outcome) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn commands_of_one_entity_are_decided_in_order_on_each_others_events() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "withdraw", 1, 5);
     bank.send("b", "deposit", 1, 7);
     bank.send("c", "split", 1, 5);
@@ -51,7 +51,7 @@ async fn commands_of_one_entity_are_decided_in_order_on_each_others_events() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_gets_the_first_outcome_though_the_state_would_allow_another() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("w", "withdraw", 1, 5);
     bank.send("d", "deposit", 1, 5);
     bank.send("w", "withdraw", 1, 5);
@@ -64,7 +64,7 @@ async fn a_retry_gets_the_first_outcome_though_the_state_would_allow_another() {
 
 #[tokio::test(start_paused = true)]
 async fn an_accepted_command_is_known_by_its_events_when_its_outcome_is_kept_no_longer() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("d", "deposit", 1, 5);
     bank.settle().await;
     let first = bank.outcome("d");
@@ -76,7 +76,7 @@ async fn an_accepted_command_is_known_by_its_events_when_its_outcome_is_kept_no_
 
 #[tokio::test(start_paused = true)]
 async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     for forgotten in [false, true] {
         bank.send("d", "deposit", 1, 5);
         bank.settle().await;
@@ -93,7 +93,7 @@ async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn events_say_more_than_an_outcome_that_was_recorded_while_they_were_on_their_way() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("d", "deposit", 1, 5);
     bank.settle().await;
     let id = CommandId::new("d").unwrap();
@@ -109,7 +109,7 @@ async fn events_say_more_than_an_outcome_that_was_recorded_while_they_were_on_th
 
 #[tokio::test(start_paused = true)]
 async fn a_sender_may_insist_on_the_entitys_sequence() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send_with("a", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "0")]);
     bank.send_with("b", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "0")]);
     bank.send_with("c", "deposit", 1, 5, &[(EXPECTED_SEQUENCE, "1")]);
@@ -122,7 +122,7 @@ async fn a_sender_may_insist_on_the_entitys_sequence() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.manners.breaks.store(2, Ordering::Relaxed);
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
@@ -148,7 +148,7 @@ async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause(
 /// letter of a good command at its first trap.
 #[tokio::test(start_paused = true)]
 async fn only_a_plugins_failures_use_up_attempts() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
     for _ in 0..5 {
         bank.queue.inbox().next().await.unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
@@ -163,12 +163,12 @@ async fn only_a_plugins_failures_use_up_attempts() {
 #[test]
 fn a_command_whose_events_come_late_is_not_called_failed() {
     each_seed(0..50, |seed| async move {
-        let mut bank = Bank::new(Weather::stormy(seed, 5, 0));
+        let mut bank = Bank::new(FlakyNetwork::flaky(seed, 5, 0));
         bank.max_attempts = 1;
-        bank.weather.delay_next_append(Duration::from_millis(150));
+        bank.network.delay_next_append(Duration::from_millis(150));
         bank.send("d", "deposit", 1, 5);
         let breaks = async {
-            while bank.weather.is_append_to_be_late() {
+            while bank.network.is_append_to_be_late() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             bank.manners.breaks.store(1, Ordering::Relaxed);
@@ -182,9 +182,9 @@ fn a_command_whose_events_come_late_is_not_called_failed() {
 }
 
 /// An inbox that has much to do before it gives a message.
-struct SlowInbox(MemoryInbox);
+struct SlowInbox(MemoryConsumer);
 
-impl Inbox for SlowInbox {
+impl Consumer for SlowInbox {
     type Delivery = MemoryDelivery;
 
     async fn next(&mut self) -> Option<MemoryDelivery> {
@@ -196,7 +196,7 @@ impl Inbox for SlowInbox {
 /// The signs of progress once had it begin anew each time, and it never gave a message.
 #[tokio::test(start_paused = true)]
 async fn an_inbox_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
     let (inbox, intake, flow) = (SlowInbox(bank.queue.inbox()), bank.intake.clone(), bank.flow());
     let host = tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await });
@@ -209,7 +209,7 @@ async fn an_inbox_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
 /// its next append passed its expectation.
 #[tokio::test(start_paused = true)]
 async fn a_live_entity_whose_stream_has_lost_events_is_read_anew() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     let (host, other) = (bank.flow(), bank.flow());
     for n in 0..6 {
         bank.send(&format!("d{n}"), "deposit", 1, 10);
@@ -232,7 +232,7 @@ async fn a_live_entity_whose_stream_has_lost_events_is_read_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "undeclared", 1, 1);
     bank.settle().await;
     assert_eq!((code(&bank.outcome("a")), bank.store.events().len()), ("failed", 0));
@@ -257,7 +257,7 @@ async fn a_command_fails_also_when_what_its_plugin_did_takes_a_megabyte_to_say()
             MAX_CAUSE_BYTES..MAX_CAUSE_BYTES + 1,
         ),
     ] {
-        let mut bank = Bank::new(Weather::fair());
+        let mut bank = Bank::new(FlakyNetwork::reliable());
         bank.manners.complaint = "!".repeat(complaint);
         bank.manners.breaks.store(if complaint > 0 { 3 } else { 0 }, Ordering::Relaxed);
         bank.send("a", r#type, 1, amount);
@@ -270,7 +270,7 @@ async fn a_command_fails_also_when_what_its_plugin_did_takes_a_megabyte_to_say()
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     bank.queue.publish("command.deposit.x", Default::default(), "hello".into());
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
@@ -280,7 +280,7 @@ async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_stores_nothing_is_never_given_on_a_state_that_another_host_has_changed() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     let (one, other) = (bank.flow(), bank.flow());
     bank.send("a", "deposit", 1, 5);
     bank.handle_next(&one).await; // now `one` has the account alive
@@ -297,7 +297,7 @@ async fn an_answer_that_stores_nothing_is_never_given_on_a_state_that_another_ho
 fn no_copy_of_a_command_is_accepted_after_another_was_rejected() {
     let mut answers = HashSet::new();
     each_seed(0..400, |seed| async move {
-        let bank = Bank::new(Weather::stormy(seed, 30, 0));
+        let bank = Bank::new(FlakyNetwork::flaky(seed, 30, 0));
         bank.send("w", "withdraw", 1, 5);
         bank.send("w", "withdraw", 1, 5);
         bank.send("d", "deposit", 1, 5);
@@ -321,7 +321,7 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
     let mut ends = HashSet::new();
     each_seed(0..1500, |seed| async move {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let bank = Bank::new(Weather::stormy(rng.u64(..), 30, 0));
+        let bank = Bank::new(FlakyNetwork::flaky(rng.u64(..), 30, 0));
         let (one, other) = (bank.flow(), bank.flow());
         bank.send("first", "deposit", 1, 1);
         bank.handle_next(&one).await;
@@ -368,7 +368,7 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
 /// entity did not move on.
 #[tokio::test(start_paused = true)]
 async fn a_run_ahead_that_is_given_up_leaves_no_claim_in_the_way_of_a_rejection() {
-    let bank = Bank::new(Weather::fair());
+    let bank = Bank::new(FlakyNetwork::reliable());
     let (one, other) = (bank.flow(), bank.flow());
     bank.send("first", "deposit", 1, 1);
     bank.handle_next(&one).await; // now it has the account alive
@@ -394,7 +394,7 @@ async fn a_run_ahead_that_is_given_up_leaves_no_claim_in_the_way_of_a_rejection(
 /// spoiled.
 async fn storm(seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut bank = Bank::new(Weather::stormy(rng.u64(..), 30, rng.u32(0..120)));
+    let mut bank = Bank::new(FlakyNetwork::flaky(rng.u64(..), 30, rng.u32(0..120)));
     bank.cache = CacheLimits { entities: rng.usize(0..4), bytes: 1 << 20 };
     bank.snapshots = SnapshotPolicy {
         events: rng.u64(1..6),

@@ -5,13 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use pelton_core::command::outcome::{Answer, Claim, Entry, Registered};
+use pelton_core::command::ports::CommandStore;
+use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::memory::{MemoryLetters, Weather};
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters};
 use pelton_core::message::Incoming;
-use pelton_core::outcome::{Answer, Claim, Entry, Registered};
-use pelton_core::ports::{CommandStore, Delivery, Inbox, Unavailable};
-use pelton_core::settle::Settlement;
+use pelton_core::store::Unavailable;
 
 use tokio::task::JoinHandle;
 
@@ -19,7 +20,7 @@ use crate::bank::Bank;
 use crate::{code, each_seed};
 
 fn bank() -> Bank {
-    let mut bank = Bank::new(Weather::fair());
+    let mut bank = Bank::new(FlakyNetwork::reliable());
     bank.on_failure = OnFailure::Park;
     bank
 }
@@ -117,7 +118,7 @@ async fn a_handler_that_skips_goes_on_with_the_entity() {
 
 /// Dead letters that something happens to.
 struct Meddled {
-    letters: MemoryLetters,
+    letters: MemoryDeadLetters,
     /// This one is removed between the look and the parking.
     removed_meanwhile: Mutex<Option<Sequence>>,
     /// The host ends when it has kept one.
@@ -125,7 +126,7 @@ struct Meddled {
 }
 
 impl Meddled {
-    fn with(letters: &MemoryLetters) -> Self {
+    fn with(letters: &MemoryDeadLetters) -> Self {
         Self { letters: letters.clone(), removed_meanwhile: Mutex::default(), ends_after_keeping: false }
     }
 }
@@ -292,7 +293,7 @@ async fn a_retry_that_fails_keeps_its_place_and_the_others_wait_on() {
 /// A storm in which sandboxes break, what comes behind is parked, and an operator retries all the time.
 async fn storm(seed: u64) -> usize {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut bank = Bank::new(Weather::stormy(rng.u64(..), 30, rng.u32(0..80)));
+    let mut bank = Bank::new(FlakyNetwork::flaky(rng.u64(..), 30, rng.u32(0..80)));
     bank.on_failure = OnFailure::Park;
     bank.max_attempts = 1;
     let hosts = [bank.host(), bank.host()];

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pelton_core::command::lanes;
+use pelton_core::command::outcome::Outcome;
+use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::id::CommandId;
-use pelton_core::lanes;
-use pelton_core::memory::Weather;
-use pelton_core::outcome::Outcome;
-use pelton_core::snapshot::{SnapshotKey, SnapshotPolicy};
+use pelton_core::memory::FlakyNetwork;
 
 use crate::account::Snapshot;
 use crate::bank::{Bank, LIMITS};
@@ -17,7 +17,7 @@ use crate::warnings::Warnings;
 
 /// A bank where a snapshot is taken after every third event.
 fn bank() -> Bank {
-    let mut bank = Bank::new(Weather::fair());
+    let mut bank = Bank::new(FlakyNetwork::reliable());
     bank.snapshots.events = 3;
     bank
 }
@@ -206,7 +206,7 @@ async fn a_snapshot_of_events_that_the_stream_has_no_more_is_noticed() {
 async fn a_slow_load_is_followed_by_a_snapshot() {
     for (load_events, kept) in [(3, 1), (4, 0)] {
         for (latency_ms, kept) in [(0, 0), (20, kept)] {
-            let mut bank = Bank::new(Weather::stormy(1, latency_ms, 0));
+            let mut bank = Bank::new(FlakyNetwork::flaky(1, latency_ms, 0));
             bank.snapshots =
                 SnapshotPolicy { events: 1000, load_time: Duration::from_millis(1), load_events };
             deposit(&bank, 0..3).await;

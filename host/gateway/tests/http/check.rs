@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use pelton_core::gate::Submission;
+use pelton_core::client::Submission;
 use serde_json::Value;
 use tower::ServiceExt;
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_core::gate::{CommandGate, CommandStatus, Submission, SubmitError, ViewPage, ViewReader, ViewRow};
+use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError, ViewPage, ViewReader, ViewRow};
+use pelton_core::command::outcome::{Answer as Told, EventRef, Outcome, OutcomeRecord, ParkedCommand};
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::message::{Fingerprint, Rejection};
-use pelton_core::outcome::{Answer as Told, EventRef, Outcome, OutcomeRecord, ParkedCommand};
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_gateway::{Gateway, Route, Routes, Settings};
@@ -88,7 +88,7 @@ pub(crate) struct Gate {
     pub(crate) submitted: Mutex<Vec<(Submission, Duration)>>,
 }
 
-impl CommandGate for Gate {
+impl Ingress for Gate {
     async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Told>, SubmitError> {
         let id = submission.id.clone();
         self.submitted.lock().unwrap().push((submission, wait));

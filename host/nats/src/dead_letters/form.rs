@@ -12,8 +12,8 @@ pub(super) use pelton_core::text::bounded;
 use pelton_core::time::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::batch::BatchMessage;
-use crate::wire::{self, StoredMessage};
+use crate::subjects;
+use crate::wire::{self, BatchMessage, StoredMessage};
 
 /// What original headers have in front.
 const ORIGINAL: &str = "Pelton-Header-";
@@ -62,7 +62,7 @@ pub(super) fn in_parts(subject: &str, letter: &DeadLetter) -> Result<Vec<BatchMe
     let headers = wire::to_wire(&description).map_err(|e| e.to_string())?;
     let first = BatchMessage { subject: subject.to_owned(), headers, payload: bytes::Bytes::new() };
     let rest = parts.iter().zip(1..).map(|(part, n)| BatchMessage {
-        subject: part_subject(subject, n),
+        subject: subjects::dead_letter_part(subject, n),
         headers: HeaderMap::new(),
         payload: bytes::Bytes::copy_from_slice(part),
     });
@@ -93,14 +93,6 @@ fn description(letter: &DeadLetter) -> Headers {
 /// How many parts follow the message, 0 where it holds the whole letter.
 pub(super) fn parts(message: &StoredMessage) -> Result<u64, String> {
     message.headers.get(PARTS).map_or(Ok(0), |text| text.parse().map_err(|e| format!("{PARTS}: {e}")))
-}
-
-pub(super) fn part_subject(subject: &str, n: u64) -> String {
-    format!("{subject}.part.{n}")
-}
-
-pub(super) fn parts_filter(subject: &str) -> String {
-    format!("{subject}.part.*")
 }
 
 /// Whether the message is a letter that holds a message of this one's subject: a command of its type and id.

@@ -5,15 +5,14 @@
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::Sequence;
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::KeptLetter;
 use super::form::bounded;
 use crate::connection::Nats;
-use crate::guarded;
-use crate::topology::AUDIT;
+use crate::subjects::{self, AUDIT};
 use crate::wire::{self, PublishError, StoredMessage};
 
 /// How many entries are read at a time.
@@ -74,7 +73,7 @@ pub enum Happening {
 /// Everything that is known to have happened to a letter, in order. `replicated`: the stream has replicas, which may be
 /// behind.
 pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<Vec<Entry>, Unavailable> {
-    let filter = format!("{}.>", prefix(letter));
+    let filter = subjects::dead_letter_entries(letter);
     let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));
     while let Some(from) = next {
         let page = wire::page(nats, AUDIT, &filter, from, PAGE_ENTRIES, replicated).await?;
@@ -86,7 +85,12 @@ pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<
 
 pub(super) async fn note_kept(nats: &Nats, at: Sequence, letter: &DeadLetter) -> Result<(), Unavailable> {
     let (kind, cause) = (letter.kind.as_str().to_owned(), bounded(&letter.cause).to_owned());
-    publish(nats, &format!("{}.kept", prefix(at)), entry(at, letter, Happening::Kept { kind, cause })).await
+    publish(
+        nats,
+        &subjects::dead_letter_entry(at, "kept"),
+        entry(at, letter, Happening::Kept { kind, cause }),
+    )
+    .await
 }
 
 pub(super) async fn note_failed_again(
@@ -114,22 +118,19 @@ pub(super) async fn failed_again(
 
 /// Writes down what an operator does to a letter.
 pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> Result<(), Unavailable> {
-    let prefix = prefix(letter.sequence);
-    let subject = match &what {
-        Happening::Dropped { .. } => format!("{prefix}.dropped"),
-        Happening::Settled { .. } => format!("{prefix}.settled"),
-        Happening::FailedAgain { .. } => format!("{prefix}.failed-again.{:016x}", rand::random::<u64>()),
-        _ => format!("{prefix}.retried.{:016x}", rand::random::<u64>()),
+    // Of what may happen several times each entry has a subject of its own.
+    let place = match &what {
+        Happening::Dropped { .. } => "dropped".to_owned(),
+        Happening::Settled { .. } => "settled".to_owned(),
+        Happening::FailedAgain { .. } => format!("failed-again.{:016x}", rand::random::<u64>()),
+        _ => format!("retried.{:016x}", rand::random::<u64>()),
     };
+    let subject = subjects::dead_letter_entry(letter.sequence, &place);
     publish(nats, &subject, entry(letter.sequence, &letter.letter, what)).await
 }
 
-fn prefix(letter: Sequence) -> String {
-    format!("audit.dead-letter.{letter}")
-}
-
 fn failed_again_subject(letter: Sequence, sent: Sequence) -> String {
-    format!("{}.failed-again.{sent}", prefix(letter))
+    subjects::dead_letter_entry(letter, &format!("failed-again.{sent}"))
 }
 
 fn entry(letter: Sequence, of: &DeadLetter, what: Happening) -> Entry {
@@ -147,7 +148,7 @@ fn decode(message: &StoredMessage) -> Result<Entry, Unavailable> {
 async fn publish(nats: &Nats, subject: &str, entry: Entry) -> Result<(), Unavailable> {
     let away = |cause: String| Unavailable { doing: format!("writing {subject}"), cause };
     let payload = serde_json::to_vec(&entry).map_err(|e| away(e.to_string()))?;
-    match wire::publish(nats, subject, guarded::expecting(0), payload.into()).await {
+    match wire::publish(nats, subject, wire::expecting(0), payload.into()).await {
         Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
         Err(error) => Err(away(error.to_string())),
     }

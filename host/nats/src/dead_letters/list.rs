@@ -2,12 +2,12 @@
 
 use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 
-use super::{KeptLetter, described, key_token};
+use super::{KeptLetter, described};
 use crate::connection::Nats;
-use crate::topology::DEAD_LETTERS;
+use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire;
 
 /// The most messages that are read at a time; each may be as large as the server takes.
@@ -34,12 +34,9 @@ pub struct Filter {
 
 impl Filter {
     pub(super) fn subject(&self) -> String {
-        let any = || "*".to_owned();
-        let [consumer, stream] = [&self.consumer, &self.stream].map(|name| name.clone().unwrap_or_else(any));
-        let key = self.key.as_ref().map_or_else(any, |key| key_token(Some(key)));
-        let kind = self.kind.map_or("*", DeadLetterKind::as_str);
-        let command = self.command.as_ref().map_or("*", CommandId::as_str);
-        format!("dead-letter.{consumer}.{key}.{kind}.{stream}.*.{command}")
+        let Self { consumer, key, kind, stream, command, .. } = self;
+        let command = command.as_ref().map(CommandId::as_str);
+        subjects::dead_letters(consumer.as_deref(), key.as_deref(), *kind, stream.as_deref(), command)
     }
 
     fn takes(&self, letter: &KeptLetter) -> bool {

@@ -6,21 +6,20 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use pelton_core::command::outcome::{Claim, Entry, Outcome, Registered};
 use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Headers, Incoming};
-use pelton_core::outcome::{Claim, Entry, Outcome, Registered};
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use tokio::time::Instant;
 
 use super::queue::{self, Queue};
 use super::requests::{self, PROCESSED};
 use super::{Happening, KeptLetter, described, journal, read};
-use crate::batch::header_bytes;
+use crate::commands::{register, unroutable};
 use crate::connection::Nats;
-use crate::topology::{COMMANDS, DEAD_LETTERS};
-use crate::wire::{self, PublishError};
-use crate::{guarded, orphans, register};
+use crate::subjects::{self, ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
+use crate::wire::{self, PublishError, header_bytes};
 
 /// The wait before the second look at what became of a retried message; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -90,7 +89,7 @@ impl Operator {
             queue::remove(&self.nats, letter).await?;
             return Ok(Retried::Gone);
         };
-        if !orphans::is_taken(&self.nats, subject).await? {
+        if !unroutable::is_taken(&self.nats, subject).await? {
             return Ok(Retried::Impossible(format!("no handler takes commands published to {subject}")));
         }
         let headers = match self.headers(&whole) {
@@ -189,7 +188,7 @@ impl Operator {
 
     /// The position of the last letter that there is.
     pub async fn end(&self) -> Result<Sequence, Unavailable> {
-        let last = wire::leader_last(&self.nats, DEAD_LETTERS, "dead-letter.>").await?;
+        let last = wire::leader_last(&self.nats, DEAD_LETTERS, ALL_DEAD_LETTERS).await?;
         Ok(last.map_or(Sequence::NONE, |last| last.sequence))
     }
 
@@ -241,8 +240,8 @@ impl Operator {
     async fn publish(&self, whole: &KeptLetter, mut headers: HeaderMap) -> Result<Sequence, Unavailable> {
         let Incoming { subject, payload, .. } = &whole.letter.message;
         let others = whole.command().map(|id| {
-            guarded::expect_no_command(&mut headers, id);
-            format!("command.*.{id}")
+            register::expect_no_command(&mut headers, id);
+            subjects::command_of_id(id)
         });
         loop {
             match wire::publish(&self.nats, subject, headers.clone(), payload.clone()).await {

@@ -8,25 +8,22 @@
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::Sequence;
 use pelton_core::message::Incoming;
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 
-use super::{KeptLetter, NOTHING, command_id, form, key_token};
+use super::KeptLetter;
 use crate::connection::Nats;
-use crate::topology::DEAD_LETTERS;
+use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire::{self, PublishError, StoredMessage, header};
-
-/// The token in the place of a letter's kind.
-const RELEASED: &str = "released";
-/// Which token of a subject is the kind.
-const KIND_AT: usize = 3;
 
 /// The queue of one consumer and key.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// What all of its subjects begin with.
-    prefix: String,
+    consumer: String,
+    /// None: all keys of the consumer.
+    key: Option<String>,
 }
 
 impl Queue {
@@ -36,13 +33,12 @@ impl Queue {
 
     /// Of one key, or of all keys of a consumer: not one queue, but good to read.
     pub(super) fn with(consumer: &str, key: Option<&str>) -> Self {
-        let key = key.map_or_else(|| "*".to_owned(), |key| key_token(Some(key)));
-        Self { prefix: format!("dead-letter.{consumer}.{key}") }
+        Self { consumer: consumer.to_owned(), key: key.map(str::to_owned) }
     }
 
     /// The one filter of all expectations: it takes in letters and releases, not the parts of letters.
     fn filter(&self) -> String {
-        format!("{}.*.*.*.*", self.prefix)
+        subjects::dead_letter_queue(&self.consumer, self.key.as_deref())
     }
 
     /// Has a publish fail unless this is still the queue's last message.
@@ -57,7 +53,7 @@ impl Queue {
             true => wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await?,
             false => wire::direct_last(nats, DEAD_LETTERS, &self.filter()).await?,
         };
-        Ok(last.filter(|last| !is_release(&last.subject)).map(|last| last.sequence))
+        Ok(last.filter(|last| !subjects::is_release(&last.subject)).map(|last| last.sequence))
     }
 
     /// The first letter.
@@ -72,7 +68,7 @@ impl Queue {
         mut from: Sequence,
     ) -> Result<Option<StoredMessage>, Unavailable> {
         while let Some(message) = wire::leader_next(nats, DEAD_LETTERS, from, &self.filter()).await? {
-            if !is_release(&message.subject) {
+            if !subjects::is_release(&message.subject) {
                 return Ok(Some(message.into()));
             }
             from = Sequence(message.sequence.0 + 1);
@@ -86,12 +82,8 @@ impl Queue {
         nats: &Nats,
         message: &Incoming,
     ) -> Result<Option<StoredMessage>, Unavailable> {
-        let of = match command_id(message) {
-            Some(command) => format!("*.*.{command}"),
-            None => format!("{}.{}.{NOTHING}", message.stream, message.sequence),
-        };
-        for kind in ["failed", "parked"] {
-            let filter = format!("{}.{kind}.{of}", self.prefix);
+        for kind in [DeadLetterKind::Failed, DeadLetterKind::Parked] {
+            let filter = subjects::dead_letter_of(&self.consumer, self.key.as_deref(), kind, message);
             if let Some(found) = wire::leader_last(nats, DEAD_LETTERS, &filter).await? {
                 return Ok(Some(found));
             }
@@ -102,7 +94,7 @@ impl Queue {
     /// Lets messages through from now on, if this is the last letter. What was parked meanwhile makes another the last.
     /// Answers whether there is a release now.
     async fn release(&self, nats: &Nats, letter: &KeptLetter) -> Result<bool, Unavailable> {
-        let release = release_subject(letter);
+        let release = subjects::release(&letter.subject);
         loop {
             match wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await? {
                 Some(last) if last.sequence == letter.sequence => {}
@@ -129,25 +121,13 @@ pub(super) async fn remove(nats: &Nats, letter: &KeptLetter) -> Result<(), Unava
     };
     // Its parts first: a letter without its parts can still be found and taken out, parts without a letter cannot.
     if letter.parts > 0 {
-        purge(nats, &form::parts_filter(&letter.subject), letter).await?;
+        purge(nats, &subjects::dead_letter_parts(&letter.subject), letter).await?;
     }
     wire::delete(nats, DEAD_LETTERS, letter.sequence).await?;
     if released {
-        purge(nats, &release_subject(letter), letter).await?;
+        purge(nats, &subjects::release(&letter.subject), letter).await?;
     }
     Ok(())
-}
-
-fn release_subject(letter: &KeptLetter) -> String {
-    let mut tokens: Vec<&str> = letter.subject.split('.').collect();
-    if let Some(kind) = tokens.get_mut(KIND_AT) {
-        *kind = RELEASED;
-    }
-    tokens.join(".")
-}
-
-fn is_release(subject: &str) -> bool {
-    subject.split('.').nth(KIND_AT) == Some(RELEASED)
 }
 
 async fn purge(nats: &Nats, filter: &str, letter: &KeptLetter) -> Result<(), Unavailable> {

@@ -6,13 +6,13 @@
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, Place, Retries, RetryRequest};
 use pelton_core::id::{Name, Sequence};
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use serde::{Deserialize, Serialize};
 
 use super::queue::{self, Queue};
-use super::{Happening, Letters, describe, described, form, journal, key_token, read};
+use super::{Happening, StreamDeadLetters, describe, described, form, journal, read};
 use crate::connection::Nats;
-use crate::topology::DEAD_LETTERS;
+use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header};
 
 /// What a request says.
@@ -21,13 +21,9 @@ struct Body {
     key: String,
 }
 
-fn subject(consumer: &str, key: &str) -> String {
-    format!("dead-letter.{consumer}.{}.retry", key_token(Some(key)))
-}
-
 /// Makes a request. None: one is open, of which nobody knows how far it has come.
 pub(super) async fn make(nats: &Nats, consumer: &str, key: &str) -> Result<Option<Sequence>, Unavailable> {
-    let subject = subject(consumer, key);
+    let subject = subjects::retry_request(consumer, Some(key));
     let away = |cause: String| Unavailable { doing: format!("asking for a retry at {subject}"), cause };
     let body = serde_json::to_vec(&Body { key: key.to_owned() }).map_err(|e| away(e.to_string()))?;
     let mut headers = HeaderMap::new();
@@ -44,9 +40,9 @@ pub(super) async fn is_open(nats: &Nats, at: Sequence) -> Result<bool, Unavailab
     Ok(wire::leader_at(nats, DEAD_LETTERS, at).await?.is_some())
 }
 
-impl Retries for Letters {
+impl Retries for StreamDeadLetters {
     async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
-        let filter = format!("dead-letter.{consumer}.*.retry");
+        let filter = subjects::retry_request(consumer.as_str(), None);
         let Some(message) = wire::leader_last(&self.nats, DEAD_LETTERS, &filter).await? else {
             return Ok(None);
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, Storage, Topology, bucket_stream, saga_consumer,
-    view_bucket,
+use super::{Storage, Topology};
+use crate::subjects::{
+    self, ALL_COMMANDS, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream,
+    saga_consumer, view_bucket,
 };
 
 /// A stream or consumer as it should be.
@@ -31,7 +32,7 @@ impl Topology {
         let mut objects = vec![
             self.stream(
                 COMMANDS,
-                &["command.>".to_owned()],
+                &[ALL_COMMANDS.to_owned()],
                 json!({ "retention": "workqueue", "allow_direct": true }),
             ),
             self.stream(
@@ -49,7 +50,7 @@ impl Topology {
             ),
             self.stream(
                 DEAD_LETTERS,
-                &["dead-letter.>".to_owned()],
+                &[ALL_DEAD_LETTERS.to_owned()],
                 json!({
                     "max_msgs_per_subject": 1,
                     "discard": "new",
@@ -72,7 +73,7 @@ impl Topology {
         objects.extend(self.views.iter().map(|view| self.bucket(&view_bucket(&view.name, view.version))));
         objects.extend(self.handlers.iter().map(|handler| {
             let filters: Vec<String> =
-                handler.commands.iter().map(|r#type| format!("command.{type}.*")).collect();
+                handler.commands.iter().map(|r#type| subjects::commands_of_type(r#type.as_str())).collect();
             self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending)
         }));
         objects.extend(
@@ -127,7 +128,7 @@ impl Topology {
             "allow_direct": true,
             "allow_atomic": true,
         });
-        self.stream(&bucket_stream(name), &[format!("$KV.{name}.>")], settings)
+        self.stream(&bucket_stream(name), &[subjects::bucket_filter(name)], settings)
     }
 
     /// `max_deliver` stays without a limit: a store that is away for an hour must not end a good command.

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::id::Sequence;
 use pelton_core::message::Headers;
-use pelton_core::ports::Unavailable;
+use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::Deserialize;
 
-use super::{api, from_wire, header, request};
+use super::headers::{from_wire, header};
+use super::request::{api, request};
 use crate::connection::Nats;
 
 /// A message as a stream holds it.

@@ -1,9 +1,9 @@
 //! Storing events: all or none, once, and only on the state they were decided on.
 
 use futures::future::join_all;
-use pelton_core::history::History;
+use pelton_core::command::backlinks::Backlinks;
+use pelton_core::command::ports::{AppendError, CommandStore};
 use pelton_core::id::Sequence;
-use pelton_core::ports::{AppendError, CommandStore};
 use pelton_nats::StoreSettings;
 
 use crate::entities::{Writer, decision, entity, ids, store};
@@ -21,7 +21,7 @@ async fn events_are_stored_once_and_only_on_the_expected_state() {
     assert_eq!((one, two), (vec![Sequence(1)], vec![Sequence(2), Sequence(3), Sequence(4)]));
 
     for count in [1, 3] {
-        let late = decision(&writer.entity, &History::default(), "late", count);
+        let late = decision(&writer.entity, &Backlinks::default(), "late", count);
         let error = store.append(&writer.entity, Sequence(1), &late).await.unwrap_err();
         assert!(matches!(error, AppendError::Conflict), "{error}");
     }
@@ -44,7 +44,7 @@ async fn a_decision_that_is_stored_already_is_never_stored_again() {
         writer.append(&format!("c{count}"), count).await.unwrap();
         // With the expectation of the first try, as after a lost answer, and with the present one, as a bug would.
         for expected in [Sequence::NONE, writer.at] {
-            let again = decision(&writer.entity, &History::default(), &format!("c{count}"), count);
+            let again = decision(&writer.entity, &Backlinks::default(), &format!("c{count}"), count);
             let error = store.append(&writer.entity, expected, &again).await.unwrap_err();
             assert!(!matches!(error, AppendError::Refused(_)), "{error}");
         }
@@ -104,7 +104,8 @@ async fn two_decisions_on_one_state_never_go_into_one_batch() {
     let store = store(&nats, GATHERED).await;
     for round in 0..5 {
         let entity = entity(&format!("r{round}"));
-        let decisions = (0..10).map(|n| decision(&entity, &History::default(), &format!("c{round}-{n}"), 2));
+        let decisions =
+            (0..10).map(|n| decision(&entity, &Backlinks::default(), &format!("c{round}-{n}"), 2));
         let decisions: Vec<_> = decisions.collect();
         let tries = decisions.iter().map(|events| store.append(&entity, Sequence::NONE, events));
         let stored = join_all(tries).await.into_iter().filter(Result::is_ok).count();
@@ -120,7 +121,7 @@ async fn what_can_never_be_stored_is_refused_and_leaves_nothing() {
     let nats = server.connect().await;
     let store = store(&nats, StoreSettings::default()).await;
     let entity = entity("1");
-    let none = History::default();
+    let none = Backlinks::default();
     let mut too_large = decision(&entity, &none, "large", 2);
     too_large[1].event.data = vec![b'x'; 1024 * 1024].into();
     let mut too_large_alone = decision(&entity, &none, "alone", 1);
@@ -148,7 +149,7 @@ async fn a_server_that_is_away_makes_an_append_unclear() {
     let store = store(&nats, StoreSettings::default()).await;
     server.crash().await;
     for count in [1, 2] {
-        let events = decision(&entity("1"), &History::default(), &format!("c{count}"), count);
+        let events = decision(&entity("1"), &Backlinks::default(), &format!("c{count}"), count);
         let error = store.append(&entity("1"), Sequence::NONE, &events).await.unwrap_err();
         assert!(matches!(error, AppendError::Unclear(_)), "{error}");
         let error = store.since(&entity("1"), Sequence::NONE).await.unwrap_err();
@@ -167,7 +168,7 @@ async fn three_replicas_keep_the_same_promises() {
         let appends = writers.iter_mut().map(|writer| async move {
             let command = format!("c{round}-{}", writer.entity.id());
             writer.append(&command, 1 + round % 2).await.unwrap();
-            let again = decision(&writer.entity, &History::default(), &command, 1 + round % 2);
+            let again = decision(&writer.entity, &Backlinks::default(), &command, 1 + round % 2);
             let error = store_of(writer).append(&writer.entity, Sequence::NONE, &again).await.unwrap_err();
             assert!(!matches!(error, AppendError::Refused(_)), "{error}");
             let known = store_of(writer).since(&writer.entity, Sequence::NONE).await.unwrap();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use pelton_core::command::outcome::Revision;
+use pelton_core::command::ports::CommandStore;
 use pelton_core::id::CommandId;
-use pelton_core::outcome::Revision;
-use pelton_core::ports::CommandStore;
 use pelton_nats::server::Options;
 use pelton_nats::{ConnectError, ConnectSettings, Credentials, Nats, StoreSettings, StreamStore};
 

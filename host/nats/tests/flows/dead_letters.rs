@@ -5,11 +5,11 @@ use pelton_core::id::Sequence;
 use pelton_core::message::{Headers, Incoming};
 use pelton_core::text::MAX_CAUSE_BYTES;
 use pelton_core::time::Timestamp;
-use pelton_nats::dead_letters::{self, letter_subject};
+use pelton_nats::{dead_letters, subjects};
 
 use crate::entities::hotel;
 use crate::support::{TestServer, name};
-use pelton_nats::{Letters, Nats};
+use pelton_nats::{Nats, StreamDeadLetters};
 
 fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     let headers = [
@@ -37,9 +37,9 @@ fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     }
 }
 
-async fn letters(nats: &Nats) -> Letters {
+async fn letters(nats: &Nats) -> StreamDeadLetters {
     hotel().ensure(nats).await.unwrap();
-    Letters::new(nats, false)
+    StreamDeadLetters::new(nats, false)
 }
 
 fn sorted(headers: &Headers) -> Vec<(String, String)> {
@@ -111,7 +111,7 @@ async fn a_long_cause_is_cut() {
 
 #[test]
 fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
-    let subject = letter_subject(&letter(7, Vec::new()));
+    let subject = subjects::dead_letter(&letter(7, Vec::new()));
     let tokens: Vec<&str> = subject.split('.').collect();
     assert_eq!((tokens.len(), &tokens[..2]), (7, &["dead-letter", "booking"][..]));
     assert_eq!(tokens[3..], ["failed", "COMMANDS", "7", "c1"]);
@@ -121,6 +121,6 @@ fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
     {
         let mut nameless = letter(7, Vec::new());
         (nameless.message.stream, nameless.message.subject) = (name(stream), subject.to_owned());
-        assert!(letter_subject(&nameless).ends_with(".7.-"), "{subject}");
+        assert!(subjects::dead_letter(&nameless).ends_with(".7.-"), "{subject}");
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use pelton_core::cloudevents::CAUSATION_ID;
-use pelton_core::history::History;
+use pelton_core::command::backlinks::Backlinks;
+use pelton_core::command::ports::{AppendError, CommandStore, EventToStore, StoredEvent};
 use pelton_core::id::{CommandType, Sequence};
 use pelton_core::message::{Event, Fingerprint};
-use pelton_core::ports::{AppendError, CommandStore, EventToStore, StoredEvent};
 use pelton_core::subject::{Entity, EntityTemplate};
 use pelton_nats::topology::{EventStream, HandlerConsumer, Topology};
 use pelton_nats::{Nats, StoreSettings, StreamStore};
@@ -38,7 +38,7 @@ pub(crate) async fn store(nats: &Nats, settings: StoreSettings) -> StreamStore {
 }
 
 /// The events of one command's decision on the state that `history` stands for.
-pub(crate) fn decision(entity: &Entity, history: &History, command: &str, count: u32) -> Vec<EventToStore> {
+pub(crate) fn decision(entity: &Entity, history: &Backlinks, command: &str, count: u32) -> Vec<EventToStore> {
     let event = |n: u32| EventToStore {
         subject: entity.event_subject("room-booked", 1),
         event: Event {
@@ -64,13 +64,13 @@ pub(crate) fn decision(entity: &Entity, history: &History, command: &str, count:
 pub(crate) struct Writer<'a> {
     pub(crate) store: &'a StreamStore,
     pub(crate) entity: Entity,
-    pub(crate) history: History,
+    pub(crate) history: Backlinks,
     pub(crate) at: Sequence,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(store: &'a StreamStore, room: &str) -> Self {
-        Self { store, entity: entity(room), history: History::default(), at: Sequence::NONE }
+        Self { store, entity: entity(room), history: Backlinks::default(), at: Sequence::NONE }
     }
 
     pub(crate) async fn append(&mut self, command: &str, count: u32) -> Result<Vec<Sequence>, AppendError> {

@@ -1,8 +1,10 @@
 use std::time::{Duration, Instant};
 
+use pelton_core::consumer::{EventFeed, FeedItem};
 use pelton_core::id::Sequence;
-use pelton_core::ports::{EventFeed, FeedItem};
-use pelton_nats::feed::StreamFeed;
+use pelton_core::message::RecordedEvent;
+use pelton_core::recorded;
+use pelton_nats::StreamFeed;
 use tokio_util::sync::CancellationToken;
 
 use crate::poison::publish_raw;
@@ -20,6 +22,10 @@ async fn collect(feed: &mut StreamFeed, count: usize) -> Vec<FeedItem> {
     items
 }
 
+fn read(item: &FeedItem) -> Result<RecordedEvent, String> {
+    recorded::of_item(&"hotel".into(), item)
+}
+
 #[tokio::test]
 async fn events_come_in_order_and_what_is_none_in_its_place() {
     let server = TestServer::start().await;
@@ -32,10 +38,10 @@ async fn events_come_in_order_and_what_is_none_in_its_place() {
     let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
     let items = collect(&mut feed, 4).await;
     assert_eq!(numbers(&items), [1, 2, 3, 4]);
-    let first = items[0].event.as_ref().unwrap();
+    let first = read(&items[0]).unwrap();
     assert_eq!((&first.event, first.sequence, &*first.stream), (&event(1), Sequence(1), "hotel"));
     assert_eq!(first.recorded_at, items[0].message.stored_at);
-    assert!(items[2].event.as_ref().unwrap_err().contains("is no CloudEvent"));
+    assert!(read(&items[2]).unwrap_err().contains("is no CloudEvent"));
 
     feed.seek(Sequence(2)).await.unwrap();
     assert_eq!(numbers(&collect(&mut feed, 2).await), [3, 4]);
@@ -206,9 +212,9 @@ async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
     let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
     let items = collect(&mut feed, 9).await;
     assert_eq!(numbers(&items), (1..=9).collect::<Vec<_>>());
-    let events: Vec<bool> = items.iter().map(|item| item.event.is_ok()).collect();
+    let events: Vec<bool> = items.iter().map(|item| read(item).is_ok()).collect();
     assert_eq!(events, [true, true, true, false, false, false, false, true, true]);
-    assert!(items[3].event.as_ref().unwrap_err().contains("no UTF-8"));
+    assert!(read(&items[3]).unwrap_err().contains("no UTF-8"));
     assert_eq!(items[3].message.subject, "booking.1.a");
     assert_eq!(items[3].message.payload, "hi");
 }

@@ -1,10 +1,10 @@
 //! Reading entities back.
 
 use pelton_core::cloudevents;
-use pelton_core::history::{HISTORY, History};
+use pelton_core::command::backlinks::{Backlinks, HISTORY};
+use pelton_core::command::ports::CommandStore;
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::Fingerprint;
-use pelton_core::ports::CommandStore;
 use pelton_nats::{Nats, StoreSettings};
 
 use crate::entities::{Writer, decision, entity, ids, store};
@@ -12,7 +12,7 @@ use crate::support::TestServer;
 
 /// Publishes an event as somebody who knows nothing of histories, or a wrong one.
 async fn publish_foreign(nats: &Nats, subject: &str, id: &str, history: Option<&str>) -> Sequence {
-    let event = decision(&entity("1"), &History::default(), id, 1).remove(0).event;
+    let event = decision(&entity("1"), &Backlinks::default(), id, 1).remove(0).event;
     let mut headers = async_nats::HeaderMap::new();
     for (name, value) in cloudevents::encode(&event).iter() {
         headers.insert(name, value);

@@ -2,14 +2,13 @@
 
 mod append;
 mod connection;
+mod consumer;
 mod dead_letters;
 mod entities;
 mod feed;
-mod gate;
-mod inbox;
+mod ingress;
 mod load;
 mod operator;
-mod orphans;
 mod parking;
 mod poison;
 mod register;
@@ -18,5 +17,6 @@ mod server;
 mod snapshots;
 mod support;
 mod topology;
+mod unroutable;
 mod view_reader;
 mod views;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
+use pelton_core::command::outcome::{Outcome, OutcomeRecord, Revision};
+use pelton_core::command::ports::CommandStore;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Retries};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Incoming, Rejection};
-use pelton_core::outcome::{Outcome, OutcomeRecord, Revision};
-use pelton_core::ports::CommandStore;
 use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
 use pelton_nats::dead_letters::{self, Entry, Filter, Happening, Operator, Retried};

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use pelton_core::client::{CommandStatus, Ingress};
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, RETRY_OF};
-use pelton_core::gate::{CommandGate, CommandStatus};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::time::Timestamp;
 use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator};
 use pelton_nats::topology::Topology;
-use pelton_nats::{Letters, Nats, StreamGate};
+use pelton_nats::{Nats, StreamDeadLetters, StreamIngress};
 
 use crate::entities::hotel;
 use crate::support::{TestServer, name, soon};
@@ -49,7 +49,7 @@ fn retry_of(letter: u64, mut message: Incoming) -> Incoming {
 pub(crate) struct Desk {
     pub(crate) nats: Nats,
     pub(crate) replicated: bool,
-    pub(crate) letters: Letters,
+    pub(crate) letters: StreamDeadLetters,
     consumer: Name,
     pub(crate) operator: Operator,
 }
@@ -58,7 +58,7 @@ impl Desk {
     pub(crate) async fn open(nats: Nats, replicas: u8) -> Self {
         Topology { replicas, ..hotel() }.ensure(&nats).await.unwrap();
         let replicated = replicas > 1;
-        let letters = Letters::new(&nats, replicated);
+        let letters = StreamDeadLetters::new(&nats, replicated);
         let operator = Operator::new(&nats, replicated, "ada@desk".to_owned(), Duration::from_millis(200));
         Self { nats, replicated, letters, consumer: name("booking"), operator }
     }
@@ -144,7 +144,7 @@ async fn a_command_waits_once_however_often_it_is_sent() {
         assert!(desk.park(sequence, "a", last).await);
     }
     assert_eq!(desk.commands().await, ["a", "b"]);
-    let gate = StreamGate::open(&desk.nats).await.unwrap();
+    let gate = StreamIngress::open(&desk.nats).await.unwrap();
     for (id, part) in [("b", "it trapped"), ("a", "dead letter 1")] {
         let status = gate.status(&CommandId::new(id).unwrap()).await.unwrap();
         assert!(

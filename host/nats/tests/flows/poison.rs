@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::Sequence;
-use pelton_core::ports::{Delivery, Inbox};
-use pelton_core::settle::Settlement;
-use pelton_nats::topology::{DEAD_LETTERS, Topology};
-use pelton_nats::{ConsumerInbox, Nats, dead_letters};
+use pelton_nats::{Nats, PullConsumer, dead_letters};
+use pelton_nats::{Topology, subjects::DEAD_LETTERS};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -63,7 +62,7 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     publish_raw(&server.url(), &[("command.book-room.s1", b"NATS/1.0 409 Consumer Deleted\r\n\r\n")]).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
 
-    let mut inbox = ConsumerInbox::of_handler(&nats, &name("booking"), 8).await.unwrap();
+    let mut inbox = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
     let mut came = Vec::new();
     while came.len() < 2 {
         let delivery = soon(inbox.next()).await.unwrap();
@@ -106,7 +105,7 @@ async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
         [("command.book-room.p1", long.as_bytes()), ("command.book-room.p2", b"NATS/1.0\r\na b: c\r\n\r\n")];
     publish_raw(&server.url(), &messages).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
-    let mut inbox = ConsumerInbox::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    let mut inbox = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
     let delivery = soon(inbox.next()).await.unwrap();
     assert_eq!(delivery.message().subject, "command.book-room.c1");
     let letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().letter;

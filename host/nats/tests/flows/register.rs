@@ -2,9 +2,11 @@
 //! outcome announced where it would do harm.
 
 use futures::StreamExt;
+use pelton_core::command::outcome::{
+    Ahead, Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision,
+};
+use pelton_core::command::ports::CommandStore;
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::outcome::{Ahead, Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
-use pelton_core::ports::CommandStore;
 use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
 

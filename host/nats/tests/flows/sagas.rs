@@ -1,10 +1,11 @@
 use bytes::Bytes;
 use pelton_core::cloudevents;
 use pelton_core::id::{CommandId, InstanceId, Sequence};
-use pelton_core::ports::{CommitError, SagaStore};
-use pelton_core::saga::{OutgoingCommand, SagaRecord};
+use pelton_core::saga::model::{OutgoingCommand, SagaRecord};
+use pelton_core::saga::ports::SagaStore;
+use pelton_core::store::CommitError;
 use pelton_nats::sagas::SagaStates;
-use pelton_nats::topology::COMMANDS;
+use pelton_nats::subjects::COMMANDS;
 
 use crate::support::{TestServer, event, name, prepare, soon};
 

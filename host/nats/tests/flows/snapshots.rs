@@ -1,11 +1,13 @@
 //! Snapshots in their bucket, and what a load makes of them.
 
 use bytes::Bytes;
+use pelton_core::command::history::EntityHistory;
+use pelton_core::command::ports::{CommandStore, HandlerDescriptor};
+use pelton_core::command::snapshot::{self, MAX_SNAPSHOT_BYTES, SnapshotKey};
 use pelton_core::id::Sequence;
 use pelton_core::message::EventType;
-use pelton_core::past::Past;
-use pelton_core::ports::{CommandStore, CommitError, HandlerDescriptor, Identity};
-use pelton_core::snapshot::{self, MAX_SNAPSHOT_BYTES, SnapshotKey};
+use pelton_core::plugin::Identity;
+use pelton_core::store::CommitError;
 use pelton_core::subject::Entity;
 use pelton_nats::{Nats, StoreSettings};
 
@@ -84,7 +86,7 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
     for n in 0..40 {
         writer.append(&format!("c{n}"), 1 + n % 3).await.unwrap();
         other.append(&format!("d{n}"), 1).await.unwrap();
-        let mut past = Past::default();
+        let mut past = EntityHistory::default();
         store
             .load(&writer.entity)
             .await
@@ -99,7 +101,7 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
         let events = store.since(&writer.entity, Sequence(past.at().0 - 1)).await.unwrap();
         assert_eq!(past.joins(&events), Ok(()));
         events.into_iter().skip(1).for_each(|event| past.push(event.recorded, event.cause));
-        let mut whole = Past::default();
+        let mut whole = EntityHistory::default();
         all.iter().cloned().for_each(|event| whole.push(event.recorded, event.cause));
         assert_eq!((past, state.as_slice()), (whole, &b"state"[..]));
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use pelton_core::cloudevents;
+use pelton_core::command::outcome::{Outcome, OutcomeRecord};
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::message::{Event, Fingerprint};
-use pelton_core::outcome::{Outcome, OutcomeRecord};
 use pelton_core::time::Timestamp;
-use pelton_nats::bucket::Bucket;
+use pelton_nats::Bucket;
 use pelton_nats::server::{BINARY_VARIABLE, Options, Server};
 use pelton_nats::topology::{EventStream, Topology, View};
 use pelton_nats::{ConnectSettings, Nats};
@@ -159,6 +159,6 @@ pub(crate) fn outcome(id: &CommandId) -> OutcomeRecord {
     }
 }
 
-pub(crate) fn numbers(items: &[pelton_core::ports::FeedItem]) -> Vec<u64> {
+pub(crate) fn numbers(items: &[pelton_core::consumer::FeedItem]) -> Vec<u64> {
     items.iter().map(|item| item.message.sequence).map(|Sequence(n)| n).collect()
 }

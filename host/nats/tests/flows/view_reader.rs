@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use pelton_core::gate::{ViewPage, ViewReader};
+use pelton_core::client::{ViewPage, ViewReader};
 use pelton_core::id::Sequence;
-use pelton_core::ports::ViewStore;
-use pelton_core::view::{Checkpoint, ViewKey};
+use pelton_core::projection::ports::ViewStore;
+use pelton_core::projection::view::{Checkpoint, ViewKey};
+use pelton_nats::Bucket;
+use pelton_nats::BucketReader;
 use pelton_nats::Nats;
-use pelton_nats::bucket::Bucket;
-use pelton_nats::view_reader::BucketReader;
 use pelton_nats::views::{BucketViews, MAX_ROWS};
 
 use crate::support::{TestServer, name, prepare, soon};

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::id::Sequence;
-use pelton_core::ports::{CommitError, ViewStore};
-use pelton_core::view::{Checkpoint, ViewKey};
+use pelton_core::projection::ports::ViewStore;
+use pelton_core::projection::view::{Checkpoint, ViewKey};
+use pelton_core::store::CommitError;
 use pelton_nats::views::{BucketViews, MAX_ROWS};
 
 use crate::support::{TestServer, prepare, soon};
@@ -237,7 +238,7 @@ async fn a_checkpoint_with_as_many_parked_keys_as_it_takes_is_stored_and_read() 
 async fn a_bucket_that_does_not_exist_is_named() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let bucket = pelton_nats::bucket::Bucket::new(&crate::support::name("gone"), 3).unwrap();
+    let bucket = pelton_nats::Bucket::new(&crate::support::name("gone"), 3).unwrap();
     let views = BucketViews::new(&nats, bucket);
     let error = soon(views.checkpoint()).await.unwrap_err().to_string();
     assert!(error.contains("gone-v3"), "{error}");

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
 use pelton_core::message::{NewEvent, RecordedEvent, Rejection};
-use pelton_core::ports::{EntityInstance, HandlerPlugin, ProjectionPlugin, SagaPlugin};
+use pelton_core::projection::ports::ProjectionPlugin;
+use pelton_core::saga::ports::SagaPlugin;
 use pelton_wasm::{Limits, LoadedPlugin, WasmEntity};
 
 use crate::{command, entity, event, plugins};
@@ -71,8 +73,10 @@ async fn the_other_roles_of_the_hotel_answer() {
     let view = loaded.projection().expect("a projection");
     let keys = view.keys(&events).await.expect("no fault").expect("no failure");
     assert_eq!(keys.len(), 1);
-    let views: Vec<_> =
-        keys[0].iter().map(|key| pelton_core::view::ViewChange { key: key.clone(), value: None }).collect();
+    let views: Vec<_> = keys[0]
+        .iter()
+        .map(|key| pelton_core::projection::view::ViewChange { key: key.clone(), value: None })
+        .collect();
     let changes = view.project(&events, &views).await.expect("no fault").expect("no failure");
     assert!(changes.iter().any(|change| change.value.is_some()), "{changes:?}");
 
@@ -80,7 +84,7 @@ async fn the_other_roles_of_the_hotel_answer() {
     let saga = loaded.saga().expect("a saga");
     let correlations = saga.correlate(&events[0]).await.expect("no fault").expect("no failure");
     let instance = pelton_core::id::InstanceId::new(&correlations[0].instance).expect("an id");
-    let input = pelton_core::saga::SagaInput::Event(events[0].clone());
+    let input = pelton_core::saga::model::SagaInput::Event(events[0].clone());
     let reaction = saga.react(&instance, None, &input).await.expect("no fault").expect("no failure");
     assert!(!reaction.commands.is_empty(), "{reaction:?}");
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_core::entity::CacheLimits;
-use pelton_core::ports::{EntityInstance, FaultKind, HandlerPlugin, PluginFault, ProjectionPlugin};
+use pelton_core::command::entity::CacheLimits;
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::plugin::{FaultKind, PluginFault};
+use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_wasm::{Limits, WasmEntity, WasmHandler};
 
 use crate::guests::{decided, handler, one_event, projection};
@@ -244,8 +246,10 @@ async fn a_projection_goes_on_with_a_fresh_instance_after_a_fault() {
         outcomes.push(projection.keys(&events).await.is_ok());
     }
     assert_eq!(outcomes, [true, false, true, false, true]);
-    let views =
-        [pelton_core::view::ViewChange { key: "k".to_owned(), value: Some(Bytes::from_static(b"v")) }];
+    let views = [pelton_core::projection::view::ViewChange {
+        key: "k".to_owned(),
+        value: Some(Bytes::from_static(b"v")),
+    }];
     assert!(projection.project(&events, &views).await.expect("projects").expect("no failure").is_empty());
 
     let retiring = Limits { retire_after_calls: 1, ..limits() };

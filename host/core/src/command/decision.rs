@@ -1,0 +1,202 @@
+//! What a plugin decided, checked against what it declared, and made into events to store.
+
+use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
+use crate::command::backlinks::Backlinks;
+use crate::command::ports::{EventToStore, HandlerDescriptor};
+use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_DECISION_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXTENSIONS};
+use crate::message::{Command, Event, NewEvent};
+use crate::text::excerpt;
+
+/// Checks a decision against the plugin's descriptor and the limits of the contract. The error says what is wrong.
+pub fn check(events: &[NewEvent], descriptor: &HandlerDescriptor) -> Result<(), String> {
+    if events.len() > MAX_EVENTS {
+        return Err(format!("it decided {} events; at most {MAX_EVENTS} are allowed", events.len()));
+    }
+    let bytes: usize = events.iter().map(|e| e.data.len()).sum();
+    if bytes > MAX_DECISION_BYTES {
+        return Err(format!(
+            "its events have {bytes} bytes together; at most {MAX_DECISION_BYTES} are allowed"
+        ));
+    }
+    events.iter().try_for_each(|event| check_event(event, descriptor))
+}
+
+fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), String> {
+    let NewEvent { r#type, version, extensions, data, datacontenttype } = event;
+    let declared = descriptor.events.iter().any(|t| t.r#type == *r#type && t.version == *version);
+    let r#type = excerpt(r#type);
+    if !declared {
+        return Err(format!(
+            "it decided an event of type {type:?} version {version}, which its descriptor does not list"
+        ));
+    }
+    if data.len() > MAX_EVENT_BYTES {
+        return Err(format!(
+            "its event {type:?} has {} bytes; at most {MAX_EVENT_BYTES} are allowed",
+            data.len()
+        ));
+    }
+    if extensions.len() > MAX_EXTENSIONS {
+        return Err(format!(
+            "its event {type:?} has {} extensions; at most {MAX_EXTENSIONS} are allowed",
+            extensions.len()
+        ));
+    }
+    let mut names: Vec<&str> = extensions.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("its event {type:?} has the extension {:?} twice", excerpt(pair[0])));
+    }
+    let values = extensions.iter().map(|(_, value)| value).chain(datacontenttype);
+    if let Some(long) = values.map(String::len).find(|len| *len > MAX_ATTRIBUTE_BYTES) {
+        return Err(format!(
+            "its event {type:?} has an attribute of {long} bytes; at most {MAX_ATTRIBUTE_BYTES} are allowed"
+        ));
+    }
+    match names.iter().find(|name| !is_plugin_extension(name)) {
+        Some(name) => {
+            let name = excerpt(name);
+            Err(format!("its event {type:?} has the extension {name:?}, a name that it may not use"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The events of a checked decision, complete: ids, source, time, cause, process, history.
+#[must_use]
+pub fn events_to_store(
+    events: Vec<NewEvent>,
+    command: &Command,
+    handler: &str,
+    decided_by: &str,
+    history: &Backlinks,
+) -> Vec<EventToStore> {
+    let entity = &command.entity;
+    let ours = || {
+        let traceparent = command.traceparent.as_deref().map(|t| (TRACEPARENT, t));
+        [(CORRELATION_ID, command.correlation_id.as_str()), (CAUSATION_ID, command.id.as_str())]
+            .into_iter()
+            .chain(traceparent)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    let numbered = (0u32..).zip(events).map(|(n, event)| EventToStore {
+        subject: entity.event_subject(&event.r#type, event.version),
+        history: history.after_adjacent(n),
+        fingerprint: command.fingerprint.clone(),
+        decided_by: decided_by.to_owned(),
+        event: Event {
+            id: [command.id.as_str(), ":", &n.to_string()].concat(),
+            source: ["/", handler, "/", entity.id()].concat(),
+            r#type: event.r#type,
+            version: event.version,
+            subject: Some(entity.id().to_owned()),
+            time: Some(command.time),
+            datacontenttype: Some(event.datacontenttype.unwrap_or_else(|| "application/json".to_owned())),
+            dataschema: None,
+            extensions: ours().chain(event.extensions).collect(),
+            data: event.data,
+        },
+    });
+    numbered.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cloudevents::RESERVED;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::message::EventType;
+    use crate::plugin::Identity;
+
+    fn event(bytes: usize) -> NewEvent {
+        NewEvent {
+            r#type: "done".to_owned(),
+            version: 1,
+            datacontenttype: None,
+            extensions: Vec::new(),
+            data: Bytes::from(vec![b'x'; bytes]),
+        }
+    }
+
+    fn with(extensions: &[(&str, &str)]) -> NewEvent {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        NewEvent { extensions: extensions.iter().map(owned).collect(), ..event(1) }
+    }
+
+    fn with_so_many(extensions: usize) -> NewEvent {
+        NewEvent {
+            extensions: (0..extensions).map(|n| (format!("x{n}"), String::new())).collect(),
+            ..event(1)
+        }
+    }
+
+    /// Checks decisions one by one; a refusal says the given part.
+    fn checked(cases: impl IntoIterator<Item = (Vec<NewEvent>, Option<&'static str>)>) {
+        let descriptor = HandlerDescriptor {
+            identity: Identity { name: "plugin".to_owned(), version: "1.0.0".to_owned() },
+            commands: Vec::new(),
+            events: vec![EventType { r#type: "done".to_owned(), version: 1 }],
+            state_version: 1,
+            decides_ahead: false,
+        };
+        for (n, (events, expected)) in cases.into_iter().enumerate() {
+            match (check(&events, &descriptor), expected) {
+                (Ok(()), None) => {}
+                (Err(what), Some(part)) => {
+                    assert!(
+                        what.contains(part) && what.len() < 400,
+                        "case {n}: {part:?} is not said in: {what}"
+                    );
+                }
+                (found, expected) => panic!("case {n}: expected {expected:?}, found {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_decision_has_so_many_events_and_bytes() {
+        let half = MAX_DECISION_BYTES / 2;
+        checked([
+            (Vec::new(), None),
+            (vec![event(1); MAX_EVENTS], None),
+            (vec![event(1); MAX_EVENTS + 1], Some("it decided 101 events; at most 100")),
+            (vec![event(MAX_EVENT_BYTES)], None),
+            (vec![event(1), event(MAX_EVENT_BYTES + 1)], Some("\"done\" has 524289 bytes; at most 524288")),
+            (vec![event(half), event(half)], None),
+            (vec![event(half), event(half), event(1)], Some("921601 bytes together; at most 921600")),
+        ]);
+    }
+
+    #[test]
+    fn an_event_is_of_a_type_and_version_that_the_plugin_declares() {
+        let of = |name: &str, version| vec![NewEvent { r#type: name.to_owned(), version, ..event(1) }];
+        checked([
+            (of("done", 1), None),
+            (of("done", 2), Some("\"done\" version 2, which its descriptor does not list")),
+            (of("Done", 1), Some("\"Done\" version 1")),
+            (of("", 1), Some("\"\" version 1")),
+            (of(&"é".repeat(600_000), 1), Some("éé\" version 1")),
+            (of(&"\0".repeat(1_100_000), 1), Some("version 1, which its descriptor does not list")),
+        ]);
+    }
+
+    #[test]
+    fn an_event_has_few_extensions_with_names_of_its_own() {
+        let long = "x".repeat(MAX_ATTRIBUTE_BYTES + 1);
+        let long_media_type = NewEvent { datacontenttype: Some(long.clone()), ..event(1) };
+        checked([
+            (vec![with_so_many(MAX_EXTENSIONS)], None),
+            (vec![with_so_many(MAX_EXTENSIONS + 1)], Some("has 65 extensions; at most 64")),
+            (vec![with(&[("a", "1"), ("b", "2")]), with(&[("a", "1")])], None),
+            (vec![with(&[("a", "1"), ("b", "2"), ("a", "3")])], Some("the extension \"a\" twice")),
+            (vec![with(&[("a", &long[1..])])], None),
+            (vec![with(&[("a", &long)])], Some("an attribute of 4097 bytes; at most 4096")),
+            (vec![long_media_type], Some("an attribute of 4097 bytes; at most 4096")),
+            (vec![with(&[(&"n".repeat(1_000_000), "")])], Some("nnn\", a name that it may not use")),
+        ]);
+        let names = RESERVED.into_iter().chain(["", "Tenant", "tenant-id", "größe", "twentyonecharacters21"]);
+        checked(names.map(|name| (vec![with(&[(name, "x")])], Some("a name that it may not use"))));
+        checked([(vec![with(&[("twentycharacters0020", "x"), ("tenant", "x")])], None)]);
+    }
+}

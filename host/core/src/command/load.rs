@@ -1,0 +1,173 @@
+//! How an entity is loaded, from a snapshot if there is a good one, and how snapshots are taken.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use lru::LruCache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::CommandFlow;
+use crate::command::entity::LiveEntity;
+use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
+use crate::command::snapshot::{self, SnapshotKey, SnapshotPolicy};
+use crate::dead_letter::DeadLetters;
+use crate::id::Sequence;
+use crate::retry::NotProcessed;
+use crate::store::CommitError;
+use crate::subject::Entity;
+
+/// How many snapshots of one handler are taken and kept at once. Where there are more, some are taken later.
+pub const MAX_SNAPSHOTS_IN_HAND: usize = 16;
+/// How many entities are remembered whose snapshots break their sandbox.
+const MAX_BREAKING: usize = 1000;
+
+/// When snapshots are taken, and which not.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    policy: SnapshotPolicy,
+    room: Arc<Semaphore>,
+    /// Entities whose snapshots break their sandbox: not tried again, or every command would have to load its entity.
+    breaking: Mutex<LruCache<Entity, ()>>,
+}
+
+impl Snapshots {
+    pub(super) fn new(policy: SnapshotPolicy) -> Self {
+        Self {
+            policy,
+            room: Arc::new(Semaphore::new(MAX_SNAPSHOTS_IN_HAND)),
+            breaking: Mutex::new(LruCache::unbounded()),
+        }
+    }
+
+    fn is_due<I: EntityInstance>(&self, entity: &Entity, live: &LiveEntity<I>) -> bool {
+        let breaks = |entity| {
+            let breaking = self.breaking.lock().unwrap_or_else(PoisonError::into_inner);
+            breaking.contains(entity)
+        };
+        live.is_snapshot_due(self.policy.events) && !breaks(entity)
+    }
+
+    fn breaks(&self, entity: &Entity) {
+        let mut breaking = self.breaking.lock().unwrap_or_else(PoisonError::into_inner);
+        breaking.push(entity.clone(), ());
+        if breaking.len() > MAX_BREAKING {
+            breaking.pop_lru();
+        }
+    }
+}
+
+/// A snapshot that was taken and is to be kept. It counts against [`MAX_SNAPSHOTS_IN_HAND`] until it is dropped.
+#[derive(Debug)]
+pub struct TakenSnapshot {
+    key: SnapshotKey,
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
+    /// An entity with all its events; perhaps without those that other hosts just stored.
+    pub(super) async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+        let began = Instant::now();
+        let key = SnapshotKey::new(self.plugin.descriptor(), entity);
+        let restored = match self.store.snapshot(&key).await {
+            Ok(Some(snapshot)) => Some(self.restore(entity, &key, &snapshot).await?),
+            Ok(None) => None,
+            Err(away) => Some(Err(format!("it cannot be read: {away}"))),
+        };
+        let mut live = match restored {
+            Some(Ok(live)) => live,
+            Some(Err(reason)) => {
+                tracing::warn!(entity = entity.prefix(), plugin = self.plugin.name(), digest = self.plugin.digest(), %key, "the snapshot is ignored, all events are folded: {reason}");
+                let mut live = self.fold_all(entity).await?;
+                live.want_snapshot();
+                live
+            }
+            None => self.fold_all(entity).await?,
+        };
+        let SnapshotPolicy { load_time, load_events, .. } = self.snapshots.policy;
+        if began.elapsed() > load_time && live.unsaved() >= load_events {
+            live.want_snapshot();
+        }
+        Ok(live)
+    }
+
+    async fn fold_all(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+        let events = self.store.load(entity).await?;
+        let mut live = LiveEntity::new(self.plugin.create(entity.id()).await);
+        live.fold(events).await;
+        Ok(live)
+    }
+
+    /// An entity from a snapshot and what came since. The inner error says why the snapshot is not to be used.
+    async fn restore(
+        &self,
+        entity: &Entity,
+        key: &SnapshotKey,
+        snapshot: &[u8],
+    ) -> Result<Result<LiveEntity<P::Instance>, String>, NotProcessed> {
+        let (past, state) = match snapshot::decode(snapshot, key, &self.stream) {
+            Ok(decoded) => decoded,
+            Err(why) => return Ok(Err(why)),
+        };
+        // With the last event that it knows, which tells whether it is of this stream as it is now.
+        let events = self.store.since(entity, Sequence(past.at().0 - 1)).await?;
+        if let Err(why) = past.joins(&events) {
+            return Ok(Err(why));
+        }
+        let instance = match self.plugin.restore(entity.id(), &state).await {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(why)) => return Ok(Err(format!("the plugin refuses it: {why}"))),
+            Err(fault) => return Ok(Err(format!("restoring it broke: {}", fault.what))),
+        };
+        let mut live = LiveEntity::restored(instance, past);
+        live.fold(events).await;
+        let folded = live.unsaved();
+        Ok(match live.instance() {
+            Ok(_) => {
+                tracing::debug!(entity = entity.prefix(), %key, folded, "restored from its snapshot");
+                Ok(live)
+            }
+            Err(fault) => Err(format!("what came since cannot be folded on it: {}", fault.what)),
+        })
+    }
+
+    /// A snapshot of the entity, if one is due. To be called between its commands; who waits for one of them should have
+    /// its answer before.
+    pub async fn take_snapshot(&self, entity: &Entity) -> Option<TakenSnapshot> {
+        let room = self.snapshots.room.clone().try_acquire_owned().ok()?;
+        let mut live = self.entities.take_if(entity, |live| self.snapshots.is_due(entity, live))?;
+        let state = match live.snapshot().await {
+            Ok(state) => state,
+            Err(fault) => {
+                tracing::warn!(
+                    entity = entity.prefix(),
+                    "no snapshots are taken of this entity by this process: {fault}"
+                );
+                self.snapshots.breaks(entity);
+                return None;
+            }
+        };
+        let key = SnapshotKey::new(self.plugin.descriptor(), entity);
+        let encoded = state.map(|state| snapshot::encode(&key, live.past(), &state));
+        self.entities.put(entity.clone(), live);
+        match encoded? {
+            Ok(bytes) => Some(TakenSnapshot { key, bytes, _room: room }),
+            Err(why) => {
+                tracing::debug!(entity = entity.prefix(), %key, "no snapshot: {why}");
+                None
+            }
+        }
+    }
+
+    /// Keeps it. One that cannot be kept is no harm: a later one will be.
+    pub async fn keep_snapshot(&self, snapshot: TakenSnapshot) {
+        let TakenSnapshot { key, bytes, _room } = snapshot;
+        let size = bytes.len();
+        match self.store.keep_snapshot(&key, bytes).await {
+            Ok(()) => tracing::debug!(%key, bytes = size, "a snapshot is kept"),
+            Err(CommitError::Refused(why)) => tracing::debug!(%key, bytes = size, "no snapshot: {why}"),
+            Err(error) => tracing::info!(%key, "the snapshot may not be kept, a later one will be: {error}"),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
+
+use crate::consumer::{Consumer, Delivery, Settlement};
+use crate::id::{Name, Sequence};
+use crate::message::{Headers, Incoming};
+use crate::time::Timestamp;
+
+/// A stream of messages with one durable consumer. Clones share it; each [`MemoryConsumer`] is a host that pulls from it.
+#[derive(Debug, Clone)]
+pub struct MemoryQueue {
+    stream: Name,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+    ack_wait: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    ready: VecDeque<Incoming>,
+    /// Handed out and not settled: when each is handed out again.
+    held: Vec<(Instant, Incoming)>,
+    settled: Vec<(Sequence, Settlement)>,
+}
+
+impl MemoryQueue {
+    /// An empty stream; what is handed out and not settled within `ack_wait` is handed out again.
+    #[must_use]
+    pub fn new(stream: Name, ack_wait: Duration) -> Self {
+        Self {
+            stream,
+            shared: Arc::new(Shared { state: Mutex::default(), changed: Notify::new(), ack_wait }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a message.
+    pub fn publish(&self, subject: impl Into<String>, headers: Headers, payload: bytes::Bytes) {
+        let mut state = self.state();
+        state.next += 1;
+        let sequence = Sequence(state.next);
+        let (stream, subject, stored_at) = (self.stream.clone(), subject.into(), Timestamp(sequence.0));
+        state.ready.push_back(Incoming {
+            stream,
+            sequence,
+            subject,
+            headers,
+            payload,
+            stored_at,
+            attempt: 0,
+        });
+        drop(state);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// How many messages are neither acknowledged nor terminated.
+    #[must_use]
+    pub fn unsettled(&self) -> usize {
+        let state = self.state();
+        state.ready.len() + state.held.len()
+    }
+
+    /// What became of messages, in order.
+    #[must_use]
+    pub fn settlements(&self) -> Vec<(Sequence, Settlement)> {
+        self.state().settled.clone()
+    }
+
+    /// A host's end of the consumer.
+    #[must_use]
+    pub fn inbox(&self) -> MemoryConsumer {
+        MemoryConsumer { queue: self.clone(), stopped: Arc::default() }
+    }
+
+    fn pull(&self) -> Result<Incoming, Option<Instant>> {
+        let mut state = self.state();
+        let now = Instant::now();
+        let (due, held): (Vec<_>, Vec<_>) = state.held.drain(..).partition(|(at, _)| *at <= now);
+        state.held = held;
+        for (_, message) in due.into_iter().rev() {
+            state.ready.push_front(message);
+        }
+        let Some(mut message) = state.ready.pop_front() else {
+            return Err(state.held.iter().map(|(at, _)| *at).min());
+        };
+        message.attempt += 1;
+        state.held.push((now + self.shared.ack_wait, message.clone()));
+        Ok(message)
+    }
+}
+
+/// One host's end of a [`MemoryQueue`].
+#[derive(Debug)]
+pub struct MemoryConsumer {
+    queue: MemoryQueue,
+    stopped: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl MemoryConsumer {
+    /// What stops it, from elsewhere: nothing is fetched any more.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + use<> {
+        let (stopped, queue) = (self.stopped.clone(), self.queue.clone());
+        move || {
+            stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+            queue.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    type Delivery = MemoryDelivery;
+
+    async fn next(&mut self) -> Option<MemoryDelivery> {
+        loop {
+            let changed = self.queue.shared.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                return None;
+            }
+            match self.queue.pull() {
+                Ok(message) => return Some(MemoryDelivery { queue: self.queue.clone(), message }),
+                Err(None) => changed.await,
+                Err(Some(at)) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+            }
+        }
+    }
+}
+
+/// A message from a [`MemoryQueue`].
+#[derive(Debug)]
+pub struct MemoryDelivery {
+    queue: MemoryQueue,
+    message: Incoming,
+}
+
+impl Delivery for MemoryDelivery {
+    fn message(&self) -> &Incoming {
+        &self.message
+    }
+
+    async fn progress(&self) {
+        let until = Instant::now() + self.queue.shared.ack_wait;
+        let mut state = self.queue.state();
+        if let Some(held) = state.held.iter_mut().find(|(_, m)| m.sequence == self.message.sequence) {
+            held.0 = until;
+        }
+    }
+
+    async fn settle(self, settlement: Settlement) {
+        let mut state = self.queue.state();
+        state.settled.push((self.message.sequence, settlement.clone()));
+        match settlement {
+            Settlement::Ack | Settlement::Terminate(_) => {
+                // As on the server, an acknowledgement counts whoever holds the message by now.
+                state.held.retain(|(_, m)| m.sequence != self.message.sequence);
+                state.ready.retain(|m| m.sequence != self.message.sequence);
+            }
+            Settlement::RetryAfter(delay) => {
+                let at = Instant::now() + delay;
+                if let Some(held) = state.held.iter_mut().find(|(_, m)| m.sequence == self.message.sequence) {
+                    held.0 = at;
+                }
+            }
+        }
+        drop(state);
+        self.queue.shared.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,196 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::network::FlakyNetwork;
+use crate::dead_letter::{
+    DeadLetter, DeadLetterKind, DeadLetters, Parking, Place, RETRY_OF, Retries, RetryRequest,
+};
+use crate::id::{Name, Sequence};
+use crate::message::Incoming;
+use crate::store::Unavailable;
+
+/// Dead letters in memory. Clones share them.
+#[derive(Debug, Clone)]
+pub struct MemoryDeadLetters {
+    network: Arc<FlakyNetwork>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    last: u64,
+    letters: Vec<(Sequence, DeadLetter)>,
+    requests: Vec<(String, RetryRequest)>,
+    failed_again: Vec<(Sequence, String)>,
+}
+
+impl MemoryDeadLetters {
+    /// None yet.
+    #[must_use]
+    pub fn new(network: Arc<FlakyNetwork>) -> Self {
+        Self { network, kept: Arc::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All letters in order, with their positions.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Sequence, DeadLetter)> {
+        self.kept().letters.clone()
+    }
+
+    /// Asks for the letters of a key to be tried again.
+    pub fn ask(&self, consumer: &str, key: &str) {
+        let mut kept = self.kept();
+        kept.last += 1;
+        let request = RetryRequest { at: Sequence(kept.last), key: key.to_owned() };
+        kept.requests.push((consumer.to_owned(), request));
+    }
+
+    /// Whether a request is open.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        !self.kept().requests.is_empty()
+    }
+
+    /// The letters that failed again, with their causes.
+    #[must_use]
+    pub fn failed_again(&self) -> Vec<(Sequence, String)> {
+        self.kept().failed_again.clone()
+    }
+
+    /// Takes a letter out, as an operator does who has retried or dropped it.
+    pub fn remove(&self, sequence: Sequence) {
+        self.kept().letters.retain(|(at, _)| *at != sequence);
+    }
+}
+
+impl Kept {
+    fn queue<'a>(
+        &'a self,
+        consumer: &'a str,
+        key: &'a str,
+    ) -> impl Iterator<Item = &'a (Sequence, DeadLetter)> {
+        self.letters.iter().filter(move |(_, l)| l.consumer == consumer && l.key.as_deref() == Some(key))
+    }
+
+    fn is_retry(&self, letter: &DeadLetter) -> bool {
+        let of = |kept: &DeadLetter| {
+            kept.consumer == letter.consumer && kept.message.subject == letter.message.subject
+        };
+        retry_of(&letter.message)
+            .is_some_and(|retried| self.letters.iter().any(|(at, kept)| *at == retried && of(kept)))
+    }
+
+    fn keep(&mut self, letter: DeadLetter) {
+        let is_there = |kept: &DeadLetter| kept.kind == letter.kind && kept.id() == letter.id();
+        if self.is_retry(&letter) || self.letters.iter().any(|(_, kept)| is_there(kept)) {
+            return;
+        }
+        self.last += 1;
+        self.letters.push((Sequence(self.last), letter));
+    }
+
+    fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> Parking {
+        let queue: Vec<_> = self.queue(&letter.consumer, letter.key.as_deref().unwrap_or_default()).collect();
+        let subject = &letter.message.subject;
+        let is_own = |kept: &DeadLetter| kept.kind == DeadLetterKind::Failed && kept.id() == letter.id();
+        if let Some((_, own)) = queue.iter().find(|(_, kept)| is_own(kept)) {
+            return Parking::Failed(own.cause.clone());
+        }
+        let is_command = subject.starts_with("command.");
+        if is_command && queue.iter().any(|(_, kept)| kept.message.subject == *subject) {
+            return Parking::Parked;
+        }
+        if queue.last().is_none_or(|(at, _)| *at != last) {
+            return Parking::Overtaken;
+        }
+        self.keep(letter);
+        Parking::Parked
+    }
+}
+
+fn retry_of(message: &Incoming) -> Option<Sequence> {
+    message.headers.get(RETRY_OF)?.parse().ok().map(Sequence)
+}
+
+impl DeadLetters for MemoryDeadLetters {
+    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+        self.network.request("keeping a dead letter", || self.kept().keep(letter)).await
+    }
+
+    async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
+        let look = || self.kept().queue(consumer.as_str(), key).last().map(|(at, _)| *at);
+        self.network.request("looking for the last dead letter", look).await
+    }
+
+    async fn is_retry_of_first(
+        &self,
+        consumer: &Name,
+        key: &str,
+        message: &Incoming,
+    ) -> Result<bool, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let first = kept.queue(consumer.as_str(), key).next();
+            first.is_some_and(|(at, letter)| {
+                retry_of(message) == Some(*at) && letter.message.subject == message.subject
+            })
+        };
+        self.network.request("looking for the first dead letter", look).await
+    }
+
+    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+        self.network.request("parking a message", || self.kept().keep_behind(letter, last)).await
+    }
+}
+
+impl Retries for MemoryDeadLetters {
+    async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let first = kept.requests.iter().find(|(by, _)| by == consumer.as_str());
+            first.map(|(_, request)| request.clone())
+        };
+        self.network.request("looking for a request", look).await
+    }
+
+    async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let own = kept.letters.iter().filter(|(_, letter)| {
+                let asked = key.is_none_or(|key| letter.key.as_deref() == Some(key));
+                letter.consumer == consumer.as_str() && letter.key.is_some() && asked
+            });
+            let mut places: Vec<_> =
+                own.map(|(at, letter)| Place { message: letter.message.sequence, letter: *at }).collect();
+            places.sort_unstable();
+            places
+        };
+        self.network.request("listing dead letters", look).await
+    }
+
+    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        let look = || {
+            let kept = self.kept();
+            let found = kept.letters.iter().find(|(sequence, _)| *sequence == at);
+            found.map(|(_, letter)| letter.clone())
+        };
+        self.network.request("reading a dead letter", look).await
+    }
+
+    async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
+        self.network.request("settling a dead letter", || self.remove(at)).await
+    }
+
+    async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
+        let note = || self.kept().failed_again.push((at, cause.to_owned()));
+        self.network.request("noting a failure", note).await
+    }
+
+    async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
+        let close = || self.kept().requests.retain(|(_, open)| open.at != request.at);
+        self.network.request("closing a request", close).await
+    }
+}

@@ -1,0 +1,57 @@
+//! What projections stand on: a store of views, and a plugin in the role `projection`.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use super::view::{Checkpoint, ViewChange, ViewKey};
+use crate::message::{EventType, Failure, RecordedEvent};
+use crate::plugin::{Identity, Plugin, PluginFault};
+use crate::store::{CommitError, Unavailable};
+
+/// What a projection says of itself.
+#[derive(Debug, Clone)]
+pub struct ProjectionDescriptor {
+    /// The plugin's own name and version, for people.
+    pub identity: Identity,
+    /// The event types that it reads; an empty list means all.
+    pub events: Vec<EventType>,
+    /// The version of the form of the view.
+    pub view_version: u32,
+}
+
+/// A plugin in the role `projection`.
+pub trait ProjectionPlugin: Plugin {
+    /// What it says of itself.
+    fn descriptor(&self) -> &ProjectionDescriptor;
+
+    /// The keys that each event touches.
+    fn keys(
+        &self,
+        events: &[RecordedEvent],
+    ) -> impl Future<Output = Result<Result<Vec<Vec<String>>, Failure>, PluginFault>> + Send;
+
+    /// The new values for a batch.
+    fn project(
+        &self,
+        events: &[RecordedEvent],
+        views: &[ViewChange],
+    ) -> impl Future<Output = Result<Result<Vec<ViewChange>, Failure>, PluginFault>> + Send;
+}
+
+/// Where one projection keeps its view and how far it has come.
+pub trait ViewStore: Send + Sync + 'static {
+    /// How far the view has come, with the revision that guards the next commit.
+    fn checkpoint(&self) -> impl Future<Output = Result<Checkpoint, Unavailable>> + Send;
+
+    /// The present values of these keys, in the same order.
+    fn read(&self, keys: &[ViewKey]) -> impl Future<Output = Result<Vec<Option<Bytes>>, Unavailable>> + Send;
+
+    /// Stores the values and the checkpoint together, if the checkpoint is still at its revision. Answers the
+    /// checkpoint's new revision.
+    fn commit(
+        &self,
+        changes: &[(ViewKey, Option<Bytes>)],
+        checkpoint: &Checkpoint,
+    ) -> impl Future<Output = Result<u64, CommitError>> + Send;
+}

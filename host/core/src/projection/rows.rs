@@ -1,0 +1,69 @@
+//! The values that were read or written last, so that they need not be read again.
+
+use bytes::Bytes;
+use lru::LruCache;
+
+use crate::projection::view::ViewKey;
+
+/// The most bytes of values, with their keys, that one projection remembers.
+const MAX_KNOWN_BYTES: usize = 16 * 1024 * 1024;
+/// What an entry takes beside the bytes of its key and value.
+const ENTRY_BYTES: usize = 128;
+
+/// Values of a view. What is remembered holds as long as nobody else writes the view, which the checkpoint tells.
+#[derive(Debug)]
+pub(super) struct Rows {
+    values: LruCache<ViewKey, Option<Bytes>>,
+    bytes: usize,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self { values: LruCache::unbounded(), bytes: 0 }
+    }
+}
+
+impl Rows {
+    /// The value under a key, if it is known; the inner none says that there is no value.
+    pub(super) fn get(&mut self, key: &ViewKey) -> Option<Option<Bytes>> {
+        self.values.get(key).cloned()
+    }
+
+    pub(super) fn keep(&mut self, key: &ViewKey, value: Option<&Bytes>) {
+        self.bytes += bytes(key, value);
+        if let Some((key, old)) = self.values.push(key.clone(), value.cloned()) {
+            self.bytes -= bytes(&key, old.as_ref());
+        }
+        while self.bytes > MAX_KNOWN_BYTES
+            && let Some((key, value)) = self.values.pop_lru()
+        {
+            self.bytes -= bytes(&key, value.as_ref());
+        }
+    }
+}
+
+fn bytes(key: &ViewKey, value: Option<&Bytes>) -> usize {
+    ENTRY_BYTES + key.as_str().len() + value.map_or(0, Bytes::len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_last_is_kept_as_far_as_there_is_room() {
+        let mut known = Rows::default();
+        let key = |n: usize| ViewKey::new(&format!("k{n}")).unwrap();
+        let large = Bytes::from(vec![0; MAX_KNOWN_BYTES / 4]);
+        known.keep(&key(0), None);
+        for n in 1..=5 {
+            assert_eq!(known.get(&key(0)), Some(None));
+            known.keep(&key(n), Some(&large));
+            known.keep(&key(n), Some(&large));
+        }
+        assert_eq!([1, 2].map(|n| known.get(&key(n))), [None, None]);
+        assert_eq!([3, 4, 5].map(|n| known.get(&key(n))), [0; 3].map(|_| Some(Some(large.clone()))));
+        known.keep(&key(9), Some(&Bytes::from(vec![0; MAX_KNOWN_BYTES + 1])));
+        assert_eq!((known.bytes, known.values.len()), (0, 0), "larger than all there is room for");
+    }
+}

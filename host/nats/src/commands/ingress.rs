@@ -1,0 +1,305 @@
+//! The way in for commands: onto the command stream, and the outcome back.
+//!
+//! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
+//! it, so that many who send the same command each get their answer.
+//!
+//! A command is stored only if none with its id waits to be decided.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
+use pelton_core::command::outcome::Answer;
+use pelton_core::id::CommandId;
+use pelton_core::store::Unavailable;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::register;
+use crate::connection::Nats;
+use crate::dead_letters;
+use crate::subjects::{self, COMMANDS};
+use crate::wire::{self, PublishError, header_bytes};
+
+/// Where commands that come through a gate say they are from (`ce-source`).
+pub const SOURCE: &str = "/gateway";
+/// The most waiters of one gate. Commands beyond are stored like all others, but nobody waits for their outcome.
+pub const MAX_WAITERS: usize = 10_000;
+/// The wait before the second look whether the command with the same id has ended; it doubles with every further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The longest such wait.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// How long the server may take to say that it is there.
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A [`Ingress`] over the command stream.
+#[derive(Debug)]
+pub struct StreamIngress {
+    nats: Nats,
+    waiters: Arc<Waiters>,
+    stop: CancellationToken,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl StreamIngress {
+    /// Subscribes to outcomes. [`StreamIngress::close`] ends it.
+    ///
+    /// An outcome that is told while the connection is away is missed: who waits for it waits in vain, and finds it with
+    /// [`Ingress::status`].
+    pub async fn open(nats: &Nats) -> Result<Self, Unavailable> {
+        let inbox = nats.client().new_inbox();
+        let answers = nats
+            .client()
+            .subscribe(format!("{inbox}.*"))
+            .await
+            .map_err(|e| Unavailable { doing: "subscribing to outcomes".to_owned(), cause: e.to_string() })?;
+        let waiters = Arc::new(Waiters::new(inbox));
+        let stop = CancellationToken::new();
+        let dispatcher = tokio::spawn(dispatch(answers, waiters.clone(), stop.clone()));
+        Ok(Self { nats: nats.clone(), waiters, stop, dispatcher: Mutex::new(Some(dispatcher)) })
+    }
+
+    /// How many wait for an outcome now.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        self.waiters.lock().as_ref().map_or(0, HashMap::len)
+    }
+
+    /// Ends the subscription. Whoever still waits is told that the command has not ended yet.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dispatcher) = dispatcher
+            && let Err(error) = dispatcher.await
+        {
+            tracing::error!("the gate's dispatcher ended: {error}");
+        }
+    }
+
+    /// Stores the command. False: one with its id waits to be decided, and nothing was stored.
+    async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<bool, SubmitError> {
+        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
+        let unavailable =
+            |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
+        let headers = submission.headers(SOURCE, reply_to);
+        let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
+        register::expect_no_command(&mut headers, submission.id.as_str());
+        let bytes = header_bytes(&headers) + submission.data.len();
+        let max_bytes = self.nats.client().max_payload();
+        if bytes > max_bytes {
+            return Err(SubmitError::TooLarge { bytes, max_bytes });
+        }
+        match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
+            Ok(_) => Ok(true),
+            Err(PublishError::WrongSequence(_)) => Ok(false),
+            Err(PublishError::TooLarge(_)) => Err(SubmitError::TooLarge { bytes, max_bytes }),
+            Err(PublishError::Unclear(away)) => Err(away.into()),
+            Err(refused) => Err(unavailable(refused.to_string()).into()),
+        }
+    }
+
+    /// Whether what waits under the command's id is the same command, byte by byte.
+    async fn is_waiting(&self, submission: &Submission) -> Result<bool, Unavailable> {
+        let filter = subjects::command_of_id(submission.id.as_str());
+        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
+        let waiting = wire::leader_last(&self.nats, COMMANDS, &filter).await?;
+        Ok(waiting.is_some_and(|message| message.subject == subject && message.payload == submission.data))
+    }
+
+    /// Waits until the same command, which is stored, has ended.
+    async fn end_of_same(
+        &self,
+        submission: &Submission,
+        patience: &mut Patience,
+    ) -> Result<End, Unavailable> {
+        loop {
+            match self.status(&submission.id).await? {
+                CommandStatus::Ended(record) if record.fingerprint == submission.fingerprint => {
+                    return Ok(End::With(Answer::Ended(record)));
+                }
+                CommandStatus::Pending if !patience.pause(&self.stop).await => return Ok(End::NotYet),
+                CommandStatus::Pending => {}
+                // What is registered or parked under the id may be another command's: the host tells them apart.
+                CommandStatus::Parked(_) | CommandStatus::Ended(_) | CommandStatus::Unknown => {
+                    return Ok(End::Unknown);
+                }
+            }
+        }
+    }
+}
+
+/// How it went with the same command.
+enum End {
+    With(Answer),
+    NotYet,
+    Unknown,
+}
+
+/// How long somebody still waits, and the pauses between his looks.
+struct Patience {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn of(wait: Duration) -> Self {
+        Self { until: Instant::now() + wait, pause: FIRST_PAUSE }
+    }
+
+    /// Waits a little. False: there is no time left, or the gate is closed.
+    async fn pause(&mut self, stop: &CancellationToken) -> bool {
+        if Instant::now() >= self.until {
+            return false;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = tokio::time::sleep_until(self.until.min(Instant::now() + self.pause)) => {}
+        }
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+        true
+    }
+}
+
+impl Drop for StreamIngress {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Ingress for StreamIngress {
+    async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Answer>, SubmitError> {
+        let mut patience = Patience::of(wait);
+        let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
+        let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
+        while !self.publish(&submission, reply_to).await? {
+            if self.is_waiting(&submission).await? {
+                match self.end_of_same(&submission, &mut patience).await? {
+                    End::With(answer) => return Ok(Some(answer)),
+                    End::NotYet => return Ok(None),
+                    End::Unknown => {}
+                }
+            }
+            if !patience.pause(&self.stop).await {
+                return Err(SubmitError::IdInUse);
+            }
+        }
+        let Some(mut waiter) = waiter else { return Ok(None) };
+        let answer = tokio::time::timeout_at(patience.until, &mut waiter.answer).await;
+        Ok(answer.ok().and_then(Result::ok))
+    }
+
+    async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
+        if let Some(outcome) = register::outcome(&self.nats, id, false).await? {
+            return Ok(CommandStatus::Ended(outcome));
+        }
+        let filter = subjects::command_of_id(id.as_str());
+        // The replica that answered may be behind, and the command may have left its stream between the two reads. It
+        // leaves after its outcome is recorded, so ask the leader for the command first. (Never ask a replica for it:
+        // its answer is the message itself, whose headers outsiders wrote, see `inbox`.)
+        if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
+            return Ok(CommandStatus::Pending);
+        }
+        if let Some(outcome) = register::outcome(&self.nats, id, true).await? {
+            return Ok(CommandStatus::Ended(outcome));
+        }
+        let parked = dead_letters::parked(&self.nats, id).await?;
+        Ok(parked.map_or(CommandStatus::Unknown, CommandStatus::Parked))
+    }
+
+    async fn ready(&self) -> Result<(), Unavailable> {
+        let doing = format!("asking for stream {COMMANDS}");
+        let subject = format!("$JS.API.STREAM.INFO.{COMMANDS}");
+        let answer = wire::api::<serde::de::IgnoredAny>(&self.nats, &subject, Bytes::new(), &doing);
+        match tokio::time::timeout(READY_TIMEOUT, answer).await {
+            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(Unavailable { doing, cause: error.to_string() }),
+            Ok(Err(away)) => Err(away),
+            Err(_) => Err(Unavailable { doing, cause: format!("no answer within {READY_TIMEOUT:?}") }),
+        }
+    }
+}
+
+/// Who waits for an outcome, by the last token of the subject where it is awaited.
+#[derive(Debug)]
+struct Waiters {
+    inbox: String,
+    next: AtomicU64,
+    /// None once the gate is closed.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+
+impl Waiters {
+    fn new(inbox: String) -> Self {
+        Self { inbox, next: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
+    }
+
+    /// A new waiter, unless there are too many or the gate is closed.
+    fn enter(self: &Arc<Self>) -> Option<Waiter> {
+        let mut waiting = self.lock();
+        let waiting = waiting.as_mut().filter(|waiting| waiting.len() < MAX_WAITERS)?;
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        waiting.insert(token, sender);
+        Some(Waiter { waiters: self.clone(), token, reply_to: format!("{}.{token}", self.inbox), answer })
+    }
+
+    fn leave(&self, token: u64) -> Option<oneshot::Sender<Answer>> {
+        self.lock().as_mut()?.remove(&token)
+    }
+
+    fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits. Dropped, it is forgotten.
+struct Waiter {
+    waiters: Arc<Waiters>,
+    token: u64,
+    reply_to: String,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.waiters.leave(self.token);
+    }
+}
+
+/// Hands outcomes to those who wait for them, until told to stop.
+async fn dispatch(mut answers: Subscriber, waiters: Arc<Waiters>, stop: CancellationToken) {
+    loop {
+        let answer = tokio::select! {
+            () = stop.cancelled() => break,
+            answer = answers.next() => answer,
+        };
+        let Some(answer) = answer else { break };
+        deliver(&answer, &waiters);
+    }
+    waiters.close();
+}
+
+fn deliver(answer: &Message, waiters: &Waiters) {
+    let token = answer.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+    // Who has stopped waiting finds the outcome where it is recorded.
+    let Some(waiter) = token.and_then(|token| waiters.leave(token)) else { return };
+    match serde_json::from_slice(&answer.payload) {
+        Ok(answer) => {
+            let _ = waiter.send(answer);
+        }
+        Err(error) => tracing::warn!(subject = %answer.subject, "what came as an outcome is none: {error}"),
+    }
+}

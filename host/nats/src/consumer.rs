@@ -1,0 +1,8 @@
+//! Where messages come from: durable pull consumers, and feeds of a stream's events.
+
+mod feed;
+mod pull;
+mod unreadable;
+
+pub use feed::StreamFeed;
+pub use pull::{PullConsumer, PullDelivery};

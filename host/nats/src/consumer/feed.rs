@@ -1,0 +1,290 @@
+//! The events of one stream, in order and without a gap, for whoever keeps its own position.
+//!
+//! Behind the feed is a consumer that lives only as long as somebody reads from it. It acknowledges nothing: the
+//! position is with the reader. Whenever it is gone, or may have lost a message on the way, another is made that starts
+//! after the last item that was handed out.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::pull::{self, MessagesError};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, ReplayPolicy};
+use futures::{FutureExt, StreamExt};
+use pelton_core::consumer::{EventFeed, FeedItem};
+use pelton_core::id::{Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::store::Unavailable;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Nats;
+use crate::wire;
+
+/// How many messages are fetched ahead; half as many again may be on their way.
+const AHEAD_MESSAGES: usize = 4096;
+/// How many bytes are fetched ahead, but at least two of the largest messages that the server takes.
+const AHEAD_BYTES: usize = 8 * 1024 * 1024;
+/// How long one request for messages stands at the server.
+const PULL_EXPIRES: Duration = Duration::from_secs(30);
+/// How often the server says that it has nothing; after twice as long without a word the consumer is made anew.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long the server keeps a consumer that nobody asks.
+const INACTIVE: Duration = Duration::from_secs(60);
+/// How often an idle feed looks whether the connection was lost meanwhile, and messages with it.
+const CONNECTION_CHECK: Duration = Duration::from_secs(1);
+/// How often an idle feed asks the server whether it has sent anything that never arrived.
+const DELIVERY_CHECK: Duration = Duration::from_secs(15);
+/// How long making a consumer may take.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An [`EventFeed`] over a stream of the server.
+///
+/// [`EventFeed::next`] answers an error where no consumer can be made. Asking again tries again and misses nothing.
+pub struct StreamFeed {
+    nats: Nats,
+    stream: Name,
+    after: Sequence,
+    consumer: Option<Live>,
+    /// Where the feed was when it last lost its consumer.
+    lost_at: Option<Sequence>,
+    /// Two consumers in a row were lost at one place: perhaps the client library cannot read the message that comes there.
+    stuck: bool,
+    stop: CancellationToken,
+}
+
+/// A consumer and what has come from it.
+struct Live {
+    client: Client,
+    messages: pull::Stream,
+    consumer: Consumer<pull::Config>,
+    /// How many messages it has delivered, by its own count.
+    delivered: u64,
+    /// How often the client had connected before it was made.
+    connects: u64,
+    /// When it was last asked what it has delivered.
+    checked: Instant,
+    /// What it said to have delivered, where that was more than had arrived.
+    missing: Option<u64>,
+}
+
+impl StreamFeed {
+    /// A feed of the stream of this name, from its first event on; `stop` ends it.
+    #[must_use]
+    pub fn new(nats: &Nats, stream: Name, stop: CancellationToken) -> Self {
+        Self {
+            nats: nats.clone(),
+            stream,
+            after: Sequence::NONE,
+            consumer: None,
+            lost_at: None,
+            stuck: false,
+            stop,
+        }
+    }
+
+    /// The next message, in order. None when the feed is stopped. Can be dropped at any time without losing anything.
+    async fn first(&mut self) -> Result<Option<FeedItem>, Unavailable> {
+        let stop = self.stop.clone();
+        loop {
+            let ready = async {
+                if self.stuck {
+                    let message = self.next_from_leader().await?;
+                    self.stuck = false;
+                    return Ok(message);
+                }
+                if self.consumer.is_none() {
+                    self.consumer = Some(self.open().await?);
+                }
+                Ok(None)
+            };
+            let found = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(None),
+                found = ready => found?,
+            };
+            if let Some((message, unreadable)) = found {
+                return Ok(Some(self.take(message, unreadable)));
+            }
+            let Some(live) = &mut self.consumer else { continue };
+            let message = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(None),
+                message = live.next() => message,
+            };
+            match message {
+                Ok(message) => return Ok(Some(self.take(message, None))),
+                Err(why) => self.lost(&why),
+            }
+        }
+    }
+
+    /// A message that has arrived already, if there is one.
+    fn buffered(&mut self) -> Option<FeedItem> {
+        // Without `unconstrained` the runtime would say "nothing there" after some hundred polls, to be fair to others.
+        let live = self.consumer.as_mut()?;
+        let message = tokio::task::unconstrained(live.messages.next()).now_or_never()?;
+        match live.accept(message) {
+            Ok(message) => Some(self.take(message, None)),
+            Err(why) => {
+                self.lost(&why);
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, message: Incoming, unreadable: Option<String>) -> FeedItem {
+        self.after = message.sequence;
+        FeedItem { message, unreadable }
+    }
+
+    fn lost(&mut self, why: &str) {
+        tracing::info!(stream = %self.stream, after = %self.after, "reading on with a new consumer: {why}");
+        self.consumer = None;
+        self.stuck = self.lost_at == Some(self.after);
+        self.lost_at = Some(self.after);
+    }
+
+    /// The next message, and why it is no event where its headers are no text.
+    ///
+    /// The library drops the connection over headers that it cannot read, and takes a message with a status in its
+    /// headers for a word of the server. Read as JSON such a message does no harm.
+    async fn next_from_leader(&self) -> Result<Option<(Incoming, Option<String>)>, Unavailable> {
+        let from = Sequence(self.after.0 + 1);
+        let Some(raw) = wire::leader_next(&self.nats, self.stream.as_str(), from, ">").await? else {
+            return Ok(None);
+        };
+        let unreadable = std::str::from_utf8(&raw.header_block).err();
+        let message = Incoming {
+            stream: self.stream.clone(),
+            sequence: raw.sequence,
+            subject: raw.subject,
+            headers: wire::raw_headers(&raw.header_block),
+            payload: raw.payload,
+            stored_at: raw.stored_at,
+            attempt: 1,
+        };
+        Ok(Some((message, unreadable.map(|error| format!("its headers are no UTF-8: {error}")))))
+    }
+
+    async fn open(&self) -> Result<Live, Unavailable> {
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.try_open()).await;
+        opening.unwrap_or_else(|_| Err(format!("no answer within {OPEN_TIMEOUT:?}"))).map_err(|cause| {
+            Unavailable { doing: format!("reading stream {} after {}", self.stream, self.after), cause }
+        })
+    }
+
+    async fn try_open(&self) -> Result<Live, String> {
+        let client = self.nats.client();
+        let connects = client.statistics().connects.load(Ordering::Relaxed);
+        let stream =
+            self.nats.jetstream().get_stream(self.stream.as_str()).await.map_err(|e| e.to_string())?;
+        let last = stream.cached_info().state.last_sequence;
+        if last < self.after.0 {
+            return Err(format!(
+                "the stream ends at {last}: it lost events that were read before, or was made anew"
+            ));
+        }
+        let config = pull::Config {
+            description: Some("a feed of Pelton".to_owned()),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.after.0 + 1 },
+            ack_policy: AckPolicy::None,
+            replay_policy: ReplayPolicy::Instant,
+            inactive_threshold: INACTIVE,
+            num_replicas: 1,
+            memory_storage: true,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(AHEAD_MESSAGES)
+            .max_bytes_per_batch(AHEAD_BYTES.max(2 * client.max_payload()))
+            .expires(PULL_EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|e| e.to_string())?;
+        let client = client.clone();
+        Ok(Live {
+            client,
+            messages,
+            consumer,
+            delivered: 0,
+            connects,
+            checked: Instant::now(),
+            missing: None,
+        })
+    }
+}
+
+impl Live {
+    /// The next message, or why this consumer is of no more use.
+    async fn next(&mut self) -> Result<Incoming, String> {
+        let mut check = tokio::time::interval_at(Instant::now() + CONNECTION_CHECK, CONNECTION_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                message = self.messages.next() => return self.accept(message),
+                _ = check.tick() => self.check().await?,
+            }
+        }
+    }
+    fn accept(
+        &mut self,
+        message: Option<Result<jetstream::Message, MessagesError>>,
+    ) -> Result<Incoming, String> {
+        let message = message.ok_or("its messages ended")?.map_err(|e| e.to_string())?;
+        let number = message.info().map_err(|e| e.to_string())?.consumer_sequence;
+        if number != self.delivered + 1 {
+            return Err(format!("its message {number} came after {}", self.delivered));
+        }
+        self.delivered = number;
+        wire::incoming(&message)
+    }
+
+    /// Finds out whether messages were lost on their way while nothing came that would show the gap.
+    async fn check(&mut self) -> Result<(), String> {
+        if self.client.statistics().connects.load(Ordering::Relaxed) != self.connects {
+            return Err("the connection was lost meanwhile".to_owned());
+        }
+        if let Some(missing) = self.missing.take()
+            && self.delivered < missing
+        {
+            return Err(format!("it delivered {missing} messages, of which {} arrived", self.delivered));
+        }
+        if self.checked.elapsed() >= DELIVERY_CHECK {
+            let info = self.consumer.get_info().await.map_err(|e| e.to_string())?;
+            self.checked = Instant::now();
+            // A message that is still on its way has until the next check to arrive.
+            let delivered = info.delivered.consumer_sequence;
+            self.missing = (self.delivered < delivered).then_some(delivered);
+        }
+        Ok(())
+    }
+}
+
+impl EventFeed for StreamFeed {
+    async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
+        (self.consumer, self.lost_at, self.stuck) = (None, None, false);
+        self.after = after;
+        Ok(())
+    }
+
+    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
+        let Some(first) = self.first().await? else { return Ok(Vec::new()) };
+        let mut items = vec![first];
+        while items.len() < max
+            && let Some(item) = self.buffered()
+        {
+            items.push(item);
+        }
+        Ok(items)
+    }
+
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stop.clone().cancelled_owned()
+    }
+}

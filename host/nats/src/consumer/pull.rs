@@ -1,0 +1,395 @@
+//! Messages from a durable pull consumer, one at a time, until told to stop.
+//!
+//! The inbox asks for messages in small portions, and for the next portion when half of the last has come, so that
+//! what waits here unread is bounded and does not use up its ack wait. The server sends a heartbeat while it has
+//! nothing; when that fails to come, or the connection was lost, the inbox asks again.
+//!
+//! Every inbox has a connection of its own, for what outsiders send: a message with malformed headers makes the client
+//! library drop the connection, or panic in its task (async-nats 0.51, a bare carriage return in a value). So only
+//! this inbox feels it; it connects again and sets the message aside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Message, Subject, Subscriber, jetstream};
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::consumer::{Consumer, Delivery, Settlement};
+use pelton_core::id::Name;
+use pelton_core::message::Incoming;
+use pelton_core::store::Unavailable;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::unreadable;
+use crate::connection::Nats;
+use crate::subjects::{COMMANDS, saga_consumer};
+use crate::wire;
+
+/// How long one request for messages stands at the server.
+const EXPIRES: Duration = Duration::from_secs(30);
+/// How often the server says that it is there while it has no message.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// After this long without anything the request is taken for lost.
+const SILENCE: Duration = Duration::from_secs(5);
+/// The wait before asking a server again that said no.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The wait before looking again for messages that cannot be read, after one of them could not be set aside. Those that
+/// can be read go on meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How much of a reason goes to the server with a termination, in bytes.
+const MAX_REASON_BYTES: usize = 256;
+/// By how much a retry's delay varies to either side, so that messages that failed together do not return together.
+const JITTER: f64 = 0.2;
+
+/// An [`Inbox`] over a durable pull consumer, which [`crate::Topology`] has created.
+pub struct PullConsumer {
+    /// The host's connection: settlements, and everything that comes from the host itself. Every message that is handed
+    /// out holds it, and a copy of it costs a dozen atomic operations.
+    nats: Arc<Nats>,
+    /// Only for messages of the consumer.
+    line: Line,
+    stream: String,
+    consumer: String,
+    /// Whose messages these are: the handler or the saga.
+    owner: Name,
+    /// How many messages may wait here unread.
+    prefetch: usize,
+    /// How many messages the server may still send for what was asked.
+    asked: usize,
+    /// When the server last sent something, or was asked.
+    heard: Instant,
+    stop: CancellationToken,
+    /// When to look for messages that cannot be read: as soon as the connection was lost, perhaps because of one.
+    look_at: Option<Instant>,
+    draining: bool,
+    healthy: bool,
+}
+
+impl PullConsumer {
+    /// The commands of a handler. `prefetch` bounds what is fetched and not yet handed on.
+    pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
+        Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await
+    }
+
+    /// The events of a saga: one after the other.
+    pub async fn of_saga(nats: &Nats, stream: &Name, saga: &Name) -> Result<Self, Unavailable> {
+        Self::open(nats, stream.to_string(), saga_consumer(saga), saga, 1).await
+    }
+
+    async fn open(
+        nats: &Nats,
+        stream: String,
+        consumer: String,
+        owner: &Name,
+        prefetch: usize,
+    ) -> Result<Self, Unavailable> {
+        let line = Line::open(nats, &consumer).await.map_err(|cause| Unavailable {
+            doing: format!("opening the inbox of consumer {consumer} of stream {stream}"),
+            cause,
+        })?;
+        Ok(Self {
+            nats: Arc::new(nats.clone()),
+            line,
+            stream,
+            consumer,
+            owner: owner.clone(),
+            prefetch: prefetch.max(1),
+            asked: 0,
+            heard: Instant::now(),
+            stop: CancellationToken::new(),
+            // An earlier host may have ended over one.
+            look_at: Some(Instant::now()),
+            draining: false,
+            healthy: true,
+        })
+    }
+
+    /// Cancelling it stops the inbox: nothing more is fetched, what has been fetched is still handed on, then
+    /// [`Inbox::next`] answers none.
+    #[must_use]
+    pub fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    async fn ask(&mut self) {
+        if self.asked > self.prefetch / 2 {
+            return;
+        }
+        let batch = self.prefetch - self.asked;
+        let request = json!({
+            "batch": batch,
+            "expires": nanoseconds(EXPIRES),
+            "idle_heartbeat": nanoseconds(HEARTBEAT),
+        });
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        match self
+            .line
+            .nats
+            .client()
+            .publish_with_reply(subject, self.line.inbox.clone(), request.to_string().into())
+            .await
+        {
+            Ok(()) => {
+                self.asked += batch;
+                self.heard = Instant::now();
+            }
+            Err(error) => {
+                self.unwell(&error.to_string());
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// After the connection has ended for good.
+    async fn open_again(&mut self) {
+        self.unwell("the connection has ended; another one is opened");
+        self.asked = 0;
+        self.look_at = Some(Instant::now());
+        match Line::open(&self.nats, &self.consumer).await {
+            Ok(line) => self.line = line,
+            Err(error) => {
+                tracing::debug!(consumer = self.consumer, "opening a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// The client library drops the connection over a message whose headers it cannot read, and such a message would
+    /// come again and again. So after every loss of the connection it is looked for.
+    async fn look_for_unreadable(&mut self) {
+        match unreadable::set_aside(&self.nats, &self.stream, &self.consumer, &self.owner).await {
+            Ok(()) => self.look_at = None,
+            Err(away) => {
+                self.unwell(&away.to_string());
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
+            }
+        }
+    }
+
+    /// A message of the consumer, or none where the server only said something about what was asked.
+    async fn sort(&mut self, message: Message) -> Option<PullDelivery> {
+        let Some(status) = status(&message) else {
+            self.asked = self.asked.saturating_sub(1);
+            self.well();
+            return self.delivery(message);
+        };
+        let what = message.description.clone().unwrap_or_default();
+        match status {
+            100 => self.well(),
+            // The request has ended: expired, or ended by the server. The header tells how much of it is left.
+            404 | 408 => self.asked = self.asked.saturating_sub(undelivered(&message, self.asked)),
+            409 if what.to_ascii_lowercase().contains("deleted") => {
+                self.asked = 0;
+                self.unwell("the consumer was deleted; `pelton run` creates it again when it starts");
+                tokio::time::sleep(PAUSE).await;
+            }
+            409 => {
+                self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
+                tokio::time::sleep(PAUSE / 10).await;
+            }
+            503 => {
+                self.asked = 0;
+                self.unwell("no server answers for it: the consumer, its stream or JetStream is away");
+                tokio::time::sleep(PAUSE).await;
+            }
+            _ => {
+                self.asked = 0;
+                self.unwell(&format!("status {status} {what}"));
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        None
+    }
+
+    fn delivery(&self, message: Message) -> Option<PullDelivery> {
+        let reply = message.reply.clone();
+        let message = jetstream::Message { message, context: self.nats.jetstream().clone() };
+        match (wire::incoming(&message), reply) {
+            (Ok(message), Some(reply)) => Some(PullDelivery { nats: self.nats.clone(), message, reply }),
+            (Err(error), _) => {
+                tracing::error!(subject = %message.subject, consumer = self.consumer, "what came is no message of a consumer: {error}");
+                None
+            }
+            (Ok(_), None) => None,
+        }
+    }
+
+    fn unwell(&mut self, why: &str) {
+        if self.healthy {
+            tracing::warn!(stream = self.stream, consumer = self.consumer, "waiting for messages: {why}");
+        }
+        self.healthy = false;
+    }
+
+    fn well(&mut self) {
+        if !self.healthy {
+            tracing::info!(stream = self.stream, consumer = self.consumer, "messages come again");
+        }
+        self.healthy = true;
+    }
+}
+
+/// The connection of an inbox.
+struct Line {
+    nats: Nats,
+    inbox: String,
+    messages: Subscriber,
+    connects: watch::Receiver<u64>,
+}
+
+impl Line {
+    async fn open(host: &Nats, consumer: &str) -> Result<Self, String> {
+        let nats = host.another(&format!("inbox of {consumer}")).await.map_err(|e| e.to_string())?;
+        let inbox = nats.client().new_inbox();
+        let messages = nats.client().subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
+        let connects = nats.connects();
+        Ok(Self { nats, inbox, messages, connects })
+    }
+}
+
+/// The server's word about what was asked. A stored message may say anything in its first line, so what can be
+/// acknowledged is a message.
+fn status(message: &Message) -> Option<u16> {
+    let is_message = message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."));
+    message.status.filter(|_| !is_message).map(|status| status.as_u16())
+}
+
+/// How many of the messages asked for will not come, after the server ended a request.
+fn undelivered(message: &Message, all: usize) -> usize {
+    let header = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
+    header.and_then(|value| value.as_str().parse().ok()).unwrap_or(all)
+}
+
+impl Consumer for PullConsumer {
+    type Delivery = PullDelivery;
+
+    async fn next(&mut self) -> Option<PullDelivery> {
+        loop {
+            if self.draining {
+                // Ends once the server has answered the unsubscription; what was under way has come by then.
+                match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
+                    Ok(Some(message)) if status(&message).is_none() => {
+                        if let Some(delivery) = self.delivery(message) {
+                            return Some(delivery);
+                        }
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return None,
+                }
+                continue;
+            }
+            if self.look_at.is_some_and(|at| at <= Instant::now()) {
+                Box::pin(self.look_for_unreadable()).await;
+            }
+            self.ask().await;
+            let silent_at = self.heard + SILENCE;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {
+                    if self.line.messages.drain().await.is_err() {
+                        return None;
+                    }
+                    self.draining = true;
+                }
+                message = self.line.messages.next() => match message {
+                    Some(message) => {
+                        self.heard = Instant::now();
+                        if let Some(delivery) = self.sort(message).await {
+                            return Some(delivery);
+                        }
+                    }
+                    None => Box::pin(self.open_again()).await,
+                },
+                Ok(()) = self.line.connects.changed() => {
+                    self.asked = 0;
+                    self.look_at = Some(Instant::now());
+                }
+                () = tokio::time::sleep_until(silent_at) => {
+                    self.unwell("the server has fallen silent");
+                    self.asked = 0;
+                }
+            }
+        }
+    }
+}
+
+/// A message that a consumer handed out.
+pub struct PullDelivery {
+    nats: Arc<Nats>,
+    message: Incoming,
+    reply: Subject,
+}
+
+impl PullDelivery {
+    async fn tell(&self, what: Bytes) {
+        if let Err(error) = self.nats.client().publish(self.reply.clone(), what).await {
+            let Incoming { stream, sequence, .. } = &self.message;
+            tracing::debug!(%stream, %sequence, "settling a message: {error}; it will be handed out again");
+        }
+    }
+}
+
+impl Delivery for PullDelivery {
+    fn message(&self) -> &Incoming {
+        &self.message
+    }
+
+    async fn progress(&self) {
+        self.tell(Bytes::from_static(b"+WPI")).await;
+    }
+
+    /// What is told here is on its way, not at the server: [`Nats::flush`] before the host ends.
+    async fn settle(self, settlement: Settlement) {
+        self.tell(words(&settlement)).await;
+    }
+}
+
+/// What the server is told. Source: NATS ADR-15; the library has no reason for `+TERM`.
+fn words(settlement: &Settlement) -> Bytes {
+    match settlement {
+        Settlement::Ack => Bytes::from_static(b"+ACK"),
+        Settlement::RetryAfter(delay) => {
+            let delay = delay.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER));
+            format!("-NAK {}", json!({ "delay": nanoseconds(delay) })).into()
+        }
+        Settlement::Terminate(reason) => format!("+TERM {}", one_line(reason)).into(),
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn one_line(reason: &str) -> String {
+    let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = (0..=line.len().min(MAX_REASON_BYTES)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    line[..end].trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_is_told_in_its_own_words() {
+        assert_eq!(words(&Settlement::Ack), "+ACK");
+        let reason = format!("bad\nthing\r\n{}", "é".repeat(300));
+        let told = String::from_utf8(words(&Settlement::Terminate(reason)).to_vec()).unwrap();
+        assert!(told.starts_with("+TERM bad thing"), "{told}");
+        assert!(!told.contains(['\n', '\r']) && told.len() <= 6 + MAX_REASON_BYTES, "{told}");
+    }
+
+    #[test]
+    fn a_delay_varies_a_little() {
+        for _ in 0..100 {
+            let told =
+                String::from_utf8(words(&Settlement::RetryAfter(Duration::from_secs(10))).to_vec()).unwrap();
+            let json: serde_json::Value = serde_json::from_str(told.strip_prefix("-NAK ").unwrap()).unwrap();
+            let delay = json["delay"].as_u64().unwrap();
+            assert!((8_000_000_000..=12_000_000_000).contains(&delay), "{delay}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Messages that the client library cannot read: headers that are no UTF-8, or no headers at all.
+//!
+//! Anybody who may send commands can send one. The library loses the connection when it comes, so it is read here as
+//! JSON from the stream's leader, kept among the dead letters with its header block as it was, and terminated.
+
+use std::str::FromStr;
+
+use async_nats::{HeaderName, StatusCode};
+use bytes::Bytes;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::id::{Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::store::Unavailable;
+use serde::Deserialize;
+
+use crate::connection::Nats;
+use crate::dead_letters;
+use crate::wire::{self, RawMessage};
+
+/// The header, added to those that could be read, with the whole block in base64.
+pub(crate) const RAW_HEADERS: &str = "Pelton-Raw-Headers";
+/// The most messages that one look reads. What a consumer has handed out and not settled is far less.
+const MAX_READ: usize = 10_000;
+
+/// What a consumer has handed out: its settings, and from where to where.
+#[derive(Deserialize)]
+struct Info {
+    config: Config,
+    delivered: Position,
+    ack_floor: Position,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    filter_subject: String,
+    #[serde(default)]
+    filter_subjects: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    stream_seq: u64,
+}
+
+/// Looks at everything that the consumer has handed out and not had settled, and sets aside what cannot be read. One
+/// that cannot be set aside is the error after all others had their turn.
+pub(super) async fn set_aside(
+    nats: &Nats,
+    stream: &str,
+    consumer: &str,
+    owner: &Name,
+) -> Result<(), Unavailable> {
+    let doing = format!("looking at consumer {consumer} of stream {stream}");
+    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
+    let info = match wire::api::<Info>(nats, &subject, Bytes::from_static(b"{}"), &doing).await? {
+        Ok(info) => info,
+        Err(error) => return Err(Unavailable { doing, cause: error.to_string() }),
+    };
+    let mut filters = info.config.filter_subjects;
+    filters.push(info.config.filter_subject);
+    filters.retain(|filter| !filter.is_empty());
+    if filters.is_empty() {
+        filters.push(">".to_owned());
+    }
+    let mut read = 0;
+    let mut all = Ok(());
+    for filter in filters {
+        let mut from = Sequence(info.ack_floor.stream_seq + 1);
+        while from.0 <= info.delivered.stream_seq && read < MAX_READ {
+            let Some(message) = wire::leader_next(nats, stream, from, &filter).await? else { break };
+            from = Sequence(message.sequence.0 + 1);
+            read += 1;
+            if message.sequence.0 <= info.delivered.stream_seq
+                && let Some(cause) = why_unreadable(&message.header_block)
+            {
+                all = all.and(set_one_aside(nats, stream, consumer, owner, message, &cause).await);
+            }
+        }
+    }
+    all
+}
+
+async fn set_one_aside(
+    nats: &Nats,
+    stream: &str,
+    consumer: &str,
+    owner: &Name,
+    message: RawMessage,
+    cause: &str,
+) -> Result<(), Unavailable> {
+    use base64::Engine;
+    let doing = || format!("setting aside sequence {} of stream {stream}", message.sequence);
+    let away = |cause: String| Unavailable { doing: doing(), cause };
+    let RawMessage { subject, sequence, header_block, payload, stored_at } = &message;
+    tracing::error!(stream, %sequence, subject, "set aside: {cause}");
+    let mut headers = wire::raw_headers(header_block);
+    headers.push(RAW_HEADERS, base64::engine::general_purpose::STANDARD.encode(header_block));
+    let letter = DeadLetter {
+        consumer: owner.to_string(),
+        key: None,
+        kind: DeadLetterKind::Failed,
+        message: Incoming {
+            stream: Name::new(stream).map_err(|e| away(format!("the stream's name {e}")))?,
+            sequence: *sequence,
+            subject: subject.clone(),
+            headers,
+            payload: payload.clone(),
+            stored_at: *stored_at,
+            attempt: 1,
+        },
+        cause: cause.to_owned(),
+        digest: None,
+    };
+    dead_letters::keep(nats, &letter).await?;
+    // The subject that the message itself would have brought, as NATS ADR-15 has it. The server goes by the stream
+    // sequence; the delivery's own number and time are not known here.
+    let reply = format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.{}.0", stored_at.0);
+    let terminated =
+        nats.client().publish(reply, Bytes::from_static(b"+TERM its headers cannot be read")).await;
+    terminated.map_err(|e| away(e.to_string()))
+}
+
+/// What the library would stumble over, if anything: the same steps that it takes (`Connection::try_read_op`).
+fn why_unreadable(block: &[u8]) -> Option<String> {
+    if block.is_empty() {
+        return None;
+    }
+    let text = match std::str::from_utf8(block) {
+        Ok(text) => text,
+        Err(error) => return Some(format!("the message's headers are no UTF-8: {error}")),
+    };
+    let mut lines = text.lines();
+    let Some(version) = lines.next().and_then(|line| line.strip_prefix("NATS/1.0")) else {
+        return Some("the message's headers do not begin with `NATS/1.0`".to_owned());
+    };
+    let status = version.split_whitespace().next();
+    if let Some(status) = status.filter(|status| StatusCode::from_str(status).is_err()) {
+        return Some(format!(
+            "the message's headers begin with a status {status:?}, which is no number of three digits"
+        ));
+    }
+    for line in lines.filter(|line| !line.is_empty()) {
+        if line.contains('\r') {
+            return Some(format!("the message has a header line with a bare carriage return: {line:?}"));
+        }
+        if line.starts_with(char::is_whitespace) {
+            continue; // the line before goes on
+        }
+        let Some((name, _)) = line.split_once(':') else {
+            return Some(format!("the message has a header line {line:?} without a colon"));
+        };
+        if let Err(error) = HeaderName::from_str(name) {
+            return Some(format!("the message has a header of the name {name:?}: {error}"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_library_cannot_read_is_told_from_what_it_can() {
+        let good: [&[u8]; 4] =
+            [b"", b"NATS/1.0\r\n\r\n", b"NATS/1.0\r\na: b\r\nc:d\r\n\r\n", b"NATS/1.0 503 gone\r\n\r\n"];
+        for block in good {
+            assert_eq!(why_unreadable(block), None, "{block:?}");
+        }
+        let bad: [(&[u8], &str); 7] = [
+            (b"NATS/1.0\r\na: \xff\r\n\r\n", "UTF-8"),
+            (b"HTTP/1.1\r\n\r\n", "do not begin"),
+            (b"NATS/1.0 hello\r\n\r\n", "status"),
+            (b"NATS/1.0\r\nnothing\r\n\r\n", "without a colon"),
+            (b"NATS/1.0\r\na b: c\r\n\r\n", "a b"),
+            (b"NATS/1.0\r\na: b\rc\r\n\r\n", "carriage return"),
+            (b"NATS/1.0\r\na: b\r\n c\rd\r\n\r\n", "carriage return"),
+        ];
+        for (block, part) in bad {
+            let why = why_unreadable(block).unwrap_or_default();
+            assert!(why.contains(part), "{block:?}: {why}");
+        }
+    }
+}

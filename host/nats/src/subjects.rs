@@ -1,0 +1,354 @@
+//! Names of streams, and every subject and filter of Pelton's, each spelled here and nowhere else.
+//!
+//! Replicas check an expectation by the very string of its filter: two spellings of one filter would not see each other.
+
+use pelton_core::command::snapshot::SnapshotKey;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::id::{CommandId, InstanceId, Name, Sequence, check_token};
+use pelton_core::message::{Fingerprint, Incoming};
+use pelton_core::projection::view::ViewKey;
+use pelton_core::subject::{Entity, EntityTemplate};
+
+/// The stream that holds commands until they are decided.
+pub const COMMANDS: &str = "COMMANDS";
+/// The stream that holds the outcomes of commands.
+pub const AUDIT: &str = "AUDIT";
+/// The stream that holds what could not be processed.
+pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
+/// The stream that holds the instances of sagas.
+pub const SAGAS: &str = "SAGAS";
+
+/// The bucket that holds the snapshots of entities, of all handlers.
+pub const SNAPSHOTS: &str = "snapshots";
+
+/// Subjects that Pelton and the server publish to. A stream of events must take in none of them.
+pub const RESERVED: [&str; 8] =
+    ["command.>", "audit.>", "dead-letter.>", "saga.>", "$JS.>", "$KV.>", "$SYS.>", "_INBOX.>"];
+
+/// The token for what there is not.
+const NOTHING: &str = "-";
+
+// ---- entities ------------------------------------------------------------------------------------------------------
+
+/// All events of one entity, and nothing else: the one filter of every append's expectation.
+#[must_use]
+pub fn entity_filter(entity: &Entity) -> String {
+    format!("{}.>", entity.prefix())
+}
+
+/// Whether a message at this subject is one of the entity's.
+pub(crate) fn is_of_entity(entity: &Entity, subject: &str) -> bool {
+    subject.strip_prefix(entity.prefix()).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'))
+}
+
+/// The events of all entities of a template.
+#[must_use]
+pub fn template_filter(template: &EntityTemplate) -> String {
+    format!("{}.>", template.literals())
+}
+
+/// The same with as many tokens as an event's subject has: literals, a token for each name, event type and version.
+#[must_use]
+pub fn template_pattern(template: &EntityTemplate) -> String {
+    format!("{}{}", template.literals(), ".*".repeat(template.names().count() + 2))
+}
+
+// ---- commands ------------------------------------------------------------------------------------------------------
+
+/// All commands.
+pub(crate) const ALL_COMMANDS: &str = "command.>";
+
+/// Where a command is published.
+#[must_use]
+pub fn command(r#type: &str, id: &CommandId) -> String {
+    format!("command.{type}.{id}")
+}
+
+/// The commands of one type.
+pub(crate) fn commands_of_type(r#type: &str) -> String {
+    format!("command.{type}.*")
+}
+
+/// The command of this id, whatever its type.
+pub(crate) fn command_of_id(id: &str) -> String {
+    format!("command.*.{id}")
+}
+
+/// The id of the command that a message of the command stream holds, as its subject says.
+pub(crate) fn id_of_command(message: &Incoming) -> Option<&str> {
+    let (_type, id) = message.subject.strip_prefix("command.")?.split_once('.')?;
+    (message.stream.as_str() == COMMANDS && check_token(id).is_ok()).then_some(id)
+}
+
+// ---- the register of commands --------------------------------------------------------------------------------------
+
+/// Where a command's outcome is recorded.
+#[must_use]
+pub fn outcome(id: &CommandId) -> String {
+    format!("audit.outcome.{id}")
+}
+
+/// Whether an outcome is recorded at this subject.
+pub(crate) fn is_outcome(subject: &str) -> bool {
+    subject.starts_with("audit.outcome.")
+}
+
+/// Where a command's id is claimed.
+pub(crate) fn claim(id: &CommandId) -> String {
+    format!("audit.claim.{id}")
+}
+
+/// All that is registered under a command's id.
+pub(crate) fn registered(id: &CommandId) -> String {
+    format!("audit.*.{id}")
+}
+
+// ---- dead letters --------------------------------------------------------------------------------------------------
+
+/// All dead letters.
+pub(crate) const ALL_DEAD_LETTERS: &str = "dead-letter.>";
+/// The token in the place of a letter's kind that marks the release of a queue.
+const RELEASED: &str = "released";
+/// Which token of a letter's subject is the kind.
+const KIND_AT: usize = 3;
+
+/// Where a letter lies.
+#[must_use]
+pub fn dead_letter(letter: &DeadLetter) -> String {
+    let DeadLetter { consumer, key, kind, message, .. } = letter;
+    let (key, command) = (key_token(key.as_deref()), id_of_command(message).unwrap_or(NOTHING));
+    let kind = kind.as_str();
+    format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{command}", message.stream, message.sequence)
+}
+
+/// A key as one token of a subject: keys are longer than that, and have any characters.
+fn key_token(key: Option<&str>) -> String {
+    key.map_or_else(|| NOTHING.to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned())
+}
+
+/// Letters by what is known of them; what is none is any.
+pub(crate) fn dead_letters(
+    consumer: Option<&str>,
+    key: Option<&str>,
+    kind: Option<DeadLetterKind>,
+    stream: Option<&str>,
+    command: Option<&str>,
+) -> String {
+    let any = |token: Option<&str>| token.unwrap_or("*").to_owned();
+    let (consumer, stream, command) = (any(consumer), any(stream), any(command));
+    let key = key.map_or_else(|| any(None), |key| key_token(Some(key)));
+    let kind = kind.map_or("*", DeadLetterKind::as_str);
+    format!("dead-letter.{consumer}.{key}.{kind}.{stream}.*.{command}")
+}
+
+/// The letters of one consumer and key, and releases of their queue, not the parts of letters. Without a key: of all
+/// keys of the consumer.
+pub(crate) fn dead_letter_queue(consumer: &str, key: Option<&str>) -> String {
+    dead_letters(Some(consumer), key, None, None, None)
+}
+
+/// The letters of one queue and kind that hold this message, or a command of its id.
+pub(crate) fn dead_letter_of(
+    consumer: &str,
+    key: Option<&str>,
+    kind: DeadLetterKind,
+    message: &Incoming,
+) -> String {
+    let key = key.map_or_else(|| "*".to_owned(), |key| key_token(Some(key)));
+    let kind = kind.as_str();
+    match id_of_command(message) {
+        Some(command) => format!("dead-letter.{consumer}.{key}.{kind}.*.*.{command}"),
+        None => {
+            format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{NOTHING}", message.stream, message.sequence)
+        }
+    }
+}
+
+/// Where the release lies that makes a queue count as empty, given its last letter's subject.
+pub(crate) fn release(letter: &str) -> String {
+    let mut tokens: Vec<&str> = letter.split('.').collect();
+    if let Some(kind) = tokens.get_mut(KIND_AT) {
+        *kind = RELEASED;
+    }
+    tokens.join(".")
+}
+
+/// Whether a release lies at this subject.
+pub(crate) fn is_release(subject: &str) -> bool {
+    subject.split('.').nth(KIND_AT) == Some(RELEASED)
+}
+
+/// Where the n-th part of a large letter lies.
+pub(crate) fn dead_letter_part(letter: &str, n: u64) -> String {
+    format!("{letter}.part.{n}")
+}
+
+/// All parts of a large letter.
+pub(crate) fn dead_letter_parts(letter: &str) -> String {
+    format!("{letter}.part.*")
+}
+
+/// Where an operator asks a projection or saga to try the letters of a key again. Without a key: all such requests.
+pub(crate) fn retry_request(consumer: &str, key: Option<&str>) -> String {
+    let key = key.map_or_else(|| "*".to_owned(), |key| key_token(Some(key)));
+    format!("dead-letter.{consumer}.{key}.retry")
+}
+
+/// Where the audit stream says what happened to a letter; `what` is one token, or two.
+pub(crate) fn dead_letter_entry(letter: Sequence, what: &str) -> String {
+    format!("audit.dead-letter.{letter}.{what}")
+}
+
+/// Everything that the audit stream says of a letter.
+pub(crate) fn dead_letter_entries(letter: Sequence) -> String {
+    format!("audit.dead-letter.{letter}.>")
+}
+
+// ---- sagas ---------------------------------------------------------------------------------------------------------
+
+/// Where an instance of a saga is stored.
+#[must_use]
+pub fn saga_state(saga: &Name, instance: &InstanceId) -> String {
+    format!("saga.{saga}.{instance}.state")
+}
+
+/// The durable consumer of a saga on its event stream.
+#[must_use]
+pub fn saga_consumer(saga: &Name) -> String {
+    format!("saga-{saga}")
+}
+
+// ---- buckets -------------------------------------------------------------------------------------------------------
+
+/// The bucket of a view. A new version of the view gets a new one beside it.
+#[must_use]
+pub fn view_bucket(view: &Name, version: u32) -> String {
+    format!("{view}-v{version}")
+}
+
+/// The stream behind a bucket.
+#[must_use]
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
+}
+
+/// Everything in a bucket.
+pub(crate) fn bucket_filter(bucket: &str) -> String {
+    format!("$KV.{bucket}.>")
+}
+
+/// Where a view's checkpoint lies in its bucket. No row can lie there, whatever a plugin calls its keys.
+pub(crate) fn checkpoint(bucket: &str) -> String {
+    format!("$KV.{bucket}.checkpoint")
+}
+
+/// What the subject of every row of a view begins with.
+pub(crate) fn rows(bucket: &str) -> String {
+    format!("$KV.{bucket}.r.")
+}
+
+/// Where the value under a key of a view lies.
+pub(crate) fn row(bucket: &str, key: &ViewKey) -> String {
+    rows(bucket) + &escape(key.as_str())
+}
+
+/// Where a snapshot lies. None: its key is longer than a bucket's may be, so its entity has no snapshot.
+pub(crate) fn snapshot(key: &SnapshotKey) -> Option<String> {
+    let key = ViewKey::new(key.as_str()).ok()?;
+    Some(format!("$KV.{SNAPSHOTS}.{}", escape(key.as_str())))
+}
+
+/// A key as a bucket can hold it.
+///
+/// Letters, digits, `-`, `_` and `/` stand for themselves, and `.` where it is alone and inside; every other byte is
+/// written as `=` and two hexadecimal digits. Keys of a bucket match `[-/_=.a-zA-Z0-9]+` and neither begin nor end
+/// with a dot (NATS ADR-8).
+pub(crate) fn escape(key: &str) -> String {
+    use std::fmt::Write;
+    let mut escaped = String::with_capacity(key.len());
+    for (at, &byte) in key.as_bytes().iter().enumerate() {
+        let lone_inner_dot = byte == b'.' && at > 0 && at + 1 < key.len() && key.as_bytes()[at - 1] != b'.';
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/') || lone_inner_dot {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "={byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// The key that was escaped, if this is one.
+pub(crate) fn unescape(escaped: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(escaped.len());
+    let mut rest = escaped.as_bytes();
+    while let [first, tail @ ..] = rest {
+        if *first == b'=' {
+            let hex = std::str::from_utf8(tail.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(hex, 16).ok()?);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether a filter takes a subject: `*` stands for one token, `>` for one or more at the end.
+pub(crate) fn takes(filter: &str, subject: &str) -> bool {
+    let mut subject = subject.split('.');
+    for token in filter.split('.') {
+        match (token, subject.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (token, Some(other)) if token == other => {}
+            _ => return false,
+        }
+    }
+    subject.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_key_comes_back_and_fits_a_bucket(key in ".{1,60}") {
+            let escaped = escape(&key);
+            prop_assert!(escaped.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/_=.".contains(&b)));
+            prop_assert!(!escaped.starts_with('.') && !escaped.ends_with('.') && !escaped.contains(".."));
+            prop_assert_eq!(unescape(&escaped), Some(key));
+        }
+    }
+
+    #[test]
+    fn plain_keys_stay_readable() {
+        assert_eq!(escape("1.2022-12-12"), "1.2022-12-12");
+        assert_eq!(escape("a b"), "a=20b");
+        assert_eq!(escape(".."), "=2E=2E");
+    }
+
+    #[test]
+    fn a_filter_takes_what_the_server_would_give_it() {
+        for (filter, subject, expected) in [
+            ("command.a.*", "command.a.1", true),
+            ("command.a.*", "command.b.1", false),
+            ("command.a.*", "command.a", false),
+            ("command.a.*", "command.a.1.2", false),
+            ("command.>", "command.a.1", true),
+            ("command.>", "command", false),
+        ] {
+            assert_eq!(takes(filter, subject), expected, "{filter} {subject}");
+        }
+    }
+
+    #[test]
+    fn a_template_has_a_filter_and_a_pattern() {
+        let template = EntityTemplate::parse("booking.{room}.{day}").unwrap();
+        assert_eq!(template_filter(&template), "booking.>");
+        assert_eq!(template_pattern(&template), "booking.*.*.*.*");
+    }
+}

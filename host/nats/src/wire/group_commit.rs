@@ -1,0 +1,185 @@
+//! Gathers guarded writes that wait to be stored into one atomic batch.
+//!
+//! On one server with file storage a batch costs milliseconds whatever is in it, and one at a time per stream; with
+//! `sync_interval: always` it costs one fsync, and on replicas one round of agreement. While one batch is under way, the
+//! writes that arrive wait for the next: the busier the stream, the larger the batch. Each keeps its own expectation. One
+//! that does not hold has the server refuse the whole batch; its writes are then stored one by one, so that none suffers
+//! for another.
+
+use std::collections::{HashSet, VecDeque};
+
+use futures::StreamExt;
+use pelton_core::store::Unavailable;
+use tokio::sync::{mpsc, oneshot};
+
+use super::batch::{MAX_BATCH_MESSAGES, publish_batch};
+use super::conditional::{ConditionalWrite, Stored};
+use super::request::PublishError;
+use super::worker::Worker;
+use crate::connection::Nats;
+
+/// How many writes may wait.
+const MAX_WAITING: usize = 1024;
+/// The most bytes of one batch of several writes. The server holds a batch in memory until it is complete, and the
+/// client what the connection has not taken yet.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How many writes of a refused batch are stored side by side. The server takes 50 open batches per stream.
+const MAX_ONE_BY_ONE: usize = 16;
+
+type Answer = Result<Stored, PublishError>;
+
+#[derive(Debug)]
+struct Waiting {
+    write: ConditionalWrite,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The gatherer of one stream.
+#[derive(Debug)]
+pub(crate) struct GroupCommit(Worker<Waiting>);
+
+impl GroupCommit {
+    pub(crate) fn start(nats: Nats) -> Self {
+        Self(Worker::start("gathering writes", MAX_WAITING, |waiting| run(nats, waiting)))
+    }
+
+    /// Stores a write together with others. It is stored also when the caller stops waiting.
+    pub(crate) async fn store(&self, write: ConditionalWrite) -> Answer {
+        self.0.ask(|answer| Waiting { write, answer }).await.unwrap_or_else(|| {
+            let (doing, cause) = ("storing".to_owned(), "this host is stopping".to_owned());
+            Err(PublishError::Unclear(Unavailable { doing, cause }))
+        })
+    }
+
+    /// Takes nothing more and waits until everything that waits is stored.
+    pub(crate) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
+    let mut left = VecDeque::new();
+    loop {
+        if left.is_empty() {
+            match queue.recv().await {
+                Some(first) => left.push_back(first),
+                None => return,
+            }
+        }
+        while left.len() < MAX_WAITING
+            && let Ok(more) = queue.try_recv()
+        {
+            left.push_back(more);
+        }
+        store(&nats, portion(&mut left)).await;
+    }
+}
+
+/// What goes into the next batch, in order of arrival. No two writes with one filter: the server would let the second
+/// pass on the expectation of the first. One that is larger than a batch may be goes alone.
+fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let mut filters = HashSet::new();
+    let (mut messages, mut bytes) = (0, 0);
+    let mut taken = Vec::new();
+    let mut kept = VecDeque::new();
+    for waiting in left.drain(..) {
+        let write = &waiting.write;
+        let together = (messages + write.messages.len(), bytes + write.bytes());
+        let fits = together.0 <= MAX_BATCH_MESSAGES && together.1 <= MAX_BATCH_BYTES;
+        if (taken.is_empty() || fits) && filters.insert(write.filter.clone()) {
+            (messages, bytes) = together;
+            taken.push(waiting);
+        } else {
+            kept.push_back(waiting);
+        }
+    }
+    *left = kept;
+    taken
+}
+
+async fn store(nats: &Nats, writes: Vec<Waiting>) {
+    if writes.len() < 2 {
+        return one_by_one(nats, writes).await;
+    }
+    let counts: Vec<usize> = writes.iter().map(|waiting| waiting.write.messages.len()).collect();
+    let messages = writes.iter().flat_map(|waiting| waiting.write.messages.iter().cloned()).collect();
+    match publish_batch(nats, messages).await {
+        Ok(ack) => {
+            let mut all = Stored::side_by_side(ack.sequence, counts.iter().sum()).sequences.into_iter();
+            for (waiting, count) in writes.into_iter().zip(counts) {
+                let sequences = all.by_ref().take(count).collect();
+                answer(waiting.answer, Ok(Stored { sequences, duplicate: false }));
+            }
+        }
+        Err(PublishError::Unclear(away)) => {
+            for waiting in writes {
+                answer(waiting.answer, Err(PublishError::Unclear(away.clone())));
+            }
+        }
+        Err(refused) => {
+            tracing::debug!(
+                writes = counts.len(),
+                "a gathered batch was refused and is stored one by one: {refused}"
+            );
+            one_by_one(nats, writes).await;
+        }
+    }
+}
+
+async fn one_by_one(nats: &Nats, writes: Vec<Waiting>) {
+    let each = writes.into_iter().map(|waiting| async move {
+        answer(waiting.answer, waiting.write.store(nats).await);
+    });
+    futures::stream::iter(each).buffer_unordered(MAX_ONE_BY_ONE).collect::<()>().await;
+}
+
+/// Whoever stopped waiting looks again, as after a crash.
+fn answer(to: oneshot::Sender<Answer>, with: Answer) {
+    drop(to.send(with));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(filter: &str, messages: usize, payload_bytes: usize) -> Waiting {
+        let message = super::super::batch::BatchMessage {
+            subject: String::new(),
+            headers: async_nats::HeaderMap::new(),
+            payload: vec![0; payload_bytes].into(),
+        };
+        Waiting {
+            write: ConditionalWrite { filter: filter.to_owned(), messages: vec![message; messages] },
+            answer: oneshot::channel().0,
+        }
+    }
+
+    fn filters(list: &[Waiting]) -> Vec<&str> {
+        list.iter().map(|waiting| waiting.write.filter.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_has_a_bound_in_bytes_and_what_is_larger_goes_alone() {
+        let mib = 1024 * 1024;
+        let mut left: VecDeque<_> =
+            [("a.>", 5, mib), ("b.>", 3, mib), ("c.>", 2, mib), ("d.>", 9, mib), ("e.>", 1, 1)]
+                .map(|(filter, messages, bytes)| waiting(filter, messages, bytes))
+                .into();
+        for expected in [&["a.>", "c.>", "e.>"][..], &["b.>"], &["d.>"]] {
+            assert_eq!(filters(&portion(&mut left)), expected);
+        }
+        assert!(left.is_empty());
+    }
+
+    #[test]
+    fn a_batch_has_one_write_per_filter_and_no_more_than_fits() {
+        let mut left: VecDeque<_> = [("a.>", 600), ("a.>", 1), ("b.>", 500), ("c.>", 400), ("d.>", 1)]
+            .map(|(f, n)| waiting(f, n, 0))
+            .into();
+        let first = portion(&mut left);
+        assert_eq!(filters(&first), ["a.>", "c.>"]);
+        let second = portion(&mut left);
+        assert_eq!(filters(&second), ["a.>", "b.>", "d.>"]);
+        assert!(left.is_empty());
+    }
+}

@@ -1,0 +1,108 @@
+//! Headers, as core has them and as the client library wants them; and a message as core has it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use pelton_core::id::{Name, Sequence};
+use pelton_core::message::{Headers, Incoming};
+use pelton_core::time::Timestamp;
+
+/// Headers that the server obeys. None of these is taken from outside: see [`to_wire`].
+pub(crate) mod header {
+    pub(crate) const PREFIX: &str = "Nats-";
+    pub(crate) const MSG_ID: &str = "Nats-Msg-Id";
+    pub(crate) const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+    pub(crate) const EXPECTED_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+    pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+    pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
+    pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+    pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+    pub(crate) const STREAM: &str = "Nats-Stream";
+    pub(crate) const SUBJECT: &str = "Nats-Subject";
+    pub(crate) const SEQUENCE: &str = "Nats-Sequence";
+    pub(crate) const TIME: &str = "Nats-Time-Stamp";
+    pub(crate) const NUM_PENDING: &str = "Nats-Num-Pending";
+    pub(crate) const LAST_SEQUENCE: &str = "Nats-Last-Sequence";
+    pub(crate) const UP_TO: &str = "Nats-UpTo-Sequence";
+}
+
+/// A header that cannot go over the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the header {name:?} cannot be sent: {cause}")]
+pub(crate) struct BadHeader {
+    name: String,
+    cause: String,
+}
+
+impl BadHeader {
+    fn new(name: &str, cause: impl fmt::Display) -> Self {
+        Self { name: name.to_owned(), cause: cause.to_string() }
+    }
+}
+
+/// Headers as the client library wants them, without any that the server would obey (`Nats-…`, in any case).
+pub(crate) fn to_wire(headers: &Headers) -> Result<HeaderMap, BadHeader> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.iter() {
+        if !is_servers_own(name) {
+            append(&mut map, name, value)?;
+        }
+    }
+    Ok(map)
+}
+
+/// Headers with different names as the client library wants them. A borrowed name is one that the code has, so it is
+/// taken as it is.
+pub(crate) fn header_map<'a>(
+    headers: impl Iterator<Item = (Cow<'static, str>, Cow<'a, str>)>,
+) -> Result<HeaderMap, BadHeader> {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let value: HeaderValue = value.parse().map_err(|e| BadHeader::new(&name, e))?;
+        let name = match name {
+            Cow::Borrowed(name) => HeaderName::from_static(name),
+            Cow::Owned(name) => name.parse().map_err(|e| BadHeader::new(&name, e))?,
+        };
+        map.insert(name, value);
+    }
+    Ok(map)
+}
+
+/// Whether the server gives this header a meaning.
+pub(crate) fn is_servers_own(name: &str) -> bool {
+    name.get(..header::PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(header::PREFIX))
+}
+
+fn append(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), BadHeader> {
+    let key: HeaderName = name.parse().map_err(|e| BadHeader::new(name, e))?;
+    let value: HeaderValue = value.parse().map_err(|e| BadHeader::new(name, e))?;
+    map.append(key, value);
+    Ok(())
+}
+
+/// Headers as core has them. Names keep their case; names that differ stand in alphabetical order, for the library
+/// does not keep the sender's.
+pub(crate) fn from_wire(map: Option<&HeaderMap>) -> Headers {
+    let mut pairs: Vec<(&str, &str)> = map
+        .into_iter()
+        .flat_map(HeaderMap::iter)
+        .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref(), value.as_str())))
+        .collect();
+    pairs.sort_by_key(|(name, _)| *name);
+    pairs.into_iter().collect()
+}
+
+/// A message as a consumer hands it out.
+pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incoming, String> {
+    let info = message.info().map_err(|e| format!("the reply subject of a consumer's message: {e}"))?;
+    Ok(Incoming {
+        stream: Name::new(info.stream).map_err(|e| format!("the stream's name {:?} {e}", info.stream))?,
+        sequence: Sequence(info.stream_sequence),
+        subject: message.subject.as_str().to_owned(),
+        headers: from_wire(message.headers.as_ref()),
+        payload: message.payload.clone(),
+        stored_at: Timestamp::from_nanoseconds(info.published.unix_timestamp_nanos()),
+        attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX).max(1),
+    })
+}

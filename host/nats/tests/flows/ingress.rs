@@ -1,0 +1,296 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::join_all;
+use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
+use pelton_core::command::outcome::{Answer, Entry, Revision};
+use pelton_core::command::ports::CommandStore;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
+use pelton_core::id::{CommandId, CommandType, Sequence};
+use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
+use pelton_core::message::{Fingerprint, Headers, Incoming};
+use pelton_core::time::Timestamp;
+use pelton_nats::StreamIngress;
+use pelton_nats::subjects::COMMANDS;
+use pelton_nats::{Nats, StoreSettings, StreamDeadLetters, StreamStore};
+use tokio::task::JoinHandle;
+
+use crate::support::{TestServer, name, outcome, prepare, soon};
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn id(text: &str) -> CommandId {
+    CommandId::new(text).unwrap()
+}
+
+fn command(text: &str) -> Submission {
+    Submission {
+        id: id(text),
+        r#type: CommandType::new("book-room").unwrap(),
+        correlation_id: Some("p".into()),
+        causation_id: None,
+        traceparent: None,
+        datacontenttype: "application/json".into(),
+        metadata: vec![("tenant".into(), "größe 1".into())],
+        expected: Some(Sequence(4)),
+        data: "{}".into(),
+        fingerprint: outcome(&id(text)).fingerprint,
+    }
+}
+
+/// Records an accepted outcome for every command, tells whoever waits, and takes the command off its stream.
+async fn handler(nats: &Nats) -> JoinHandle<()> {
+    let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+    let config = async_nats::jetstream::consumer::pull::Config {
+        durable_name: Some("h".into()),
+        ..Default::default()
+    };
+    let mut messages = stream.create_consumer(config).await.unwrap().messages().await.unwrap();
+    let store = StreamStore::start(nats, &name("hotel"), StoreSettings::default());
+    tokio::spawn(async move {
+        while let Some(message) = messages.next().await {
+            let message = message.unwrap();
+            let id = id(message.subject.rsplit('.').next().unwrap());
+            store.record(&outcome(&id), Revision::NONE).await.unwrap();
+            let Entry::Outcome(outcome) = store.registered(&id).await.unwrap().entry else { panic!() };
+            if let Some(reply_to) = message.headers.as_ref().and_then(|h| h.get(REPLY_TO)) {
+                store.announce(reply_to.as_str(), &Answer::Ended(outcome)).await;
+            }
+            message.double_ack().await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn the_outcome_comes_back_and_its_status_stays() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = StreamIngress::open(&nats).await.unwrap();
+    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Unknown));
+
+    // Nobody is there to decide it.
+    let begin = Instant::now();
+    assert_eq!(gate.submit(command("a"), Duration::from_millis(200)).await.unwrap(), None);
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert_eq!(gate.waiters(), 0, "who has stopped waiting is forgotten");
+    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Pending));
+
+    let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+    let stored = stream.direct_get_last_for_subject("command.book-room.a").await.unwrap();
+    let header = |name: &str| stored.headers.get(name).unwrap().to_string();
+    assert_eq!(header("ce-source"), "/gateway");
+    assert_eq!(header("ce-id"), "a");
+    assert_eq!(header("ce-tenant"), "gr%C3%B6%C3%9Fe%201");
+    assert_eq!(header(EXPECTED_SEQUENCE), "4");
+    assert!(header(REPLY_TO).starts_with("_INBOX."));
+
+    let handler = handler(&nats).await;
+    let answer = soon(gate.submit(command("b"), LONG)).await.unwrap().unwrap();
+    assert_eq!(answer.command_id(), &id("b"));
+    for ended in ["a", "b"] {
+        let status = gate.status(&id(ended)).await.unwrap();
+        assert!(
+            matches!(&status, CommandStatus::Ended(record) if record.command_id == id(ended)),
+            "{status:?}"
+        );
+    }
+    // Without a wait nobody is to be told.
+    assert_eq!(gate.submit(command("c"), Duration::ZERO).await.unwrap(), None);
+
+    gate.close().await;
+    assert_eq!(soon(gate.submit(command("d"), LONG)).await.unwrap(), None, "a closed gate does not wait");
+    handler.abort();
+}
+
+#[tokio::test]
+async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    let handler = handler(&nats).await;
+    let answers = soon(join_all((0..10).map(|_| gate.submit(command("same"), LONG)))).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id() == &id("same")));
+    let answers = soon(join_all((0..500).map(|n| gate.submit(command(&format!("c{n}")), LONG)))).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.unwrap().unwrap().command_id(), &id(&format!("c{n}")));
+    }
+    assert_eq!(gate.waiters(), 0);
+    gate.close().await;
+    handler.abort();
+}
+
+/// How many commands wait on their stream.
+async fn stored(nats: &Nats) -> u64 {
+    nats.jetstream().get_stream(COMMANDS).await.unwrap().cached_info().state.messages
+}
+
+/// Two copies that differ in time, metadata or expectation must never be in work on two hosts, and nobody is told that
+/// a command is stored which is not.
+#[tokio::test]
+async fn while_a_command_waits_nothing_with_its_id_is_stored() {
+    for replicas in [1, 3] {
+        let servers = match replicas {
+            1 => vec![TestServer::start().await],
+            _ => TestServer::start_cluster().await,
+        };
+        let nats = servers[0].connect().await;
+        prepare(&nats, replicas).await;
+        let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+        let submit = |command: Submission| {
+            let gate = gate.clone();
+            tokio::spawn(async move { gate.submit(command, LONG).await })
+        };
+        let same = Submission { expected: None, metadata: Vec::new(), ..command("a") };
+        let another = Submission {
+            data: "{\"another\": 1}".into(),
+            fingerprint: Fingerprint::of(&[b"another"]),
+            ..command("a")
+        };
+        for wait in [Duration::ZERO, Duration::from_millis(50)] {
+            assert_eq!(gate.submit(command("a"), wait).await.unwrap(), None);
+            assert_eq!(gate.submit(same.clone(), wait).await.unwrap(), None);
+            let refused = gate.submit(another.clone(), wait).await;
+            assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
+        }
+        let (same, another) = (submit(same), submit(another));
+        soon(async {
+            while gate.waiters() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(stored(&nats).await, 1);
+
+        let handler = handler(&nats).await;
+        // The other one is for the host to answer, when the first has left.
+        for waiting in [same, another] {
+            let answer = soon(waiting).await.unwrap().unwrap();
+            assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+        }
+        let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+        assert_eq!(stream.cached_info().state.last_sequence, 2);
+        gate.close().await;
+        handler.abort();
+    }
+}
+
+/// What nobody can read, or what is parked, under a command's id says nothing about the command.
+#[tokio::test]
+async fn what_was_set_aside_under_an_id_is_no_answer_to_a_command() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    nats.jetstream().publish("command.book-room.a", "no command".into()).await.unwrap().await.unwrap();
+    let refused = gate.submit(command("a"), Duration::ZERO).await;
+    assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.submit(command("a"), LONG).await }
+    });
+    let unreadable = Incoming {
+        stream: name(COMMANDS),
+        sequence: Sequence(1),
+        subject: "command.book-room.a".into(),
+        headers: Headers::default(),
+        payload: "no command".into(),
+        stored_at: Timestamp::now(),
+        attempt: 1,
+    };
+    let letter = DeadLetter {
+        consumer: "h".into(),
+        key: None,
+        kind: DeadLetterKind::Failed,
+        message: unreadable,
+        cause: "it is no command".into(),
+        digest: None,
+    };
+    StreamDeadLetters::new(&nats, false).keep(letter).await.unwrap();
+    nats.jetstream().get_stream(COMMANDS).await.unwrap().delete_message(1).await.unwrap();
+    let handler = handler(&nats).await;
+    let answer = soon(waiting).await.unwrap().unwrap();
+    assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+    gate.close().await;
+    handler.abort();
+}
+
+#[tokio::test]
+async fn close_lets_go_of_those_who_wait() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    let waiting = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.submit(command("a"), LONG).await }
+    });
+    soon(async {
+        while gate.waiters() == 0 || !matches!(gate.status(&id("a")).await, Ok(CommandStatus::Pending)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    gate.close().await;
+    assert_eq!(soon(waiting).await.unwrap().unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_the_server_cannot_take_says_why() {
+    let mut server = TestServer::start().await;
+    let nats = server.connect().await;
+    let gate = StreamIngress::open(&nats).await.unwrap();
+    let unavailable = |answer: Result<_, SubmitError>| match answer {
+        Err(SubmitError::Unavailable(away)) => away.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let text = unavailable(soon(gate.submit(command("a"), LONG)).await);
+    assert!(text.contains("no server answers"), "{text}");
+    let error = gate.ready().await.unwrap_err().to_string();
+    assert!(error.contains("COMMANDS") && error.contains("stream not found"), "{error}");
+
+    prepare(&nats, 1).await;
+    gate.ready().await.unwrap();
+    let max = nats.client().max_payload();
+    let large = |bytes: usize| Submission { data: vec![b' '; bytes].into(), ..command("large") };
+    match gate.submit(large(max), LONG).await {
+        Err(SubmitError::TooLarge { bytes, max_bytes }) => assert!(bytes > max && max_bytes == max),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(gate.status(&id("large")).await.unwrap(), CommandStatus::Unknown));
+    // What is counted is what is sent, give or take the digits of the time.
+    let overhead = match gate.submit(large(max), Duration::ZERO).await {
+        Err(SubmitError::TooLarge { bytes, .. }) => bytes - max,
+        other => panic!("{other:?}"),
+    };
+    let limit = max - overhead;
+    assert!(matches!(
+        gate.submit(large(limit + 16), Duration::ZERO).await,
+        Err(SubmitError::TooLarge { .. })
+    ));
+    assert!(gate.submit(large(limit - 16), Duration::ZERO).await.unwrap().is_none());
+
+    server.crash().await;
+    let begin = Instant::now();
+    assert!(gate.ready().await.is_err());
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    let text = unavailable(soon(gate.submit(command("b"), LONG)).await);
+    assert!(text.contains("command.book-room.b"), "{text}");
+    assert_eq!(gate.waiters(), 0);
+
+    server.restart().await;
+    soon(async {
+        while gate.ready().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    // The subscription to outcomes is back with the connection.
+    let handler = handler(&nats).await;
+    assert!(soon(gate.submit(command("c"), LONG)).await.unwrap().is_some());
+    handler.abort();
+    gate.close().await;
+}
