@@ -18,16 +18,16 @@ use serde::Serialize;
 use tracing::{Span, warn};
 use uuid::Uuid;
 
-use crate::body::{self, Envelope};
-use crate::gateway::Shared;
-use crate::headers::{self, Wait};
+use crate::http::body::{self, Envelope};
+use crate::http::headers::{self, Wait};
 use crate::refusal::{Refusal, URN_ESCAPED, short};
+use crate::state::Shared;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Takes a command: nothing is stored unless every check has passed, and nothing but the store is asked after that.
-pub(crate) async fn submit<G: Ingress, V>(
-    shared: &Shared<G, V>,
+pub(crate) async fn submit<I: Ingress, V>(
+    shared: &Shared<I, V>,
     r#type: CommandType,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -55,7 +55,7 @@ pub(crate) async fn submit<G: Ingress, V>(
     };
 
     let wait = Wait::of(&head.headers, &shared.settings);
-    let mut response = match shared.gate.submit(submission, wait.duration).await {
+    let mut response = match shared.ingress.submit(submission, wait.duration).await {
         Ok(Some(Answer::Ended(record))) => ended(record).into_response(),
         Ok(Some(Answer::Parked(command))) => parked(&command, Some(entity.id())),
         Ok(None) => pending(&id, Some(entity.id())),
@@ -163,14 +163,14 @@ fn location(id: &CommandId) -> HeaderValue {
 }
 
 /// `GET /commands/{id}`: the outcome as it was recorded, but for the backtrace of a failure, which is the operator's.
-pub(crate) async fn status<G: Ingress, V>(
-    State(shared): State<Arc<Shared<G, V>>>,
+pub(crate) async fn status<I: Ingress, V>(
+    State(shared): State<Arc<Shared<I, V>>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Refusal> {
     let Path(id) = id.map_err(|_| Refusal::Path)?;
     let id = CommandId::new(id).map_err(Refusal::Id)?;
     Span::current().record("command_id", id.as_str());
-    let status = shared.gate.status(&id).await.map_err(|cause| Refusal::unread(&cause))?;
+    let status = shared.ingress.status(&id).await.map_err(|cause| Refusal::unread(&cause))?;
     match status {
         CommandStatus::Ended(mut record) => {
             if let Outcome::Failed { cause } = &mut record.outcome {

@@ -7,15 +7,14 @@
 //! The crate knows the ports of `pelton_core::client` and nothing of what is behind them.
 #![forbid(unsafe_code)]
 
-mod body;
 mod commands;
-mod gateway;
-mod headers;
+mod http;
 mod refusal;
+mod router;
 mod routes;
-mod serve;
-mod trace;
+mod state;
 mod views;
 
-pub use gateway::{Gateway, Settings};
+pub use router::Gateway;
 pub use routes::{Route, RouteError, Routes};
+pub use state::Settings;

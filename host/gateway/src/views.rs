@@ -19,15 +19,15 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::gateway::Shared;
 use crate::refusal::{POSITION, Refusal};
+use crate::state::Shared;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// `GET /views/{view}/{key}`: the value as the plugin wrote it.
-pub(crate) async fn value<G, V: ViewReader>(
-    State(shared): State<Arc<Shared<G, V>>>,
+pub(crate) async fn value<I, V: ViewReader>(
+    State(shared): State<Arc<Shared<I, V>>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Refusal> {
     let Path((view, key)) = path.map_err(|_| Refusal::Path)?;
@@ -69,8 +69,8 @@ impl<'a> Row<'a> {
 }
 
 /// `GET /views/{view}?prefix=&after=&limit=`.
-pub(crate) async fn list<G, V: ViewReader>(
-    State(shared): State<Arc<Shared<G, V>>>,
+pub(crate) async fn list<I, V: ViewReader>(
+    State(shared): State<Arc<Shared<I, V>>>,
     path: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {

@@ -3,8 +3,8 @@
 use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::{Trap, WasmBacktrace};
 
+use crate::guest::{Guest, OutOfTime};
 use crate::limits::InBytes;
-use crate::sandbox::{Guest, OutOfTime};
 
 /// The fault of a call that ended in an error.
 pub(crate) fn of_call(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {

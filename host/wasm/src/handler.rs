@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin};
+use pelton_core::contract::{MAX_FOLDED_EVENTS, MAX_STATE_BYTES};
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
 use pelton_core::plugin::{Plugin, PluginFault};
 use wasmtime::component::ResourceAny;
@@ -14,11 +15,7 @@ use crate::limits::InBytes;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::{Blueprint, Sandbox};
-use crate::{contract, values};
-
-/// The most events that one call of `evolve` gets, and the largest snapshot, as the contract promises.
-const MAX_EVENTS_PER_CALL: usize = 1000;
-const MAX_SNAPSHOT_BYTES: usize = 512 * 1024;
+use crate::{validate, values};
 
 /// A plugin in the role `command-handler`. Clones share the compiled component.
 #[derive(Debug, Clone)]
@@ -69,11 +66,11 @@ impl WasmHandler {
 
 fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
     let Descriptor { identity, commands, events, state_version, metadata } = described;
-    contract::pairs("it", &metadata)?;
+    validate::pairs("it", &metadata)?;
     Ok(HandlerDescriptor {
-        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
-        commands: contract::command_types(commands)?,
-        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
+        commands: validate::command_types(commands)?,
+        events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         state_version,
         decides_ahead: metadata.iter().any(|(name, value)| name == "decide-ahead" && value == "true"),
     })
@@ -130,7 +127,7 @@ impl std::fmt::Debug for WasmEntity {
 
 impl EntityInstance for WasmEntity {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
-        for chunk in events.chunks(MAX_EVENTS_PER_CALL) {
+        for chunk in events.chunks(MAX_FOLDED_EVENTS) {
             let extensions = values::extensions(chunk);
             let borrowed = values::recorded_events(chunk, &extensions);
             let (guest, entity) = (self.guest.entity(), self.entity);
@@ -151,7 +148,7 @@ impl EntityInstance for WasmEntity {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
                 let rejection = Rejection::from(rejection);
-                contract::rejection(&rejection).map_err(|what| self.sandbox.refuse(what))?;
+                validate::rejection(&rejection).map_err(|what| self.sandbox.refuse(what))?;
                 Ok(Err(rejection))
             }
         }
@@ -160,8 +157,8 @@ impl EntityInstance for WasmEntity {
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
         let (guest, entity) = (self.guest.entity(), self.entity);
         let snapshot = self.sandbox.call(|store| guest.call_snapshot(store, entity))?;
-        if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_SNAPSHOT_BYTES) {
-            let limit = InBytes(MAX_SNAPSHOT_BYTES);
+        if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_STATE_BYTES) {
+            let limit = InBytes(MAX_STATE_BYTES);
             return Err(self
                 .sandbox
                 .refuse(format!("its snapshot has {bytes} bytes; at most {limit} are allowed")));

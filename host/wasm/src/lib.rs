@@ -26,21 +26,23 @@
 
 mod bindings;
 mod cache;
+mod call_log;
 pub mod component;
-mod contract;
 mod deserialize;
 mod engine;
 mod fault;
+mod guest;
 mod handler;
+mod imports;
 mod limits;
 mod load;
-mod log;
 mod mappings;
 mod projection;
 mod refusal;
 mod role;
 mod saga;
 mod sandbox;
+mod validate;
 mod values;
 mod warm;
 

@@ -11,15 +11,16 @@ use wasmtime::component::{Component, Linker};
 
 use crate::cache::Cache;
 use crate::engine::{Engine, EngineError};
+use crate::guest::{Guest, Origin};
 use crate::handler::WasmHandler;
+use crate::imports;
 use crate::limits::Limits;
-use crate::log;
 use crate::mappings::Mappings;
 use crate::projection::WasmProjection;
 use crate::refusal::{LoadError, Refusal};
 use crate::role::Surface;
 use crate::saga::WasmSaga;
-use crate::sandbox::{Blueprint, Guest, Origin};
+use crate::sandbox::Blueprint;
 
 /// How the process runs plugins.
 #[derive(Debug, Clone, Default)]
@@ -103,7 +104,7 @@ impl Plugins {
         let component = self.compile(bytes, origin.digest.clone()).await?;
         let Surface { exports, imports, command_handler, projection, saga } = Surface::of(&component)?;
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
-        let pre = log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
+        let pre = imports::log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
         let pre = pre.map_err(|e| Refusal::interface(&e))?;
         let memories = component.resources_required().map_or(origin.limits.memories, |needs| {
             usize::try_from(needs.num_memories).unwrap_or(usize::MAX)

@@ -14,7 +14,7 @@ use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::Blueprint;
 use crate::warm::{Held, Warm};
-use crate::{contract, values};
+use crate::{validate, values};
 
 /// A plugin in the role `projection`. Clones share its warm instances.
 #[derive(Clone)]
@@ -55,10 +55,10 @@ impl WasmProjection {
 
 fn descriptor(described: Descriptor) -> Result<ProjectionDescriptor, String> {
     let Descriptor { identity, events, view_version, metadata } = described;
-    contract::pairs("it", &metadata)?;
+    validate::pairs("it", &metadata)?;
     Ok(ProjectionDescriptor {
-        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
-        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
+        events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         view_version,
     })
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use pelton_core::plugin::PluginFault;
 
 use crate::fault;
+use crate::guest::Origin;
 use crate::limits::InBytes;
-use crate::sandbox::Origin;
 
 /// A component that the host does not take, with the plugin that it was meant for.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,9 @@ use wasmtime::component::{
 };
 
 use crate::fault;
+use crate::guest::Guest;
 use crate::refusal::Refusal;
-use crate::sandbox::{Blueprint, Guest};
+use crate::sandbox::Blueprint;
 
 const PACKAGE: &str = "pelton:plugin/";
 /// The version of the contract that this host runs. Versions of the same track link with it.

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use pelton_core::contract::MAX_INSTANCE_BYTES;
+use pelton_core::contract::{
+    MAX_COMMAND_BYTES, MAX_CORRELATIONS, MAX_INSTANCE_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_TIMER_BYTES,
+    MAX_TIMER_CHANGES,
+};
 use pelton_core::id::{InstanceId, check_token};
 use pelton_core::message::{Failure, NewCommand, RecordedEvent, Rejection};
 use pelton_core::plugin::{Plugin, PluginFault};
@@ -17,19 +20,12 @@ use crate::bindings::process::exports::pelton::plugin::saga::{
     self as guest, Descriptor, Guest, GuestIndices,
 };
 use crate::bindings::process::pelton::plugin::types;
-use crate::contract;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::Blueprint;
+use crate::validate;
 use crate::values::for_people;
 use crate::warm::{Held, Warm};
-
-// What the contract promises and core does not look at.
-const MAX_CORRELATIONS: usize = 16;
-const MAX_STATE_BYTES: usize = 256 * 1024;
-const MAX_COMMAND_BYTES: usize = 512 * 1024;
-const MAX_TIMER_CHANGES: usize = 100;
-const MAX_TIMER_BYTES: usize = 64 * 1024;
 
 /// A plugin in the role `saga`. Clones share its warm instances.
 #[derive(Clone)]
@@ -70,11 +66,11 @@ impl WasmSaga {
 
 fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
     let Descriptor { identity, events, commands, state_version, metadata } = described;
-    contract::pairs("it", &metadata)?;
+    validate::pairs("it", &metadata)?;
     Ok(SagaDescriptor {
-        identity: contract::identity(identity.name, identity.version, &identity.metadata)?,
-        events: contract::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
-        commands: contract::command_types(commands)?,
+        identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
+        events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        commands: validate::command_types(commands)?,
         state_version,
     })
 }
@@ -129,7 +125,7 @@ impl SagaPlugin for WasmSaga {
 }
 
 fn correlations(named: Vec<guest::Correlation>) -> Result<Vec<Correlation>, String> {
-    contract::at_most("`correlate`'s answer", named.len(), MAX_CORRELATIONS, "instances")?;
+    validate::at_most("`correlate`'s answer", named.len(), MAX_CORRELATIONS, "instances")?;
     let mut seen = HashSet::new();
     if let Some(twice) = named.iter().find(|c| !seen.insert(c.instance.as_str())) {
         return Err(format!("`correlate` names the instance {:?} twice", twice.instance));
@@ -146,12 +142,12 @@ fn correlations(named: Vec<guest::Correlation>) -> Result<Vec<Correlation>, Stri
 
 fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
     let guest::Reaction { state, commands, timers, metadata } = given;
-    contract::at_most("the state", state.as_ref().map_or(0, Vec::len), MAX_STATE_BYTES, "bytes")?;
-    contract::at_most("the reaction", timers.len(), MAX_TIMER_CHANGES, "changes of timers")?;
-    contract::pairs("the reaction", &metadata)?;
+    validate::at_most("the state", state.as_ref().map_or(0, Vec::len), MAX_INSTANCE_STATE_BYTES, "bytes")?;
+    validate::at_most("the reaction", timers.len(), MAX_TIMER_CHANGES, "changes of timers")?;
+    validate::pairs("the reaction", &metadata)?;
     for command in &commands {
-        contract::at_most("a command", command.data.len(), MAX_COMMAND_BYTES, "bytes")?;
-        contract::pairs("a command", &command.metadata)?;
+        validate::at_most("a command", command.data.len(), MAX_COMMAND_BYTES, "bytes")?;
+        validate::pairs("a command", &command.metadata)?;
     }
     let commands = commands.into_iter().map(new_command).collect();
     let timers = timers.into_iter().map(timer_change).collect::<Result<_, _>>()?;
@@ -162,7 +158,7 @@ fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
     match change {
         guest::TimerChange::Set(guest::Timer { id, due, data }) => {
             check_timer_id(&id)?;
-            contract::at_most("a timer", data.len(), MAX_TIMER_BYTES, "bytes")?;
+            validate::at_most("a timer", data.len(), MAX_TIMER_BYTES, "bytes")?;
             Ok(TimerChange::Set(Timer { id, due: Timestamp(due), data: data.into() }))
         }
         guest::TimerChange::Cancel(id) => {
@@ -175,7 +171,7 @@ fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
 /// Rules as for instance ids.
 fn check_timer_id(id: &str) -> Result<(), String> {
     check_token(id).map_err(|e| format!("the id of a timer {e}"))?;
-    contract::at_most("the id of a timer", id.len(), MAX_INSTANCE_BYTES, "bytes")
+    validate::at_most("the id of a timer", id.len(), MAX_INSTANCE_BYTES, "bytes")
 }
 
 impl From<&SagaInput> for guest::SagaInput {

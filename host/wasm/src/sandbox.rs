@@ -2,58 +2,22 @@
 //!
 //! Calls run on the thread that makes them. Nearly all take microseconds: a stack of its own for each instance, so that a
 //! call could make way for others, would cost every call and every live entity more than it saves. A plugin whose calls
-//! take long has them made beside the others, see [`CALLS_BESIDE`].
+//! take long has them made beside the others, see [`crate::guest`].
 //!
 //! After any error that is not a result of the contract the instance may be halfway through something: the sandbox is
 //! poisoned and runs nothing any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 
 use pelton_core::plugin::{FaultKind, PluginFault};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{Store, UpdateDeadline};
 
 use crate::engine::Engine;
 use crate::fault;
-use crate::limits::{Limits, Meter};
-use crate::log::CallLog;
+use crate::guest::{Guest, Origin};
 use crate::mappings::{Mappings, Reserved};
-
-/// So many of a plugin's calls are made beside the others after one that went on for two ticks of the epoch: each hands
-/// everything else that its thread has to do to another thread first, which is dear.
-const CALLS_BESIDE: u32 = 1_000;
-
-/// Which plugin a sandbox runs, shared by all of them.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    /// The plugin's name in the configuration.
-    pub(crate) name: String,
-    /// `sha256:` and 64 hexadecimal digits.
-    pub(crate) digest: String,
-    pub(crate) limits: Limits,
-    /// How many of the next calls are made beside the others.
-    calls_beside: AtomicU32,
-}
-
-impl Origin {
-    pub(crate) fn new(name: String, digest: String, limits: Limits) -> Self {
-        Self { name, digest, limits, calls_beside: AtomicU32::new(0) }
-    }
-
-    /// Whether the next call is made beside everything else on its thread: the plugin's calls have taken long.
-    fn takes_call_beside(&self) -> bool {
-        let one_less = |calls: u32| calls.checked_sub(1);
-        self.calls_beside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
-    }
-
-    pub(crate) fn fault(&self, kind: FaultKind, what: String) -> PluginFault {
-        let (plugin, digest) = (self.name.clone(), self.digest.clone());
-        PluginFault { plugin, digest, kind, what, backtrace: Vec::new(), log: Vec::new() }
-    }
-}
 
 fn make_beside<R>(call: impl FnOnce() -> R) -> R {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
@@ -62,39 +26,6 @@ fn make_beside<R>(call: impl FnOnce() -> R) -> R {
         _ => call(),
     }
 }
-
-/// What the host holds for one instance.
-#[derive(Debug)]
-pub(crate) struct Guest {
-    pub(crate) origin: Arc<Origin>,
-    pub(crate) meter: Meter,
-    pub(crate) log: CallLog,
-    /// When the guest first saw the epoch advance in the call in hand. Nearly all calls are over before: no clock is read.
-    first_tick: Option<Instant>,
-}
-
-impl Guest {
-    /// The guest sees that the epoch has advanced.
-    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        match self.first_tick {
-            None => self.first_tick = Some(Instant::now()),
-            Some(first) => {
-                // Long is what goes on after a tick until the next, while others wait for its thread. What the clock on
-                // the wall says does not tell: a short call takes long on a thread that waits for a processor.
-                self.origin.calls_beside.store(CALLS_BESIDE, Ordering::Relaxed);
-                if first.elapsed() >= self.origin.limits.call_time {
-                    return Err(OutOfTime.into());
-                }
-            }
-        }
-        Ok(UpdateDeadline::Continue(1))
-    }
-}
-
-/// The guest computed past its deadline; it stops where it is.
-#[derive(Debug, thiserror::Error)]
-#[error("out of time")]
-pub(crate) struct OutOfTime;
 
 /// A component that is checked, linked and ready to be instantiated any number of times.
 #[derive(Clone)]
@@ -124,13 +55,7 @@ impl Blueprint {
             );
             self.origin.fault(FaultKind::Broke, what)
         })?;
-        let guest = Guest {
-            origin: self.origin.clone(),
-            meter: Meter::new(limits),
-            log: CallLog::default(),
-            first_tick: None,
-        };
-        let mut store = Store::new(self.engine.wasmtime(), guest);
+        let mut store = Store::new(self.engine.wasmtime(), Guest::new(self.origin.clone()));
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
@@ -193,9 +118,7 @@ impl Sandbox {
             return Err(guest.origin.fault(FaultKind::Broke, what.to_owned()));
         }
         let beside = guest.origin.takes_call_beside();
-        guest.first_tick = None;
-        guest.log.clear();
-        guest.meter.forget_refused();
+        guest.begin_call();
         self.store.set_epoch_deadline(1);
         // Also where the call panics.
         self.poisoned = true;
@@ -229,27 +152,5 @@ impl Sandbox {
         const FIRST_OF_HEAP_BYTES: usize = 64 * 1024;
         let at_first = self.memory_bytes_at_start + FIRST_OF_HEAP_BYTES;
         LIVE_INSTANCE_BYTES + self.memory_bytes().saturating_sub(at_first)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_call_is_long_that_goes_on_for_two_ticks() {
-        let limits = Limits { call_time: Duration::ZERO, ..Limits::default() };
-        let meter = Meter::new(&limits);
-        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits));
-        let mut guest = Guest { origin, meter, log: CallLog::default(), first_tick: None };
-        assert!(guest.tick().is_ok(), "its time only begins to count");
-        assert!(!guest.origin.takes_call_beside(), "its thread may have waited for a processor");
-        assert!(guest.tick().err().is_some_and(|error| error.is::<OutOfTime>()));
-        for call in 0..CALLS_BESIDE {
-            assert!(guest.origin.takes_call_beside(), "call {call} after the long one");
-        }
-        assert!(!guest.origin.takes_call_beside());
     }
 }

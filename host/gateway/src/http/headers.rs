@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderValue};
 use pelton_core::cloudevents::is_json;
 use pelton_core::id::Sequence;
 
-use crate::gateway::Settings;
 use crate::refusal::Refusal;
+use crate::state::Settings;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

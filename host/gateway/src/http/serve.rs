@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::gateway::Settings;
+use crate::state::Settings;
 
 /// The largest head of a request, in bytes; hyper answers 431 to a larger one.
 const MAX_HEAD_BYTES: usize = 64 * 1024;

@@ -2,19 +2,13 @@
 
 use std::collections::HashSet;
 
-use pelton_core::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
+use pelton_core::contract::{
+    MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS, MAX_NAME_BYTES, MAX_REJECTION_BYTES, MAX_TYPES,
+};
 use pelton_core::id::check_token;
 use pelton_core::message::{EventType, Rejection};
 use pelton_core::plugin::Identity;
 use pelton_core::text::excerpt;
-
-const MAX_NAME_BYTES: usize = 64;
-/// The most bytes of a rejection as JSON, as which it is recorded and given to whoever waits: the details that are
-/// allowed fit, but not if they are all characters that JSON spells out. Recorded it fits the server's default
-/// `max_payload` of 1 MiB.
-const MAX_REJECTION_BYTES: usize = 512 * 1024;
-/// The most command or event types of one descriptor.
-const MAX_TYPES: usize = 1000;
 
 /// Checks who a plugin says it is.
 pub(crate) fn identity(

@@ -1,0 +1,140 @@
+//! Core lies on floors, and every module imports only what lies below it. The compiler enforces this between crates;
+//! between the modules of core this test does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the ground up. The modules of a floor may import each other, in one direction, where `siblings` says so.
+const FLOORS: [Floor; 5] = [
+    Floor {
+        name: "words",
+        modules: &["cloudevents", "contract", "id", "message", "subject", "text", "time"],
+        siblings: true,
+    },
+    Floor {
+        name: "shared by all roles",
+        modules: &["consumer", "dead_letter", "intake", "plugin", "recorded", "retry", "store"],
+        siblings: true,
+    },
+    Floor { name: "roles", modules: &["command", "projection", "saga"], siblings: false },
+    Floor { name: "clients", modules: &["client"], siblings: false },
+    Floor { name: "memory", modules: &["memory"], siblings: false },
+];
+
+struct Floor {
+    name: &'static str,
+    modules: &'static [&'static str],
+    siblings: bool,
+}
+
+/// The modules at the root of the crate that each of them imports, with a file that does.
+type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
+
+fn imports(source: &Path) -> Imports {
+    let mut imports = Imports::new();
+    let mut folders = vec![source.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let inside = path.strip_prefix(source).unwrap();
+            let module = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+            let module = module.trim_end_matches(".rs").to_owned();
+            if module == "lib" {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            // What a module's own tests use does not count.
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            let of_module = imports.entry(module.clone()).or_default();
+            for name in text.split("crate::").skip(1).map(first_name).filter(|name| *name != module) {
+                of_module.entry(name.to_owned()).or_insert_with(|| inside.to_owned());
+            }
+        }
+    }
+    imports
+}
+
+fn first_name(path: &str) -> &str {
+    path.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap()
+}
+
+fn floor_of(module: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.modules.contains(&module))
+}
+
+/// Everything that breaks the rules, in words.
+fn violations(imports: &Imports) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (module, imported) in imports {
+        let Some(floor) = floor_of(module) else {
+            violations.push(format!("{module} lies on no floor: add it to FLOORS"));
+            continue;
+        };
+        for (other, file) in imported {
+            let allowed = match floor_of(other) {
+                Some(below) if below < floor => true,
+                Some(same) if same == floor => FLOORS[floor].siblings && !reaches(imports, other, module),
+                _ => false,
+            };
+            if !allowed {
+                let name = FLOORS[floor].name;
+                violations.push(format!("{} (floor: {name}) imports {other}", file.display()));
+            }
+        }
+    }
+    violations
+}
+
+/// Whether following imports from one module leads to another.
+fn reaches(imports: &Imports, from: &str, to: &str) -> bool {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(module) = next.pop() {
+        if module == to {
+            return true;
+        }
+        if seen.insert(module) {
+            next.extend(
+                imports.get(module).into_iter().flat_map(|imported| imported.keys().map(String::as_str)),
+            );
+        }
+    }
+    false
+}
+
+#[test]
+fn every_module_imports_only_what_lies_below_it() {
+    let imports = imports(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert_eq!(violations(&imports), [""; 0]);
+    assert!(
+        imports.len() >= FLOORS.iter().map(|floor| floor.modules.len()).sum(),
+        "a module of FLOORS is gone"
+    );
+}
+
+#[test]
+fn what_breaks_the_rules_is_found() {
+    let of = |pairs: &[(&str, &str)]| {
+        let mut imports = Imports::new();
+        for (module, other) in pairs {
+            let imported = imports.entry((*module).to_owned()).or_default();
+            imported.insert((*other).to_owned(), PathBuf::from(format!("{module}.rs")));
+        }
+        violations(&imports)
+    };
+    assert_eq!(of(&[("saga", "retry"), ("message", "id"), ("memory", "command")]), [""; 0]);
+    for (bad, count) in [
+        (&[("id", "retry")][..], 1),
+        (&[("saga", "command")], 1),
+        (&[("retry", "store"), ("store", "retry")], 2),
+        (&[("client", "memory")], 1),
+        (&[("new", "id")], 1),
+        (&[("id", "new")], 1),
+    ] {
+        assert_eq!(of(bad).len(), count, "{bad:?}");
+    }
+}

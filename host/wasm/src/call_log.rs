@@ -1,0 +1,72 @@
+//! What a guest writes to its log in one call, bounded.
+
+use std::fmt::Write;
+
+use crate::limits::Limits;
+
+/// What a call logged, as far as it is kept.
+#[derive(Debug, Default)]
+pub(crate) struct CallLog {
+    lines: Vec<String>,
+    bytes: usize,
+    cut: usize,
+}
+
+impl CallLog {
+    /// A new call begins.
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        self.bytes = 0;
+        self.cut = 0;
+    }
+
+    /// How many bytes of the next line are kept; none where it is only counted.
+    pub(crate) fn room(&self, limits: &Limits) -> Option<usize> {
+        let left = limits.log_bytes.saturating_sub(self.bytes);
+        (self.lines.len() < limits.log_lines && left > 0).then_some(left)
+    }
+
+    /// Counts a line that is not kept.
+    pub(crate) fn cut(&mut self) {
+        self.cut += 1;
+    }
+
+    /// Keeps a line, with its level in front.
+    pub(crate) fn keep(&mut self, level: &str, line: &str) {
+        self.bytes += line.len();
+        self.lines.push(format!("{level}: {line}"));
+    }
+
+    /// What was kept, and how much was not.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        let mut lines = std::mem::take(&mut self.lines);
+        if self.cut > 0 {
+            lines.push(format!("({} more lines were cut)", self.cut));
+        }
+        self.clear();
+        lines
+    }
+}
+
+/// The text with control characters written out: a guest must not forge lines of the host's log, or steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_cannot_forge_another() {
+        assert_eq!(printable("a\nERROR b\u{1b}[31m\tc"), "a\\nERROR b\\u{1b}[31m\tc");
+    }
+}

@@ -1,0 +1,3 @@
+//! What the host offers to guests: one file for each interface that a plugin may import.
+
+pub(crate) mod log;
