@@ -25,6 +25,9 @@ pub const CAUSATION_ID: &str = "causationid";
 /// The extension attribute of the CloudEvents distributed tracing extension.
 pub const TRACEPARENT: &str = "traceparent";
 
+/// The most extension attributes of a stored event: those that its plugin gave, and the host's three.
+const MAX_STORED_EXTENSIONS: usize = MAX_EXTENSIONS + 3;
+
 const PREFIX: &str = "ce-";
 const STRUCTURED: &str = "application/cloudevents";
 const STRUCTURED_JSON: &str = "application/cloudevents+json";
@@ -343,8 +346,8 @@ impl Draft {
                 self.version =
                     Some(version.ok_or_else(|| bad(format!("{value:?} is no whole number from 1")))?);
             }
-            _ if self.extensions.len() == MAX_EXTENSIONS => {
-                return Err(bad(format!("there are more than {MAX_EXTENSIONS} extensions")));
+            _ if self.extensions.len() == MAX_STORED_EXTENSIONS => {
+                return Err(bad(format!("there are more than {MAX_STORED_EXTENSIONS} extensions")));
             }
             _ => self.extensions.push((name.to_owned(), value.into_owned())),
         }
@@ -404,6 +407,21 @@ mod tests {
         let headers = encode(&event());
         assert!(headers.iter().all(|(_, v)| v.bytes().all(|b| (0x21..0x7f).contains(&b))), "{headers:?}");
         assert_eq!(decode(&headers, &event().data).unwrap(), event());
+    }
+
+    // R2: an event with 64 extensions of its plugin's, and the host's beside them, was stored and could not be read.
+    #[test]
+    fn an_event_has_room_for_the_hosts_extensions_beside_its_plugins() {
+        let ours = [CORRELATION_ID, CAUSATION_ID, TRACEPARENT].map(str::to_owned);
+        let theirs = (0..MAX_EXTENSIONS).map(|n| format!("x{n}"));
+        let extensions: Metadata =
+            ours.into_iter().chain(theirs).map(|name| (name, "v".to_owned())).collect();
+        let full = Event { extensions, ..event() };
+        assert_eq!(decode(&encode(&full), &full.data).unwrap(), full);
+        let mut over = encode(&full);
+        over.push("ce-onemore", "v");
+        let error = decode(&over, &full.data).unwrap_err().to_string();
+        assert!(error.contains("more than 67 extensions"), "{error}");
     }
 
     #[test]

@@ -116,6 +116,47 @@ token_type! {
     Name
 }
 
+/// What the ids of commands that sagas send begin with. No client may choose such an id: if it could, it would take the
+/// place of a command that a saga is about to send.
+const OF_SAGAS: &str = "saga:";
+
+impl CommandId {
+    /// The id of the n-th command that an instance of a saga sends on an event:
+    /// `saga:<saga>:<instance>:<stream>:<sequence>:<n>`.
+    pub fn of_saga(
+        saga: &Name,
+        instance: &InstanceId,
+        stream: &str,
+        sequence: Sequence,
+        n: usize,
+    ) -> Result<Self, TokenError> {
+        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{stream}:{sequence}:{n}"))
+    }
+
+    /// Whether only a saga may send a command with this id.
+    #[must_use]
+    pub fn is_of_saga(&self) -> bool {
+        self.0.starts_with(OF_SAGAS)
+    }
+
+    /// Whether the saga's instance that sends its commands from this source gives them such ids.
+    #[must_use]
+    pub fn is_of_saga_at(&self, source: &str) -> bool {
+        let sender = source.strip_prefix('/').and_then(|source| source.split_once('/'));
+        let rest = self.0.strip_prefix(OF_SAGAS);
+        rest.zip(sender).is_some_and(|(rest, (saga, instance))| {
+            let rest = rest.strip_prefix(saga).and_then(|rest| rest.strip_prefix(':'));
+            rest.and_then(|rest| rest.strip_prefix(instance)).is_some_and(|rest| rest.starts_with(':'))
+        })
+    }
+}
+
+/// Where the commands of a saga's instance say they are from (`ce-source`).
+#[must_use]
+pub fn source_of_saga(saga: &Name, instance: &InstanceId) -> String {
+    format!("/{saga}/{instance}")
+}
+
 /// A position in a stream, from 1. [`Sequence::NONE`] stands for "before the first".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -135,6 +176,20 @@ impl fmt::Display for Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_sagas_command_tells_who_sends_it() {
+        let (saga, instance) = (Name::new("cleaning").unwrap(), InstanceId::new("1:2022-12-12").unwrap());
+        let id = CommandId::of_saga(&saga, &instance, "hotel", Sequence(7), 0).unwrap();
+        assert_eq!(id.as_str(), "saga:cleaning:1:2022-12-12:hotel:7:0");
+        assert!(id.is_of_saga() && id.is_of_saga_at(&source_of_saga(&saga, &instance)));
+        for other in
+            ["/gateway", "cleaning/1:2022-12-12", "/cleaning/1:2022-12", "/cleanin/g:1", "/cleaning/2", ""]
+        {
+            assert!(!id.is_of_saga_at(other), "{other}");
+        }
+        assert!(!CommandId::new("sagas-c1").unwrap().is_of_saga());
+    }
 
     #[test]
     fn tokens_that_would_change_a_subject_are_refused_where_they_do() {

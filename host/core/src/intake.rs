@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::cloudevents::{self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
+use crate::contract::MAX_EXTENSIONS;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
 use crate::message::{Command, Event, Fingerprint, Headers, Incoming};
 use crate::subject::{Entity, EntityTemplate};
@@ -100,6 +101,16 @@ pub enum IntakeError {
         /// Why.
         cause: TokenError,
     },
+    /// A client chose an id that only a saga may use.
+    #[error(
+        "the command's id {id} begins with `saga:`, which only sagas may use, and it is from {sender:?}; choose another id"
+    )]
+    SagasId {
+        /// The id.
+        id: CommandId,
+        /// Who sent it, by its `ce-source`.
+        sender: String,
+    },
     /// No handler takes this type.
     #[error("no handler takes commands of type {0:?}")]
     UnknownType(String),
@@ -116,6 +127,11 @@ pub enum IntakeError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The sender added too much.
+    #[error(
+        "the message has {0} extension attributes beside the host's own; at most {MAX_EXTENSIONS} are allowed"
+    )]
+    Metadata(usize),
     /// A header of Pelton's own cannot be read.
     #[error("the header {name} has the value {value:?}, which is no {wanted}")]
     Header {
@@ -159,6 +175,9 @@ impl Intake {
         let event = cloudevents::decode(&message.headers, &message.payload)?;
         let id =
             CommandId::new(&event.id).map_err(|cause| IntakeError::Id { id: event.id.clone(), cause })?;
+        if id.is_of_saga() && !id.is_of_saga_at(&event.source) {
+            return Err(IntakeError::SagasId { id, sender: event.source });
+        }
         let r#type =
             CommandType::new(&event.r#type).map_err(|_| IntakeError::UnknownType(event.r#type.clone()))?;
         if !message.subject.ends_with(&[".", r#type.as_str(), ".", id.as_str()].concat()) {
@@ -177,7 +196,10 @@ impl Intake {
         let correlation_id = take(CORRELATION_ID).unwrap_or_else(|| id.to_string());
         let causation_id = take(CAUSATION_ID);
         let traceparent = take(TRACEPARENT);
-        metadata.retain(|(name, _)| !name.starts_with("nats"));
+        metadata.retain(|(name, _)| !name.starts_with("nats-"));
+        if metadata.len() > MAX_EXTENSIONS {
+            return Err(IntakeError::Metadata(metadata.len()));
+        }
         Ok(Command {
             r#type,
             entity,

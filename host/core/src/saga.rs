@@ -17,7 +17,7 @@ use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_ex
 use crate::consumer::Settlement;
 use crate::contract::{MAX_COMMANDS, MAX_INSTANCE_BYTES};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries};
-use crate::id::{CommandId, InstanceId, Name};
+use crate::id::{CommandId, InstanceId, Name, source_of_saga};
 use crate::intake::CommandMessage;
 use crate::message::{Incoming, NewCommand, RecordedEvent};
 use crate::plugin::PluginFault;
@@ -174,10 +174,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     "it sends a command with the metadata {name:?}, a name that it may not use"
                 )));
             }
-            let id = format!("{}:{instance}:{}:{}:{n}", self.name, event.stream, event.sequence);
+            let id = CommandId::of_saga(&self.name, instance, &event.stream, event.sequence, n);
             Ok(OutgoingCommand {
-                id: CommandId::new(&id)
-                    .map_err(|e| self.plugin.fault(format!("the command id {id:?} {e}")))?,
+                id: id.map_err(|e| self.plugin.fault(format!("the id of its command {n} {e}")))?,
                 r#type: command.r#type,
                 datacontenttype: command.datacontenttype.unwrap_or_else(|| "application/json".to_owned()),
                 extensions: ours.iter().cloned().chain(command.metadata).collect(),
@@ -199,7 +198,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             let message = CommandMessage {
                 id: &command.id,
                 r#type: &command.r#type,
-                source: &format!("/{}/{instance}", self.name),
+                source: &source_of_saga(&self.name, instance),
                 time: None,
                 datacontenttype: &command.datacontenttype,
                 extensions: &command.extensions,

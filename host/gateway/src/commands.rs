@@ -88,7 +88,10 @@ fn command_id(in_body: Option<&str>, in_header: Option<&str>) -> Result<CommandI
         (body, header) => body.or(header),
     };
     match given {
-        Some(id) => CommandId::new(id).map_err(Refusal::Id),
+        Some(id) => match CommandId::new(id).map_err(Refusal::Id)? {
+            id if id.is_of_saga() => Err(Refusal::SagasId),
+            id => Ok(id),
+        },
         // Ids that grow with time keep what is stored under them close together.
         None => CommandId::new(Uuid::now_v7().to_string()).map_err(Refusal::Id),
     }

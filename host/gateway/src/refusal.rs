@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     TwoIds,
     /// The command's id cannot be one.
     Id(TokenError),
+    /// The command's id is one that only a saga may use.
+    SagasId,
     /// The process's id cannot be one.
     CorrelationId { bytes: usize, max_bytes: usize },
     /// The entity cannot be found in the data.
@@ -177,6 +179,11 @@ impl Refusal {
                 "the header `Idempotency-Key` and the member `id` of the body say different ids",
             ),
             Self::Id(cause) => Problem::new(S::BAD_REQUEST, "invalid-id", format!("the command's id {cause}")),
+            Self::SagasId => Problem::new(
+                S::BAD_REQUEST,
+                "invalid-id",
+                "the command's id begins with `saga:`, which only sagas may use; choose another id",
+            ),
             Self::CorrelationId { bytes, max_bytes } => {
                 let detail = format!("the correlation id has {bytes} bytes; 1 to {max_bytes} are allowed");
                 Problem::new(S::BAD_REQUEST, "invalid-correlation-id", detail)

@@ -9,7 +9,7 @@ use pelton_core::store::{CommitError, Unavailable};
 
 use crate::commands::register;
 use crate::connection::Nats;
-use crate::subjects::{self, SAGAS};
+use crate::subjects::{self, COMMANDS, SAGAS};
 use crate::wire::{self, PublishError};
 
 /// The [`SagaStore`] of one saga: an instance is the last message on `saga.<saga>.<instance>.state`.
@@ -24,6 +24,32 @@ impl SagaStates {
     #[must_use]
     pub fn new(nats: &Nats, saga: Name) -> Self {
         Self { nats: nats.clone(), saga }
+    }
+
+    /// Whether the command that waits under this id is the very one that is to be sent, from an earlier try.
+    async fn is_sent(
+        &self,
+        id: &CommandId,
+        subject: &str,
+        headers: &Headers,
+        data: &Bytes,
+    ) -> Result<(), CommitError> {
+        let Some(waiting) =
+            wire::leader_last(&self.nats, COMMANDS, &subjects::command_of_id(id.as_str())).await?
+        else {
+            return Ok(()); // it has been decided meanwhile
+        };
+        let source = |headers: &Headers| headers.get("ce-source").map(str::to_owned);
+        if waiting.subject == subject
+            && waiting.payload == *data
+            && source(&waiting.headers) == source(headers)
+        {
+            return Ok(());
+        }
+        Err(CommitError::Refused(format!(
+            "message {} of stream {COMMANDS} is another command with the id {id}; remove it, then have the saga try again",
+            waiting.sequence
+        )))
     }
 }
 
@@ -61,11 +87,12 @@ impl SagaStore for SagaStates {
         id: &CommandId,
         data: Bytes,
     ) -> Result<(), CommitError> {
-        let mut headers = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
-        register::expect_no_command(&mut headers, id.as_str());
-        match wire::publish(&self.nats, &subjects::command(r#type, id), headers, data).await {
-            // The same command from an earlier try: nobody else makes ids like a saga's.
-            Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
+        let mut wired = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
+        register::expect_no_command(&mut wired, id.as_str());
+        let subject = subjects::command(r#type, id);
+        match wire::publish(&self.nats, &subject, wired, data.clone()).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::WrongSequence(_)) => self.is_sent(id, &subject, &headers, &data).await,
             Err(error) => Err(error.into()),
         }
     }

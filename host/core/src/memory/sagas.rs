@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ struct Kept {
     instances: HashMap<InstanceId, (SagaRecord, u64)>,
     sent: Vec<SentCommand>,
     answers_to_lose: u32,
+    foreign: HashSet<CommandId>,
 }
 
 /// A command as it was sent.
@@ -52,6 +53,11 @@ impl MemorySagas {
     #[must_use]
     pub fn sent(&self) -> Vec<SentCommand> {
         self.kept().sent.clone()
+    }
+
+    /// Has somebody else send a command under this id first.
+    pub fn occupy(&self, id: CommandId) {
+        self.kept().foreign.insert(id);
     }
 
     /// Has the next commands be sent without their sender being told.
@@ -104,6 +110,9 @@ impl SagaStore for MemorySagas {
         id: &CommandId,
         data: Bytes,
     ) -> Result<(), CommitError> {
+        if self.kept().foreign.contains(id) {
+            return Err(CommitError::Refused(format!("another command has the id {id}")));
+        }
         let command = SentCommand { id: id.clone(), r#type: r#type.to_owned(), headers, data };
         let send = || {
             let mut kept = self.kept();

@@ -114,7 +114,7 @@ pub struct SagaRecord {
 /// A command with the id that it keeps for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingCommand {
-    /// `<saga>:<instance>:<stream>:<sequence>:<n>`.
+    /// See [`CommandId::of_saga`].
     pub id: CommandId,
     /// Its type.
     pub r#type: String,

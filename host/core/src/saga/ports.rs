@@ -59,7 +59,8 @@ pub trait SagaStore: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
 
-    /// Puts a command on the command stream. Sending it again is harmless: its id is the same.
+    /// Puts a command on the command stream. Sending it again is harmless: its id is the same. Where another command has
+    /// its id it is refused.
     fn send(
         &self,
         headers: Headers,

@@ -1,5 +1,6 @@
 //! The flows of projections and sagas on ports in memory, and how failures are retried.
 
+mod border;
 mod projection;
 mod retry;
 mod saga;

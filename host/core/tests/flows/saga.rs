@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pelton_core::cloudevents;
 use pelton_core::consumer::Settlement;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, OnFailure};
-use pelton_core::id::{InstanceId, Name};
+use pelton_core::id::{CommandId, InstanceId, Name};
 use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemorySagas};
 use pelton_core::message::{Failure, NewCommand, RecordedEvent};
 use pelton_core::plugin::{Identity, Plugin, PluginFault};
@@ -135,12 +135,12 @@ async fn an_instance_folds_its_inputs_once_and_its_commands_keep_their_ids() {
     hand_in(&flow, 5, "end", "a").await;
     hand_in(&flow, 6, "go", "a").await; // it has ended
     let ids = [
-        "saga:a:stream:2:0=1",
-        "saga:b:stream:2:0=1",
-        "saga:a:stream:4:0=2",
-        "saga:a:stream:4:0=2",
-        "saga:b:stream:2:0=1",
-        "saga:a:stream:5:0=3",
+        "saga:saga:a:stream:2:0=1",
+        "saga:saga:b:stream:2:0=1",
+        "saga:saga:a:stream:4:0=2",
+        "saga:saga:a:stream:4:0=2",
+        "saga:saga:b:stream:2:0=1",
+        "saga:saga:a:stream:5:0=3",
     ];
     assert_eq!(sent(&flow), ids);
 }
@@ -154,7 +154,19 @@ async fn a_command_that_may_be_lost_is_sent_again_before_the_input_is_done() {
         matches!(settlements[..], [Settlement::RetryAfter(_), Settlement::RetryAfter(_), Settlement::Ack]),
         "{settlements:?}"
     );
-    assert_eq!(sent(&flow), ["saga:a:stream:1:0=1"; 3]);
+    assert_eq!(sent(&flow), ["saga:saga:a:stream:1:0=1"; 3]);
+}
+
+// R1: a saga took a foreign command under its id for its own, and the command was never sent.
+#[tokio::test]
+async fn a_foreign_command_under_an_id_of_the_saga_quarantines_the_instance() {
+    let flow = flow();
+    flow.store.occupy(CommandId::new("saga:saga:a:stream:1:0").unwrap());
+    hand_in(&flow, 1, "start", "a,b").await;
+    assert_eq!(sent(&flow), ["saga:saga:b:stream:1:0=1"]);
+    let [letter] = &letters(&flow)[..] else { panic!() };
+    assert_eq!(letter.key.as_deref(), Some("a"));
+    assert!(letter.cause.contains("another command has the id saga:saga:a:stream:1:0"), "{}", letter.cause);
 }
 
 #[tokio::test]
@@ -162,7 +174,10 @@ async fn an_instance_that_fails_is_quarantined_and_the_others_go_on() {
     let flow = flow();
     hand_in(&flow, 1, "start", "a,broken,b").await;
     hand_in(&flow, 2, "go", "broken,a").await;
-    assert_eq!(sent(&flow), ["saga:a:stream:1:0=1", "saga:b:stream:1:0=1", "saga:a:stream:2:0=2"]);
+    assert_eq!(
+        sent(&flow),
+        ["saga:saga:a:stream:1:0=1", "saga:saga:b:stream:1:0=1", "saga:saga:a:stream:2:0=2"]
+    );
     let letters = letters(&flow);
     let kept: Vec<_> = letters.iter().map(|l| (l.message.sequence.0, l.kind, l.key.as_deref())).collect();
     assert_eq!(
@@ -177,7 +192,7 @@ async fn a_failure_that_passes_is_tried_again() {
     let flow = flow();
     let settlements = hand_in(&flow, 1, "start", "away").await;
     assert_eq!((settlements.len(), settlements.last()), (3, Some(&Settlement::Ack)));
-    assert_eq!(sent(&flow), ["saga:away:stream:1:0=1"]);
+    assert_eq!(sent(&flow), ["saga:saga:away:stream:1:0=1"]);
 }
 
 #[tokio::test]
@@ -200,7 +215,7 @@ async fn an_instance_may_go_on_without_the_input_that_failed() {
     hand_in(&flow, 3, "start", "a").await;
     let kinds: Vec<_> = letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
     assert_eq!(kinds, [(1, DeadLetterKind::Failed), (2, DeadLetterKind::Failed)]);
-    assert_eq!(sent(&flow), ["saga:a:stream:3:0=1"]);
+    assert_eq!(sent(&flow), ["saga:saga:a:stream:3:0=1"]);
 }
 
 /// An instance `a` that failed at event 2, with events 3 and 4 parked behind it; by now it would not fail.
@@ -212,7 +227,7 @@ async fn quarantined() -> Flow {
     hand_in(&flow, 3, "go", "a,b").await;
     hand_in(&flow, 4, "end", "a").await;
     flow.plugin.3.store(false, Ordering::Relaxed);
-    assert_eq!((letters(&flow).len(), sent(&flow)), (3, vec!["saga:a:stream:1:0=1".to_owned()]));
+    assert_eq!((letters(&flow).len(), sent(&flow)), (3, vec!["saga:saga:a:stream:1:0=1".to_owned()]));
     flow
 }
 
@@ -223,7 +238,12 @@ async fn a_quarantined_instance_handles_its_inputs_in_order_when_they_are_retrie
     flow.retry_if_asked().await.unwrap();
     assert!(letters(&flow).is_empty() && !flow.letters.is_asked());
     hand_in(&flow, 5, "start", "a").await;
-    let ids = ["saga:a:stream:2:0=2", "saga:a:stream:3:0=3", "saga:a:stream:4:0=4", "saga:a:stream:5:0=1"];
+    let ids = [
+        "saga:saga:a:stream:2:0=2",
+        "saga:saga:a:stream:3:0=3",
+        "saga:saga:a:stream:4:0=4",
+        "saga:saga:a:stream:5:0=1",
+    ];
     assert_eq!(sent(&flow)[1..], ids);
 }
 
@@ -238,7 +258,7 @@ async fn an_input_that_fails_again_keeps_its_place_until_it_is_dropped() {
     flow.letters.remove(flow.letters.all()[0].0);
     flow.letters.ask("saga", "a");
     flow.retry_if_asked().await.unwrap();
-    assert_eq!(sent(&flow)[1..], ["saga:a:stream:3:0=2", "saga:a:stream:4:0=3"]);
+    assert_eq!(sent(&flow)[1..], ["saga:saga:a:stream:3:0=2", "saga:saga:a:stream:4:0=3"]);
     assert!(letters(&flow).is_empty());
 }
 
@@ -259,7 +279,7 @@ async fn the_quarantine_ends_with_the_last_letter_however_it_went() {
         flow.letters.remove(at);
     }
     hand_in(&flow, 5, "go", "a").await;
-    assert_eq!(sent(&flow)[1..], ["saga:a:stream:5:0=2"]);
+    assert_eq!(sent(&flow)[1..], ["saga:saga:a:stream:5:0=2"]);
 }
 
 #[test]
@@ -286,7 +306,7 @@ fn no_input_is_missed_or_handled_twice_whatever_is_lost_while_it_is_retried() {
             flow.letters.ask("saga", "a");
             retry().await;
             let once: std::collections::BTreeSet<String> = sent(&flow).into_iter().collect();
-            let expected = (1..=4).map(|n| format!("saga:a:stream:{n}:0={n}")).collect();
+            let expected = (1..=4).map(|n| format!("saga:saga:a:stream:{n}:0={n}")).collect();
             assert_eq!((once, letters(&flow).len()), (expected, 0), "seed {seed}");
         });
     }

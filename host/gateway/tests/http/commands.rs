@@ -203,6 +203,8 @@ async fn an_id_that_would_change_a_subject_is_refused() {
     check(vec![
         with_id("a.b").refuses(400, "invalid-id").because("'.' at byte 1"),
         with_id("*").refuses(400, "invalid-id").because("'*' at byte 0"),
+        // R1: a client's command could take the place of one that a saga was about to send.
+        with_id("saga:s:1:hotel:7:0").refuses(400, "invalid-id").because("which only sagas may use"),
         with_id("a>").refuses(400, "invalid-id").because("'>' at byte 1"),
         with_id("a b").refuses(400, "invalid-id").because("' ' at byte 1"),
         with_id("a\tb").refuses(400, "invalid-id").because("'\\t'"),

@@ -1,10 +1,11 @@
 //! Reading entities back.
 
-use pelton_core::cloudevents;
+use pelton_core::cloudevents::{self, CORRELATION_ID, TRACEPARENT};
 use pelton_core::command::backlinks::{Backlinks, HISTORY};
 use pelton_core::command::ports::CommandStore;
+use pelton_core::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
 use pelton_core::id::{CommandId, Sequence};
-use pelton_core::message::Fingerprint;
+use pelton_core::message::{Event, Fingerprint};
 use pelton_nats::{Nats, StoreSettings};
 
 use crate::entities::{Writer, decision, entity, ids, store};
@@ -121,5 +122,26 @@ async fn what_came_since_is_read_from_the_leader() {
     publish_foreign(&nats, &subject, "foreign", None).await;
     let since = store.since(&writer.entity, all[88].recorded.sequence).await.unwrap();
     assert_eq!(ids(&since), ["c59:1", "foreign:0"]);
+    store.close().await;
+}
+
+// R2: what a plugin may give at most could be stored, and not be read back.
+#[tokio::test]
+async fn an_event_with_all_that_the_contract_allows_is_read_back() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let mut events = decision(&entity("1"), &Backlinks::default(), "c", 1);
+    let theirs = (0..MAX_EXTENSIONS).map(|n| (format!("x{n}"), format!(" \r\n\u{0}größe % {n} ")));
+    let ours = [CORRELATION_ID, TRACEPARENT].map(|name| (name.to_owned(), "c".to_owned()));
+    events[0].event.extensions.extend(ours.into_iter().chain(theirs));
+    events[0].event.datacontenttype = Some("x".repeat(MAX_ATTRIBUTE_BYTES));
+    store.append(&entity("1"), Sequence::NONE, &events).await.unwrap();
+    let read = store.load(&entity("1")).await.unwrap().remove(0).recorded.event;
+    let sorted = |mut event: Event| {
+        event.extensions.sort();
+        event
+    };
+    assert_eq!(sorted(read), sorted(events.remove(0).event));
     store.close().await;
 }

@@ -82,6 +82,18 @@ async fn a_command_that_is_sent_again_waits_once() {
     assert_eq!(message.headers.get("ce-id").unwrap().as_str(), "c-1:0");
     assert!(message.headers.get("Nats-Rollup").is_none());
 
+    // R1: whatever waited under the id was taken for the saga's own command.
+    for (headers, data) in [
+        (headers.clone(), "{ }"),
+        (
+            cloudevents::encode(&pelton_core::message::Event { source: "/gateway".to_owned(), ..event(1) }),
+            "{}",
+        ),
+    ] {
+        let refused = sagas.send(headers, "schedule-cleaning", &id, Bytes::from(data)).await.unwrap_err();
+        assert!(refused.to_string().contains("message 1 of stream COMMANDS is another command"), "{refused}");
+    }
+
     let large = Bytes::from(vec![b' '; nats.client().max_payload() + 1]);
     let refused = sagas.send(headers, "schedule-cleaning", &id, large).await;
     assert!(matches!(refused, Err(CommitError::Refused(_))), "{refused:?}");
