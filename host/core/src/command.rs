@@ -71,7 +71,7 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     store: Arc<S>,
     letters: Arc<L>,
     retry: RetryPolicy,
-    failures: Failures,
+    failures: Failures<Sequence>,
     on_failure: OnFailure,
     entities: EntityCache<P::Instance>,
     snapshots: Snapshots,
@@ -337,7 +337,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
 
     /// What becomes of a message that was not processed: tried again, or set aside with its cause.
     async fn stopped(&self, message: &Incoming, command: Option<&Command>, stop: NotProcessed) -> Settlement {
-        match self.retry.verdict(&stop, self.failures.count(&stop, message)) {
+        match self.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(handler = %self.name, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
                 Settlement::RetryAfter(delay)

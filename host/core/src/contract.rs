@@ -2,6 +2,8 @@
 //!
 //! A plugin that exceeds one of them is at fault; nothing of what it answered is stored.
 
+use std::time::Duration;
+
 /// The longest name of a plugin, a type or a rejection code, in bytes. The longest version of a plugin, too.
 pub const MAX_NAME_BYTES: usize = 64;
 /// The most command or event types of one descriptor.
@@ -10,6 +12,9 @@ pub const MAX_TYPES: usize = 1000;
 pub const MAX_EXTENSIONS: usize = 64;
 /// The longest value of a CloudEvents attribute, and the most bytes of one entry of metadata, name and value.
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
+
+/// The longest wait that `failure.retry` may ask for.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// The most events that one call of `evolve` gets.
 pub const MAX_FOLDED_EVENTS: usize = 1000;

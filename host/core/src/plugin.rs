@@ -1,5 +1,8 @@
 //! A plugin as all roles know it: who it is, and what it did wrong.
 
+use std::time::Duration;
+
+use crate::contract::MAX_RETRY_AFTER;
 use crate::message::Failure;
 
 /// Which component does the work, for events, outcomes and errors.
@@ -66,6 +69,8 @@ fn diagnostics(backtrace: &[String], log: &[String]) -> String {
 pub enum FaultKind {
     /// It trapped, ran out of time or out of memory: another try on a fresh instance may work.
     Broke,
+    /// It asked to be tried again after this.
+    RetryAfter(Duration),
     /// It returned something that the contract forbids, or said that the input will never work.
     Refused,
 }
@@ -76,8 +81,10 @@ impl Failure {
         match self {
             Self::Invalid(cause) => plugin.fault(cause),
             Self::Other(what) => PluginFault { kind: FaultKind::Broke, ..plugin.fault(what) },
-            Self::Retry(_) => {
-                PluginFault { kind: FaultKind::Broke, ..plugin.fault("it asked to be tried again") }
+            Self::Retry(after) => {
+                let after = after.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_AFTER));
+                let kind = after.map_or(FaultKind::Broke, FaultKind::RetryAfter);
+                PluginFault { kind, ..plugin.fault("it asked to be tried again") }
             }
         }
     }

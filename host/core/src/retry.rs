@@ -1,5 +1,6 @@
 //! What becomes of a message: one total function from what happened and how often to what the consumer is told.
 
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -75,9 +76,18 @@ impl RetryPolicy {
                 Verdict::Retry(self.delay(attempt))
             }
             NotProcessed::Unreadable(_) | NotProcessed::Failed(_) => Verdict::SetAside,
-            NotProcessed::Plugin(fault) if fault.kind == FaultKind::Refused => Verdict::SetAside,
-            NotProcessed::Plugin(_) if attempt >= self.max_attempts => Verdict::SetAside,
-            NotProcessed::Plugin(_) => Verdict::Retry(self.delay(attempt)),
+            NotProcessed::Plugin(fault) => self.verdict_on(fault, attempt),
+        }
+    }
+
+    /// The same, where it is known to be the plugin's fault.
+    #[must_use]
+    pub fn verdict_on(&self, fault: &PluginFault, attempt: u32) -> Verdict {
+        match fault.kind {
+            FaultKind::Refused => Verdict::SetAside,
+            _ if attempt >= self.max_attempts => Verdict::SetAside,
+            FaultKind::Broke => Verdict::Retry(self.delay(attempt)),
+            FaultKind::RetryAfter(after) => Verdict::Retry(after),
         }
     }
 
@@ -95,22 +105,24 @@ const MAX_FAILING: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 ///
 /// How often the server has handed a message out says something else: it does so too when a host or the store was
 /// away, and none of that may use up a message's attempts. After a restart the count begins anew.
+///
+/// `K` says what failed: a message by its sequence, or one of several things that were made of it.
 #[derive(Debug)]
-pub struct Failures(Mutex<LruCache<Sequence, u32>>);
+pub struct Failures<K: Hash + Eq>(Mutex<LruCache<K, u32>>);
 
-impl Default for Failures {
+impl<K: Hash + Eq> Default for Failures<K> {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(MAX_FAILING)))
     }
 }
 
-impl Failures {
+impl<K: Hash + Eq> Failures<K> {
     /// Counts one more reason why a message was not processed. Answers the number for [`RetryPolicy::verdict`].
-    pub fn count(&self, stop: &NotProcessed, message: &Incoming) -> u32 {
+    pub fn count(&self, stop: &NotProcessed, failed: K, message: &Incoming) -> u32 {
         match stop {
             NotProcessed::Plugin(_) => {
                 let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let count = failures.get_or_insert_mut(message.sequence, || 0);
+                let count = failures.get_or_insert_mut(failed, || 0);
                 *count += 1;
                 *count
             }

@@ -10,6 +10,7 @@ mod retry;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,7 +18,7 @@ use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_ex
 use crate::consumer::Settlement;
 use crate::contract::{MAX_COMMANDS, MAX_INSTANCE_BYTES};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries};
-use crate::id::{CommandId, InstanceId, Name, source_of_saga};
+use crate::id::{CommandId, InstanceId, Name, Sequence, source_of_saga};
 use crate::intake::CommandMessage;
 use crate::message::{Incoming, NewCommand, RecordedEvent};
 use crate::plugin::PluginFault;
@@ -45,8 +46,8 @@ pub struct SagaFlow<P, S, L> {
     pub letters: Arc<L>,
     /// How failures are retried.
     pub retry: RetryPolicy,
-    /// The failures so far.
-    pub failures: Failures,
+    /// The failures so far: each instance that an event concerns has attempts of its own.
+    pub failures: Failures<(Sequence, Option<InstanceId>)>,
     /// Whether an instance with an input that was set aside is quarantined, or goes on without it.
     pub on_failure: OnFailure,
 }
@@ -223,15 +224,18 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         instance: Option<&InstanceId>,
         stop: &NotProcessed,
     ) -> Settlement {
-        match self.retry.verdict(stop, self.failures.count(stop, message)) {
-            Verdict::Retry(_) => self.retry(message, stop),
+        match self
+            .retry
+            .verdict(stop, self.failures.count(stop, (message.sequence, instance.cloned()), message))
+        {
+            Verdict::Retry(delay) => self.retry(message, stop, delay),
             Verdict::SetAside => self.set_aside(message, instance, stop.to_string()).await,
         }
     }
 
-    fn retry(&self, message: &Incoming, stop: &NotProcessed) -> Settlement {
-        tracing::warn!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, attempt = message.attempt, "will be tried again: {stop}");
-        Settlement::RetryAfter(self.retry.delay(message.attempt))
+    fn retry(&self, message: &Incoming, stop: &NotProcessed, delay: Duration) -> Settlement {
+        tracing::warn!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
+        Settlement::RetryAfter(delay)
     }
 
     /// Keeps the message, then marks the instance so that its later inputs are kept behind it, unless it goes on without.
@@ -250,15 +254,16 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             _ => self.letter(message, instance, DeadLetterKind::Failed, cause.clone()),
         };
         let id = letter.id();
+        let delay = self.retry.delay(message.attempt);
         if let Err(away) = self.letters.keep(letter).await {
-            return self.retry(message, &NotProcessed::Unavailable(away));
+            return self.retry(message, &NotProcessed::Unavailable(away), delay);
         }
         if let Some(instance) = instance
             && self.on_failure == OnFailure::Park
         {
             match self.quarantine(instance, &id).await {
                 Ok(()) => {}
-                Err(stop) => return self.retry(message, &stop),
+                Err(stop) => return self.retry(message, &stop, delay),
             }
         }
         tracing::error!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {cause}");

@@ -8,9 +8,9 @@ use super::{ProjectionFlow, ViewError, fold};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Retries};
 use crate::id::Sequence;
 use crate::message::{Incoming, RecordedEvent};
-use crate::plugin::{FaultKind, PluginFault};
 use crate::projection::ports::{ProjectionPlugin, ViewStore};
 use crate::projection::view::Checkpoint;
+use crate::retry::Verdict;
 use crate::store::Unavailable;
 
 /// An event by itself.
@@ -48,25 +48,22 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 Err(fault) => Err(ViewError::Batch(fault.clone())),
             };
             match tried {
-                Err(ViewError::Batch(fault)) if self.may_pass(&fault, attempt) => {
-                    tokio::time::sleep(self.retry.delay(attempt)).await;
-                    attempt += 1;
-                    if keys.is_err() {
-                        let asked = fold::keys(&*self.plugin, slice::from_ref(event)).await;
-                        keys = asked.map(|keys| keys.into_iter().flatten().collect());
+                Err(ViewError::Batch(fault)) => match self.retry.verdict_on(&fault, attempt) {
+                    Verdict::Retry(delay) => {
+                        tokio::time::sleep(delay).await;
+                        attempt += 1;
+                        if keys.is_err() {
+                            let asked = fold::keys(&*self.plugin, slice::from_ref(event)).await;
+                            keys = asked.map(|keys| keys.into_iter().flatten().collect());
+                        }
                     }
-                }
-                Err(ViewError::Batch(fault)) => break fault,
+                    Verdict::SetAside => break fault,
+                },
                 other => return other,
             }
         };
         tracing::error!(view = %self.name, sequence = %event.sequence, "set aside: {fault}");
         self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), pipeline).await
-    }
-
-    /// Whether another try may work, and is left.
-    pub(super) fn may_pass(&self, fault: &PluginFault, attempt: u32) -> bool {
-        fault.kind == FaultKind::Broke && attempt < self.retry.max_attempts
     }
 
     /// Keeps the event with the dead letters. Its keys take in nothing from now on, so that nothing is applied out of

@@ -16,6 +16,7 @@ use crate::id::Sequence;
 use crate::message::RecordedEvent;
 use crate::projection::ports::{ProjectionPlugin, ViewStore};
 use crate::recorded;
+use crate::retry::Verdict;
 
 /// What becomes of one letter.
 enum Tried {
@@ -121,12 +122,13 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let mut attempt = 1;
         let changes = loop {
             match self.changes(events, keys.iter(), pipeline).await {
-                Err(ViewError::Batch(fault)) if self.may_pass(&fault, attempt) => {
-                    tokio::time::sleep(self.retry.delay(attempt)).await;
-                    attempt += 1;
-                }
-                other => break other?,
+                Err(ViewError::Batch(fault)) => match self.retry.verdict_on(&fault, attempt) {
+                    Verdict::Retry(delay) => tokio::time::sleep(delay).await,
+                    Verdict::SetAside => return Err(fault.into()),
+                },
+                changes => break changes?,
             }
+            attempt += 1;
         };
         let next = events.last().map_or(Sequence::NONE, |event| Sequence(event.sequence.0 + 1));
         let mut applied = pipeline.checkpoint().clone();

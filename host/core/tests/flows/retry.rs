@@ -17,6 +17,8 @@ const POLICY: RetryPolicy = RetryPolicy {
     max_delay: Duration::from_secs(30),
 };
 
+const ASKED: Duration = Duration::from_secs(90);
+
 fn fault(kind: FaultKind) -> NotProcessed {
     PluginFault { kind, ..Native.fault("it did something") }.into()
 }
@@ -53,10 +55,15 @@ fn what_is_nobodys_fault_is_tried_for_ever_and_what_cannot_work_is_set_aside_at_
         (NotProcessed::Unreadable(IntakeError::UnknownType("paint-room".to_owned())), Some(1)),
         (fault(FaultKind::Refused), Some(1)),
         (fault(FaultKind::Broke), Some(POLICY.max_attempts)),
+        (fault(FaultKind::RetryAfter(ASKED)), Some(POLICY.max_attempts)),
     ] {
         for attempt in [1, 2, 3, 4, 1000, u32::MAX] {
             let expected = match set_aside_at {
                 Some(last) if attempt >= last => Verdict::SetAside,
+                // R16: how long the plugin asked to wait was not heard.
+                _ if matches!(&stop, NotProcessed::Plugin(fault) if fault.kind == FaultKind::RetryAfter(ASKED)) => {
+                    Verdict::Retry(ASKED)
+                }
                 _ => Verdict::Retry(POLICY.delay(attempt)),
             };
             assert_eq!(POLICY.verdict(&stop, attempt), expected, "attempt {attempt}: {stop}");

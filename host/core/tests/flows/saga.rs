@@ -1,5 +1,7 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
@@ -20,7 +22,17 @@ use crate::{Native, event, message};
 /// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
 /// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer.
 /// While the switch is on, every reaction fails for good.
-struct Counter(Native, SagaDescriptor, AtomicU32, AtomicBool);
+struct Counter(Native, SagaDescriptor, Mutex<HashMap<InstanceId, u32>>, AtomicBool);
+
+impl Counter {
+    /// How often the instance was here before.
+    fn tries(&self, instance: &InstanceId) -> u32 {
+        let mut tries = self.2.lock().unwrap();
+        let tries = tries.entry(instance.clone()).or_default();
+        *tries += 1;
+        *tries - 1
+    }
+}
 
 impl Plugin for Counter {
     fn name(&self) -> &str {
@@ -55,7 +67,10 @@ impl SagaPlugin for Counter {
         match instance.as_str() {
             _ if self.3.load(Ordering::Relaxed) => return Ok(Err(Failure::Invalid("off".to_owned()))),
             "broken" => return Ok(Err(Failure::Invalid("it is broken".to_owned()))),
-            "away" if self.2.fetch_add(1, Ordering::Relaxed) < 2 => {
+            "later" if self.tries(instance) < 1 => {
+                return Ok(Err(Failure::Retry(Some(90_000))));
+            }
+            "away" | "also-away" if self.tries(instance) < 2 => {
                 return Ok(Err(Failure::Other("not yet".to_owned())));
             }
             _ => {}
@@ -86,7 +101,7 @@ fn flow() -> Flow {
     SagaFlow {
         name: Name::new("saga").unwrap(),
         stream: "stream".into(),
-        plugin: Counter(Native, descriptor, AtomicU32::new(0), AtomicBool::new(false)),
+        plugin: Counter(Native, descriptor, Mutex::default(), AtomicBool::new(false)),
         store: Arc::new(MemorySagas::new(Arc::new(FlakyNetwork::reliable()))),
         letters: Arc::new(MemoryDeadLetters::new(Arc::new(FlakyNetwork::reliable()))),
         failures: Failures::default(),
@@ -193,6 +208,22 @@ async fn a_failure_that_passes_is_tried_again() {
     let settlements = hand_in(&flow, 1, "start", "away").await;
     assert_eq!((settlements.len(), settlements.last()), (3, Some(&Settlement::Ack)));
     assert_eq!(sent(&flow), ["saga:saga:away:stream:1:0=1"]);
+}
+
+// R16: the delay that a plugin asked for was dropped.
+#[tokio::test]
+async fn an_input_is_tried_again_when_the_plugin_says() {
+    let settlements = hand_in(&flow(), 1, "start", "later").await;
+    assert_eq!(settlements, [Settlement::RetryAfter(Duration::from_secs(90)), Settlement::Ack]);
+}
+
+// R19: the instances of one event shared its attempts, so that one used up those of another.
+#[tokio::test]
+async fn every_instance_of_an_event_has_attempts_of_its_own() {
+    let flow = flow();
+    let settlements = hand_in(&flow, 1, "start", "away,also-away").await;
+    assert_eq!((settlements.len(), letters(&flow).len()), (5, 0));
+    assert_eq!(sent(&flow).last().unwrap(), "saga:saga:also-away:stream:1:0=1");
 }
 
 #[tokio::test]
