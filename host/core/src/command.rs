@@ -26,6 +26,8 @@ pub mod snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::command::entity::{CacheLimits, EntityCache, LiveEntity};
 use crate::command::outcome::{Answer, Claim, Entry, Outcome, OutcomeRecord, Registered, Revision};
 use crate::command::ports::{AppendError, Cause, CommandStore, EntityInstance, HandlerPlugin, StoredEvent};
@@ -37,6 +39,7 @@ use crate::intake::IntakeError;
 use crate::message::{Command, Event, Incoming, NewEvent, RecordedEvent, Rejection};
 use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
 use crate::store::Unavailable;
+use crate::telemetry;
 use load::Snapshots;
 
 pub use load::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
@@ -95,6 +98,11 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
     pub async fn handle(&self, message: &Incoming, command: Result<Command, IntakeError>) -> Settlement {
+        let span = telemetry::command(&self.name, &self.plugin, message, command.as_ref().ok());
+        self.settlement(message, command).instrument(span).await
+    }
+
+    async fn settlement(&self, message: &Incoming, command: Result<Command, IntakeError>) -> Settlement {
         let command = match command {
             Ok(command) => command,
             Err(error) => return Box::pin(self.stopped(message, None, error.into())).await,
@@ -256,7 +264,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             }
             Err(AppendError::Conflict) => Box::pin(self.catch_up(entity, command)).await,
             Err(AppendError::Unclear(why)) => {
-                tracing::info!(command = %command.id, entity = command.entity.prefix(), "reading the entity again: {why}");
+                tracing::info!("reading the entity again: {why}");
                 Box::pin(self.catch_up(entity, command)).await?;
                 self.is_stored_or_late(entity, command, why)
             }
@@ -339,13 +347,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
     async fn stopped(&self, message: &Incoming, command: Option<&Command>, stop: NotProcessed) -> Settlement {
         match self.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
             Verdict::Retry(delay) => {
-                tracing::warn!(handler = %self.name, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
+                tracing::warn!(?delay, "will be tried again: {stop}");
                 Settlement::RetryAfter(delay)
             }
             Verdict::SetAside => match self.set_aside(message, command, &stop).await {
                 Ok(()) => Settlement::Terminate(stop.to_string()),
                 Err(away) => {
-                    tracing::warn!(handler = %self.name, sequence = %message.sequence, "will be tried again: {away}");
+                    tracing::warn!("will be tried again: {away}");
                     Settlement::RetryAfter(self.retry.delay(message.attempt))
                 }
             },
@@ -358,7 +366,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         command: Option<&Command>,
         stop: &NotProcessed,
     ) -> Result<(), NotProcessed> {
-        tracing::error!(handler = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {stop}");
+        tracing::error!("set aside: {stop}");
         self.letters.keep(self.letter(message, command, DeadLetterKind::Failed, stop.to_string())).await?;
         if let Some(command) = command {
             let outcome =

@@ -2,7 +2,7 @@
 //!
 //! Start with [`command`]: the path of a command on one page. The modules lie on floors, and each imports only what lies
 //! below it: words ([`id`], [`time`], [`text`], [`subject`], [`cloudevents`], [`message`]); what all roles share
-//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`]); the roles
+//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`], [`telemetry`]); the roles
 //! ([`command`], [`projection`], [`saga`]), which do not know each other and own their ports; what a gateway needs
 //! ([`client`]); the ports in memory ([`memory`]).
 
@@ -21,6 +21,7 @@ pub mod plugin;
 pub mod recorded;
 pub mod retry;
 pub mod store;
+pub mod telemetry;
 
 pub mod command;
 pub mod projection;

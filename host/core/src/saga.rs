@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::Instrument;
 
 use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
 use crate::consumer::Settlement;
@@ -27,6 +28,7 @@ use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
 use crate::saga::model::{OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
+use crate::telemetry;
 
 /// How often a reaction is made again because somebody else changed the instance meanwhile.
 const MAX_CONFLICTS: u32 = 8;
@@ -62,20 +64,34 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         if !event.event.is_of(&self.plugin.descriptor().events) {
             return Settlement::Ack;
         }
-        let correlations = match self.correlate(&event).await {
+        let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, None);
+        let correlations = match self.correlate(&event).instrument(span).await {
             Ok(correlations) => correlations,
             Err(stop) => return self.failed(message, None, &stop).await,
         };
         for (instance, relation) in correlations {
-            match self.advance(&instance, relation, &event, Some(message)).await {
-                Ok(()) => {}
-                Err(stop) => match self.failed(message, Some(&instance), &stop).await {
-                    Settlement::Terminate(_) => {} // this instance is quarantined; the others go on
-                    other => return other,
-                },
+            let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(&instance));
+            match self.settlement(message, &event, &instance, relation).instrument(span).await {
+                // The others go on without an instance that is quarantined.
+                Settlement::Ack | Settlement::Terminate(_) => {}
+                later @ Settlement::RetryAfter(_) => return later,
             }
         }
         Settlement::Ack
+    }
+
+    /// What becomes of the message as far as one instance is concerned.
+    async fn settlement(
+        &self,
+        message: &Incoming,
+        event: &RecordedEvent,
+        instance: &InstanceId,
+        relation: Relation,
+    ) -> Settlement {
+        match self.advance(instance, relation, event, Some(message)).await {
+            Ok(()) => Settlement::Ack,
+            Err(stop) => self.failed(message, Some(instance), &stop).await,
+        }
     }
 
     async fn correlate(&self, event: &RecordedEvent) -> Result<Vec<(InstanceId, Relation)>, NotProcessed> {
@@ -228,13 +244,13 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             .retry
             .verdict(stop, self.failures.count(stop, (message.sequence, instance.cloned()), message))
         {
-            Verdict::Retry(delay) => self.retry(message, stop, delay),
+            Verdict::Retry(delay) => Self::retry(stop, delay),
             Verdict::SetAside => self.set_aside(message, instance, stop.to_string()).await,
         }
     }
 
-    fn retry(&self, message: &Incoming, stop: &NotProcessed, delay: Duration) -> Settlement {
-        tracing::warn!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, attempt = message.attempt, ?delay, "will be tried again: {stop}");
+    fn retry(stop: &NotProcessed, delay: Duration) -> Settlement {
+        tracing::warn!(?delay, "will be tried again: {stop}");
         Settlement::RetryAfter(delay)
     }
 
@@ -256,17 +272,17 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let id = letter.id();
         let delay = self.retry.delay(message.attempt);
         if let Err(away) = self.letters.keep(letter).await {
-            return self.retry(message, &NotProcessed::Unavailable(away), delay);
+            return Self::retry(&away.into(), delay);
         }
         if let Some(instance) = instance
             && self.on_failure == OnFailure::Park
         {
             match self.quarantine(instance, &id).await {
                 Ok(()) => {}
-                Err(stop) => return self.retry(message, &stop, delay),
+                Err(stop) => return Self::retry(&stop, delay),
             }
         }
-        tracing::error!(saga = %self.name, stream = %message.stream, sequence = %message.sequence, "set aside: {cause}");
+        tracing::error!("set aside: {cause}");
         Settlement::Terminate(cause)
     }
 

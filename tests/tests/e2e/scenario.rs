@@ -77,7 +77,7 @@ async fn a_process_can_be_followed(house: &House) {
     for (event, causing) in [(scheduled, booked), (available, cleaned)] {
         assert_eq!(event.header(process), causing.header(process));
         // The saga's command, whose id says which event it was sent for.
-        let command = format!("housekeeping:1~2022-12-12:hotel:{}:0", causing.sequence);
+        let command = format!("saga:housekeeping:1~2022-12-12:hotel:{}:0", causing.sequence);
         assert_eq!(event.header(cause), command);
     }
     for event in &events {

@@ -47,7 +47,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
         match self.letters.keep_behind(letter, last).await? {
             Parking::Parked => {
-                tracing::warn!(handler = %self.name, command = %command.id, entity = command.entity.prefix(), "parked: {cause}");
+                tracing::warn!("parked: {cause}");
                 Ok(Some(ParkedCommand { command_id: command.id.clone(), cause }))
             }
             Parking::Overtaken => Ok(None),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::pipeline::{Changes, Pipeline};
 use super::{ProjectionFlow, ViewError};
@@ -13,6 +14,7 @@ use crate::message::RecordedEvent;
 use crate::plugin::PluginFault;
 use crate::projection::ports::{ProjectionPlugin, ViewStore};
 use crate::projection::view::{Checkpoint, ViewChange, ViewKey};
+use crate::telemetry;
 
 /// The keys that each of the events touches.
 pub(super) async fn keys<P: ProjectionPlugin>(
@@ -66,11 +68,9 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             rows.keys().zip(values).map(|(key, value)| ViewChange { key: (*key).to_owned(), value });
         let views: Vec<_> = present.collect();
         let began = Instant::now();
-        let changes = self
-            .plugin
-            .project(events, &views)
-            .await?
-            .map_err(|failure| failure.into_fault(&*self.plugin))?;
+        let span = telemetry::view_events(&self.name, &*self.plugin, events);
+        let changes = self.plugin.project(events, &views).instrument(span).await?;
+        let changes = changes.map_err(|failure| failure.into_fault(&*self.plugin))?;
         pipeline.batch_size.took(events.len(), began.elapsed());
         Ok(self.check(changes, &views, rows)?)
     }

@@ -4,6 +4,8 @@
 //! handled, so one whose letter could not be taken out any more is not handled twice. The quarantine ends with the last
 //! letter: the next input finds none and goes through.
 
+use tracing::Instrument;
+
 use super::SagaFlow;
 use super::model::Relation;
 use crate::dead_letter::{DeadLetter, Retries};
@@ -12,6 +14,7 @@ use crate::recorded;
 use crate::retry::{NotProcessed, Verdict};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::Unavailable;
+use crate::telemetry;
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Tries the inputs of an instance, if somebody asks for it.
@@ -70,7 +73,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let relation = correlations.into_iter().find(|(concerned, _)| concerned == instance);
         match relation.map(|(_, relation)| relation) {
             Some(relation @ (Relation::Start | Relation::Advance)) => {
-                self.advance(instance, relation, &event, None).await
+                let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(instance));
+                self.advance(instance, relation, &event, None).instrument(span).await
             }
             // The plugin has changed its mind since.
             None => Ok(()),

@@ -1,6 +1,8 @@
 //! The flows of projections and sagas on ports in memory, and how failures are retried.
 
 mod border;
+#[path = "../support/log.rs"]
+mod log;
 mod projection;
 mod retry;
 mod saga;

@@ -18,6 +18,9 @@ use pelton_core::projection::{MAX_ROWS, ProjectionFlow};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::store::{CommitError, Unavailable};
 
+use tracing::Level;
+
+use crate::log::{self, Log};
 use crate::{Native, event, message};
 
 /// `append` events with data `k1,k2:text` append the text to the values of the keys; the text `bad` cannot be applied,
@@ -58,6 +61,7 @@ impl ProjectionPlugin for Appender {
         events: &[RecordedEvent],
         views: &[ViewChange],
     ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        tracing::info!("projecting");
         let mut values: BTreeMap<String, Option<Bytes>> =
             views.iter().map(|v| (v.key.clone(), v.value.clone())).collect();
         for event in events {
@@ -185,6 +189,31 @@ async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
         assert_eq!(run.rows(), rows(&[("a", "135"), ("b", "23")]));
         assert_eq!((run.views.present_checkpoint().position, run.letters()), (Sequence(8), vec![]));
     }
+}
+
+// R16: the lines that a plugin wrote could not be told to a message.
+#[tokio::test(start_paused = true)]
+async fn every_log_line_of_a_view_carries_the_events_that_are_folded() {
+    let listener = Log::listen(Level::INFO);
+    Run::new(FlakyNetwork::reliable(), 2).feed(&["a:1", "b:2", "a:3"]).await;
+    let lines = listener.take();
+    let spans: Vec<_> = lines
+        .iter()
+        .filter(|line| log::message(line) == "projecting")
+        .map(|line| line["span"].clone())
+        .collect();
+    let span = |more: serde_json::Value| {
+        let mut span = serde_json::json!({
+            "name": "view events", "view": "view", "stream": "stream", "plugin": "native", "digest": "sha256:native",
+        });
+        span.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        span
+    };
+    let expected = [
+        span(serde_json::json!({ "first": 1, "last": 2 })),
+        span(serde_json::json!({ "first": 3, "last": 3, "event_id": "append-a:3" })),
+    ];
+    assert_eq!(spans, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,9 @@ use pelton_core::saga::model::{Correlation, Reaction, Relation, SagaInput, Timer
 use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_core::time::Timestamp;
 
+use tracing::Level;
+
+use crate::log::{self, Log};
 use crate::{Native, event, message};
 
 /// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
@@ -75,6 +78,7 @@ impl SagaPlugin for Counter {
             }
             _ => {}
         }
+        tracing::info!("reacting");
         let SagaInput::Event(event) = input else { unreachable!("only events are given") };
         let count = state.map_or(0, |s| s[0]) + 1;
         let commands = vec![NewCommand {
@@ -208,6 +212,20 @@ async fn a_failure_that_passes_is_tried_again() {
     let settlements = hand_in(&flow, 1, "start", "away").await;
     assert_eq!((settlements.len(), settlements.last()), (3, Some(&Settlement::Ack)));
     assert_eq!(sent(&flow), ["saga:saga:away:stream:1:0=1"]);
+}
+
+// R16: the lines that a plugin wrote could not be told to a message.
+#[tokio::test]
+async fn every_log_line_of_an_input_carries_the_input_and_the_instance() {
+    let listener = Log::listen(Level::INFO);
+    hand_in(&flow(), 3, "start", "a").await;
+    let lines = listener.take();
+    let line = lines.iter().find(|line| log::message(line) == "reacting").expect("what the plugin wrote");
+    let expected = serde_json::json!({
+        "name": "saga input", "saga": "saga", "event_id": "start-a", "event_type": "start", "instance": "a",
+        "stream": "stream", "sequence": 3, "attempt": 1, "plugin": "native", "digest": "sha256:native",
+    });
+    assert_eq!(line["span"], expected);
 }
 
 // R16: the delay that a plugin asked for was dropped.

@@ -129,6 +129,7 @@ impl EntityInstance for State {
 
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
         tokio::task::yield_now().await;
+        tracing::info!("deciding");
         let once_less = |n: u32| n.checked_sub(1);
         if self.manners.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, once_less).is_ok() {
             return Err(self.fault.clone());

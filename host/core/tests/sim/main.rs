@@ -3,9 +3,10 @@
 
 mod account;
 mod bank;
+#[path = "../support/log.rs"]
+mod log;
 mod parking;
 mod snapshots;
-mod warnings;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -24,7 +25,10 @@ use pelton_core::message::Rejection;
 use pelton_core::text::MAX_CAUSE_BYTES;
 use tokio::task::JoinHandle;
 
+use tracing::Level;
+
 use bank::{Bank, LIMITS, Sent};
+use log::{Log, message};
 
 fn code(outcome: &Outcome) -> &str {
     match outcome {
@@ -47,6 +51,23 @@ async fn commands_of_one_entity_are_decided_in_order_on_each_others_events() {
     assert_eq!(codes, ["too-little", "accepted", "accepted", "too-little", "accepted"]);
     assert_eq!(bank.store.events().len(), 4);
     assert!(bank.queue.settlements().iter().all(|(_, s)| *s == Settlement::Ack));
+}
+
+// R16: the lines that a plugin wrote could not be told to a message.
+#[tokio::test(start_paused = true)]
+async fn every_log_line_of_a_command_carries_the_command() {
+    let log = Log::listen(Level::INFO);
+    let bank = Bank::new(FlakyNetwork::reliable());
+    bank.send_with("d1", "deposit", 1, 10, &[("ce-traceparent", "00-ab-cd-01")]);
+    bank.handle_next(&bank.flow()).await;
+    let lines = log.take();
+    let line = lines.iter().find(|line| message(line) == "deciding").expect("what the plugin wrote");
+    let expected = serde_json::json!({
+        "name": "command", "handler": "account", "command_id": "d1", "command_type": "deposit", "entity": "account.1",
+        "stream": "commands", "sequence": 1, "attempt": 1, "plugin": "account", "digest": "sha256:native",
+        "traceparent": "00-ab-cd-01",
+    });
+    assert_eq!(line["span"], expected);
 }
 
 #[tokio::test(start_paused = true)]

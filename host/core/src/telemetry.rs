@@ -1,0 +1,93 @@
+//! The spans of Pelton's work, and the names of their fields.
+//!
+//! Every log line that is written while a message is handled carries the span's fields, the lines that plugins write
+//! included. `traceparent` is the W3C trace context that the message came with; what follows from the message carries it
+//! on.
+
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+
+use crate::cloudevents::TRACEPARENT;
+use crate::id::{InstanceId, Name};
+use crate::message::{Command, Incoming, RecordedEvent};
+use crate::plugin::Plugin;
+
+/// The handling of one message of the command stream.
+pub fn command(handler: &Name, plugin: &impl Plugin, message: &Incoming, command: Option<&Command>) -> Span {
+    let span = info_span!(
+        "command",
+        %handler,
+        command_id = Empty,
+        command_type = Empty,
+        entity = Empty,
+        stream = %message.stream,
+        sequence = message.sequence.0,
+        attempt = message.attempt,
+        plugin = plugin.name(),
+        digest = plugin.digest(),
+        traceparent = Empty,
+    );
+    if let Some(command) = command {
+        span.record("command_id", command.id.as_str());
+        span.record("command_type", command.r#type.as_str());
+        span.record("entity", command.entity.prefix());
+        record_traceparent(&span, command.traceparent.as_deref());
+    }
+    span
+}
+
+/// The handling of one message of an event stream by a saga, or by one instance of it.
+pub fn saga_input(
+    saga: &Name,
+    plugin: &impl Plugin,
+    message: &Incoming,
+    event: &RecordedEvent,
+    instance: Option<&InstanceId>,
+) -> Span {
+    let span = info_span!(
+        "saga input",
+        %saga,
+        event_id = event.event.id,
+        event_type = event.event.r#type,
+        instance = instance.map(InstanceId::as_str),
+        stream = %message.stream,
+        sequence = message.sequence.0,
+        attempt = message.attempt,
+        plugin = plugin.name(),
+        digest = plugin.digest(),
+        traceparent = Empty,
+    );
+    record_traceparent(&span, event.event.extension(TRACEPARENT));
+    span
+}
+
+/// A call of a projection: events that follow each other are folded together.
+pub fn view_events(view: &Name, plugin: &impl Plugin, events: &[RecordedEvent]) -> Span {
+    let span = info_span!(
+        "view events",
+        %view,
+        event_id = Empty,
+        stream = Empty,
+        first = Empty,
+        last = Empty,
+        plugin = plugin.name(),
+        digest = plugin.digest(),
+        traceparent = Empty,
+    );
+    if let ([first, ..], [.., last]) = (events, events) {
+        span.record("stream", first.stream.as_ref());
+        span.record("first", first.sequence.0);
+        span.record("last", last.sequence.0);
+    }
+    if let [RecordedEvent { event, .. }] = events {
+        span.record("event_id", event.id.as_str());
+        record_traceparent(&span, event.extension(TRACEPARENT));
+    }
+    span
+}
+
+fn record_traceparent(span: &Span, traceparent: Option<&str>) {
+    if let Some(traceparent) = traceparent {
+        span.record("traceparent", traceparent);
+    }
+}
