@@ -436,7 +436,7 @@ async fn a_quarantined_instance_is_retried_by_the_host_and_goes_on() {
     assert_eq!(retried.len(), letters.len());
     house.settle().await;
     let ended = ended(&house).await;
-    let sent = ended.iter().filter(|id| id.starts_with("housekeeping:7~"));
+    let sent = ended.iter().filter(|id| id.starts_with("saga:housekeeping:7~"));
     assert_eq!(sent.count(), 1, "the command that the input leads to was sent once: {ended:?}");
     host.stop().await;
 }
