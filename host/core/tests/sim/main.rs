@@ -203,9 +203,9 @@ fn a_command_whose_events_come_late_is_not_called_failed() {
 }
 
 /// An inbox that has much to do before it gives a message.
-struct SlowInbox(MemoryConsumer);
+struct SlowConsumer(MemoryConsumer);
 
-impl Consumer for SlowInbox {
+impl Consumer for SlowConsumer {
     type Delivery = MemoryDelivery;
 
     async fn next(&mut self) -> Option<MemoryDelivery> {
@@ -219,7 +219,7 @@ impl Consumer for SlowInbox {
 async fn an_inbox_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
     let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
-    let (inbox, intake, flow) = (SlowInbox(bank.queue.inbox()), bank.intake.clone(), bank.flow());
+    let (inbox, intake, flow) = (SlowConsumer(bank.queue.inbox()), bank.intake.clone(), bank.flow());
     let host = tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await });
     tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
     host.abort();

@@ -44,7 +44,7 @@ const MAX_REASON_BYTES: usize = 256;
 /// By how much a retry's delay varies to either side, so that messages that failed together do not return together.
 const JITTER: f64 = 0.2;
 
-/// An [`Inbox`] over a durable pull consumer, which [`crate::Topology`] has created.
+/// A [`Consumer`] over a durable pull consumer, which [`crate::Topology`] has created.
 pub struct PullConsumer {
     /// The host's connection: settlements, and everything that comes from the host itself. Every message that is handed
     /// out holds it, and a copy of it costs a dozen atomic operations.
@@ -108,7 +108,7 @@ impl PullConsumer {
     }
 
     /// Cancelling it stops the inbox: nothing more is fetched, what has been fetched is still handed on, then
-    /// [`Inbox::next`] answers none.
+    /// [`Consumer::next`] answers none.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
