@@ -221,7 +221,7 @@ impl Nats {
         flushed
     }
 
-    /// A connection of its own to the same servers, for what may break a connection: see [`crate::inbox`].
+    /// A connection of its own to the same servers, for what may break a connection: see [`crate::consumer`].
     pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectError> {
         let name = format!("{} {purpose}", self.settings.name);
         Self::connect(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }).await
