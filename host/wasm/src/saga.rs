@@ -13,7 +13,8 @@ use pelton_core::plugin::{Plugin, PluginFault};
 use pelton_core::saga::model::{
     CommandOutcome, CommandResult, Correlation, Reaction, Relation, SagaInput, Timer, TimerChange,
 };
-use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
+use pelton_core::saga::ports::{SagaDescriptor, SagaNeeds, SagaPlugin};
+use pelton_core::text::excerpt;
 use pelton_core::time::Timestamp;
 
 use crate::bindings::process::exports::pelton::plugin::saga::{
@@ -72,7 +73,27 @@ fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
         events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         commands: validate::command_types(commands)?,
         state_version,
+        needs: needs(&metadata)?,
     })
+}
+
+/// What the descriptor's metadata says of timers and outcomes.
+fn needs(metadata: &[(String, String)]) -> Result<SagaNeeds, String> {
+    let said = |name: &str| metadata.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    let timers = match said("timers") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(format!("its metadata `timers` is {:?}, not `true`", excerpt(other))),
+    };
+    let outcomes = match said("outcomes") {
+        None | Some("optional") => false,
+        Some("required") => true,
+        Some(other) => {
+            let other = excerpt(other);
+            return Err(format!("its metadata `outcomes` is {other:?}, neither `required` nor `optional`"));
+        }
+    };
+    Ok(SagaNeeds { timers, outcomes })
 }
 
 impl Plugin for WasmSaga {
@@ -292,6 +313,27 @@ mod tests {
         ] {
             assert_eq!(reaction(given).err().as_deref(), expected);
         }
+    }
+
+    #[test]
+    fn what_a_saga_needs_is_read_from_its_descriptor() {
+        let needs = |pairs: &[(&str, &str)]| {
+            needs(
+                &pairs
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let of = |timers, outcomes| Ok(SagaNeeds { timers, outcomes });
+        assert_eq!(needs(&[("else", "x")]), of(false, false));
+        assert_eq!(needs(&[("timers", "false"), ("outcomes", "optional")]), of(false, false));
+        assert_eq!(needs(&[("outcomes", "required"), ("timers", "true")]), of(true, true));
+        assert_eq!(
+            needs(&[("timers", "yes")]),
+            Err("its metadata `timers` is \"yes\", not `true`".to_owned())
+        );
+        assert!(needs(&[("outcomes", "")]).is_err());
     }
 
     #[test]

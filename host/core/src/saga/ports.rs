@@ -21,6 +21,17 @@ pub struct SagaDescriptor {
     pub commands: Vec<String>,
     /// The version of the form of its state.
     pub state_version: u32,
+    /// What it needs beside events.
+    pub needs: SagaNeeds,
+}
+
+/// What a saga needs beside events. This host gives neither yet, so it runs none that needs one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SagaNeeds {
+    /// Its reactions set timers.
+    pub timers: bool,
+    /// It does not do its work without the outcomes of its commands.
+    pub outcomes: bool,
 }
 
 /// A plugin in the role `saga`.

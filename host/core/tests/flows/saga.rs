@@ -14,7 +14,7 @@ use pelton_core::plugin::{Identity, Plugin, PluginFault};
 use pelton_core::retry::{Failures, RetryPolicy};
 use pelton_core::saga::SagaFlow;
 use pelton_core::saga::model::{Correlation, Reaction, Relation, SagaInput, Timer, TimerChange};
-use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
+use pelton_core::saga::ports::{SagaDescriptor, SagaNeeds, SagaPlugin};
 use pelton_core::time::Timestamp;
 
 use tracing::Level;
@@ -100,8 +100,13 @@ fn flow() -> Flow {
     let events = ["start", "go", "end"]
         .map(|t| pelton_core::message::EventType { r#type: t.to_owned(), version: 1 })
         .to_vec();
-    let descriptor =
-        SagaDescriptor { identity, events, commands: vec!["count".to_owned()], state_version: 1 };
+    let descriptor = SagaDescriptor {
+        identity,
+        events,
+        commands: vec!["count".to_owned()],
+        state_version: 1,
+        needs: SagaNeeds::default(),
+    };
     SagaFlow {
         name: Name::new("saga").unwrap(),
         stream: "stream".into(),

@@ -6,7 +6,7 @@ use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// What may be asked of an account.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// One event.
@@ -16,7 +16,7 @@ pub enum Command {
 }
 
 /// Money comes in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Deposit {
     /// Where.
     pub account: String,

@@ -18,7 +18,7 @@ use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// What may be asked of a booking.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// A client wants the room for the day.

@@ -14,7 +14,7 @@ use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
 /// What may be asked of a cleaning.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// The room is to be cleaned.
@@ -24,7 +24,7 @@ pub enum Command {
 }
 
 /// A room, a day, and who says so.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
     /// Which room.
     pub room: Room,

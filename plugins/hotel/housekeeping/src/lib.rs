@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 use hotel_types::{Actor, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable};
-use pelton_plugin::{CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Reaction, Saga, log};
+use pelton_plugin::{
+    CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Outcomes, Reaction, Saga, log,
+};
 use serde::{Deserialize, Serialize};
 
 /// What it reads, of the handlers for bookings and for cleanings.
@@ -73,6 +75,9 @@ impl Saga for Housekeeping {
     type Event = Event;
     type Command = Command;
     type State = State;
+
+    // Without them, an instance whose command is refused waits for the event that made it so.
+    const OUTCOMES: Outcomes = Outcomes::Optional;
 
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
         vec![match event {

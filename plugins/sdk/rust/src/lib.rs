@@ -3,30 +3,36 @@
 //! A plugin is a few serde types and a few functions. This crate does the rest: the WebAssembly exports, the JSON, the
 //! plugin's description, and a test harness that needs no WebAssembly at all.
 //!
+//! The samples are the plugins of `plugins/library` in Pelton's repository, which its tests run together: a library lends
+//! books, keeps a view of who has which, and reminds a reader of a book that somebody else asks for.
+//!
 //! # A command handler
 //!
-//! A library lends books. Each book is an entity; the rules say what may happen to it. This is the whole plugin:
+//! Each book is an entity; the rules say what may happen to it.
 //!
+//! <!-- from: plugins/library/books/src/lib.rs -->
 //! ```
 //! use pelton_plugin::{CommandHandler, Context, Rejection};
 //! use serde::{Deserialize, Serialize};
 //!
-//! #[derive(Deserialize)]
+//! #[derive(Debug, Serialize, Deserialize)]
 //! #[serde(rename_all = "kebab-case")]
 //! pub enum Command {
-//!     LendBook { reader: String },
-//!     ReturnBook {},
+//!     LendBook { book: String, reader: String },
+//!     ReturnBook { book: String },
+//!     AskForBook { book: String, reader: String },
 //! }
 //!
-//! #[derive(Serialize, Deserialize)]
+//! #[derive(Debug, Serialize, Deserialize)]
 //! #[serde(rename_all = "kebab-case")]
 //! pub enum Event {
-//!     BookLent { reader: String },
-//!     BookReturned {},
+//!     BookLent { book: String, reader: String },
+//!     BookReturned { book: String, reader: String },
+//!     BookAskedFor { book: String, reader: String },
 //! }
 //!
 //! /// One book: who has it.
-//! #[derive(Default)]
+//! #[derive(Debug, Default)]
 //! pub struct Book {
 //!     reader: Option<String>,
 //! }
@@ -36,33 +42,53 @@
 //!     type Event = Event;
 //!
 //!     fn evolve(&mut self, event: Event) {
-//!         self.reader = match event {
-//!             Event::BookLent { reader } => Some(reader),
-//!             Event::BookReturned {} => None,
-//!         };
+//!         match event {
+//!             Event::BookLent { reader, .. } => self.reader = Some(reader),
+//!             Event::BookReturned { .. } => self.reader = None,
+//!             Event::BookAskedFor { .. } => {}
+//!         }
 //!     }
 //!
 //!     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
 //!         match (command, &self.reader) {
-//!             (Command::LendBook { .. }, Some(_)) => Err(Rejection::new("already-lent", "somebody has the book")),
-//!             (Command::LendBook { reader }, None) => Ok(vec![Event::BookLent { reader }]),
-//!             (Command::ReturnBook {}, Some(_)) => Ok(vec![Event::BookReturned {}]),
-//!             (Command::ReturnBook {}, None) => Err(Rejection::new("not-lent", "nobody has the book")),
+//!             (Command::LendBook { reader, .. }, _) if !is_name(&reader) => {
+//!                 Err(Rejection::new("no-name", "a reader's name has 1 to 64 letters, digits and -"))
+//!             }
+//!             (Command::LendBook { book, reader }, None) => Ok(vec![Event::BookLent { book, reader }]),
+//!             (Command::LendBook { .. }, Some(reader)) => {
+//!                 Err(Rejection::new("already-lent", "somebody has the book").detail("reader", reader))
+//!             }
+//!             (Command::ReturnBook { book }, Some(reader)) => {
+//!                 Ok(vec![Event::BookReturned { book, reader: reader.clone() }])
+//!             }
+//!             (Command::AskForBook { book, reader }, Some(_)) => Ok(vec![Event::BookAskedFor { book, reader }]),
+//!             (Command::ReturnBook { .. } | Command::AskForBook { .. }, None) => {
+//!                 Err(Rejection::new("not-lent", "nobody has the book"))
+//!             }
 //!         }
 //!     }
 //! }
 //!
 //! pelton_plugin::export_command_handler!(Book);
-//!
-//! // Its tests are plain `cargo test`:
-//! use pelton_plugin::testing::TestCommandHandler;
-//!
-//! # fn lent() -> Event {
-//! #     Event::BookLent { reader: "ada".into() }
+//! # fn is_name(text: &str) -> bool {
+//! #     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 //! # }
-//! Book::given([]).when(Command::LendBook { reader: "ada".into() }).then([lent()]);
-//! Book::given([lent()]).when(Command::LendBook { reader: "bob".into() }).then_rejected("already-lent");
-//! Book::given([lent()]).when_sent("return-book", "{}").then([Event::BookReturned {}]);
+//! ```
+//!
+//! Its tests are plain `cargo test`, given, when, then; [`testing`] says more.
+//!
+//! <!-- from: plugins/library/books/src/lib.rs -->
+//! ```ignore
+//! use pelton_plugin::testing::TestCommandHandler;
+//! // …
+//! fn lent() -> Event {
+//!     Event::BookLent { book: "emma".into(), reader: "ada".into() }
+//! }
+//! // …
+//! let lend = || Command::LendBook { book: "emma".into(), reader: "ada".into() };
+//! Book::given([]).when(lend()).then([lent()]);
+//! Book::given([lent()]).when(lend()).then_rejected("already-lent");
+//! // …
 //! Book::given([]).when_sent("lend-book", r#"{"reader":7}"#).then_rejected("invalid-command");
 //! ```
 //!
@@ -73,116 +99,146 @@
 //!
 //! A variant's name is the type of the command or event, its content is the JSON data, and serde's attributes decide
 //! both. `#[serde(rename = "book-lent.v2")]` makes version 2 of the event `book-lent`; without it the version is 1.
-//! What the plugin takes and emits is read off the enums: there is no second list to keep.
+//! What the plugin takes and emits is read off the enums: there is no second list to keep. Enums of commands need
+//! `Deserialize` in the handler that takes them, `Serialize` too in sagas that send them and in tests.
 //!
 //! - A command that is unknown or unreadable is rejected as [`invalid-command`](INVALID_COMMAND), with serde's message.
 //! - An event of its entity that a command handler cannot read or does not know makes the entity's commands fail.
 //! - An event that a projection or saga does not know is skipped; one that it cannot read is set aside.
+//! - Fields that an enum does not have are skipped; `#[serde(deny_unknown_fields)]` refuses them.
 //!
 //! # A projection
 //!
-//! Who has which books: one value for each reader.
+//! Who has which books: one value for each reader. It has its own enum of the events that it reads, so it depends on
+//! the form of the handler's events, not on its crate.
 //!
+//! <!-- from: plugins/library/readers/src/lib.rs -->
 //! ```
-//! use pelton_plugin::{EventMeta, Projection};
+//! use pelton_plugin::{EventMeta, Projection, Timestamp};
 //! use serde::{Deserialize, Serialize};
 //!
-//! #[derive(Serialize, Deserialize)]
+//! /// What it reads. The host leaves out all other events.
+//! #[derive(Debug, Deserialize)]
 //! #[serde(rename_all = "kebab-case")]
 //! pub enum Event {
-//!     BookLent { reader: String },
+//!     BookLent { book: String, reader: String },
+//!     BookReturned { book: String, reader: String },
 //! }
 //!
-//! #[derive(Default, Serialize, Deserialize)]
+//! /// The value under a reader's name.
+//! #[derive(Debug, Default, Serialize, Deserialize)]
 //! pub struct Reader {
-//!     books: u64,
+//!     pub books: Vec<String>,
+//!     pub since: Timestamp,
 //! }
 //!
+//! /// The view.
+//! #[derive(Debug)]
 //! pub struct Readers;
 //!
 //! impl Projection for Readers {
 //!     type Event = Event;
 //!     type View = Reader;
 //!
-//!     fn keys(Event::BookLent { reader }: &Event, _: &EventMeta) -> Vec<String> {
-//!         vec![reader.clone()]
+//!     fn keys(event: &Event, _: &EventMeta) -> Vec<String> {
+//!         match event {
+//!             Event::BookLent { reader, .. } | Event::BookReturned { reader, .. } => vec![reader.clone()],
+//!         }
 //!     }
 //!
-//!     fn apply(_key: &str, view: Option<Reader>, _: &Event, _: &EventMeta) -> Option<Reader> {
-//!         Some(Reader { books: view.unwrap_or_default().books + 1 })
+//!     fn apply(_key: &str, view: Option<Reader>, event: &Event, meta: &EventMeta) -> Option<Reader> {
+//!         let Reader { mut books, .. } = view.unwrap_or_default();
+//!         match event {
+//!             Event::BookLent { book, .. } => books.push(book.clone()),
+//!             Event::BookReturned { book, .. } => books.retain(|other| other != book),
+//!         }
+//!         // A reader without books has no value.
+//!         (!books.is_empty()).then_some(Reader { books, since: meta.time })
 //!     }
 //! }
 //!
 //! pelton_plugin::export_projection!(Readers);
+//! ```
 //!
-//! use pelton_plugin::testing::TestProjection;
+//! In its tests, events can be those of the handler that emits them, so that both are known to fit:
 //!
-//! let lent = || Event::BookLent { reader: "ada".into() };
-//! Readers::given([lent(), lent()]).then("ada", &Reader { books: 2 }).then_keys(["ada"]);
+//! <!-- from: plugins/library/readers/src/lib.rs -->
+//! ```ignore
+//! Readers::given([lent("emma"), lent("dune"), returned("emma")])
+//!     .and([event(lent("ulysses")).at(START)])
+//!     .then("ada", &Reader { books: vec!["dune".into(), "ulysses".into()], since: START });
 //! ```
 //!
 //! # A saga
 //!
-//! A reader who keeps a book for thirty days is reminded.
+//! Whoever has a book is reminded when somebody else asks for it: one instance for each book that is lent.
 //!
+//! <!-- from: plugins/library/waiting/src/lib.rs -->
 //! ```
-//! use std::time::Duration;
-//!
 //! use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga};
 //! use serde::{Deserialize, Serialize};
 //!
-//! #[derive(Serialize, Deserialize)]
+//! /// What it reads, of `library-books`.
+//! #[derive(Debug, Deserialize)]
 //! #[serde(rename_all = "kebab-case")]
 //! pub enum Event {
 //!     BookLent { book: String, reader: String },
+//!     BookAskedFor { book: String },
 //!     BookReturned { book: String },
 //! }
 //!
-//! #[derive(Serialize, Deserialize)]
+//! /// What it sends, to `library-notices`.
+//! #[derive(Debug, Serialize, Deserialize)]
 //! #[serde(rename_all = "kebab-case")]
 //! pub enum Command {
-//!     RemindReader { reader: String },
+//!     RemindReader { reader: String, book: String },
 //! }
 //!
-//! pub struct Reminder;
+//! /// One instance for each book that is lent.
+//! #[derive(Debug)]
+//! pub struct Waiting;
 //!
-//! impl Saga for Reminder {
+//! impl Saga for Waiting {
 //!     type Event = Event;
 //!     type Command = Command;
+//!     /// Who has the book.
 //!     type State = String;
 //!
 //!     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
 //!         match event {
 //!             Event::BookLent { book, .. } => vec![Correlation::start(book)],
-//!             Event::BookReturned { book } => vec![Correlation::advance(book)],
+//!             Event::BookAskedFor { book } | Event::BookReturned { book } => vec![Correlation::advance(book)],
 //!         }
 //!     }
 //!
-//!     fn react(_instance: &str, reader: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
-//!         Ok(match (input, reader) {
-//!             (Input::Event(Event::BookLent { reader, .. }, meta), _) => {
-//!                 let due = meta.time + Duration::from_secs(30 * 86_400);
-//!                 Reaction::keep(reader).set_timer("overdue", due, &())
+//!     fn react(_instance: &str, has: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+//!         Ok(match (input, has) {
+//!             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
+//!             (Input::Event(Event::BookAskedFor { book }, _), Some(has)) => {
+//!                 Reaction::keep(has.clone()).send(Command::RemindReader { reader: has, book })
 //!             }
-//!             (Input::Timer(_), Some(reader)) => {
-//!                 Reaction::keep(reader.clone()).send(Command::RemindReader { reader })
-//!             }
-//!             (Input::Outcome(_), Some(reader)) => Reaction::keep(reader),
 //!             _ => Reaction::end(),
 //!         })
 //!     }
 //! }
 //!
-//! pelton_plugin::export_saga!(Reminder);
-//!
-//! use pelton_plugin::testing::TestSaga;
-//!
-//! let lent = || Event::BookLent { book: "moby-dick".into(), reader: "ada".into() };
-//! Reminder::given([lent()])
-//!     .when_timer("moby-dick", "overdue")
-//!     .then_sends([Command::RemindReader { reader: "ada".into() }]);
-//! Reminder::given([lent()]).when([Event::BookReturned { book: "moby-dick".into() }]).then_ended("moby-dick");
+//! pelton_plugin::export_saga!(Waiting);
 //! ```
+//!
+//! Its tests see what it sends, and that a handler takes that:
+//!
+//! <!-- from: plugins/library/waiting/src/lib.rs -->
+//! ```ignore
+//! lent().then_sends([]).when(asked()).then_sends([remind()]).when(asked()).then_sends([remind()]);
+//! // …
+//! Notices::given([])
+//!     .when_received(&remind())
+//!     .then([Notice::ReaderReminded { reader: "ada".into(), book: "emma".into() }]);
+//! ```
+//!
+//! Two more inputs are in the contract and not in the host yet: timers of its own ([`Reaction::set_timer`]), and how its
+//! commands ended ([`Input::Outcome`]). A saga that needs them says so ([`Saga::TIMERS`], [`Saga::OUTCOMES`]), its rules
+//! can be tested, and `pelton check` refuses to run it until the host gives them.
 
 // The generated bindings are the only code with pointers in it; see `bindings.rs`.
 #[doc(hidden)]
@@ -202,5 +258,5 @@ mod time;
 pub use handler::CommandHandler;
 pub use message::{Context, EventContext, EventMeta, Failure, INVALID_COMMAND, Rejection};
 pub use projection::Projection;
-pub use saga::{CommandResult, Correlation, Input, Outcome, Reaction, Saga, Timer};
+pub use saga::{CommandResult, Correlation, Input, Outcome, Outcomes, Reaction, Saga, Timer};
 pub use time::{InvalidTimestamp, Timestamp};

@@ -23,6 +23,17 @@ pub trait Saga: Sized + 'static {
     /// The version of the form of the state.
     const STATE_VERSION: u32 = 1;
 
+    /// Whether its reactions set timers. A saga that sets one without saying so does not compile.
+    ///
+    /// Host 0.1 does not run timers yet: `pelton check` refuses a saga that says `true`, and so does the start.
+    const TIMERS: bool = false;
+
+    /// Whether it reacts to how its commands ended.
+    ///
+    /// Host 0.1 gives no outcomes yet: `pelton check` refuses a saga that says [`Required`](Outcomes::Required), and so
+    /// does the start.
+    const OUTCOMES: Outcomes = Outcomes::Unused;
+
     /// The instances that the event concerns, each once, at most 16.
     fn correlate(event: &Self::Event, meta: &EventMeta) -> Vec<Correlation>;
 
@@ -35,6 +46,17 @@ pub trait Saga: Sized + 'static {
         state: Option<Self::State>,
         input: Input<Self::Event>,
     ) -> Result<Reaction<Self>, Failure>;
+}
+
+/// What the outcomes of its commands are to a saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcomes {
+    /// It reads none.
+    Unused,
+    /// It reacts to those that it gets, and does its work without them.
+    Optional,
+    /// It does not do its work without them. A host that gives none does not run it.
+    Required,
 }
 
 /// An instance that an event concerns, and what the event means to it.
@@ -65,9 +87,9 @@ impl Correlation {
 pub enum Input<E> {
     /// An event that [`Saga::correlate`] gave to it.
     Event(E, EventMeta),
-    /// A timer of its own went off.
+    /// A timer of its own went off: only where it says [`TIMERS`](Saga::TIMERS). Host 0.1 gives none yet.
     Timer(Timer),
-    /// A command of its own ended.
+    /// A command of its own ended: only where it says [`OUTCOMES`](Saga::OUTCOMES). Host 0.1 gives none yet.
     Outcome(Outcome),
 }
 
@@ -127,7 +149,7 @@ pub enum CommandResult {
 /// # #[derive(serde::Serialize, serde::Deserialize)] enum Command { Remind {} }
 /// # struct Reminder;
 /// # impl Saga for Reminder {
-/// #     type Event = Command; type Command = Command; type State = u32;
+/// #     type Event = Command; type Command = Command; type State = u32; const TIMERS: bool = true;
 /// #     fn correlate(_: &Command, _: &EventMeta) -> Vec<Correlation> { vec![] }
 /// #     fn react(_: &str, _: Option<u32>, _: Input<Command>) -> Result<Reaction<Self>, Failure> {
 /// #     let now = Timestamp::default();
@@ -178,11 +200,13 @@ impl<S: Saga> Reaction<S> {
         self
     }
 
-    /// Sets a timer, or sets it again. A time that has passed goes off at once. `data` comes back with the timer.
+    /// Sets a timer, or sets it again. A time that has passed goes off at once. `data` comes back with the timer. The saga
+    /// says [`TIMERS`](Saga::TIMERS); host 0.1 does not run such a saga yet.
     ///
     /// # Panics
     /// If serde cannot write `data` as JSON (a map whose keys are not strings, for example).
     pub fn set_timer<T: Serialize>(mut self, id: impl Into<String>, due: Timestamp, data: &T) -> Self {
+        const { assert!(S::TIMERS, "a saga that sets timers says so: `const TIMERS: bool = true;`") };
         let data = serde_json::to_vec(data).expect("the data of a timer has a JSON form");
         self.timers.push(TimerChange::Set { id: id.into(), due, data });
         self
@@ -190,6 +214,7 @@ impl<S: Saga> Reaction<S> {
 
     /// Cancels a timer. One that is not set is no error.
     pub fn cancel_timer(mut self, id: impl Into<String>) -> Self {
+        const { assert!(S::TIMERS, "a saga that cancels timers says so: `const TIMERS: bool = true;`") };
         self.timers.push(TimerChange::Cancel(id.into()));
         self
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga};
+use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga, event};
 use pelton_plugin::{
-    CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input, Projection,
-    Reaction, Rejection, Saga,
+    CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input, Outcomes,
+    Projection, Reaction, Rejection, Saga,
 };
 use serde::{Deserialize, Serialize};
 
@@ -182,6 +182,9 @@ impl Saga for Closer {
     type Command = Command;
     type State = u64;
 
+    const TIMERS: bool = true;
+    const OUTCOMES: Outcomes = Outcomes::Required;
+
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
         match event {
             Event::Counted { .. } => vec![Correlation::start("all")],
@@ -242,4 +245,114 @@ fn a_saga_skips_what_it_does_not_know_and_fails_on_what_it_cannot_read() {
     let failed =
         begun().when_timer("all", "close").when_outcome("all", "close", CommandResult::Failed("x".into()));
     assert_eq!(failed.then_failure(), Failure::Other("x".into()));
+}
+
+/// What a saga or view sees of an event, as text.
+fn told(meta: &EventMeta) -> String {
+    let EventMeta { entity, time, sequence, .. } = meta;
+    let correlation = meta.extension("correlationid").unwrap_or("none");
+    format!("{} {time} {sequence} {correlation}", entity.as_deref().unwrap_or("none"))
+}
+
+struct Told;
+
+impl Projection for Told {
+    type Event = Event;
+    type View = String;
+
+    fn keys(_: &Event, meta: &EventMeta) -> Vec<String> {
+        meta.entity.clone().into_iter().collect()
+    }
+
+    fn apply(_: &str, _: Option<String>, _: &Event, meta: &EventMeta) -> Option<String> {
+        Some(told(meta))
+    }
+}
+
+impl Saga for Told {
+    type Event = Event;
+    type Command = Command;
+    type State = String;
+
+    fn correlate(_: &Event, meta: &EventMeta) -> Vec<Correlation> {
+        meta.entity.clone().into_iter().map(Correlation::start).collect()
+    }
+
+    fn react(_: &str, _: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+        let Input::Event(_, meta) = input else { return Ok(Reaction::end()) };
+        Ok(Reaction::keep(told(&meta)))
+    }
+}
+
+/// N10: the harness fixed what comes with an event of projections and sagas.
+#[test]
+fn what_comes_with_an_event_can_be_set_in_every_role() {
+    let closed = || event(Event::Closed).entity("a").at(START).sequence(7).correlation("p");
+    let expected = "a 2000-01-01T00:00:00Z 7 p".to_owned();
+    let next = "test 2000-01-01T00:00:01Z 8 none".to_owned();
+    <Told as TestProjection>::given([closed()]).and([Event::Closed]).then("a", &expected).then("test", &next);
+    <Told as TestSaga>::given([closed()])
+        .when([Event::Closed])
+        .then_state("a", &expected)
+        .then_state("test", &next);
+    let rejection = Counter::given([])
+        .and([event(Event::Closed).id("seventh")])
+        .when(Command::Close)
+        .then_rejected("open");
+    assert_eq!(rejection.details[0].1, "seventh");
+}
+
+#[test]
+#[should_panic(expected = "sequences only grow: 3 comes after 3")]
+fn a_sequence_that_does_not_grow_is_a_mistake_of_the_test() {
+    let _ = Counter::given([]).and([event(Event::Closed).sequence(3), event(Event::Closed).sequence(3)]);
+}
+
+#[test]
+#[should_panic(expected = "no host gives outcomes to a saga that does not say")]
+fn a_test_gives_no_outcomes_that_no_host_would_give() {
+    let _ = <Told as TestSaga>::given([Event::Closed]).when_outcome(
+        "test",
+        "count",
+        CommandResult::Accepted(vec![]),
+    );
+}
+
+/// What a failed assertion prints.
+fn printed(assertion: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let panic = std::panic::catch_unwind(assertion).expect_err("it fails");
+    panic.downcast_ref::<String>().expect("a text").clone()
+}
+
+#[test]
+fn a_failed_assertion_prints_given_when_expected_and_got() {
+    let decided = printed(|| {
+        Counter::given([Event::Counted { by: 2 }])
+            .when(Command::Count { by: 7 })
+            .then([Event::CountedTwice { by: 7 }]);
+    });
+    for part in [
+        "other events happen than expected",
+        "given\n  {\"counted\":{\"by\":2},\"entity\":\"test\",\"sequence\":1,\"time\":\"2000-01-01T00:00:01Z\"}",
+        "when\n  {\"count\":{\"by\":7},\"entity\":\"test\",\"time\":\"2000-01-01T01:00:00Z\"}",
+        "expected",
+        "| got",
+    ] {
+        assert!(decided.contains(part), "{part:?} is not in:\n{decided}");
+    }
+    let rejected = printed(|| {
+        Counter::given([]).when_sent("count", "{}").then::<Event>([]);
+    });
+    assert!(rejected.contains("\"code\": \"invalid-command\""), "{rejected}");
+    let viewed = printed(|| {
+        Sums::given([Event::Counted { by: 1 }]).then("two", &1);
+    });
+    assert!(viewed.contains("`two` has no value; there are [\"all\", \"one\"]"), "{viewed}");
+    let sent = printed(|| {
+        Closer::given([Event::Counted { by: 3 }]).when_timer("all", "close").then_sends([]);
+    });
+    assert!(
+        sent.contains("{\"due\":\"2000-01-01T00:01:01Z\",\"instance\":\"all\",\"timer\":\"close\"}"),
+        "{sent}"
+    );
 }

@@ -93,16 +93,7 @@ pub(crate) fn decide<H: CommandHandler>(
         };
         Rejection::new(INVALID_COMMAND, message)
     })?;
-    decide_read(state, content, &Context::from_command(command))
-}
-
-/// The decision on a command that is read already, in its wire form.
-pub(crate) fn decide_read<H: CommandHandler>(
-    state: &H,
-    command: H::Command,
-    context: &Context,
-) -> Result<Vec<types::NewEvent>, Rejection> {
-    Ok(state.decide(command, context)?.iter().map(new_event).collect())
+    Ok(state.decide(content, &Context::from_command(command))?.iter().map(new_event).collect())
 }
 
 fn new_event<E: serde::Serialize>(event: &E) -> types::NewEvent {

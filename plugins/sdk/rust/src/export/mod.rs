@@ -16,7 +16,7 @@ pub use saga::Process;
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use {
-    handler::{decide, decide_read, describe as describe_handler, evolve},
+    handler::{decide, describe as describe_handler, evolve},
     projection::{describe as describe_projection, keys, project},
     saga::{correlate, describe as describe_saga, react},
 };

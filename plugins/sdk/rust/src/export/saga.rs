@@ -7,7 +7,8 @@ use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
 use crate::saga::{NewCommand, TimerChange};
 use crate::{
-    CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Reaction, Saga, Timer, Timestamp, log,
+    CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Outcomes, Reaction, Saga, Timer,
+    Timestamp, log,
 };
 
 /// The exports of a plugin.
@@ -41,8 +42,19 @@ pub(crate) fn describe<S: Saga>(name: &str, version: &str) -> exports::Descripto
         events: event_types::<S::Event>(),
         commands: command_types::<S::Command>(),
         state_version: S::STATE_VERSION,
-        metadata: Vec::new(),
+        metadata: needs::<S>().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }
+}
+
+/// What the host has to give beside events, as the contract spells it.
+fn needs<S: Saga>() -> Vec<(&'static str, &'static str)> {
+    let timers = S::TIMERS.then_some(("timers", "true"));
+    let outcomes = match S::OUTCOMES {
+        Outcomes::Unused => None,
+        Outcomes::Optional => Some(("outcomes", "optional")),
+        Outcomes::Required => Some(("outcomes", "required")),
+    };
+    timers.into_iter().chain(outcomes).collect()
 }
 
 pub(crate) fn correlate<S: Saga>(

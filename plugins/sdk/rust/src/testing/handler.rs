@@ -3,21 +3,22 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use super::{START, Stream, text};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::event::{Stream, data, variant, versioned};
+use super::report::{Report, rejected};
+use super::{IntoTestEvent, START, raw_event};
 use crate::bindings::types;
-use crate::codec::split_variant;
-use crate::export::{decide, decide_read, describe_handler, evolve, to_wire};
-use crate::{CommandHandler, Context, Rejection, Timestamp};
+use crate::export::{decide, describe_handler, evolve, to_wire};
+use crate::{CommandHandler, Rejection, Timestamp};
 
 /// Adds `given` to every [`CommandHandler`].
 pub trait TestCommandHandler: CommandHandler {
     /// An entity to which these events happened.
+    #[track_caller]
     fn given(events: impl IntoIterator<Item = Self::Event>) -> Given<Self> {
-        let mut stream = Stream::default();
-        for event in events {
-            stream.push(&event);
-        }
-        Given { stream, command: command(), handler: PhantomData }
+        Given { stream: Stream::default(), command: command(), handler: PhantomData }.and(events)
     }
 }
 
@@ -47,10 +48,19 @@ fn command() -> types::Command {
 }
 
 impl<H: CommandHandler> Given<H> {
-    /// One more event, as it stands in a stream: of an old version, of another handler, or unreadable.
-    pub fn recorded(mut self, event_type: &str, version: u32, data: &str) -> Self {
-        self.stream.push_raw(event_type, version, data.as_bytes().to_vec());
+    /// More events, after those given before; with [`event`](super::event) also when they happened, and so on.
+    #[track_caller]
+    pub fn and<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
+        for event in events {
+            self.stream.push(event);
+        }
         self
+    }
+
+    /// One more event, as it stands in a stream: of an old version, of another handler, or unreadable.
+    #[track_caller]
+    pub fn recorded(self, event_type: &str, version: u32, data: &str) -> Self {
+        self.and([raw_event(event_type, version, data)])
     }
 
     /// The entity's id, `test` unless said.
@@ -65,6 +75,24 @@ impl<H: CommandHandler> Given<H> {
         self
     }
 
+    /// The id of the command, `command` unless said.
+    pub fn id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.command.id);
+        self
+    }
+
+    /// The process that the command belongs to, `command` unless said.
+    pub fn correlation(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.command.correlation_id);
+        self
+    }
+
+    /// What caused the command, nothing unless said.
+    pub fn causation(mut self, id: &str) -> Self {
+        self.command.causation_id = Some(id.to_owned());
+        self
+    }
+
     /// One more entry of the command's metadata.
     pub fn metadata(mut self, name: &str, value: &str) -> Self {
         self.command.metadata.push((name.to_owned(), value.to_owned()));
@@ -73,13 +101,27 @@ impl<H: CommandHandler> Given<H> {
 
     /// What the rules say to the command.
     ///
+    /// The command takes the way over the wire, so its enum derives `Serialize`, too. One that does not is sent with
+    /// [`when_sent`](Self::when_sent).
+    ///
     /// # Panics
     /// If an event given before cannot be folded.
     #[track_caller]
-    pub fn when(self, command: H::Command) -> Decision {
-        let state = self.state();
-        let context = Context::from_command(self.command);
-        Decision(decide_read(&state, command, &context))
+    pub fn when(self, command: H::Command) -> Decision
+    where
+        H::Command: Serialize,
+    {
+        self.when_received(&command)
+    }
+
+    /// What the plugin says to a command of another plugin: of a saga that sends it.
+    ///
+    /// # Panics
+    /// If an event given before cannot be folded.
+    #[track_caller]
+    pub fn when_received<C: Serialize>(self, command: &C) -> Decision {
+        let wire = to_wire(command);
+        self.decide(wire.name.to_owned(), wire.data)
     }
 
     /// What the plugin says to a command as a client sends it: its type and its JSON.
@@ -88,9 +130,7 @@ impl<H: CommandHandler> Given<H> {
     /// If an event given before cannot be folded.
     #[track_caller]
     pub fn when_sent(self, command_type: &str, data: &str) -> Decision {
-        let state = self.state();
-        let (type_, data) = (command_type.to_owned(), data.as_bytes().to_vec());
-        Decision(decide(&state, types::Command { type_, data, ..self.command }))
+        self.decide(command_type.to_owned(), data.as_bytes().to_vec())
     }
 
     /// Asserts that the given events cannot be folded. Answers why.
@@ -106,8 +146,28 @@ impl<H: CommandHandler> Given<H> {
     }
 
     #[track_caller]
-    fn state(&self) -> H {
-        self.fold().unwrap_or_else(|cause| panic!("a given event cannot be folded: {cause}"))
+    fn decide(self, type_: String, payload: Vec<u8>) -> Decision {
+        let state = self.fold().unwrap_or_else(|cause| panic!("a given event cannot be folded: {cause}"));
+        let mut when = json!({ type_.as_str(): data(&payload) });
+        when["entity"] = self.command.entity.as_str().into();
+        when["time"] = Timestamp::from_nanos(self.command.time).to_string().into();
+        for (name, value) in &self.command.metadata {
+            when[name] = value.as_str().into();
+        }
+        let given = Stream(self.events()).show();
+        let result = decide(&state, types::Command { type_, data: payload, ..self.command });
+        Decision { given, when, result }
+    }
+
+    /// The events of the entity: what nobody says to have happened to another happened to this one.
+    fn events(&self) -> Vec<types::RecordedEvent> {
+        let mut events = self.stream.0.clone();
+        for recorded in &mut events {
+            if recorded.event.subject.as_deref() == Some("test") {
+                recorded.event.subject = Some(self.command.entity.clone());
+            }
+        }
+        events
     }
 
     #[track_caller]
@@ -115,7 +175,7 @@ impl<H: CommandHandler> Given<H> {
         // A type that cannot be described could not be loaded either.
         let _ = describe_handler::<H>("test", "0");
         let mut state = H::default();
-        evolve(&mut state, self.stream.0.clone())?;
+        evolve(&mut state, self.events())?;
         Ok(match state.snapshot() {
             Some(snapshot) => H::restore(&snapshot)
                 .unwrap_or_else(|cause| panic!("its own snapshot cannot be restored: {cause}")),
@@ -127,52 +187,52 @@ impl<H: CommandHandler> Given<H> {
 /// What the rules said.
 #[derive(Debug)]
 #[must_use]
-pub struct Decision(Result<Vec<types::NewEvent>, Rejection>);
+pub struct Decision {
+    given: Vec<Value>,
+    when: Value,
+    result: Result<Vec<types::NewEvent>, Rejection>,
+}
 
 impl Decision {
     /// Asserts that exactly these events happen. None means: accepted, and nothing changes.
     ///
     /// # Panics
-    /// If not.
+    /// If not, with what was given and sent, and both results side by side.
     #[track_caller]
-    pub fn then<E: serde::Serialize>(self, expected: impl IntoIterator<Item = E>) {
-        let expected: Vec<_> = expected
-            .into_iter()
-            .map(|event| {
-                let wire = to_wire(&event);
-                let (kind, version) = split_variant(wire.name);
-                (kind.to_owned(), version, text(&wire.data))
-            })
-            .collect();
-        match self.0 {
-            Ok(events) => {
-                let events: Vec<_> =
-                    events.into_iter().map(|event| (event.type_, event.version, text(&event.data))).collect();
-                assert_eq!(events, expected, "left is what happened, right is what was expected");
-            }
-            Err(rejection) => panic!("it was rejected: {rejection:?}\nexpected: {expected:?}"),
-        }
+    pub fn then<E: Serialize>(self, expected: impl IntoIterator<Item = E>) {
+        let expected = expected.into_iter().map(|event| variant(&event)).collect();
+        let (got, what) = match &self.result {
+            Ok(events) => (shown(events), "other events happen than expected"),
+            Err(rejection) => (rejected(rejection), "the command is rejected, not accepted as expected"),
+        };
+        self.report(what).assert(&expected, &got);
     }
 
     /// Asserts that a rule said no, with this code. Answers with the rejection.
     ///
     /// # Panics
-    /// If not.
+    /// If not, with what was given and sent, and both results side by side.
     #[track_caller]
     pub fn then_rejected(self, code: &str) -> Rejection {
-        match self.0 {
+        let expected = json!({ "rejected": { "code": code } });
+        match &self.result {
+            Err(rejection) if rejection.code == code => rejection.clone(),
             Err(rejection) => {
-                assert_eq!(
-                    rejection.code, code,
-                    "left is the code of {rejection:?}, right is what was expected"
-                );
-                rejection
+                let got = rejected(rejection);
+                self.report("another rule rejects the command than expected").fail(&expected, &got)
             }
             Ok(events) => {
-                let events: Vec<_> =
-                    events.into_iter().map(|event| (event.type_, text(&event.data))).collect();
-                panic!("it was accepted: {events:?}\nexpected: rejected with `{code}`")
+                let got = shown(events);
+                self.report("the command is accepted, not rejected as expected").fail(&expected, &got)
             }
         }
     }
+
+    fn report(self, what: &str) -> Report {
+        Report { given: self.given, when: vec![self.when], what: what.to_owned() }
+    }
+}
+
+fn shown(events: &[types::NewEvent]) -> Value {
+    events.iter().map(|event| json!({ versioned(&event.type_, event.version): data(&event.data) })).collect()
 }

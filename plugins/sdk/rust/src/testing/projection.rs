@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{Stream, json, text};
+use super::event::{Stream, data};
+use super::report::Report;
+use super::{IntoTestEvent, raw_event};
 use crate::bindings::projection::exports::pelton::plugin::projection::View;
 use crate::bindings::types;
 use crate::export::{describe_projection, keys, project};
@@ -14,8 +16,9 @@ use crate::{Failure, Projection};
 /// Adds `given` to every [`Projection`].
 pub trait TestProjection: Projection {
     /// The view after these events, which may be of any enum whose variants are event types: the view's own, or those
-    /// of the handlers that emit them.
-    fn given<E: Serialize>(events: impl IntoIterator<Item = E>) -> ViewAfter<Self>
+    /// of the handlers that emit them. [`event`](super::event) says more of one: when it happened, and so on.
+    #[track_caller]
+    fn given<E: IntoTestEvent>(events: impl IntoIterator<Item = E>) -> ViewAfter<Self>
     where
         Self: Sized,
     {
@@ -36,17 +39,18 @@ type Values = BTreeMap<String, Vec<u8>>;
 
 impl<P: Projection> ViewAfter<P> {
     /// More events, after those given before.
-    pub fn and<E: Serialize>(mut self, events: impl IntoIterator<Item = E>) -> Self {
+    #[track_caller]
+    pub fn and<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         for event in events {
-            self.stream.push(&event);
+            self.stream.push(event);
         }
         self
     }
 
     /// One more event, as it stands in a stream: of another version, unknown to the view, or unreadable.
-    pub fn recorded(mut self, event_type: &str, version: u32, data: &str) -> Self {
-        self.stream.push_raw(event_type, version, data.as_bytes().to_vec());
-        self
+    #[track_caller]
+    pub fn recorded(self, event_type: &str, version: u32, data: &str) -> Self {
+        self.and([raw_event(event_type, version, data)])
     }
 
     /// Asserts the value under `key`.
@@ -55,8 +59,14 @@ impl<P: Projection> ViewAfter<P> {
     /// If it is another, or none, or if the events cannot be folded.
     #[track_caller]
     pub fn then(self, key: &str, expected: &P::View) -> Self {
-        let found = self.values().get(key).map(|value| text(value));
-        assert_eq!(found, Some(json(expected)), "left is the value of `{key}`, right is what was expected");
+        let values = self.values();
+        let got = values.get(key).map_or(Value::Null, |value| data(value));
+        let expected = serde_json::to_value(expected).expect("a value under test has a JSON form");
+        let what = match values.get(key) {
+            Some(_) => format!("`{key}` has another value than expected"),
+            None => format!("`{key}` has no value; there are {:?}", values.keys().collect::<Vec<_>>()),
+        };
+        self.report(what).assert(&expected, &got);
         self
     }
 
@@ -66,12 +76,9 @@ impl<P: Projection> ViewAfter<P> {
     /// If there are others, or if the events cannot be folded.
     #[track_caller]
     pub fn then_keys<const N: usize>(self, expected: [&str; N]) -> Self {
-        let values = self.values();
-        assert_eq!(
-            values.keys().collect::<Vec<_>>(),
-            expected,
-            "left are the keys, right is what was expected"
-        );
+        let got = self.values().into_keys().collect::<Vec<_>>();
+        self.report("other keys have values than expected".to_owned())
+            .assert(&json!(expected.to_vec()), &json!(got));
         self
     }
 
@@ -104,17 +111,20 @@ impl<P: Projection> ViewAfter<P> {
             fold::<P>(&self.stream.0, 1).unwrap_or_else(|failure| panic!("an event fails: {failure:?}"));
         let at_once = fold::<P>(&self.stream.0, usize::MAX)
             .unwrap_or_else(|failure| panic!("a batch fails: {failure:?}"));
-        assert_eq!(
-            show(&one_by_one),
-            show(&at_once),
-            "left is the view event by event, right the view of one batch"
-        );
+        if one_by_one != at_once {
+            let what = "the view depends on how the host cuts the events into batches; expected: event by event, got: all at once";
+            self.report(what.to_owned()).fail(&show(&one_by_one), &show(&at_once));
+        }
         one_by_one
+    }
+
+    fn report(&self, what: String) -> Report {
+        Report { given: self.stream.show(), when: Vec::new(), what }
     }
 }
 
-fn show(values: &Values) -> Vec<(&String, String)> {
-    values.iter().map(|(key, value)| (key, text(value))).collect()
+fn show(values: &Values) -> Value {
+    values.iter().map(|(key, value)| (key.clone(), data(value))).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// What the host does, on a map.

@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{Stream, json, text};
+use super::event::{Stream, data, show_event, variant};
+use super::report::Report;
+use super::{IntoTestEvent, raw_event};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
-use crate::export::{correlate, describe_saga, react, to_wire};
-use crate::{CommandResult, Failure, Saga, Timestamp};
+use crate::export::{correlate, describe_saga, react};
+use crate::{CommandResult, Failure, Outcomes, Saga, Timestamp};
 
 /// Adds `given` to every [`Saga`].
 pub trait TestSaga: Saga {
     /// The instances after these events, which may be of any enum whose variants are event types: the saga's own, or
-    /// those of the handlers that emit them.
-    fn given<E: Serialize>(events: impl IntoIterator<Item = E>) -> SagaAfter<Self> {
+    /// those of the handlers that emit them. [`event`](super::event) says more of one: when it happened, and so on.
+    #[track_caller]
+    fn given<E: IntoTestEvent>(events: impl IntoIterator<Item = E>) -> SagaAfter<Self> {
         let after = SagaAfter {
             stream: Stream::default(),
             instances: BTreeMap::new(),
             sent: Vec::new(),
+            before: Vec::new(),
+            step: Vec::new(),
             failure: None,
             saga: PhantomData,
         };
@@ -36,6 +41,9 @@ pub struct SagaAfter<S> {
     instances: BTreeMap<String, Instance>,
     /// The commands of the last step, with the instance that sent them.
     sent: Vec<types::NewCommand>,
+    /// The inputs before the last step, and those of it, for reports.
+    before: Vec<Value>,
+    step: Vec<Value>,
     failure: Option<Failure>,
     saga: PhantomData<fn() -> S>,
 }
@@ -50,22 +58,21 @@ struct Instance {
 
 impl<S: Saga> SagaAfter<S> {
     /// More events.
-    pub fn when<E: Serialize>(mut self, events: impl IntoIterator<Item = E>) -> Self {
+    #[track_caller]
+    pub fn when<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         let _ = describe_saga::<S>("test", "0");
-        self.sent.clear();
+        self.begin_step();
         for event in events {
-            self.stream.push(&event);
+            self.stream.push(event);
             self.deliver_last_event();
         }
         self
     }
 
     /// One more event, as it stands in a stream: of another version, unknown to the saga, or unreadable.
-    pub fn when_recorded(mut self, event_type: &str, version: u32, data: &str) -> Self {
-        self.sent.clear();
-        self.stream.push_raw(event_type, version, data.as_bytes().to_vec());
-        self.deliver_last_event();
-        self
+    #[track_caller]
+    pub fn when_recorded(self, event_type: &str, version: u32, data: &str) -> Self {
+        self.when([raw_event(event_type, version, data)])
     }
 
     /// A timer of the instance goes off.
@@ -74,9 +81,12 @@ impl<S: Saga> SagaAfter<S> {
     /// If it is not set.
     #[track_caller]
     pub fn when_timer(mut self, instance: &str, id: &str) -> Self {
-        self.sent.clear();
+        self.begin_step();
         let timer = self.instances.get_mut(instance).and_then(|found| found.timers.remove(id));
         let timer = timer.unwrap_or_else(|| panic!("`{instance}` has no timer `{id}`"));
+        self.step.push(
+            json!({ "timer": id, "instance": instance, "due": Timestamp::from_nanos(timer.due).to_string() }),
+        );
         self.deliver(instance, exports::SagaInput::Timer(timer));
         self
     }
@@ -84,13 +94,19 @@ impl<S: Saga> SagaAfter<S> {
     /// The last command of this type that the instance sent has ended. Nothing happens if the instance has too.
     ///
     /// # Panics
-    /// If it sent none.
+    /// If it sent none, or if the saga does not say [`OUTCOMES`](Saga::OUTCOMES): no host gives it any then.
     #[track_caller]
     pub fn when_outcome(mut self, instance: &str, command_type: &str, result: CommandResult) -> Self {
-        self.sent.clear();
+        assert_ne!(
+            S::OUTCOMES,
+            Outcomes::Unused,
+            "no host gives outcomes to a saga that does not say `const OUTCOMES: Outcomes = …;`"
+        );
+        self.begin_step();
         let found = self.instances.get(instance).filter(|found| !found.commands.is_empty());
         let command = found.and_then(|found| found.commands.iter().rfind(|sent| sent.type_ == command_type));
         let Some(command) = command else { panic!("`{instance}` has sent no `{command_type}`") };
+        self.step.push(json!({ "outcome": format!("{result:?}"), "instance": instance, "of": command_type }));
         let outcome = exports::CommandOutcome {
             command_id: format!("{instance}/{command_type}"),
             type_: command_type.to_owned(),
@@ -115,16 +131,10 @@ impl<S: Saga> SagaAfter<S> {
     #[track_caller]
     pub fn then_sends(self, expected: impl IntoIterator<Item = S::Command>) -> Self {
         self.no_failure();
-        let expected: Vec<_> = expected
-            .into_iter()
-            .map(|command| {
-                let wire = to_wire(&command);
-                (wire.name.to_owned(), text(&wire.data))
-            })
-            .collect();
-        let sent: Vec<_> =
-            self.sent.iter().map(|command| (command.type_.clone(), text(&command.data))).collect();
-        assert_eq!(sent, expected, "left is what was sent, right is what was expected");
+        let expected = expected.into_iter().map(|command| variant(&command)).collect();
+        let sent =
+            self.sent.iter().map(|command| json!({ command.type_.as_str(): data(&command.data) })).collect();
+        self.report("other commands are sent than expected".to_owned()).assert(&expected, &sent);
         self
     }
 
@@ -135,12 +145,12 @@ impl<S: Saga> SagaAfter<S> {
     #[track_caller]
     pub fn then_state(self, instance: &str, expected: &S::State) -> Self {
         self.no_failure();
-        let state = self.instances.get(instance).and_then(|found| found.state.as_deref()).map(text);
-        assert_eq!(
-            state,
-            Some(json(expected)),
-            "left is the state of `{instance}`, right is what was expected"
-        );
+        let what = match self.state(instance) {
+            Some(_) => format!("the instance `{instance}` has another state than expected"),
+            None => format!("there is no instance `{instance}`; there are {:?}", self.alive()),
+        };
+        let expected = serde_json::to_value(expected).expect("a state under test has a JSON form");
+        self.report(what).assert(&expected, &self.state(instance).unwrap_or_default());
         self
     }
 
@@ -151,8 +161,8 @@ impl<S: Saga> SagaAfter<S> {
     #[track_caller]
     pub fn then_ended(self, instance: &str) -> Self {
         self.no_failure();
-        let state = self.instances.get(instance).and_then(|found| found.state.as_deref()).map(text);
-        assert_eq!(state, None, "left is the state of `{instance}`");
+        let what = format!("the instance `{instance}` goes on, it has not ended as expected");
+        self.report(what).assert(&Value::Null, &self.state(instance).unwrap_or_default());
         self
     }
 
@@ -164,11 +174,9 @@ impl<S: Saga> SagaAfter<S> {
     pub fn then_timer(self, instance: &str, id: &str, due: Option<Timestamp>) -> Self {
         self.no_failure();
         let timer = self.instances.get(instance).and_then(|found| found.timers.get(id));
-        let found = timer.map(|timer| Timestamp::from_nanos(timer.due));
-        assert_eq!(
-            found, due,
-            "left is when timer `{id}` of `{instance}` is due, right is what was expected"
-        );
+        let found = timer.map(|timer| Timestamp::from_nanos(timer.due).to_string());
+        let what = format!("timer `{id}` of `{instance}` is due at another time than expected");
+        self.report(what).assert(&json!(due.map(|due| due.to_string())), &json!(found));
         self
     }
 
@@ -181,10 +189,28 @@ impl<S: Saga> SagaAfter<S> {
         self.failure.expect("no input fails")
     }
 
+    fn report(&self, what: String) -> Report {
+        Report { given: self.before.clone(), when: self.step.clone(), what }
+    }
+
+    fn begin_step(&mut self) {
+        self.sent.clear();
+        self.before.append(&mut self.step);
+    }
+
+    fn state(&self, instance: &str) -> Option<Value> {
+        self.instances.get(instance).and_then(|found| found.state.as_deref()).map(data)
+    }
+
+    fn alive(&self) -> Vec<&String> {
+        self.instances.iter().filter(|(_, found)| found.state.is_some()).map(|(id, _)| id).collect()
+    }
+
     #[track_caller]
     fn no_failure(&self) {
         if let Some(failure) = &self.failure {
-            panic!("an input failed: {failure:?}");
+            self.report("an input failed".to_owned())
+                .fail(&json!("no failure"), &json!(format!("{failure:?}")));
         }
     }
 
@@ -194,6 +220,7 @@ impl<S: Saga> SagaAfter<S> {
 
     fn deliver_last_event(&mut self) {
         let Some(event) = self.stream.0.last().cloned() else { return };
+        self.step.push(show_event(&event));
         match correlate::<S>(event.clone()) {
             Ok(correlations) => {
                 for exports::Correlation { instance, relation } in correlations {

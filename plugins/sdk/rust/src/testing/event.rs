@@ -1,0 +1,184 @@
+//! The events of a test: what an author says of them, and how a stream would hold them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::START;
+use crate::Timestamp;
+use crate::bindings::types;
+use crate::codec::split_variant;
+use crate::export::to_wire;
+
+/// One event of a test, with what comes with it. What is not said has the value that [`testing`](super) describes.
+///
+/// ```
+/// # use pelton_plugin::testing::{START, event};
+/// # #[derive(serde::Serialize)] #[serde(rename_all = "kebab-case")] enum Event { BookLent { reader: String } }
+/// event(Event::BookLent { reader: "ada".into() }).entity("emma").at(START).sequence(7).correlation("visit-1");
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TestEvent {
+    event_type: String,
+    version: u32,
+    data: Vec<u8>,
+    id: Option<String>,
+    entity: Option<String>,
+    time: Option<Timestamp>,
+    sequence: Option<u64>,
+    extensions: Vec<(String, String)>,
+}
+
+/// The event, to say more of it: when it happened, to which entity, and so on.
+pub fn event<E: Serialize>(event: E) -> TestEvent {
+    // By value, because an event is made for the one place where it is given.
+    let wire = to_wire(&event);
+    let (event_type, version) = split_variant(wire.name);
+    TestEvent::new(event_type, version, wire.data)
+}
+
+/// An event as it stands in a stream: of an old version, of another handler, or unreadable.
+pub fn raw_event(event_type: &str, version: u32, data: &str) -> TestEvent {
+    TestEvent::new(event_type, version, data.as_bytes().to_vec())
+}
+
+impl TestEvent {
+    fn new(event_type: &str, version: u32, data: Vec<u8>) -> Self {
+        let event_type = event_type.to_owned();
+        let extensions = Vec::new();
+        Self { event_type, version, data, id: None, entity: None, time: None, sequence: None, extensions }
+    }
+
+    /// Its id.
+    pub fn id(mut self, id: &str) -> Self {
+        self.id = Some(id.to_owned());
+        self
+    }
+
+    /// The entity that it happened to.
+    pub fn entity(mut self, id: &str) -> Self {
+        self.entity = Some(id.to_owned());
+        self
+    }
+
+    /// When it happened, and when the stream stored it.
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.time = Some(time);
+        self
+    }
+
+    /// Its position in the stream: later than those of the events before it.
+    pub fn sequence(mut self, sequence: u64) -> Self {
+        self.sequence = Some(sequence);
+        self
+    }
+
+    /// The process that it belongs to: its extension `correlationid`.
+    pub fn correlation(self, id: &str) -> Self {
+        self.extension("correlationid", id)
+    }
+
+    /// What caused it: its extension `causationid`.
+    pub fn causation(self, id: &str) -> Self {
+        self.extension("causationid", id)
+    }
+
+    /// Another extension attribute.
+    pub fn extension(mut self, name: &str, value: &str) -> Self {
+        self.extensions.retain(|(other, _)| other != name);
+        self.extensions.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// What can be given as an event: a variant of an enum of events, or one with more said of it by [`event`].
+pub trait IntoTestEvent {
+    /// As an event of a test.
+    fn into_test_event(self) -> TestEvent;
+}
+
+impl<E: Serialize> IntoTestEvent for E {
+    fn into_test_event(self) -> TestEvent {
+        event(self)
+    }
+}
+
+impl IntoTestEvent for TestEvent {
+    fn into_test_event(self) -> TestEvent {
+        self
+    }
+}
+
+/// The events of a test, as a stream would hold them.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Stream(pub(super) Vec<types::RecordedEvent>);
+
+impl Stream {
+    /// # Panics
+    /// If the sequence is not later than those before: a stream's sequences only grow.
+    #[track_caller]
+    pub(super) fn push(&mut self, event: impl IntoTestEvent) {
+        let TestEvent { event_type, version, data, id, entity, time, sequence, extensions } =
+            event.into_test_event();
+        let last = self.0.last().map_or(0, |last| last.sequence);
+        let sequence = sequence.unwrap_or(last + 1);
+        assert!(sequence > last, "sequences only grow: {sequence} comes after {last}");
+        let time = time.unwrap_or(Timestamp::from_nanos(self.now()) + Duration::from_secs(1)).as_nanos();
+        let event = types::Event {
+            id: id.unwrap_or_else(|| format!("event-{sequence}")),
+            source: "/test".to_owned(),
+            type_: event_type,
+            version,
+            subject: Some(entity.unwrap_or_else(|| "test".to_owned())),
+            time: Some(time),
+            datacontenttype: Some("application/json".to_owned()),
+            dataschema: None,
+            extensions,
+            data,
+        };
+        self.0.push(types::RecordedEvent { event, stream: "test".to_owned(), sequence, recorded_at: time });
+    }
+
+    /// The time of the last event, in nanoseconds: the only clock that a test has.
+    pub(super) fn now(&self) -> u64 {
+        self.0.last().map_or(START.as_nanos(), |last| last.recorded_at)
+    }
+
+    /// For a report: what happened, and under which circumstances.
+    pub(super) fn show(&self) -> Vec<Value> {
+        self.0.iter().map(show_event).collect()
+    }
+}
+
+/// For a report.
+pub(super) fn show_event(recorded: &types::RecordedEvent) -> Value {
+    let types::RecordedEvent { event, sequence, .. } = recorded;
+    let time = Timestamp::from_nanos(event.time.unwrap_or(recorded.recorded_at)).to_string();
+    let mut shown = json!({
+        versioned(&event.type_, event.version): data(&event.data),
+        "entity": event.subject, "time": time, "sequence": sequence,
+    });
+    for (name, value) in &event.extensions {
+        shown[name] = value.clone().into();
+    }
+    shown
+}
+
+/// A type as serde names its variant: with the version from the second on.
+pub(super) fn versioned(kind: &str, version: u32) -> String {
+    if version == 1 { kind.to_owned() } else { format!("{kind}.v{version}") }
+}
+
+/// Data as JSON, for comparing and for showing; as text where it is none.
+pub(super) fn data(data: &[u8]) -> Value {
+    serde_json::from_slice(data).unwrap_or_else(|_| String::from_utf8_lossy(data).into())
+}
+
+/// The wire form of a command or event, as `{"<type>": <data>}`.
+pub(super) fn variant<T: Serialize>(value: &T) -> Value {
+    let wire = to_wire(value);
+    let (kind, version) = split_variant(wire.name);
+    json!({ versioned(kind, version): data(&wire.data) })
+}
