@@ -8,6 +8,7 @@ pub mod crash;
 pub mod example;
 pub mod hotel;
 pub mod http;
+pub mod library;
 pub mod payment;
 pub mod place;
 pub mod process;

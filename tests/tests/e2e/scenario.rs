@@ -2,10 +2,10 @@
 
 use pelton_tests::example::Example;
 use pelton_tests::process::Output;
-use pelton_tests::{hotel, payment};
+use pelton_tests::{hotel, library, payment};
 use serde_json::Value;
 
-use crate::house::{Host, House};
+use crate::house::{Host, House, eventually};
 
 #[tokio::test]
 async fn the_hotel_goes_as_expected() {
@@ -48,6 +48,27 @@ async fn the_payment_goes_as_expected_with_each_step_at_another_host() {
     for host in hosts {
         host.stop().await;
     }
+}
+
+/// All four plugins together: the saga's command is decided by a handler, which the samples of the docs once lacked (N6).
+#[tokio::test]
+async fn the_library_goes_as_expected_and_its_saga_has_a_reader_reminded() {
+    let example = library::example();
+    let house = House::open_with(example.config).await;
+    let host = house.host().await;
+    goes_as_expected(&example, &house, &[&host]).await;
+    let streams = house.streams().await;
+    let reminded = eventually("ada is reminded", async || {
+        let events = streams.read("library").await?;
+        let reminded = events.into_iter().find(|event| event.subject == "reader.ada.reader-reminded.v1");
+        reminded.ok_or_else(|| anyhow::anyhow!("there is no such event"))
+    })
+    .await;
+    assert_eq!(reminded.data(), serde_json::json!({ "reader": "ada", "book": "emma" }));
+    let cause = reminded.header("ce-causationid");
+    assert!(cause.starts_with("saga:waiting:emma:library:"), "{cause}");
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    host.stop().await;
 }
 
 async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
