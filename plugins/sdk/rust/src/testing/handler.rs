@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::event::{Stream, data, variant, versioned};
+use super::events::{Stream, data, variant, versioned};
 use super::report::{Report, rejected};
 use super::{IntoTestEvent, START, raw_event};
 use crate::bindings::types;

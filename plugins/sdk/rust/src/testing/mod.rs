@@ -31,7 +31,7 @@
 //!
 //! A failed assertion prints what was given, what came then, and what was expected beside what came of it, all as JSON.
 
-mod event;
+mod events;
 mod handler;
 mod projection;
 mod report;
@@ -39,7 +39,7 @@ mod saga;
 
 use crate::Timestamp;
 
-pub use event::{IntoTestEvent, TestEvent, event, raw_event};
+pub use events::{IntoTestEvent, TestEvent, event, raw_event};
 pub use handler::{Decision, Given, TestCommandHandler};
 pub use projection::{TestProjection, ViewAfter};
 pub use saga::{SagaAfter, TestSaga};

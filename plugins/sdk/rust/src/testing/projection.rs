@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde_json::{Value, json};
 
-use super::event::{Stream, data};
+use super::events::{Stream, data};
 use super::report::Report;
 use super::{IntoTestEvent, raw_event};
 use crate::bindings::projection::exports::pelton::plugin::projection::View;

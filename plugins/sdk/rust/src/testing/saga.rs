@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde_json::{Value, json};
 
-use super::event::{Stream, data, show_event, variant};
+use super::events::{Stream, data, show_event, variant};
 use super::report::Report;
 use super::{IntoTestEvent, raw_event};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
