@@ -119,6 +119,7 @@ impl Started {
             () = stop.cancelled() => None,
             ended = self.flows.tasks.first_end() => Some(ended),
             ended = self.gateway.first_end() => Some(ended),
+            () = self.nats.closed() => Some("the connection to NATS has ended for good".to_owned()),
         };
         if let Some(broke) = &broke {
             tracing::error!("{broke}: stopping");

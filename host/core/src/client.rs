@@ -112,6 +112,9 @@ pub trait Ingress: Send + Sync + 'static {
     /// What is known of a command.
     fn status(&self, id: &CommandId) -> impl Future<Output = Result<CommandStatus, Unavailable>> + Send;
 
+    /// Whether this host can still work, now or once the server is back. The error says that only a restart helps.
+    fn alive(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
     /// Whether the server answers now.
     fn ready(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }

@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     Unanswered { command: CommandId },
     /// The store does not answer.
     NotReady(Unavailable),
+    /// This host cannot work any more and has to be started again.
+    Broken(Unavailable),
     /// The command is larger than the store takes.
     CommandTooLarge { bytes: usize, max_bytes: usize },
     /// Another message with the command's id waits to be decided.
@@ -195,7 +197,7 @@ impl Refusal {
                  command id, which cannot take effect twice",
             )
             .member("commandId", command.as_str()),
-            Self::NotReady(cause) => unavailable(cause.to_string()),
+            Self::Broken(cause) | Self::NotReady(cause) => unavailable(cause.to_string()),
             Self::IdInUse { command } => Problem::new(
                 S::CONFLICT,
                 "command-id-in-use",

@@ -60,7 +60,7 @@ impl Gateway {
 fn router<I: Ingress, V: ViewReader>(shared: Arc<Shared<I, V>>) -> Router {
     let mut router = Router::new()
         .route("/", get(index::<I, V>))
-        .route("/healthz", get(async || Json(json!({ "status": "up" }))))
+        .route("/healthz", get(alive::<I, V>))
         .route("/readyz", get(ready::<I, V>))
         .route("/commands/{id}", get(commands::status::<I, V>))
         .route("/views/{view}", get(views::list::<I, V>))
@@ -79,6 +79,15 @@ fn router<I: Ingress, V: ViewReader>(shared: Arc<Shared<I, V>>) -> Router {
         .with_state(shared)
 }
 
+/// For whoever restarts a host that is broken. A store that is away is no reason to: the host waits for it.
+async fn alive<I: Ingress, V: ViewReader>(
+    State(shared): State<Arc<Shared<I, V>>>,
+) -> Result<Json<serde_json::Value>, Refusal> {
+    shared.ingress.alive().await.map_err(Refusal::Broken)?;
+    Ok(Json(json!({ "status": "up" })))
+}
+
+/// For whoever sends requests to several hosts: this one takes commands now.
 async fn ready<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {

@@ -1,5 +1,7 @@
 //! The connection to NATS: made once, kept for the life of the host, handed around as [`Nats`].
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
@@ -14,10 +16,14 @@ use pelton_core::store::Unavailable;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use reading::Reading;
+
 /// The longest wait between two tries to connect.
 pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// How many refusals by NATS permissions are remembered for the errors that they cause.
 const MAX_DENIALS: usize = 32;
+/// How long a connection that is up may take to flush when somebody asks whether it still works.
+const ALIVE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How to reach NATS.
 #[derive(Debug, Clone)]
@@ -119,7 +125,9 @@ pub enum ConnectError {
 
 /// A connection to NATS. Clones share it.
 ///
-/// It comes back by itself after the server was away. What is published meanwhile is sent then, also when whoever
+/// It comes back by itself after the server was away. Whatever outsiders may have written is read over other connections
+/// ([`crate::PullConsumer`], [`crate::StreamFeed`], [`crate::StreamIngress`] and direct reads have their own), because a
+/// message with unreadable headers breaks the connection that it comes over. What is published meanwhile is sent then, also when whoever
 /// published it has stopped waiting: a timeout means "unknown", never "failed".
 #[derive(Clone)]
 pub struct Nats {
@@ -127,6 +135,7 @@ pub struct Nats {
     jetstream: jetstream::Context,
     settings: Arc<ConnectSettings>,
     signs: Signs,
+    reading: Arc<Reading>,
 }
 
 impl fmt::Debug for Nats {
@@ -175,7 +184,7 @@ impl Nats {
         jetstream.set_timeout(settings.request_timeout);
         let info = client.server_info();
         tracing::info!(server = %info.server_name, version = %info.version, host = %info.host, port = info.port, "connected to NATS");
-        Self { client, jetstream, settings: Arc::new(settings.clone()), signs }
+        Self { client, jetstream, settings: Arc::new(settings.clone()), signs, reading: Arc::default() }
     }
 
     /// The client of the library.
@@ -215,6 +224,7 @@ impl Nats {
     /// Flushes, then closes the connection for all clones.
     pub async fn close(&self) -> Result<(), Unavailable> {
         let flushed = self.flush().await;
+        self.reading.close().await;
         if let Err(error) = self.client.drain().await {
             tracing::debug!("the connection to NATS was closed before: {error}");
         }
@@ -230,13 +240,15 @@ impl Nats {
     /// Returns when the connection is closed for good, which only [`Nats::close`] or a bug in the client library does.
     /// A host then has nothing left to do but to end.
     pub async fn closed(&self) {
-        loop {
-            let flushed = tokio::time::timeout(MAX_RECONNECT_DELAY, self.client.flush()).await;
-            if matches!(flushed, Ok(Err(_))) {
-                return;
-            }
+        while !self.is_closed().await {
             tokio::time::sleep(MAX_RECONNECT_DELAY).await;
         }
+    }
+
+    /// Whether the connection is closed for good. One that is lost and tried again is not closed.
+    pub async fn is_closed(&self) -> bool {
+        let flushed = tokio::time::timeout(ALIVE_TIMEOUT, self.client.flush()).await;
+        matches!(flushed, Ok(Err(_)))
     }
 
     /// Counts how often the connection came up. What was asked of the server before has to be asked again after.

@@ -29,6 +29,8 @@ pub(crate) enum Answer {
     TooLarge,
     IdInUse,
     Away,
+    /// The connection to the store has ended for good.
+    Broken,
     /// Nothing, ever.
     Silence,
 }
@@ -47,6 +49,7 @@ impl Answer {
             | Self::TooLarge
             | Self::IdInUse
             | Self::Away
+            | Self::Broken
             | Self::Silence => {
                 return None;
             }
@@ -109,6 +112,10 @@ impl Ingress for Gate {
             Answer::Parked(cause) => Ok(CommandStatus::Parked(parked(id, cause))),
             _ => Ok(self.answer.record(id).map_or(CommandStatus::Unknown, CommandStatus::Ended)),
         }
+    }
+
+    async fn alive(&self) -> Result<(), Unavailable> {
+        if matches!(self.answer, Answer::Broken) { Err(away()) } else { Ok(()) }
     }
 
     async fn ready(&self) -> Result<(), Unavailable> {

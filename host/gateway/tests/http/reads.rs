@@ -91,6 +91,7 @@ async fn values_come_in_pages() {
 async fn health_and_index() {
     check(vec![
         get("/healthz").when(Answer::Away).answers(200).has("/status", "up"),
+        get("/healthz").when(Answer::Broken).refuses(503, "unavailable"),
         request("HEAD", "/healthz").answers(200),
         get("/readyz").answers(200).has("/status", "ready"),
         get("/readyz")

@@ -1,7 +1,8 @@
 //! The way in for commands: onto the command stream, and the outcome back.
 //!
 //! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
-//! it, so that many who send the same command each get their answer.
+//! it, so that many who send the same command each get their answer. The subscription has a connection of its own, which
+//! is opened again when it breaks: the subject stands in every stored command, so outsiders can send anything there.
 //!
 //! A command is stored only if none with its id waits to be decided.
 
@@ -54,15 +55,10 @@ impl StreamIngress {
     /// An outcome that is told while the connection is away is missed: who waits for it waits in vain, and finds it with
     /// [`Ingress::status`].
     pub async fn open(nats: &Nats) -> Result<Self, Unavailable> {
-        let inbox = nats.client().new_inbox();
-        let answers = nats
-            .client()
-            .subscribe(format!("{inbox}.*"))
-            .await
-            .map_err(|e| Unavailable { doing: "subscribing to outcomes".to_owned(), cause: e.to_string() })?;
-        let waiters = Arc::new(Waiters::new(inbox));
+        let waiters = Arc::new(Waiters::new(nats.client().new_inbox()));
+        let answers = Answers::open(nats, &waiters.inbox).await?;
         let stop = CancellationToken::new();
-        let dispatcher = tokio::spawn(dispatch(answers, waiters.clone(), stop.clone()));
+        let dispatcher = tokio::spawn(dispatch(nats.clone(), answers, waiters.clone(), stop.clone()));
         Ok(Self { nats: nats.clone(), waiters, stop, dispatcher: Mutex::new(Some(dispatcher)) })
     }
 
@@ -213,6 +209,16 @@ impl Ingress for StreamIngress {
         Ok(parked.map_or(CommandStatus::Unknown, CommandStatus::Parked))
     }
 
+    async fn alive(&self) -> Result<(), Unavailable> {
+        match self.nats.is_closed().await {
+            false => Ok(()),
+            true => Err(Unavailable {
+                doing: "using the connection to NATS".to_owned(),
+                cause: "it has ended for good; this host ends too and has to be started again".to_owned(),
+            }),
+        }
+    }
+
     async fn ready(&self) -> Result<(), Unavailable> {
         let doing = format!("asking for stream {COMMANDS}");
         let subject = format!("$JS.API.STREAM.INFO.{COMMANDS}");
@@ -279,16 +285,48 @@ impl Drop for Waiter {
     }
 }
 
-/// Hands outcomes to those who wait for them, until told to stop.
-async fn dispatch(mut answers: Subscriber, waiters: Arc<Waiters>, stop: CancellationToken) {
-    loop {
-        let answer = tokio::select! {
-            () = stop.cancelled() => break,
-            answer = answers.next() => answer,
-        };
-        let Some(answer) = answer else { break };
-        deliver(&answer, &waiters);
+/// The subscription for outcomes, with its connection.
+struct Answers {
+    /// Dropped, the connection ends.
+    _line: Nats,
+    messages: Subscriber,
+}
+
+impl Answers {
+    async fn open(nats: &Nats, inbox: &str) -> Result<Self, Unavailable> {
+        let line = nats.open_another("outcomes").await?;
+        let messages = line.client().subscribe(format!("{inbox}.*")).await;
+        let messages = messages
+            .map_err(|e| Unavailable { doing: "subscribing to outcomes".to_owned(), cause: e.to_string() })?;
+        Ok(Self { _line: line, messages })
     }
+
+    /// After the connection has ended for good. Those who wait keep their subjects.
+    async fn open_again(nats: &Nats, inbox: &str) -> Self {
+        loop {
+            match Self::open(nats, inbox).await {
+                Ok(answers) => return answers,
+                Err(away) => tracing::debug!("{away}"),
+            }
+            tokio::time::sleep(MAX_PAUSE).await;
+        }
+    }
+}
+
+/// Hands outcomes to those who wait for them, until told to stop.
+async fn dispatch(nats: Nats, mut answers: Answers, waiters: Arc<Waiters>, stop: CancellationToken) {
+    let hand_out = async {
+        loop {
+            match answers.messages.next().await {
+                Some(answer) => deliver(&answer, &waiters),
+                None => {
+                    tracing::warn!("the connection for outcomes has ended; another one is opened");
+                    answers = Answers::open_again(&nats, &waiters.inbox).await;
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(hand_out).await;
     waiters.close();
 }
 

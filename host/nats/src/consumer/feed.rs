@@ -3,6 +3,9 @@
 //! Behind the feed is a consumer that lives only as long as somebody reads from it. It acknowledges nothing: the
 //! position is with the reader. Whenever it is gone, or may have lost a message on the way, another is made that starts
 //! after the last item that was handed out.
+//!
+//! A feed has a connection of its own: a message whose headers cannot be read breaks it (see [`super::unreadable`]). The
+//! feed then opens another, reads that message as JSON from the stream's leader, and hands it out as unreadable.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use pelton_core::store::Unavailable;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::unreadable;
 use crate::connection::Nats;
 use crate::wire;
 
@@ -43,7 +47,10 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// [`EventFeed::next`] answers an error where no consumer can be made. Asking again tries again and misses nothing.
 pub struct StreamFeed {
+    /// The host's connection: for what cannot break it.
     nats: Nats,
+    /// Only for messages of the stream; none until it is needed, and after it was lost.
+    line: Option<Nats>,
     stream: Name,
     after: Sequence,
     consumer: Option<Live>,
@@ -75,6 +82,7 @@ impl StreamFeed {
     pub fn new(nats: &Nats, stream: Name, stop: CancellationToken) -> Self {
         Self {
             nats: nats.clone(),
+            line: None,
             stream,
             after: Sequence::NONE,
             consumer: None,
@@ -95,7 +103,12 @@ impl StreamFeed {
                     return Ok(message);
                 }
                 if self.consumer.is_none() {
-                    self.consumer = Some(self.open().await?);
+                    let line = match &self.line {
+                        Some(line) => line.clone(),
+                        None => self.nats.open_another(&format!("feed of {}", self.stream)).await?,
+                    };
+                    self.line = Some(line.clone());
+                    self.consumer = Some(self.open(&line).await?);
                 }
                 Ok(None)
             };
@@ -141,7 +154,8 @@ impl StreamFeed {
 
     fn lost(&mut self, why: &str) {
         tracing::info!(stream = %self.stream, after = %self.after, "reading on with a new consumer: {why}");
-        self.consumer = None;
+        // The connection may be what broke, and the library does not say so.
+        (self.consumer, self.line) = (None, None);
         self.stuck = self.lost_at == Some(self.after);
         self.lost_at = Some(self.after);
     }
@@ -155,7 +169,7 @@ impl StreamFeed {
         let Some(raw) = wire::leader_next(&self.nats, self.stream.as_str(), from, ">").await? else {
             return Ok(None);
         };
-        let unreadable = std::str::from_utf8(&raw.header_block).err();
+        let unreadable = unreadable::why_unreadable(&raw.header_block);
         let message = Incoming {
             stream: self.stream.clone(),
             sequence: raw.sequence,
@@ -165,21 +179,20 @@ impl StreamFeed {
             stored_at: raw.stored_at,
             attempt: 1,
         };
-        Ok(Some((message, unreadable.map(|error| format!("its headers are no UTF-8: {error}")))))
+        Ok(Some((message, unreadable)))
     }
 
-    async fn open(&self) -> Result<Live, Unavailable> {
-        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.try_open()).await;
+    async fn open(&self, line: &Nats) -> Result<Live, Unavailable> {
+        let opening = tokio::time::timeout(OPEN_TIMEOUT, self.try_open(line)).await;
         opening.unwrap_or_else(|_| Err(format!("no answer within {OPEN_TIMEOUT:?}"))).map_err(|cause| {
             Unavailable { doing: format!("reading stream {} after {}", self.stream, self.after), cause }
         })
     }
 
-    async fn try_open(&self) -> Result<Live, String> {
-        let client = self.nats.client();
+    async fn try_open(&self, line: &Nats) -> Result<Live, String> {
+        let client = line.client();
         let connects = client.statistics().connects.load(Ordering::Relaxed);
-        let stream =
-            self.nats.jetstream().get_stream(self.stream.as_str()).await.map_err(|e| e.to_string())?;
+        let stream = line.jetstream().get_stream(self.stream.as_str()).await.map_err(|e| e.to_string())?;
         let last = stream.cached_info().state.last_sequence;
         if last < self.after.0 {
             return Err(format!(

@@ -122,7 +122,7 @@ async fn set_one_aside(
 }
 
 /// What the library would stumble over, if anything: the same steps that it takes (`Connection::try_read_op`).
-fn why_unreadable(block: &[u8]) -> Option<String> {
+pub(super) fn why_unreadable(block: &[u8]) -> Option<String> {
     if block.is_empty() {
         return None;
     }

@@ -2,9 +2,12 @@
 //!
 //! A leader read (`$JS.API.STREAM.MSG.GET.<stream>`) sees every write that was acknowledged before it, and its answer is
 //! JSON. A direct read (`$JS.API.DIRECT.GET.<stream>`) is answered by any replica, may be behind, and its answer is the
-//! message itself; it is several times as fast.
+//! message itself; it is several times as fast. Direct reads have a connection of their own, because a message whose
+//! headers cannot be read breaks it; what is lost with it is read from the leader.
 
-use async_nats::{HeaderName, Message};
+use std::sync::Arc;
+
+use async_nats::{HeaderName, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::id::Sequence;
@@ -12,9 +15,10 @@ use pelton_core::message::Headers;
 use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::headers::{from_wire, header};
-use super::request::{api, request};
+use super::request::{api, request_reading};
 use crate::connection::Nats;
 
 /// A message as a stream holds it.
@@ -171,7 +175,9 @@ async fn direct_read(
 ) -> Result<Option<StoredMessage>, Unavailable> {
     let doing = format!("reading {what} from stream {stream}");
     let subject = format!("$JS.API.DIRECT.GET.{stream}");
-    let message = request(nats, &subject, query.to_string().into(), &doing).await?;
+    let Some(message) = request_reading(nats, &subject, query.to_string().into(), &doing).await? else {
+        return leader_read(nats, stream, query, what).await;
+    };
     match status(&message) {
         None => stored(&message).map(Some).map_err(|cause| Unavailable { doing, cause }),
         Some(404) => Ok(None),
@@ -212,18 +218,11 @@ pub(crate) async fn direct_from(
     let doing = || format!("reading {filter} from sequence {from} of stream {stream}");
     let away = |cause: String| Unavailable { doing: doing(), cause };
     let query = serde_json::json!({ "batch": max, "seq": from.0.max(1), "next_by_subj": filter });
-    let inbox = nats.client().new_inbox();
-    let mut answers = nats.client().subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
-    nats.client()
-        .publish_with_reply(subject.clone(), inbox, query.to_string().into())
-        .await
-        .map_err(|e| away(e.to_string()))?;
+    let mut answers = Answers::to(nats, &subject, query.to_string().into(), &doing).await?;
     let mut messages: Vec<StoredMessage> = Vec::new();
     loop {
-        let message = match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
-            Ok(Some(message)) => message,
-            Ok(None) => return Err(away("the connection is closed".to_owned())),
-            Err(_) => return Err(nats.timed_out(doing(), &subject)),
+        let Some(message) = answers.next(&doing).await? else {
+            return leader_page(nats, stream, filter, from, max).await;
         };
         let last = messages.last().map_or(0, |m| m.sequence.0);
         match status(&message) {
@@ -265,6 +264,17 @@ pub(crate) async fn page(
     if !replicated {
         return direct_from(nats, stream, filter, from, max).await;
     }
+    leader_page(nats, stream, filter, from, max).await
+}
+
+/// At most `max` messages whose subjects match, from a sequence on, one by one from the leader.
+async fn leader_page(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+    from: Sequence,
+    max: usize,
+) -> Result<Tail, Unavailable> {
     let mut messages: Vec<StoredMessage> = Vec::new();
     let mut next = from;
     while messages.len() < max {
@@ -275,6 +285,58 @@ pub(crate) async fn page(
         messages.push(message.into());
     }
     Ok(Tail { messages, more: true })
+}
+
+/// The messages that answer one question, over the connection for reads.
+struct Answers<'a> {
+    nats: &'a Nats,
+    reading: Arc<Nats>,
+    connects: watch::Receiver<u64>,
+    subject: &'a str,
+    messages: Subscriber,
+}
+
+impl<'a> Answers<'a> {
+    async fn to(
+        nats: &'a Nats,
+        subject: &'a str,
+        query: Bytes,
+        doing: impl Fn() -> String,
+    ) -> Result<Self, Unavailable> {
+        let reading = nats.reading().await?;
+        let connects = reading.connects();
+        let client = reading.client();
+        let inbox = client.new_inbox();
+        let asked = async {
+            let messages = client.subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
+            let sent = client.publish_with_reply(subject.to_owned(), inbox, query).await;
+            sent.map(|()| messages).map_err(|e| e.to_string())
+        };
+        match asked.await {
+            Ok(messages) => Ok(Self { nats, reading, connects, subject, messages }),
+            Err(cause) => {
+                nats.give_up_reading(&reading);
+                Err(Unavailable { doing: doing(), cause })
+            }
+        }
+    }
+
+    /// The next message. None: the connection was lost, perhaps over that very message.
+    async fn next(&mut self, doing: impl Fn() -> String) -> Result<Option<Message>, Unavailable> {
+        tokio::select! {
+            biased;
+            message = self.messages.next() => {
+                if message.is_none() {
+                    self.nats.give_up_reading(&self.reading);
+                }
+                Ok(message)
+            }
+            _ = self.connects.changed() => Ok(None),
+            () = tokio::time::sleep(self.nats.request_timeout()) => {
+                Err(self.reading.timed_out(doing(), self.subject))
+            }
+        }
+    }
 }
 
 /// The last messages of some subjects, as far as they fit into one answer.
@@ -300,18 +362,15 @@ pub(crate) async fn direct_lasts(
     let away = |cause: String| Unavailable { doing: doing(), cause };
     let api = format!("$JS.API.DIRECT.GET.{stream}");
     let query = serde_json::json!({ "multi_last": subjects, "max_bytes": max_bytes }).to_string();
-    let inbox = nats.client().new_inbox();
-    let mut answers = nats.client().subscribe(inbox.clone()).await.map_err(|e| away(e.to_string()))?;
-    nats.client()
-        .publish_with_reply(api.clone(), inbox, query.into())
-        .await
-        .map_err(|e| away(e.to_string()))?;
+    let mut answers = Answers::to(nats, &api, query.into(), &doing).await?;
     let mut lasts = Lasts::default();
     loop {
-        let message = match tokio::time::timeout(nats.request_timeout(), answers.next()).await {
-            Ok(Some(message)) => message,
-            Ok(None) => return Err(away("the connection is closed".to_owned())),
-            Err(_) => return Err(nats.timed_out(doing(), &api)),
+        let Some(message) = answers.next(&doing).await? else {
+            return Err(away(
+                "the connection was lost over the answer; if that lasts, a message of the stream has headers that cannot \
+                 be read"
+                    .to_owned(),
+            ));
         };
         let last = lasts.messages.last().map_or(0, |m| m.sequence.0);
         let lost = servers_last::<u64>(&message, header::LAST_SEQUENCE).is_some_and(|before| before != last);

@@ -148,6 +148,33 @@ pub(super) async fn request(
     }
 }
 
+/// Asks over the connection for reads. None: that connection was lost meanwhile, perhaps over the answer itself.
+pub(super) async fn request_reading(
+    nats: &Nats,
+    subject: &str,
+    payload: Bytes,
+    doing: &str,
+) -> Result<Option<Message>, Unavailable> {
+    let reading = nats.reading().await?;
+    let mut connects = reading.connects();
+    let sent = tokio::select! {
+        biased;
+        sent = send(&reading, subject, Request::new().payload(payload)) => sent,
+        _ = connects.changed() => return Ok(None),
+    };
+    match sent {
+        Ok(message) => Ok(Some(message)),
+        Err(SendError::TooLarge(cause) | SendError::Invalid(cause)) => {
+            Err(Unavailable { doing: doing.to_owned(), cause })
+        }
+        Err(SendError::NoAnswer(NoAnswer::Other(_))) => {
+            nats.give_up_reading(&reading);
+            Ok(None)
+        }
+        Err(SendError::NoAnswer(why)) => Err(why.explain(&reading, doing.to_owned(), subject)),
+    }
+}
+
 enum SendError {
     TooLarge(String),
     Invalid(String),

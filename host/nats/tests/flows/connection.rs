@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use pelton_core::command::outcome::Revision;
 use pelton_core::command::ports::CommandStore;
 use pelton_core::id::CommandId;
 use pelton_nats::server::Options;
 use pelton_nats::{ConnectError, ConnectSettings, Credentials, Nats, StoreSettings, StreamStore};
 
-use crate::entities::{Writer, hotel};
+use crate::entities::{Writer, entity, hotel};
+use crate::poison::publish_raw;
 use crate::support::{TestServer, name, outcome, soon};
 
 const USERS: &str = r#"
@@ -103,4 +105,40 @@ async fn a_closed_connection_is_noticed() {
     assert!(!waiting.is_finished());
     nats.close().await.unwrap();
     soon(waiting).await.unwrap();
+}
+
+/// R6: the library's task panics over a bare carriage return in a header, and the client says nothing of it.
+#[tokio::test]
+async fn a_connection_whose_task_panicked_is_noticed() {
+    let server = TestServer::start().await;
+    let (nats, forger) = (server.connect().await, server.connect().await);
+    let mut questions = forger.client().subscribe("question").await.unwrap();
+    forger.flush().await.unwrap();
+    let asking = tokio::spawn({
+        let client = nats.client().clone();
+        async move { client.request("question", "".into()).await }
+    });
+    let reply = soon(questions.next()).await.unwrap().reply.unwrap();
+    assert!(!nats.is_closed().await);
+    publish_raw(&server.url(), &[(reply.as_str(), b"NATS/1.0\r\nx: a\rb\r\n\r\n")]).await;
+    soon(nats.closed()).await;
+    assert!(soon(asking).await.unwrap().is_err());
+}
+
+/// R6: what is read over the connection for reads may break it, and nothing else.
+#[tokio::test]
+async fn an_event_with_a_bad_header_breaks_no_other_read() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = crate::entities::store(&nats, StoreSettings::default()).await;
+    Writer::new(&store, "2").append("c1", 1).await.unwrap();
+    let poison: [&[u8]; 2] = [b"NATS/1.0\r\nx: a\rb\r\n\r\n", b"NATS/1.0\r\nx: \xff\r\n\r\n"];
+    for headers in poison {
+        publish_raw(&server.url(), &[("booking.1.room-booked.v1", headers)]).await;
+        let error = soon(store.load(&entity("1"))).await.unwrap_err().to_string();
+        assert!(error.contains("booking.1.room-booked.v1") && error.contains("only Pelton"), "{error}");
+        assert_eq!(soon(store.load(&entity("2"))).await.unwrap().len(), 1);
+    }
+    assert!(!nats.is_closed().await);
+    store.close().await;
 }

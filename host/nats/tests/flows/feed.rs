@@ -199,7 +199,9 @@ async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
     let nats = server.connect().await;
     prepare(&nats, 1).await;
     publish_events(&nats, 1..=3).await;
-    let poison: [(&str, &[u8]); 4] = [
+    let poison: [(&str, &[u8]); 5] = [
+        // R6: over this one the client library's task panics.
+        ("booking.1.e", b"NATS/1.0\r\nce-id: a\rb\r\n\r\n"),
         ("booking.1.a", b"NATS/1.0\r\nce-id: \xff\xfe\r\nce-specversion: 1.0\r\n\r\n"),
         ("booking.1.b", b"NATS/1.0\r\nno header\r\n\r\n"),
         // What only looks like the server's own word.
@@ -207,14 +209,16 @@ async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
         ("booking.1.d", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"),
     ];
     publish_raw(&server.url(), &poison).await;
-    publish_events(&nats, 8..=9).await;
+    publish_events(&nats, 9..=10).await;
 
     let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
-    let items = collect(&mut feed, 9).await;
-    assert_eq!(numbers(&items), (1..=9).collect::<Vec<_>>());
+    let items = collect(&mut feed, 10).await;
+    assert_eq!(numbers(&items), (1..=10).collect::<Vec<_>>());
     let events: Vec<bool> = items.iter().map(|item| read(item).is_ok()).collect();
-    assert_eq!(events, [true, true, true, false, false, false, false, true, true]);
-    assert!(read(&items[3]).unwrap_err().contains("no UTF-8"));
-    assert_eq!(items[3].message.subject, "booking.1.a");
-    assert_eq!(items[3].message.payload, "hi");
+    assert_eq!(events, [true, true, true, false, false, false, false, false, true, true]);
+    assert!(read(&items[3]).unwrap_err().contains("bare carriage return"));
+    assert!(read(&items[4]).unwrap_err().contains("no UTF-8"));
+    assert_eq!(items[4].message.subject, "booking.1.a");
+    assert_eq!(items[4].message.payload, "hi");
+    assert!(!nats.is_closed().await, "the host's own connection broke");
 }

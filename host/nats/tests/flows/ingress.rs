@@ -16,6 +16,7 @@ use pelton_nats::subjects::COMMANDS;
 use pelton_nats::{Nats, StoreSettings, StreamDeadLetters, StreamStore};
 use tokio::task::JoinHandle;
 
+use crate::poison::publish_raw;
 use crate::support::{TestServer, name, outcome, prepare, soon};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -293,4 +294,30 @@ async fn what_the_server_cannot_take_says_why() {
     assert!(soon(gate.submit(command("c"), LONG)).await.unwrap().is_some());
     handler.abort();
     gate.close().await;
+}
+
+/// R6: the subject for outcomes stands in every stored command. What comes there may break the connection.
+#[tokio::test]
+async fn a_bad_header_on_the_subject_for_outcomes_does_not_end_the_answers() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = StreamIngress::open(&nats).await.unwrap();
+    assert_eq!(gate.submit(command("a"), Duration::from_millis(50)).await.unwrap(), None);
+    let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+    let stored = stream.direct_get_last_for_subject("command.book-room.a").await.unwrap();
+    let reply_to = stored.headers.get(REPLY_TO).unwrap().to_string();
+    publish_raw(&server.url(), &[(&reply_to, b"NATS/1.0\r\nx: a\rb\r\n\r\n")]).await;
+
+    let handler = handler(&nats).await;
+    let answered = async {
+        let mut n = 0;
+        while gate.submit(command(&format!("b{n}")), Duration::from_secs(1)).await.unwrap().is_none() {
+            n += 1;
+        }
+    };
+    soon(answered).await;
+    gate.alive().await.unwrap();
+    gate.close().await;
+    handler.abort();
 }
