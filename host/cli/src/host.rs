@@ -92,7 +92,9 @@ async fn ensure(topology: &Topology, nats: &Nats) -> anyhow::Result<()> {
         match topology.ensure(nats).await {
             Ok(()) => return Ok(()),
             Err(TopologyError::Unavailable(away)) => tracing::warn!("waiting for JetStream: {away}"),
-            Err(differs @ TopologyError::Differs(_)) => bail!(differs),
+            Err(unusable @ (TopologyError::Differs(_) | TopologyError::NoJetStream { .. })) => {
+                bail!(unusable)
+            }
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -119,7 +121,7 @@ impl Started {
             () = stop.cancelled() => None,
             ended = self.flows.tasks.first_end() => Some(ended),
             ended = self.gateway.first_end() => Some(ended),
-            () = self.nats.closed() => Some("the connection to NATS has ended for good".to_owned()),
+            why = self.nats.ended() => Some(why),
         };
         if let Some(broke) = &broke {
             tracing::error!("{broke}: stopping");

@@ -1,6 +1,8 @@
 //! The connection to NATS: made once, kept for the life of the host, handed around as [`Nats`].
 
+mod address;
 mod reading;
+mod version;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,14 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::store::Unavailable;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use address::without_password;
 use reading::Reading;
+pub use version::{MIN_VERSION, Version};
 
 /// The longest wait between two tries to connect.
 pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
@@ -28,7 +32,8 @@ const ALIVE_TIMEOUT: Duration = Duration::from_millis(250);
 /// How to reach NATS.
 #[derive(Debug, Clone)]
 pub struct ConnectSettings {
-    /// Servers of one cluster, such as `nats://127.0.0.1:4222`.
+    /// Servers of one cluster, such as `nats://127.0.0.1:4222`. User info in them (`nats://user:password@host`,
+    /// `nats://token@host`) takes the place of `credentials`, which must be none then.
     pub urls: Vec<String>,
     /// What the server lists the connection as.
     pub name: String,
@@ -55,7 +60,7 @@ impl ConnectSettings {
 }
 
 /// Who the host is to NATS. Secrets do not show in debug output.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
     /// The server asks for none.
     #[default]
@@ -71,6 +76,12 @@ pub enum Credentials {
     },
     /// A token.
     Token(String),
+}
+
+impl Credentials {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -111,6 +122,14 @@ pub enum ConnectError {
         /// The server's word.
         cause: String,
     },
+    /// The server is too old. Trying again is of no use until somebody updates it.
+    #[error("{urls}: {cause}")]
+    TooOld {
+        /// The servers.
+        urls: String,
+        /// The version and what is needed.
+        cause: String,
+    },
     /// No server answered within the deadline.
     #[error("no NATS server at {urls} within {after:?}: {cause}")]
     Away {
@@ -148,14 +167,18 @@ impl Nats {
     /// Connects, and waits for a server that is away. Logs when the waiting begins, when its cause changes and when it ends.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
         let urls = settings.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>().join(", ");
-        let addresses = addresses(&settings.urls)?;
+        let (addresses, credentials) = address::read(&settings.urls, &settings.credentials)?;
         let signs = Signs::default();
-        let options = options(settings, &signs).await?;
+        let options = options(settings, &credentials, &signs).await?;
         let started = Instant::now();
         let mut last_cause = String::new();
         loop {
             let error = match options.clone().connect(addresses.as_slice()).await {
-                Ok(client) => return Ok(Self::over(client, settings, signs)),
+                Ok(client) => {
+                    Version::check(&client.server_info().version)
+                        .map_err(|cause| ConnectError::TooOld { urls, cause })?;
+                    return Ok(Self::over(client, settings, signs));
+                }
                 Err(error) => error,
             };
             let cause = match std::error::Error::source(&error) {
@@ -237,10 +260,16 @@ impl Nats {
         Self::connect(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }).await
     }
 
-    /// Returns when the connection is closed for good, which only [`Nats::close`] or a bug in the client library does.
-    /// A host then has nothing left to do but to end.
-    pub async fn closed(&self) {
-        while !self.is_closed().await {
+    /// Returns when a host has nothing left to do but to end, and says why: the connection is closed for good, which only
+    /// [`Nats::close`] or a bug in the client library does, or it came up again at a server that is too old.
+    pub async fn ended(&self) -> String {
+        loop {
+            if self.is_closed().await {
+                return "the connection to NATS has ended for good".to_owned();
+            }
+            if let Err(cause) = Version::check(&self.client.server_info().version) {
+                return format!("the connection to NATS came up at another server: {cause}");
+            }
             tokio::time::sleep(MAX_RECONNECT_DELAY).await;
         }
     }
@@ -266,27 +295,12 @@ impl Nats {
     }
 }
 
-/// The URL for logs and errors: whatever stands before an `@` may be a secret.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
-        (None, Some((_, host))) => format!("…@{host}"),
-        (_, None) => url.to_owned(),
-    }
-}
-
-fn addresses(urls: &[String]) -> Result<Vec<ServerAddr>, ConnectError> {
-    let parse = |url: &String| {
-        url.parse().map_err(|e: std::io::Error| ConnectError::Url {
-            url: without_password(url),
-            cause: e.to_string(),
-        })
-    };
-    urls.iter().map(parse).collect()
-}
-
-async fn options(settings: &ConnectSettings, signs: &Signs) -> Result<ConnectOptions, ConnectError> {
-    let mut options = match &settings.credentials {
+async fn options(
+    settings: &ConnectSettings,
+    credentials: &Credentials,
+    signs: &Signs,
+) -> Result<ConnectOptions, ConnectError> {
+    let mut options = match credentials {
         Credentials::None => ConnectOptions::new(),
         Credentials::User { user, password } => {
             ConnectOptions::with_user_and_password(user.clone(), password.clone())
@@ -369,21 +383,5 @@ impl Signs {
         let quoted = format!("\"{subject}\"");
         let texts = self.denials.lock().unwrap_or_else(PoisonError::into_inner);
         texts.iter().rev().find(|text| text.contains(&quoted)).cloned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn a_password_in_a_url_never_reaches_a_log() {
-        for (url, shown) in [
-            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
-            ("nats://user:p@ss@host:4222", "nats://…@host:4222"),
-            ("token@host", "…@host"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
     }
 }

@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::Instant;
 
+use crate::connection::{MIN_VERSION, Version};
+
 /// The environment variable that says where nats-server is.
 pub const BINARY_VARIABLE: &str = "PELTON_NATS_SERVER";
-/// The oldest nats-server that Pelton's promises were tested with.
-pub const MIN_VERSION: (u32, u32, u32) = (2, 15, 1);
 /// How long a server may take to be ready, recovery of its streams included.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a server may take to stop before it is killed.
@@ -69,14 +69,14 @@ pub enum ServerError {
     #[error(
         "nats-server is not at {looked}; install nats-server {} or later and put it on PATH, or say in {BINARY_VARIABLE} \
          where it is (`make tools` puts one at target/tools/nats-server)",
-        version_text(MIN_VERSION)
+        MIN_VERSION
     )]
     NotFound {
         /// Where it was looked for.
         looked: String,
     },
     /// The program is too old, or no nats-server.
-    #[error("{path} says that it is {found:?}; nats-server {} or later is needed", version_text(MIN_VERSION), path = .path.display())]
+    #[error("{path} says that it is {found:?}; nats-server {} or later is needed", MIN_VERSION, path = .path.display())]
     TooOld {
         /// The program.
         path: PathBuf,
@@ -107,10 +107,6 @@ pub enum ServerError {
         /// What came of it.
         cause: io::Error,
     },
-}
-
-fn version_text((major, minor, patch): (u32, u32, u32)) -> String {
-    format!("{major}.{minor}.{patch}")
 }
 
 fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
@@ -398,10 +394,8 @@ fn on_path() -> Option<PathBuf> {
 }
 
 /// From `nats-server: v2.15.1`, also with a suffix such as `-RC.2`.
-fn version_in(text: &str) -> Option<(u32, u32, u32)> {
-    let version = text.rsplit_once('v')?.1.split(['-', '+']).next()?;
-    let mut parts = version.split('.').map(|part| part.trim().parse().ok());
-    Some((parts.next()??, parts.next()??, parts.next()??))
+fn version_in(text: &str) -> Option<Version> {
+    Version::parse(text.rsplit_once('v')?.1)
 }
 
 #[cfg(test)]
@@ -409,9 +403,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
-        assert_eq!(version_in("nats-server: v2.15.1"), Some((2, 15, 1)));
-        assert_eq!(version_in("nats-server: v2.100.0-RC.2"), Some((2, 100, 0)));
+    fn the_version_is_read_from_what_the_program_prints() {
+        assert_eq!(version_in("nats-server: v2.15.1"), Some(Version(2, 15, 1)));
+        assert_eq!(version_in("nats-server: v2.100.0-RC.2"), Some(Version(2, 100, 0)));
         assert!(version_in("nats-server: v2.9.25").unwrap() < MIN_VERSION);
         assert_eq!(version_in("something else"), None);
     }

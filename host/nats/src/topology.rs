@@ -14,11 +14,14 @@ use pelton_core::id::{CommandType, Name};
 use pelton_core::store::Unavailable;
 
 use crate::connection::Nats;
+use crate::wire;
 
 pub use compare::Problem;
 
 /// How long `ensure` goes on asking a server that does not answer, for example while a cluster elects its leader.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long JetStream may be off before `ensure` gives up: a server that is just starting may need a moment.
+const OFF_PATIENCE: Duration = Duration::from_secs(3);
 /// The wait between two such tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -115,6 +118,15 @@ pub enum TopologyError {
     /// The server did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// JetStream is off. Asking again is of no use until somebody turns it on.
+    #[error(
+        "JetStream is off at the NATS server {server}: start nats-server with -js, or put `jetstream {{}}` into its \
+         configuration (and `jetstream: enabled` into the account that this host uses)"
+    )]
+    NoJetStream {
+        /// Name, host and port of the server.
+        server: String,
+    },
     /// What is there is not what is configured. All that was found, at once.
     #[error(transparent)]
     Differs(Differences),
@@ -161,7 +173,7 @@ impl Topology {
     }
 
     async fn reconcile(&self, nats: &Nats, missing: Missing) -> Result<(), TopologyError> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let began = tokio::time::Instant::now();
         let mut told = false;
         loop {
             let away = match compare::all(nats, &self.objects(), missing).await {
@@ -169,7 +181,12 @@ impl Topology {
                 Ok(problems) => return Err(TopologyError::Differs(Differences(problems))),
                 Err(away) => away,
             };
-            if tokio::time::Instant::now() > deadline {
+            if began.elapsed() > OFF_PATIENCE && wire::is_jetstream_off(nats).await {
+                let info = nats.client().server_info();
+                let server = format!("{} at {}:{}", info.server_name, info.host, info.port);
+                return Err(TopologyError::NoJetStream { server });
+            }
+            if began.elapsed() > PATIENCE {
                 return Err(away.into());
             }
             if !told {

@@ -19,5 +19,5 @@ pub(crate) use read::{
     Lasts, RawMessage, StoredMessage, delete, direct_at, direct_from, direct_last, direct_lasts, leader_at,
     leader_last, leader_next, page, raw_headers,
 };
-pub(crate) use request::{ApiError, PublishError, api, fire, publish};
+pub(crate) use request::{ApiError, PublishError, api, fire, is_jetstream_off, publish};
 pub(crate) use worker::Worker;

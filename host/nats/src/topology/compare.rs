@@ -95,9 +95,11 @@ async fn one(nats: &Nats, object: &Object, missing: Missing) -> Result<Found, Un
             return Ok(Found::Absent(object.problem("is missing; `pelton run` creates it".to_owned())));
         }
         match create(nats, object).await? {
-            Ok(()) => {
+            Ok(created) => {
                 tracing::info!("created {object}");
-                return Ok(Found::Alike);
+                // A server that does not know a setting leaves it out and creates the object all the same.
+                let differences = differences(object, &created);
+                return Ok(if differences.is_empty() { Found::Alike } else { Found::Different(differences) });
             }
             Err(error) if is_temporary(&error) => {
                 return Err(Unavailable { doing: format!("creating {object}"), cause: error.to_string() });
@@ -115,11 +117,13 @@ fn is_temporary(error: &ApiError) -> bool {
     error.err_code == 10008 || error.code == 503
 }
 
+/// What the server answers to a question for an object, and to its creation.
+#[derive(Deserialize)]
+struct Info {
+    config: Map<String, Value>,
+}
+
 async fn existing(nats: &Nats, object: &Object) -> Result<Option<Map<String, Value>>, Unavailable> {
-    #[derive(Deserialize)]
-    struct Info {
-        config: Map<String, Value>,
-    }
     let (subject, doing) = match &object.kind {
         Kind::Stream { name } => (format!("$JS.API.STREAM.INFO.{name}"), format!("looking at {object}")),
         Kind::Consumer { stream, name } => {
@@ -133,7 +137,8 @@ async fn existing(nats: &Nats, object: &Object) -> Result<Option<Map<String, Val
     }
 }
 
-async fn create(nats: &Nats, object: &Object) -> Result<Result<(), ApiError>, Unavailable> {
+/// The settings that the server gave the object.
+async fn create(nats: &Nats, object: &Object) -> Result<Result<Map<String, Value>, ApiError>, Unavailable> {
     let config: Map<String, Value> =
         object.settings.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
     let (subject, request) = match &object.kind {
@@ -144,8 +149,8 @@ async fn create(nats: &Nats, object: &Object) -> Result<Result<(), ApiError>, Un
         ),
     };
     let answer =
-        wire::api::<Value>(nats, &subject, request.to_string().into(), &format!("creating {object}")).await?;
-    Ok(answer.map(|_| ()))
+        wire::api::<Info>(nats, &subject, request.to_string().into(), &format!("creating {object}")).await?;
+    Ok(answer.map(|info| info.config))
 }
 
 fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Problem> {

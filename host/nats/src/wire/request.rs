@@ -114,6 +114,20 @@ pub(crate) async fn api<T: DeserializeOwned>(
     Ok(answer(&message.payload))
 }
 
+/// Whether JetStream is off: at the server and all that it is connected with, or for this connection's account. False
+/// also where it cannot be told.
+pub(crate) async fn is_jetstream_off(nats: &Nats) -> bool {
+    match send(nats, "$JS.API.INFO", Request::new()).await {
+        Err(SendError::NoAnswer(NoAnswer::NoResponders)) => true,
+        Ok(message) => {
+            // "JetStream not enabled for account", "JetStream not enabled"
+            let refusal = answer::<serde::de::IgnoredAny>(&message.payload).err();
+            refusal.is_some_and(|error| matches!(error.err_code, 10039 | 10076))
+        }
+        Err(_) => false,
+    }
+}
+
 /// Publishes without waiting for anything. The error says why it cannot even be sent.
 pub(crate) async fn fire(
     client: &Client,

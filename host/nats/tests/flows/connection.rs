@@ -1,5 +1,6 @@
 //! The connection: patient with a server that is away, clear about one that says no.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -8,6 +9,9 @@ use pelton_core::command::ports::CommandStore;
 use pelton_core::id::CommandId;
 use pelton_nats::server::Options;
 use pelton_nats::{ConnectError, ConnectSettings, Credentials, Nats, StoreSettings, StreamStore};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::entities::{Writer, entity, hotel};
 use crate::poison::publish_raw;
@@ -99,7 +103,7 @@ async fn a_closed_connection_is_noticed() {
     let nats = server.connect().await;
     let waiting = tokio::spawn({
         let nats = nats.clone();
-        async move { nats.closed().await }
+        async move { nats.ended().await }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished());
@@ -121,7 +125,7 @@ async fn a_connection_whose_task_panicked_is_noticed() {
     let reply = soon(questions.next()).await.unwrap().reply.unwrap();
     assert!(!nats.is_closed().await);
     publish_raw(&server.url(), &[(reply.as_str(), b"NATS/1.0\r\nx: a\rb\r\n\r\n")]).await;
-    soon(nats.closed()).await;
+    assert!(soon(nats.ended()).await.contains("ended for good"));
     assert!(soon(asking).await.unwrap().is_err());
 }
 
@@ -141,4 +145,64 @@ async fn an_event_with_a_bad_header_breaks_no_other_read() {
     }
     assert!(!nats.is_closed().await);
     store.close().await;
+}
+
+/// Greets every connection with the next of these versions, the last one again and again, and drops a connection when
+/// told to.
+async fn fake_server(versions: &'static [&'static str], drop_it: Arc<Notify>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        for n in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            let version = versions[n.min(versions.len() - 1)];
+            let (read, mut write) = stream.into_split();
+            let info = format!(
+                "INFO {{\"server_id\":\"s{n}\",\"server_name\":\"old\",\"host\":\"h\",\"port\":1,\"version\":\"{version}\",\"proto\":1,\"go\":\"\",\"headers\":true,\"max_payload\":1048576}}\r\n"
+            );
+            write.write_all(info.as_bytes()).await.unwrap();
+            let mut lines = BufReader::new(read).lines();
+            loop {
+                tokio::select! {
+                    () = drop_it.notified() => break,
+                    line = lines.next_line() => match line {
+                        Ok(Some(line)) if line == "PING" => drop(write.write_all(b"PONG\r\n").await),
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => break,
+                    },
+                }
+            }
+        }
+    });
+    url
+}
+
+/// R5: before 2.12 a server ignores the headers of a batch, and stores each message alone.
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused_at_every_connect() {
+    let drop_it = Arc::new(Notify::new());
+    let url = fake_server(&["2.11.4"], drop_it.clone()).await;
+    let error = soon(Nats::connect(&ConnectSettings::new(url))).await.unwrap_err();
+    assert!(matches!(error, ConnectError::TooOld { .. }), "{error}");
+    assert!(error.to_string().contains("2.11.4") && error.to_string().contains("2.15.1 or later"), "{error}");
+
+    let url = fake_server(&["2.15.1", "2.11.4"], drop_it.clone()).await;
+    let nats = soon(Nats::connect(&ConnectSettings::new(url))).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(1500), nats.ended()).await.is_err());
+    drop_it.notify_waiters();
+    let why = soon(nats.ended()).await;
+    assert!(why.contains("another server") && why.contains("2.11.4"), "{why}");
+}
+
+/// R30: user info in a URL passed the check and was then ignored.
+#[tokio::test]
+async fn user_info_in_a_url_is_who_the_host_is() {
+    let server = guarded().await;
+    let with = |user: &str| ConnectSettings::new(server.url().replace("nats://", &format!("nats://{user}@")));
+    soon(Nats::connect(&with("admin:secret"))).await.unwrap().flush().await.unwrap();
+    let error = soon(Nats::connect(&with("admin:wrong"))).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Refused { .. }) && !error.to_string().contains("wrong"), "{error}");
+    let twice = ConnectSettings { credentials: user("admin", "secret"), ..with("admin:secret") };
+    let error = Nats::connect(&twice).await.unwrap_err();
+    assert!(error.to_string().contains("other credentials"), "{error}");
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::join_all;
 use pelton_core::id::CommandType;
+use pelton_nats::server::Options;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, Topology, TopologyError, View};
+use pelton_nats::{Credentials, Nats};
+use serde_json::json;
 
 use crate::entities::hotel;
-use crate::support::{TestServer, name};
+use crate::support::{TestServer, name, soon};
 
 fn everything() -> Topology {
     Topology {
@@ -104,4 +108,52 @@ async fn handlers_share_the_command_stream() {
     two.handlers.push(HandlerConsumer { name: name("cleaning"), commands, max_ack_pending: 1 });
     two.ensure(&nats).await.unwrap();
     two.check(&nats).await.unwrap();
+}
+
+/// Two accounts, of which only one has JetStream, and a connection to the other.
+async fn account_without_jetstream(mappings: &str) -> (TestServer, Nats) {
+    let accounts = format!(
+        "accounts {{ A: {{ users: [{{ user: a, password: a }}] {mappings} }}, \
+         B: {{ jetstream: enabled, users: [{{ user: b, password: b }}] }} }}"
+    );
+    let server = TestServer::start_with(|options| Options { extra_config: accounts, ..options }).await;
+    let user = Credentials::User { user: "a".into(), password: "a".into() };
+    let nats = server.connect_with(|settings| settings.credentials = user).await;
+    (server, nats)
+}
+
+/// N13: it said "the stream is away", for ever.
+#[tokio::test]
+async fn where_jetstream_is_off_it_says_how_to_turn_it_on() {
+    let (_server, nats) = account_without_jetstream("").await;
+    let error = soon(hotel().ensure(&nats)).await.unwrap_err();
+    assert!(matches!(error, TopologyError::NoJetStream { .. }), "{error}");
+    assert!(error.to_string().contains("start nats-server with -js"), "{error}");
+}
+
+/// R5: what a server does not know it leaves out, and creates the stream all the same.
+#[tokio::test]
+async fn a_setting_that_the_server_did_not_take_is_a_difference() {
+    let (_server, nats) = account_without_jetstream(", mappings: { \"$JS.API.>\": \"old.>\" }").await;
+    let mut questions = nats.client().subscribe("old.>").await.unwrap();
+    let client = nats.client().clone();
+    let old_server = tokio::spawn(async move {
+        while let Some(question) = questions.next().await {
+            let answer = match serde_json::from_slice::<serde_json::Value>(&question.payload) {
+                Ok(mut config) if question.subject.contains("STREAM.CREATE") => {
+                    config.as_object_mut().unwrap().remove("allow_atomic");
+                    json!({ "config": config })
+                }
+                Ok(request) if question.subject.contains("CONSUMER.CREATE") => {
+                    json!({ "config": request["config"] })
+                }
+                _ => json!({ "error": { "code": 404, "err_code": 10059, "description": "not found" } }),
+            };
+            let reply = question.reply.unwrap();
+            client.publish(reply, answer.to_string().into()).await.unwrap();
+        }
+    });
+    let error = soon(hotel().ensure(&nats)).await.unwrap_err().to_string();
+    assert!(error.contains("stream hotel: field allow_atomic: configured true, exists nothing"), "{error}");
+    old_server.abort();
 }
