@@ -37,9 +37,13 @@ pub trait EventFeed: Send {
     /// Goes on with the first event after this position.
     fn seek(&mut self, after: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// At least one and at most `max` events, or none when the feed has been stopped. Messages that are no events come
-    /// as errors in their place. Waits for the first.
-    fn next(&mut self, max: usize) -> impl Future<Output = Result<Vec<FeedItem>, Unavailable>> + Send;
+    /// At least one and at most `max` events, and no more once they have `max_bytes`; or none when the feed has been
+    /// stopped. Messages that are no events come as errors in their place. Waits for the first.
+    fn next(
+        &mut self,
+        max: usize,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Vec<FeedItem>, Unavailable>> + Send;
 
     /// Completes once the feed has been stopped, for whoever waits for something else meanwhile.
     fn stopped(&self) -> impl Future<Output = ()> + Send + 'static;
@@ -52,6 +56,16 @@ pub struct FeedItem {
     pub message: Incoming,
     /// Why its headers cannot be read; the message has what could be read of them.
     pub unreadable: Option<String>,
+}
+
+impl FeedItem {
+    /// What the message takes: subject, headers and payload, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let Incoming { subject, headers, payload, .. } = &self.message;
+        let headers: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        subject.len() + headers + payload.len()
+    }
 }
 
 /// What the consumer is told.

@@ -17,6 +17,7 @@ pub mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::MissedTickBehavior;
 
@@ -30,8 +31,9 @@ use crate::retry::RetryPolicy;
 use crate::store::{CommitError, Unavailable};
 use batch::Batch;
 use batch_size::BatchSize;
-use pipeline::{Changes, Pipeline};
+use pipeline::{Changes, Pipeline, Stopped};
 use reader::{MAX_AHEAD_BATCHES, Reader};
+pub use reader::{MAX_AHEAD_BYTES, MAX_READ_BYTES};
 
 /// The most values that one commit stores; with the checkpoint they fit the server's atomic batch of 1,000 messages. A
 /// batch of events that touches more takes several commits.
@@ -91,16 +93,16 @@ impl From<PluginFault> for ViewError {
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Keeps the view up to date until the feed is stopped.
     pub async fn run<F: EventFeed + 'static>(&self, feed: F) {
+        let stopped = feed.stopped().boxed().shared();
         let feed = Arc::new(Mutex::new(feed));
         let (mut failures, mut refused_at) = (0, Sequence::NONE);
         loop {
-            let Err(halt) = self.follow(&feed, refused_at, &mut failures).await else { return };
+            let Err(halt) = self.follow(&feed, &stopped, refused_at, &mut failures).await else { return };
             if let ViewError::Refused { at, .. } = &halt {
                 refused_at = *at;
             }
-            let stopped = feed.lock().await.stopped();
             tokio::select! {
-                () = stopped => return,
+                () = stopped.clone() => return,
                 () = self.pause(halt, &mut failures) => {}
             }
         }
@@ -111,10 +113,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let is_full = matches!(halt, ViewError::Full { .. });
         let why = match halt {
             ViewError::Lost(CommitError::Conflict) => return self.stand_by().await,
-            ViewError::Lost(error) => {
+            ViewError::Lost(error) if *failures == 0 => {
+                *failures = 1;
                 tracing::info!(view = %self.name, "reading the checkpoint again: {error}");
                 return;
             }
+            ViewError::Lost(error) => error.to_string(),
             ViewError::Refused { at, why } => {
                 tracing::info!(view = %self.name, "going step by step up to event {at}: {why}");
                 return;
@@ -148,10 +152,14 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     async fn follow<F: EventFeed + 'static>(
         &self,
         feed: &Arc<Mutex<F>>,
+        stopped: &Stopped,
         refused_at: Sequence,
         failures: &mut u32,
     ) -> Result<(), ViewError> {
-        let mut pipeline = Pipeline::of(&self.store, BatchSize::new(self.max_batch), refused_at).await?;
+        let batch_size = BatchSize::new(self.max_batch);
+        let mut pipeline =
+            Pipeline::of(&self.name, &self.store, self.retry, stopped.clone(), batch_size, refused_at)
+                .await?;
         let (plugin, feed, stream) = (self.plugin.clone(), feed.clone(), self.stream.clone());
         let reader = Reader { plugin, feed, stream, max_events: self.max_batch };
         let (ahead, mut batches) = mpsc::channel(MAX_AHEAD_BATCHES);
@@ -178,6 +186,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let mut requests = tokio::time::interval(REQUESTS_EVERY);
         requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut read = Vec::with_capacity(MAX_AHEAD_BATCHES);
+        let began_at = pipeline.revision();
         loop {
             let is_under_way = pipeline.is_under_way();
             tokio::select! {
@@ -204,7 +213,10 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             }
             self.take_in(&batch, pipeline).await?;
             ended?;
-            *failures = 0;
+            // What was only sent says nothing yet.
+            if pipeline.revision() != began_at {
+                *failures = 0;
+            }
         }
     }
 

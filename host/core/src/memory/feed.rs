@@ -34,9 +34,15 @@ impl EventFeed for MemoryFeed {
         Ok(())
     }
 
-    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
+    async fn next(&mut self, max: usize, max_bytes: usize) -> Result<Vec<FeedItem>, Unavailable> {
         let later = self.items.iter().filter(|item| item.message.sequence > self.after);
-        let items: Vec<_> = later.take(max).cloned().collect();
+        let mut bytes = 0;
+        let fits = |item: &&FeedItem| {
+            let fits = bytes < max_bytes;
+            bytes += item.bytes();
+            fits
+        };
+        let items: Vec<_> = later.take(max).take_while(fits).cloned().collect();
         self.after = items.last().map_or(self.after, |last| last.message.sequence);
         Ok(items)
     }

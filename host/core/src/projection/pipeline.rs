@@ -2,28 +2,38 @@
 //!
 //! While one commit is on its way, the next batch is folded on the values that it will leave. That is a way to be fast,
 //! never a way to be right: where a commit is not stored, everything that was known is forgotten, and the flow begins
-//! again at the checkpoint.
+//! again at the checkpoint. A commit of which nobody knows whether it is stored is sent again, later and later: its
+//! checkpoint guards it, so it is stored once, and nothing has to be read again meanwhile.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::{BoxFuture, Shared};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::ViewError;
 use super::batch_size::BatchSize;
 use super::rows::Rows;
-use crate::id::Sequence;
+use crate::id::{Name, Sequence};
 use crate::projection::ports::ViewStore;
 use crate::projection::view::{Checkpoint, ViewKey};
+use crate::retry::RetryPolicy;
 use crate::store::{CommitError, Unavailable};
 
 /// New values, by key.
 pub(super) type Changes = Vec<(ViewKey, Option<Bytes>)>;
 
+/// Completes once the flow has been told to stop.
+pub(super) type Stopped = Shared<BoxFuture<'static, ()>>;
+
 /// Where a view is.
 #[derive(Debug)]
 pub(super) struct Pipeline<V> {
+    view: Name,
     store: Arc<V>,
+    retry: RetryPolicy,
+    stopped: Stopped,
     stored: Checkpoint,
     sent: Option<Sent>,
     known: Rows,
@@ -35,19 +45,42 @@ pub(super) struct Pipeline<V> {
 /// A commit on its way.
 #[derive(Debug)]
 struct Sent {
+    changes: Arc<Changes>,
     checkpoint: Checkpoint,
     answer: JoinHandle<Result<u64, CommitError>>,
+    /// How often its answer did not say whether it is stored.
+    unclear: u32,
+    /// When to send it again; none while an answer is awaited.
+    again_at: Option<Instant>,
 }
 
 impl<V: ViewStore> Pipeline<V> {
     /// The view as its checkpoint has it.
     pub(super) async fn of(
+        view: &Name,
         store: &Arc<V>,
+        retry: RetryPolicy,
+        stopped: Stopped,
         batch_size: BatchSize,
         refused_at: Sequence,
     ) -> Result<Self, Unavailable> {
         let stored = store.checkpoint().await?;
-        Ok(Self { store: store.clone(), stored, sent: None, known: Rows::default(), batch_size, refused_at })
+        let (view, store, known) = (view.clone(), store.clone(), Rows::default());
+        Ok(Self { view, store, retry, stopped, stored, sent: None, known, batch_size, refused_at })
+    }
+
+    /// The revision of the last commit that is known to be stored.
+    pub(super) fn revision(&self) -> u64 {
+        self.stored.revision
+    }
+
+    /// Whether nobody else has moved the checkpoint meanwhile. An error where somebody has.
+    pub(super) async fn check_is_current(&mut self) -> Result<(), ViewError> {
+        self.arrive().await?;
+        match self.store.checkpoint().await?.revision == self.stored.revision {
+            true => Ok(()),
+            false => Err(ViewError::Lost(CommitError::Conflict)),
+        }
     }
 
     /// How far the view has come once the commit on its way is stored.
@@ -71,29 +104,75 @@ impl<V: ViewStore> Pipeline<V> {
             self.known.keep(key, value.as_ref());
         }
         let checkpoint = Checkpoint { revision: self.stored.revision, ..next };
-        let (store, sent) = (self.store.clone(), checkpoint.clone());
-        let answer = tokio::spawn(async move { store.commit(&changes, &sent).await });
-        self.sent = Some(Sent { checkpoint, answer });
+        let changes = Arc::new(changes);
+        let answer = self.commit(&changes, &checkpoint);
+        self.sent = Some(Sent { changes, checkpoint, answer, unclear: 0, again_at: None });
         Ok(())
     }
 
-    /// Waits until the commit on its way is stored, if there is one. Can be dropped and called again.
+    fn commit(
+        &self,
+        changes: &Arc<Changes>,
+        checkpoint: &Checkpoint,
+    ) -> JoinHandle<Result<u64, CommitError>> {
+        let (store, changes, checkpoint) = (self.store.clone(), changes.clone(), checkpoint.clone());
+        tokio::spawn(async move { store.commit(&changes, &checkpoint).await })
+    }
+
+    /// Waits until the commit on its way is stored, if there is one; sends it again where that is unclear. Can be dropped
+    /// and called again.
     pub(super) async fn arrive(&mut self) -> Result<(), ViewError> {
-        let Some(sent) = &mut self.sent else { return Ok(()) };
-        let answer = (&mut sent.answer).await.unwrap_or_else(|ended| {
-            let doing = "committing a view".to_owned();
-            Err(CommitError::Unclear(Unavailable { doing, cause: ended.to_string() }))
-        });
-        let Some(Sent { checkpoint, .. }) = self.sent.take() else { return Ok(()) };
-        let revision = answer.map_err(|error| {
-            self.forget_values();
-            match error {
-                CommitError::Refused(why) => ViewError::Refused { at: checkpoint.position, why },
-                lost => ViewError::Lost(lost),
+        while let Some(sent) = &mut self.sent {
+            if let Some(at) = sent.again_at {
+                tokio::select! {
+                    biased;
+                    () = self.stopped.clone() => return Err(stopped().into()),
+                    () = tokio::time::sleep_until(at) => {}
+                }
+                let (changes, checkpoint) = (sent.changes.clone(), sent.checkpoint.clone());
+                let answer = self.commit(&changes, &checkpoint);
+                if let Some(sent) = &mut self.sent {
+                    (sent.answer, sent.again_at) = (answer, None);
+                }
+                continue;
             }
-        })?;
-        self.stored = Checkpoint { revision, ..checkpoint };
+            let answer = (&mut sent.answer).await.unwrap_or_else(|ended| {
+                let doing = "committing a view".to_owned();
+                Err(CommitError::Unclear(Unavailable { doing, cause: ended.to_string() }))
+            });
+            match answer {
+                Ok(revision) => {
+                    let Some(Sent { checkpoint, .. }) = self.sent.take() else { return Ok(()) };
+                    self.stored = Checkpoint { revision, ..checkpoint };
+                }
+                Err(CommitError::Unclear(away)) => {
+                    sent.unclear += 1;
+                    let delay = self.retry.delay(sent.unclear);
+                    sent.again_at = Some(Instant::now() + delay);
+                    tracing::warn!(view = %self.view, ?delay, "a commit will be sent again: {away}");
+                }
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
         Ok(())
+    }
+
+    /// Nothing that was known holds any more.
+    fn failed(&mut self, error: CommitError) -> ViewError {
+        self.forget_values();
+        match (self.sent.take(), error) {
+            (Some(sent), CommitError::Refused(why)) => {
+                ViewError::Refused { at: sent.checkpoint.position, why }
+            }
+            (Some(sent), CommitError::Conflict) if sent.unclear > 0 => {
+                let cause = "it was sent again and met a newer checkpoint, perhaps its own".to_owned();
+                ViewError::Lost(CommitError::Unclear(Unavailable {
+                    doing: "committing a view".to_owned(),
+                    cause,
+                }))
+            }
+            (_, lost) => ViewError::Lost(lost),
+        }
     }
 
     /// Has all values read again.
@@ -118,4 +197,9 @@ impl<V: ViewStore> Pipeline<V> {
         }
         Ok(values.into_iter().map(Option::flatten).collect())
     }
+}
+
+fn stopped() -> Unavailable {
+    let cause = "the flow was stopped before anybody knew whether it is stored".to_owned();
+    Unavailable { doing: "committing a view".to_owned(), cause }
 }

@@ -14,8 +14,12 @@ use crate::store::Unavailable;
 
 /// How many batches are read ahead.
 pub(super) const MAX_AHEAD_BATCHES: usize = 8;
+/// How many bytes of messages wait to be folded at most; as many may be in hand, and one read more.
+pub const MAX_AHEAD_BYTES: usize = 16 * 1024 * 1024;
 /// The most events that are read at a time.
 const MAX_EVENTS: usize = 500;
+/// After so many bytes a read ends; the last message may go beyond.
+pub const MAX_READ_BYTES: usize = MAX_AHEAD_BYTES / MAX_AHEAD_BATCHES;
 
 /// What reads ahead.
 #[derive(Debug)]
@@ -38,7 +42,7 @@ impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
         loop {
             let items = tokio::select! {
                 () = ahead.closed() => return,
-                items = feed.next(self.max_events.min(MAX_EVENTS)) => items,
+                items = feed.next(self.max_events.min(MAX_EVENTS), MAX_READ_BYTES) => items,
             };
             let mut batch = match items {
                 Ok(items) if items.is_empty() => return,

@@ -6,6 +6,11 @@
 //!
 //! Every commit moves the checkpoint's mark of the first event that a key lacks beyond the event that it applies. So after
 //! a crash, or when another host was faster, a letter whose event was applied is known by the mark and only taken out.
+//!
+//! A host may hold an old checkpoint: it was paused, and another host has gone on and parked events meanwhile. Two things
+//! keep it from taking their letters out. It compares its checkpoint with the stored one first. And it leaves alone every
+//! letter of an event that its checkpoint has not reached: once a checkpoint has reached an event and does not lack it, no
+//! later checkpoint lacks it, so taking its letter out is right however old that checkpoint is.
 
 use std::collections::BTreeSet;
 
@@ -30,6 +35,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Tries what is parked, if somebody asks for it.
     pub(super) async fn retry_if_asked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
         while let Some(request) = self.letters.request(&self.name).await? {
+            pipeline.check_is_current().await?;
             tracing::info!(view = %self.name, "trying parked events again");
             self.retry_parked(pipeline).await?;
             self.letters.close(&request).await?;
@@ -48,7 +54,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         // The cause may have been a value, which somebody has put right behind the flow's back.
         pipeline.forget_values();
         let mut blocked = BTreeSet::new();
+        let (position, mut ahead) = (pipeline.checkpoint().position, 0);
         for place in self.letters.places(&self.name, None).await? {
+            if place.message > position {
+                ahead += 1;
+                continue;
+            }
             let Some(letter) = self.letters.letter(place.letter).await? else { continue };
             match self.try_letter(&letter, &blocked, pipeline).await? {
                 Tried::Applied => self.letters.settle(place.letter).await?,
@@ -60,6 +71,12 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                     }
                 }
             }
+        }
+        if ahead > 0 {
+            tracing::info!(
+                view = %self.name, %position, letters = ahead,
+                "dead letters of events that the view has not reached yet are left alone; ask for them again later"
+            );
         }
         if pipeline.checkpoint().parked.keys().any(|key| !blocked.contains(key)) {
             let mut next = pipeline.checkpoint().clone();

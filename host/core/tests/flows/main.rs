@@ -6,6 +6,7 @@ mod log;
 mod projection;
 mod retry;
 mod saga;
+mod view_faults;
 
 use bytes::Bytes;
 use pelton_core::cloudevents;

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::{Native, event, message};
 /// `append` events with data `k1,k2:text` append the text to the values of the keys; the text `bad` cannot be applied,
 /// `stray` answers a key that was not named, `lost` has keys that cannot be told, `gone` removes. Once it is fixed, the
 /// first three are texts like others.
-struct Appender(Native, ProjectionDescriptor, AtomicBool);
+pub(crate) struct Appender(Native, ProjectionDescriptor, pub(crate) AtomicBool);
 
 impl Plugin for Appender {
     fn name(&self) -> &str {
@@ -84,15 +84,33 @@ impl ProjectionPlugin for Appender {
 
 /// A view that takes no value with `huge` in it, and counts what is asked of it.
 #[derive(Debug)]
-struct Counter {
+pub(crate) struct Counter {
     views: MemoryViews,
     keys_read: AtomicUsize,
-    commits: AtomicUsize,
+    pub(crate) commits: AtomicUsize,
+    /// What comes of a commit.
+    pub(crate) trouble: Mutex<Trouble>,
+    /// What the next questions for the checkpoint are answered with, as if they had been asked long ago.
+    pub(crate) old_checkpoints: Mutex<VecDeque<Checkpoint>>,
+}
+
+/// What comes of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    None,
+    /// It is not stored, and its answer does not say so: the server's storage is full.
+    Unclear,
+    /// It never gets an answer.
+    Silence,
 }
 
 impl ViewStore for Counter {
     async fn checkpoint(&self) -> Result<Checkpoint, Unavailable> {
-        self.views.checkpoint().await
+        let old = self.old_checkpoints.lock().unwrap().pop_front();
+        match old {
+            Some(old) => Ok(old),
+            None => self.views.checkpoint().await,
+        }
     }
 
     async fn read(&self, keys: &[ViewKey]) -> Result<Vec<Option<Bytes>>, Unavailable> {
@@ -106,6 +124,15 @@ impl ViewStore for Counter {
         checkpoint: &Checkpoint,
     ) -> Result<u64, CommitError> {
         self.commits.fetch_add(1, Ordering::Relaxed);
+        let trouble = *self.trouble.lock().unwrap();
+        match trouble {
+            Trouble::None => {}
+            Trouble::Unclear => {
+                let (doing, cause) = ("committing".to_owned(), "insufficient storage".to_owned());
+                return Err(Unavailable { doing, cause }.into());
+            }
+            Trouble::Silence => std::future::pending().await,
+        }
         let is_huge = |value: &Bytes| value.windows(4).any(|part| part == b"huge");
         if changes.iter().filter_map(|(_, value)| value.as_ref()).any(is_huge) {
             return Err(CommitError::Refused("it is too large".to_owned()));
@@ -114,19 +141,19 @@ impl ViewStore for Counter {
     }
 }
 
-fn item(sequence: u64, event: &Event) -> FeedItem {
+pub(crate) fn item(sequence: u64, event: &Event) -> FeedItem {
     let unreadable = (event.r#type == "garbage").then(|| "it is garbage".to_owned());
     FeedItem { message: message(sequence, event), unreadable }
 }
 
-struct Run {
-    views: MemoryViews,
-    letters: MemoryDeadLetters,
-    flow: ProjectionFlow<Appender, Counter, MemoryDeadLetters>,
+pub(crate) struct Run {
+    pub(crate) views: MemoryViews,
+    pub(crate) letters: MemoryDeadLetters,
+    pub(crate) flow: ProjectionFlow<Appender, Counter, MemoryDeadLetters>,
 }
 
 impl Run {
-    fn new(network: FlakyNetwork, max_batch: usize) -> Self {
+    pub(crate) fn new(network: FlakyNetwork, max_batch: usize) -> Self {
         let network = Arc::new(network);
         let letters = MemoryDeadLetters::new(network.clone());
         let views = MemoryViews::new(network);
@@ -137,8 +164,13 @@ impl Run {
             ProjectionDescriptor { identity, events, view_version: 1 },
             AtomicBool::new(false),
         );
-        let store =
-            Counter { views: views.clone(), keys_read: AtomicUsize::new(0), commits: AtomicUsize::new(0) };
+        let store = Counter {
+            views: views.clone(),
+            keys_read: AtomicUsize::new(0),
+            commits: AtomicUsize::new(0),
+            trouble: Mutex::new(Trouble::None),
+            old_checkpoints: Mutex::default(),
+        };
         let (name, store) = (Name::new("view").unwrap(), Arc::new(store));
         let flow = ProjectionFlow {
             name,
@@ -153,31 +185,31 @@ impl Run {
         Self { views, letters, flow }
     }
 
-    async fn feed(&self, texts: &[&str]) {
+    pub(crate) async fn feed(&self, texts: &[&str]) {
         let events = texts.iter().map(|t| event(if t.contains(':') { "append" } else { t }, t));
         let items: Vec<_> = (1..).zip(events).map(|(n, event)| item(n, &event)).collect();
         self.flow.run(MemoryFeed::new(items)).await;
     }
 
     /// Has the parked events tried again, by however many hosts, until that is done.
-    async fn retry(&self, hosts: usize) {
+    pub(crate) async fn retry(&self, hosts: usize) {
         self.letters.ask("view", "a");
         while self.letters.is_asked() {
             join_all((0..hosts).map(|_| self.feed(&[]))).await;
         }
     }
 
-    fn rows(&self) -> Vec<(String, String)> {
+    pub(crate) fn rows(&self) -> Vec<(String, String)> {
         let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
         self.views.rows().iter().map(|(key, value)| (key.as_str().to_owned(), text(value))).collect()
     }
 
-    fn letters(&self) -> Vec<(u64, DeadLetterKind)> {
+    pub(crate) fn letters(&self) -> Vec<(u64, DeadLetterKind)> {
         self.letters.all().iter().map(|(_, l)| (l.message.sequence.0, l.kind)).collect()
     }
 }
 
-fn rows(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn rows(expected: &[(&str, &str)]) -> Vec<(String, String)> {
     expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
 

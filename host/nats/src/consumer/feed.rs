@@ -233,6 +233,15 @@ impl StreamFeed {
 }
 
 impl Live {
+    /// Has the server forget the consumer now, and not only after [`INACTIVE`].
+    async fn delete(self) {
+        let info = self.consumer.cached_info();
+        let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", info.stream_name, info.name);
+        if let Err(error) = self.client.publish(subject, "".into()).await {
+            tracing::debug!(consumer = info.name, "a consumer of a feed stays for {INACTIVE:?}: {error}");
+        }
+    }
+
     /// The next message, or why this consumer is of no more use.
     async fn next(&mut self) -> Result<Incoming, String> {
         let mut check = tokio::time::interval_at(Instant::now() + CONNECTION_CHECK, CONNECTION_CHECK);
@@ -281,17 +290,26 @@ impl Live {
 
 impl EventFeed for StreamFeed {
     async fn seek(&mut self, after: Sequence) -> Result<(), Unavailable> {
-        (self.consumer, self.lost_at, self.stuck) = (None, None, false);
+        if self.consumer.is_some() && self.after == after {
+            return Ok(());
+        }
+        if let Some(live) = self.consumer.take() {
+            live.delete().await;
+        }
+        (self.lost_at, self.stuck) = (None, false);
         self.after = after;
         Ok(())
     }
 
-    async fn next(&mut self, max: usize) -> Result<Vec<FeedItem>, Unavailable> {
+    async fn next(&mut self, max: usize, max_bytes: usize) -> Result<Vec<FeedItem>, Unavailable> {
         let Some(first) = self.first().await? else { return Ok(Vec::new()) };
+        let mut bytes = first.bytes();
         let mut items = vec![first];
         while items.len() < max
+            && bytes < max_bytes
             && let Some(item) = self.buffered()
         {
+            bytes += item.bytes();
             items.push(item);
         }
         Ok(items)

@@ -14,7 +14,7 @@ async fn collect(feed: &mut StreamFeed, count: usize) -> Vec<FeedItem> {
     let mut items = Vec::new();
     while items.len() < count {
         // A feed that finds no server says so; it goes on where it was when it is asked again.
-        match soon(feed.next(count - items.len())).await {
+        match soon(feed.next(count - items.len(), usize::MAX)).await {
             Ok(more) => items.extend(more),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -56,19 +56,19 @@ async fn what_has_arrived_comes_at_once_and_never_more_than_asked_for() {
     prepare(&nats, 1).await;
     publish_events(&nats, 1..=1000).await;
     let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
-    assert_eq!(soon(feed.next(1)).await.unwrap().len(), 1);
+    assert_eq!(soon(feed.next(1, usize::MAX)).await.unwrap().len(), 1);
     tokio::time::sleep(Duration::from_millis(300)).await;
     // The runtime lets a task poll 128 times; a batch may be larger.
-    assert!(soon(feed.next(500)).await.unwrap().len() > 128);
+    assert!(soon(feed.next(500, usize::MAX)).await.unwrap().len() > 128);
     collect(&mut feed, 1).await;
     let mut last = 0;
     while last < 1000 {
-        last = *numbers(&soon(feed.next(7)).await.unwrap()).last().unwrap();
+        last = *numbers(&soon(feed.next(7, usize::MAX)).await.unwrap()).last().unwrap();
     }
 
     let begin = Instant::now();
     publish_events(&nats, 1001..=1001).await;
-    assert_eq!(numbers(&soon(feed.next(1000)).await.unwrap()), [1001]);
+    assert_eq!(numbers(&soon(feed.next(1000, usize::MAX)).await.unwrap()), [1001]);
     assert!(begin.elapsed() < Duration::from_secs(1), "it waited for more");
 }
 
@@ -80,14 +80,14 @@ async fn a_feed_that_is_stopped_ends_at_once_whether_it_waits_or_not() {
     let stop = CancellationToken::new();
     let mut feed = StreamFeed::new(&nats, name("hotel"), stop.clone());
     let waiting = tokio::spawn(async move {
-        let items = feed.next(10).await.unwrap();
+        let items = feed.next(10, usize::MAX).await.unwrap();
         (feed, items.len())
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.cancel();
     let (mut feed, count) = soon(waiting).await.unwrap();
     assert_eq!(count, 0);
-    assert_eq!(soon(feed.next(10)).await.unwrap().len(), 0);
+    assert_eq!(soon(feed.next(10, usize::MAX)).await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -153,11 +153,11 @@ async fn a_stream_that_ends_before_the_position_is_an_error_and_no_silence() {
     publish_events(&nats, 1..=3).await;
     let mut feed = StreamFeed::new(&nats, name("hotel"), CancellationToken::new());
     feed.seek(Sequence(4)).await.unwrap();
-    let error = soon(feed.next(1)).await.unwrap_err().to_string();
+    let error = soon(feed.next(1, usize::MAX)).await.unwrap_err().to_string();
     assert!(error.contains("the stream ends at 3"), "{error}");
 
     let mut feed = StreamFeed::new(&nats, name("nowhere"), CancellationToken::new());
-    let error = soon(feed.next(1)).await.unwrap_err().to_string();
+    let error = soon(feed.next(1, usize::MAX)).await.unwrap_err().to_string();
     assert!(error.contains("nowhere") && error.contains("not found"), "{error}");
 }
 
