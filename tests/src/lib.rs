@@ -12,6 +12,7 @@ pub mod library;
 pub mod payment;
 pub mod place;
 pub mod process;
+pub mod publisher;
 pub mod streams;
 
 use std::time::Duration;

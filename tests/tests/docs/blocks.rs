@@ -1,7 +1,7 @@
 //! Fenced blocks of Markdown files and of Rust's documentation, with what the comment above each says of it.
 //!
-//! A comment such as `<!-- from: plugins/library/books/src/lib.rs -->` stands on the line above the fence; readers do not
-//! see it. Each has one word for what is done with the block, and after a colon more of it.
+//! Comments such as `<!-- from: plugins/library/books/src/lib.rs -->` stand on the lines above the fence; readers do not
+//! see them. Each has one word for what is done with the block, and after a colon more of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ pub(crate) struct Block {
     pub(crate) line: usize,
     /// The first word after the fence.
     pub(crate) language: String,
-    /// What the comment says: the word, and what follows its colon.
-    pub(crate) said: Option<(String, String)>,
+    /// What the comments say: each a word, and what follows its colon.
+    pub(crate) said: Vec<(String, String)>,
     /// Its lines.
     pub(crate) text: String,
 }
@@ -29,9 +29,9 @@ impl Block {
         format!("{}:{}", self.file, self.line)
     }
 
-    /// Whether the comment has this word; then what follows it.
+    /// Whether a comment has this word; then what follows it.
     pub(crate) fn says(&self, word: &str) -> Option<&str> {
-        self.said.as_ref().filter(|(said, _)| said == word).map(|(_, rest)| rest.as_str())
+        self.said.iter().find(|(said, _)| said == word).map(|(_, rest)| rest.as_str())
     }
 }
 
@@ -65,12 +65,12 @@ pub(crate) fn of(file: &str) -> Vec<Block> {
     });
     let mut blocks: Vec<Block> = Vec::new();
     let mut open = false;
-    let mut said = None;
+    let mut said = Vec::new();
     for (n, line) in lines {
         match (open, line.strip_prefix("```")) {
             (false, Some(language)) => {
                 let language = language.split([' ', ',']).next().unwrap_or_default().to_owned();
-                let said = said.take();
+                let said = std::mem::take(&mut said);
                 blocks.push(Block { file: file.to_owned(), line: n, language, said, text: String::new() });
                 open = true;
             }
@@ -81,7 +81,10 @@ pub(crate) fn of(file: &str) -> Vec<Block> {
                     block.text.push('\n');
                 }
             }
-            (false, None) => said = comment(line),
+            (false, None) => match comment(line) {
+                Some(comment) => said.push(comment),
+                None => said.clear(),
+            },
         }
     }
     assert!(!open, "{file}: a fence is not closed");

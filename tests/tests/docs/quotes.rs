@@ -73,7 +73,7 @@ fn a_quote_that_drifted_is_found() {
         file: "README.md".to_owned(),
         line: 1,
         language: "toml".to_owned(),
-        said: None,
+        said: Vec::new(),
         text: text.to_owned(),
     };
     let library = "plugins/library/pelton.toml";

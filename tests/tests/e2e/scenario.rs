@@ -71,6 +71,26 @@ async fn the_library_goes_as_expected_and_its_saga_has_a_reader_reminded() {
     host.stop().await;
 }
 
+/// What `docs/nats.md` quotes: a client without HTTP gets its outcome, and the same one again.
+#[tokio::test]
+async fn the_sample_publisher_is_answered_with_the_outcome() {
+    let house = House::open_with(library::example().config).await;
+    let host = house.host().await;
+    let url = house.nats.url();
+    let lend = async |id: &str, reader: &str| {
+        let outcome = pelton_tests::publisher::lend(&url, id, "emma", reader);
+        tokio::time::timeout(pelton_tests::PATIENCE, outcome).await.expect("in time").expect("an outcome")
+    };
+    let lent = lend("visit-1", "ada").await;
+    assert_eq!((lent["commandId"].as_str(), lent["status"].as_str()), (Some("visit-1"), Some("accepted")));
+    let refused = lend("visit-2", "bob").await;
+    assert_eq!(
+        (refused["status"].as_str(), refused["rejection"]["code"].as_str()),
+        (Some("rejected"), Some("already-lent"))
+    );
+    host.stop().await;
+}
+
 async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
     let https: Vec<_> = hosts.iter().map(|host| &host.http).collect();
     let mut wrong = Vec::new();
