@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr, ServerError};
 use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::store::Unavailable;
@@ -166,8 +166,15 @@ impl fmt::Debug for Nats {
 impl Nats {
     /// Connects, and waits for a server that is away. Logs when the waiting begins, when its cause changes and when it ends.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
+        Self::connect_to(settings, &[]).await
+    }
+
+    /// Connects to one of the servers of the settings, or to another server of their cluster.
+    async fn connect_to(settings: &ConnectSettings, others: &[ServerAddr]) -> Result<Self, ConnectError> {
         let urls = settings.urls.iter().map(|url| without_password(url)).collect::<Vec<_>>().join(", ");
-        let (addresses, credentials) = address::read(&settings.urls, &settings.credentials)?;
+        let (mut addresses, credentials) = address::read(&settings.urls, &settings.credentials)?;
+        addresses
+            .extend(others.iter().filter(|other| !addresses.contains(other)).cloned().collect::<Vec<_>>());
         let signs = Signs::default();
         let options = options(settings, &credentials, &signs).await?;
         let started = Instant::now();
@@ -254,10 +261,13 @@ impl Nats {
         flushed
     }
 
-    /// A connection of its own to the same servers, for what may break a connection: see [`crate::consumer`].
+    /// A connection of its own to the same cluster, for what may break a connection: see [`crate::consumer`]. The server of
+    /// the settings may be the one that is away, so the others count too that this one's connection has learned of.
     pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectError> {
         let name = format!("{} {purpose}", self.settings.name);
-        Self::connect(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }).await
+        let learned = self.client.server_info().connect_urls;
+        let learned: Vec<ServerAddr> = learned.iter().filter_map(|url| url.parse().ok()).collect();
+        Self::connect_to(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }, &learned).await
     }
 
     /// Returns when a host has nothing left to do but to end, and says why: the connection is closed for good, which only
