@@ -148,7 +148,8 @@ pub trait ViewReader: Send + Sync + 'static {
         key: &str,
     ) -> impl Future<Output = Result<(Option<Bytes>, Sequence), Unavailable>> + Send;
 
-    /// Values whose keys begin with `prefix`, after the key `after`, at most `limit` of them.
+    /// Values whose keys begin with `prefix`, after the key `after`, at most `limit` of them. A page may be shorter, or
+    /// even empty, and still have a next one: pages have a bound in bytes and in the keys that they look at.
     fn list(
         &self,
         view: &Name,

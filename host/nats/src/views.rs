@@ -6,5 +6,5 @@ mod store;
 
 pub use bucket::Bucket;
 pub(crate) use bucket::DELETED;
-pub use reader::BucketReader;
+pub use reader::{BucketReader, MAX_LISTS, MAX_PAGE_BYTES, MAX_PAGE_KEYS};
 pub use store::{BucketViews, MAX_ROWS};

@@ -64,13 +64,16 @@ impl Topology {
                 &["saga.>".to_owned()],
                 json!({ "max_msgs_per_subject": 1, "allow_atomic": true, "allow_direct": true }),
             ),
-            self.bucket(SNAPSHOTS),
+            self.bucket(SNAPSHOTS, json!({})),
         ];
         objects.extend(self.streams.iter().map(|stream| {
             let settings = json!({ "allow_atomic": true, "allow_direct": true, "deny_delete": true, "deny_purge": true });
             self.stream(stream.name.as_str(), &stream.subjects, settings)
         }));
-        objects.extend(self.views.iter().map(|view| self.bucket(&view_bucket(&view.name, view.version))));
+        objects.extend(self.views.iter().map(|view| {
+            // The marks of deleted rows go after a while.
+            self.bucket(&view_bucket(&view.name, view.version), json!({ "allow_msg_ttl": true }))
+        }));
         objects.extend(self.handlers.iter().map(|handler| {
             let filters: Vec<String> =
                 handler.commands.iter().map(|r#type| subjects::commands_of_type(r#type.as_str())).collect();
@@ -119,7 +122,7 @@ impl Topology {
     }
 
     /// As NATS ADR-8 has a bucket with a history of one, so that every client can read it; plus atomic batches.
-    fn bucket(&self, name: &str) -> Object {
+    fn bucket(&self, name: &str, special: Value) -> Object {
         let settings = json!({
             "max_msgs_per_subject": 1,
             "discard": "new",
@@ -128,6 +131,7 @@ impl Topology {
             "allow_direct": true,
             "allow_atomic": true,
         });
+        let settings = Value::Object(merged(settings, special));
         self.stream(&bucket_stream(name), &[subjects::bucket_filter(name)], settings)
     }
 

@@ -147,18 +147,34 @@ pub(crate) fn groups(subjects: &[String]) -> std::slice::Chunks<'_, String> {
 
 /// Reads rows and the checkpoint with them, from whichever replica answers.
 pub(crate) async fn read(nats: &Nats, bucket: &Bucket, rows: &[String]) -> Result<Reading, Unavailable> {
+    let reading = read_within(nats, bucket, rows, usize::MAX).await?;
+    reading.ok_or_else(|| unreadable(bucket, "its rows have no bound"))
+}
+
+/// The same. None: the rows have more than `max_bytes`; at most [`MAX_ANSWER_BYTES`] more were read to find that out.
+pub(crate) async fn read_within(
+    nats: &Nats,
+    bucket: &Bucket,
+    rows: &[String],
+    max_bytes: usize,
+) -> Result<Option<Reading>, Unavailable> {
     let checkpoint = bucket.checkpoint();
     let mut missing: Vec<&str> = rows.iter().map(String::as_str).chain([checkpoint.as_str()]).collect();
     let stream = bucket.stream();
     let mut lasts = wire::direct_lasts(nats, &stream, &missing, MAX_ANSWER_BYTES).await?;
     let mut reading = Reading { up_to: lasts.up_to, ..Reading::default() };
+    let mut bytes = 0;
     loop {
         let Lasts { messages, up_to, more } = lasts;
         let nothing = messages.is_empty();
+        bytes += messages.iter().map(|message| message.payload.len()).sum::<usize>();
         reading.rows.extend(messages.into_iter().map(|message| (message.subject.clone(), held(message))));
         if !more {
             reading.checkpoint = reading.rows.remove(&checkpoint);
-            return Ok(reading);
+            return Ok((bytes <= max_bytes).then_some(reading));
+        }
+        if bytes > max_bytes {
+            return Ok(None);
         }
         if nothing {
             return Err(unreadable(bucket, "the server says that there is more, but sends nothing"));

@@ -14,11 +14,19 @@ use pelton_core::store::Unavailable;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::bucket::{self, Bucket, MAX_SUBJECTS, Reading};
 use crate::connection::Nats;
 use crate::subjects::{escape, unescape};
 use crate::wire;
+
+/// After so many bytes of values a page ends, whatever its limit; one value always fits.
+pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The most keys that one page looks at. Where more share its prefix, the page may be short, or even empty, with a next one.
+pub const MAX_PAGE_KEYS: usize = 10_000;
+/// How many pages are read at a time; whoever comes next waits for as long as an answer may take.
+pub const MAX_LISTS: usize = 4;
 
 /// A [`ViewReader`] of some views, each in its bucket.
 ///
@@ -28,13 +36,15 @@ use crate::wire;
 pub struct BucketReader {
     nats: Nats,
     views: RwLock<HashMap<Name, Bucket>>,
+    /// A place for each page that is read at a time.
+    lists: Semaphore,
 }
 
 impl BucketReader {
     /// Reads these views.
     #[must_use]
     pub fn new(nats: &Nats, views: HashMap<Name, Bucket>) -> Self {
-        Self { nats: nats.clone(), views: RwLock::new(views) }
+        Self { nats: nats.clone(), views: RwLock::new(views), lists: Semaphore::new(MAX_LISTS) }
     }
 
     /// From now on this view is read from this bucket.
@@ -73,32 +83,51 @@ impl ViewReader for BucketReader {
         limit: usize,
     ) -> Result<ViewPage, Unavailable> {
         let bucket = self.bucket(view)?;
-        let mut reading = bucket::read(&self.nats, &bucket, &[]).await?;
+        let _place = self.place(&bucket).await?;
+        let reading = bucket::read(&self.nats, &bucket, &[]).await?;
         let mut page = ViewPage { rows: Vec::new(), next: None, position: position(&bucket, &reading)? };
         let keys = match Range::new(prefix, after) {
             Some(range) => keys(&self.nats, &bucket, &range).await?,
-            None => Vec::new(),
+            None => Keys::default(),
         };
-        let mut keys = keys.as_slice();
+        let mut left = keys.first.as_slice();
+        let (mut bytes, mut group, mut last) = (0, limit.saturating_add(1).min(MAX_SUBJECTS), None);
         // One row more than asked for tells whether there is another page. Deleted rows are among the keys, so that a
         // page may take more than one read.
-        while page.rows.len() <= limit && !keys.is_empty() {
-            let want = if page.rows.is_empty() { limit.saturating_add(1) } else { MAX_SUBJECTS };
-            let (group, rest) = keys.split_at(want.min(MAX_SUBJECTS).min(keys.len()));
-            let subjects: Vec<String> = group.iter().map(|key| bucket.rows() + key).collect();
-            reading = bucket::read(&self.nats, &bucket, &subjects).await?;
+        while page.rows.len() <= limit && bytes < MAX_PAGE_BYTES && !left.is_empty() {
+            let (some, rest) = left.split_at(group.min(left.len()));
+            let subjects: Vec<String> = some.iter().map(|key| bucket.rows() + key).collect();
+            let room = if some.len() == 1 { usize::MAX } else { MAX_PAGE_BYTES };
+            let Some(mut reading) = bucket::read_within(&self.nats, &bucket, &subjects, room).await? else {
+                group = some.len() / 2;
+                continue;
+            };
             page.position = page.position.min(position(&bucket, &reading)?);
-            page.rows.extend(group.iter().zip(&subjects).filter_map(|(escaped, subject)| {
+            let rows = some.iter().zip(&subjects).filter_map(|(escaped, subject)| {
                 let value = reading.rows.remove(subject)?.value?;
                 Some(ViewRow { key: unescape(escaped)?, value })
-            }));
-            keys = rest;
+            });
+            let before = page.rows.len();
+            page.rows.extend(rows);
+            bytes += page.rows[before..].iter().map(|row| row.value.len()).sum::<usize>();
+            (left, last, group) = (rest, some.last(), (group * 2).min(MAX_SUBJECTS));
         }
         if page.rows.len() > limit {
             page.rows.truncate(limit);
             page.next = page.rows.last().map(|row| row.key.clone());
+        } else if !left.is_empty() || keys.has_more {
+            page.next = last.and_then(|escaped| unescape(escaped));
         }
         Ok(page)
+    }
+}
+
+impl BucketReader {
+    async fn place(&self, bucket: &Bucket) -> Result<SemaphorePermit<'_>, Unavailable> {
+        let place = tokio::time::timeout(self.nats.request_timeout(), self.lists.acquire()).await;
+        place.ok().and_then(Result::ok).ok_or_else(|| {
+            bucket::unreadable(bucket, format!("{MAX_LISTS} lists of views are under way; ask again later"))
+        })
     }
 }
 
@@ -139,8 +168,15 @@ impl Range {
     }
 }
 
-/// The keys in the range, in order, those of deleted rows among them.
-async fn keys(nats: &Nats, bucket: &Bucket, range: &Range) -> Result<Vec<String>, Unavailable> {
+/// The first keys of a range, in order, those of deleted rows among them.
+#[derive(Debug, Default)]
+struct Keys {
+    /// At most [`MAX_PAGE_KEYS`].
+    first: Vec<String>,
+    has_more: bool,
+}
+
+async fn keys(nats: &Nats, bucket: &Bucket, range: &Range) -> Result<Keys, Unavailable> {
     #[derive(Deserialize)]
     struct Info {
         state: State,
@@ -157,20 +193,26 @@ async fn keys(nats: &Nats, bucket: &Bucket, range: &Range) -> Result<Vec<String>
     let doing = format!("listing the keys of {}", bucket.name());
     // The key that the filter may miss. If there is no such row, reading it finds nothing.
     let mut keys: BTreeSet<String> = range.exact.iter().filter(|key| range.contains(key)).cloned().collect();
-    let mut offset = 0;
+    let (mut offset, mut has_more) = (0, false);
     loop {
         let query = json!({ "subjects_filter": format!("{rows}{}", range.filter()), "offset": offset });
         let info = wire::api::<Info>(nats, &subject, query.to_string().into(), &doing).await?;
         let info = info.map_err(|error| Unavailable { doing: doing.clone(), cause: error.to_string() })?;
         let subjects = info.state.subjects.unwrap_or_default();
         if subjects.is_empty() {
-            return Ok(keys.into_iter().collect());
+            return Ok(Keys { first: keys.into_iter().collect(), has_more });
         }
         offset += subjects.len();
         let found = subjects.into_keys().filter_map(|subject| subject.strip_prefix(&rows).map(str::to_owned));
-        keys.extend(found.filter(|key| range.contains(key)));
+        for key in found.filter(|key| range.contains(key)) {
+            keys.insert(key);
+            if keys.len() > MAX_PAGE_KEYS {
+                keys.pop_last();
+                has_more = true;
+            }
+        }
         if offset >= info.total {
-            return Ok(keys.into_iter().collect());
+            return Ok(Keys { first: keys.into_iter().collect(), has_more });
         }
     }
 }

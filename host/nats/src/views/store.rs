@@ -27,6 +27,10 @@ const MAX_STALE_READS: u32 = 20;
 /// How long to wait before such a read is repeated.
 const STALE_PAUSE: Duration = Duration::from_millis(25);
 
+/// How long the mark of a deleted row stays, for those who watch the bucket; then the server removes it. Reads find no
+/// row either way.
+const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
+
 /// A [`ViewStore`] in one bucket. One flow at a time uses it: it remembers the revision that the flow has seen last.
 #[derive(Debug)]
 pub struct BucketViews {
@@ -34,13 +38,20 @@ pub struct BucketViews {
     bucket: Bucket,
     /// The checkpoint's revision as this store has seen it last.
     revision: Mutex<Option<u64>>,
+    tombstone_ttl: Duration,
 }
 
 impl BucketViews {
     /// The view in this bucket, which must exist.
     #[must_use]
     pub fn new(nats: &Nats, bucket: Bucket) -> Self {
-        Self { nats: nats.clone(), bucket, revision: Mutex::new(None) }
+        Self { nats: nats.clone(), bucket, revision: Mutex::new(None), tombstone_ttl: TOMBSTONE_TTL }
+    }
+
+    /// Keeps the marks of deleted rows for so long, in whole seconds, at least one.
+    #[must_use]
+    pub fn with_tombstone_ttl(self, tombstone_ttl: Duration) -> Self {
+        Self { tombstone_ttl, ..self }
     }
 
     fn seen(&self) -> Option<u64> {
@@ -90,6 +101,7 @@ impl BucketViews {
             let mut headers = HeaderMap::new();
             if value.is_none() {
                 headers.insert(DELETED.0, DELETED.1);
+                headers.insert(wire::header::TTL, format!("{}s", self.tombstone_ttl.as_secs().max(1)));
             }
             BatchMessage {
                 subject: self.bucket.row(key),

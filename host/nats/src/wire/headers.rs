@@ -18,6 +18,8 @@ pub(crate) mod header {
     pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
     pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
     pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+    /// How long the server keeps the message.
+    pub(crate) const TTL: &str = "Nats-TTL";
     pub(crate) const STREAM: &str = "Nats-Stream";
     pub(crate) const SUBJECT: &str = "Nats-Subject";
     pub(crate) const SEQUENCE: &str = "Nats-Sequence";

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pelton_core::client::{ViewPage, ViewReader};
@@ -9,7 +9,7 @@ use pelton_core::projection::view::{Checkpoint, ViewKey};
 use pelton_nats::Bucket;
 use pelton_nats::BucketReader;
 use pelton_nats::Nats;
-use pelton_nats::views::{BucketViews, MAX_ROWS};
+use pelton_nats::views::{BucketViews, MAX_PAGE_BYTES, MAX_ROWS};
 
 use crate::support::{TestServer, name, prepare, soon};
 
@@ -117,4 +117,58 @@ async fn thousands_of_rows_are_paged_without_a_gap_or_a_repetition() {
         assert_eq!(pages, expected.len().div_ceil(limit));
         eprintln!("{prefix:?}: {} rows, {pages} pages, {:?}", read.len(), begin.elapsed());
     }
+}
+
+/// R20: a page buffered up to 1,000 values of 512 KiB.
+#[tokio::test]
+async fn a_page_has_a_bound_in_bytes_and_the_next_goes_on_behind_it() {
+    const VALUE_BYTES: usize = 400 * 1024;
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let bucket = prepare(&nats, 1).await;
+    let views = BucketViews::new(&nats, bucket.clone());
+    let mut checkpoint = views.checkpoint().await.unwrap();
+    let all: Vec<String> = (10..40).map(|n| format!("k{n}")).collect();
+    for key in &all {
+        let row = (ViewKey::new(key).unwrap(), Some(Bytes::from(vec![b'x'; VALUE_BYTES])));
+        checkpoint.revision = soon(views.commit(&[row], &checkpoint)).await.unwrap();
+    }
+    let reader = BucketReader::new(&nats, HashMap::from([(name("bookings"), bucket)]));
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = soon(reader.list(&name("bookings"), "", after.as_deref(), 1000)).await.unwrap();
+        let bytes: usize = page.rows.iter().map(|row| row.value.len()).sum();
+        assert!(bytes < MAX_PAGE_BYTES * 2 && !page.rows.is_empty(), "{bytes} bytes");
+        seen.extend(page.rows.into_iter().map(|row| row.key));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, all);
+}
+
+/// R20: the marks of deleted rows stayed for ever, and every list read them.
+#[tokio::test]
+async fn the_mark_of_a_deleted_row_goes_after_a_while() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let bucket = prepare(&nats, 1).await;
+    fill(&nats, &bucket, &owned(&["a", "b"]), &[]).await;
+    let views = BucketViews::new(&nats, bucket.clone()).with_tombstone_ttl(Duration::from_secs(1));
+    let checkpoint = views.checkpoint().await.unwrap();
+    let gone = (ViewKey::new("a").unwrap(), None);
+    soon(views.commit(&[gone], &checkpoint)).await.unwrap();
+    let messages =
+        async || nats.jetstream().get_stream(bucket.stream()).await.unwrap().cached_info().state.messages;
+    // The row, the mark, the checkpoint.
+    assert_eq!(messages().await, 3);
+    soon(async {
+        while messages().await > 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let read = views.read(&[ViewKey::new("a").unwrap(), ViewKey::new("b").unwrap()]).await.unwrap();
+    assert_eq!(read, [None, Some("b".into())]);
 }
