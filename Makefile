@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins build test lint demo crash bench bench-instructions dev clean
+.PHONY: help check-tools tools plugins build test lint demo crash bench bench-instructions dev dist dist-check publish-check clean
 
 RUST_MINIMUM := 1.95
 
@@ -132,6 +132,54 @@ bench-instructions: plugins ## Count a command's instructions, against those on 
 dev: tools plugins ## Run the hotel on this machine
 	cargo build --workspace --bin pelton $(LOCKED)
 	target/debug/pelton dev --config plugins/hotel/pelton.toml
+
+# ---- releases --------------------------------------------------------------------------------------------------------
+
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+RELEASE = pelton-$(VERSION)-$(TRIPLE)
+DIST = $(CURDIR)/target/dist/$(RELEASE)
+CYCLONEDX_VERSION := 0.5.9
+CYCLONEDX := $(TOOLS)/cyclonedx/bin/cargo-cyclonedx
+
+# $(call pack,folder with the program): fills $(DIST) and packs it.
+# A shared library beside the C library's own would be one that a user has to install: that is an error.
+define pack
+@rm -rf $(DIST); mkdir -p $(DIST)/completions; \
+  if command -v ldd >/dev/null; then extra=$$(ldd $(1)/pelton | awk '{ print $$1 }' | \
+    grep -vE '^(linux-vdso|libc|libm|libgcc_s|libpthread|libdl|librt)\.so|/ld-linux' || true); \
+    [ -z "$$extra" ] || { echo "dist: the program needs $$extra" >&2; exit 1; }; fi; \
+  install -m 755 $(1)/pelton $(DIST)/pelton; \
+  [ "$$($(DIST)/pelton --version)" = "pelton $(VERSION)" ] || { echo "dist: it is not version $(VERSION)" >&2; exit 1; }; \
+  cp LICENSE README.md CHANGELOG.md docs/deploy/pelton.service docs/deploy/Dockerfile $(DIST)/; \
+  if $(DIST)/pelton completions --help >/dev/null 2>&1; then \
+    for shell in bash zsh fish; do $(DIST)/pelton completions $$shell > $(DIST)/completions/pelton.$$shell; done; \
+  else rmdir $(DIST)/completions; echo "dist: this pelton gives no completions yet"; fi
+endef
+
+define seal
+@cd $(DIST) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | sed 's|^\./||' | xargs sha256sum > SHA256SUMS
+@cd $(DIST)/.. && tar --sort=name --owner=0 --group=0 --numeric-owner -czf $(RELEASE).tar.gz $(RELEASE) && \
+  sha256sum $(RELEASE).tar.gz > $(RELEASE).tar.gz.sha256 && ls -l $(RELEASE).tar.gz
+endef
+
+dist: $(CYCLONEDX) ## Build a release: program, licence, completions, bill of materials, checksums
+	cargo build --release --workspace --bin pelton $(LOCKED)
+	$(call pack,target/release)
+	@cd host/cli && $(CYCLONEDX) cyclonedx --format json --override-filename pelton.cdx --quiet && mv pelton.cdx.json $(DIST)/ && \
+	  cd ../.. && git ls-files --others --exclude-standard -- '*.cdx.json' | xargs -r rm -f
+	$(seal)
+
+dist-check: ## The same from the debug build and without a bill of materials: whether packing works
+	cargo build --workspace --bin pelton $(LOCKED)
+	$(call pack,target/debug)
+	$(seal)
+
+publish-check: ## Whether the Rust SDK can be published
+	cargo publish --dry-run --package pelton-plugin --allow-dirty $(LOCKED)
+
+$(CYCLONEDX):
+	cargo install cargo-cyclonedx --version $(CYCLONEDX_VERSION) --locked --root $(TOOLS)/cyclonedx
 
 clean: ## Remove what was built, keep the tools
 	find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +

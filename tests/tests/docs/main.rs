@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod deploy;
 mod http;
 mod quotes;
 mod session;

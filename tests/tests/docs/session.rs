@@ -35,6 +35,7 @@ macro_rules! documents {
 documents! {
     readme: "README.md",
     architecture: "ARCHITECTURE.md",
+    deploy: "docs/deploy/README.md",
     first_plugin: "docs/first-plugin.md",
     http: "docs/http.md",
     nats: "docs/nats.md",

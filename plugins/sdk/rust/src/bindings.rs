@@ -17,7 +17,7 @@ pub use command_handler::pelton::plugin::types;
 /// The world `command-handler-plugin`.
 pub mod command_handler {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "command-handler-plugin",
         pub_export_macro: true,
         export_macro_name: "export_bindings",
@@ -28,7 +28,7 @@ pub mod command_handler {
 /// The world `projection-plugin`.
 pub mod projection {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "projection-plugin",
         pub_export_macro: true,
         export_macro_name: "export_bindings",
@@ -43,7 +43,7 @@ pub mod projection {
 /// The world `saga-plugin`.
 pub mod saga {
     wit_bindgen::generate!({
-        path: "../../../wit",
+        path: "wit",
         world: "saga-plugin",
         pub_export_macro: true,
         export_macro_name: "export_bindings",
