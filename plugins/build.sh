@@ -66,10 +66,10 @@ done
 
 sysroot=$(rustc --print sysroot) || die "rustc is not on PATH; see 'make check-tools'"
 
-# rustup's word is not enough: it can call the target up to date where no library is.
+# rustup may report the target as up to date although its library is missing, so this looks for the library.
 has_target() { compgen -G "$sysroot/lib/rustlib/$target/lib/libstd-*.rlib" >/dev/null; }
 
-# Asks rustup once, and remembers a refusal: a build must not knock at the network every time.
+# Asks rustup once, and remembers a refusal, so that not every build tries the network.
 ask_rustup() {
   local asked=$tools/rustup-target-refused
   [ ! -e "$asked" ] && command -v rustup >/dev/null || return 1
@@ -124,7 +124,7 @@ compiler with; run: rustup target add $target"
   for deb in "$staging"/debs/*.deb; do
     dpkg-deb -x "$deb" "$staging"
   done
-  # Of the source only std is needed; the rest takes 400 MB.
+  # Only std's source is needed; the rest takes 400 MB.
   find "$staging"/usr/src/rustc-* -mindepth 1 -maxdepth 1 ! -name library -exec rm -rf {} +
   rm -rf "$staging/debs" "$tools/apt" "$staging/usr/share"
   [ -e "$staging/usr/lib/rustlib/src/rust/library/std/Cargo.toml" ] || die "rust-web-src does not hold std's source"
@@ -158,7 +158,7 @@ if [ "$toolchain" = rustup ]; then
   "${build[@]}" || die "the plugins do not build"
 else
   (
-    # One download at a time, when two builds start together.
+    # The lock keeps two builds that start together from downloading twice.
     if command -v flock >/dev/null; then flock 9; fi
     [ -x "$debian/bin/rustc" ] || fetch_debian_compiler
     link_linker
@@ -172,7 +172,7 @@ fi
 if [ -n "${PELTON_COMPONENTIZE:-}" ]; then
   read -r -a componentize <<<"$PELTON_COMPONENTIZE"
 else
-  # From the whole workspace, so that no second set of features is compiled.
+  # Builds from the whole workspace, so that no second set of features is compiled.
   cargo build --workspace --bin pelton "${locked[@]}" || die "pelton, which makes the components, does not build"
   componentize=("$root/target/debug/pelton" component)
 fi
@@ -181,7 +181,7 @@ for package in "${packages[@]}"; do
   made=$out/.$package.$$.wasm
   "${componentize[@]}" "target/wasm/$target/plugin/${module[$package]}" -o "$made" ||
     { rm -f "$made"; die "$package did not become a component"; }
-  # An unchanged component keeps its time, so that whoever watches the folder sees only changes.
+  # An unchanged component keeps its modification time, so that a watcher of the folder sees only changes.
   if cmp -s "$made" "$out/$package.wasm"; then
     rm -f "$made"
   else

@@ -1,19 +1,19 @@
-//! The view of the ledger's accounts, one value an account. The benchmark's yardstick keeps the same by hand
+//! The view of the ledger's accounts, one value an account. The benchmark's yardstick keeps the same view by hand
 //! (`bench/yardstick/src/view.rs`).
 #![forbid(unsafe_code)]
 
 use pelton_plugin::{EventMeta, Projection};
 use serde::{Deserialize, Serialize};
 
-/// What it reads.
+/// The events that the view reads.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Money has come in.
+    /// A deposit was made.
     Deposited {
-        /// Where.
+        /// The account.
         account: String,
-        /// What the account holds now.
+        /// The balance after the deposit.
         balance: u64,
     },
 }
@@ -23,9 +23,9 @@ pub enum Event {
 pub struct Account {
     /// Its name.
     pub account: String,
-    /// What it holds.
+    /// The balance.
     pub balance: u64,
-    /// How often money came in.
+    /// The number of deposits.
     pub deposits: u64,
 }
 

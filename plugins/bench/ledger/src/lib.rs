@@ -1,4 +1,4 @@
-//! Deposits on accounts, as small as a handler with rules and JSON can be. The benchmark's yardsticks decide the same
+//! Deposits on accounts: the smallest handler that has rules and JSON. The benchmark's yardsticks decide the same
 //! natively (`bench/yardstick/src/ledger.rs`).
 #![forbid(unsafe_code)]
 
@@ -9,41 +9,41 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// One event.
+    /// Leads to one event.
     Deposit(Deposit),
-    /// Three events, a third each.
+    /// Leads to three events of a third each.
     DepositInThirds(Deposit),
 }
 
 /// Money comes in.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Deposit {
-    /// Where.
+    /// The account.
     pub account: String,
-    /// How much, at least 1.
+    /// The amount, at least 1.
     pub amount: u64,
-    /// What for.
+    /// The purpose.
     pub note: String,
 }
 
-/// What happens to an account.
+/// The events of an account.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Money has come in.
+    /// A deposit was made.
     Deposited {
-        /// Where.
+        /// The account.
         account: String,
-        /// How much.
+        /// The amount.
         amount: u64,
-        /// What the account holds now.
+        /// The balance after the deposit.
         balance: u64,
-        /// What for.
+        /// The purpose.
         note: String,
     },
 }
 
-/// What an account holds.
+/// The state of an account.
 #[derive(Debug, Default)]
 pub struct Account {
     balance: u64,

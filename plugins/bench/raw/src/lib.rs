@@ -1,7 +1,8 @@
-//! The ledger on raw bytes, against the contract itself: no SDK, no JSON. What a call costs here is the price of the
-//! sandbox; what it costs more elsewhere is the price of reading and writing.
+//! The ledger on raw bytes, written against the contract itself: no SDK, no JSON. A call costs what the sandbox costs;
+//! the difference to the other plugins is the price of reading and writing.
 //!
-//! Commands and events are the same bytes: an account's name (8 bytes), an amount (8, little endian), and whatever.
+//! Commands and events are the same bytes: the account's name (8 bytes), the amount (8 bytes, little endian), and any
+//! rest.
 
 use std::cell::Cell;
 

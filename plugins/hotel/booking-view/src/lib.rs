@@ -1,4 +1,5 @@
-//! The view of bookings: for each room and day who has booked it, how far it is, and who changed that last.
+//! The view of bookings: for each room and day the client, the progress of the booking, and the author of the last
+//! change.
 //!
 //! The key is `<room>.<day>`, for example `1.2022-12-12`. A room that is cleaned without being booked has no value.
 #![forbid(unsafe_code)]
@@ -9,7 +10,7 @@ use hotel_types::{
 use pelton_plugin::{EventMeta, Projection, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What it reads, of the handlers for bookings and for cleanings.
+/// The events that the plugin reads, from the handlers for bookings and for cleanings.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -29,23 +30,23 @@ pub enum Event {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Booking {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// For whom.
+    /// The client of the booking.
     pub client: Client,
-    /// How far it is.
+    /// The progress of the booking.
     pub availability: Availability,
-    /// Who caused the last change.
+    /// The author of the last change.
     pub changed_by: Actor,
-    /// When it happened.
+    /// The time of the last change.
     pub changed_at: Timestamp,
     /// The position of the last change in the stream.
     pub position: u64,
 }
 
-/// How far a booking is.
+/// The progress of a booking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
@@ -79,7 +80,7 @@ impl Projection for BookingView {
             Event::RoomBooked(RoomBooked { client, .. })
             | Event::RoomMadeAvailable(RoomMadeAvailable { client, .. })
             | Event::GuestCheckedIn(GuestCheckedIn { client, .. }) => client.clone(),
-            // Who cleans does not say for whom: no booking, no value.
+            // A cleaning does not name the client: without a booking there is no value.
             Event::CleaningScheduled(_) | Event::RoomCleaned(_) => view?.client,
         };
         let availability = match (event, before) {
@@ -87,7 +88,7 @@ impl Projection for BookingView {
             (Event::RoomMadeAvailable(_), _) => Availability::Available,
             (Event::GuestCheckedIn(_), _) => Availability::Occupied,
             (Event::CleaningScheduled(_), None | Some(Availability::Booked)) => Availability::Cleaning,
-            // A cleaning that comes late takes nobody's room away, and a clean room waits to be made available.
+            // A late cleaning does not make the room unavailable, and a clean room waits to be made available.
             (Event::CleaningScheduled(_), Some(later)) => later,
             (Event::RoomCleaned(_), before) => before?,
         };
@@ -104,7 +105,7 @@ impl Projection for BookingView {
 }
 
 impl Event {
-    /// Which room, which day, and by whom.
+    /// The room, the day and the author of the event.
     fn what(&self) -> (&Room, Date, &Actor) {
         match self {
             Event::RoomBooked(e) => (&e.room, e.date, &e.by),

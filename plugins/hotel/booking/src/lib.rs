@@ -1,15 +1,16 @@
-//! The booking of one room for one day: booked once, made available once, entered once, by the client who booked it.
+//! The booking of one room for one day. A room is booked once, made available once, and entered once, by the client who
+//! booked it.
 //!
 //! The entity is `<room>.<day>`. The rules, by the code of their rejection:
 //!
 //! | command | code | when |
 //! |---|---|---|
-//! | `book-room` | `room-already-booked` | it is booked, by whomever |
+//! | `book-room` | `room-already-booked` | the room is booked, by any client |
 //! | `make-room-available` | `nothing-booked` | there is no booking |
-//! | | `already-available` | it was made available before |
+//! | | `already-available` | the room was made available before |
 //! | `check-in` | `nothing-booked` | there is no booking |
-//! | | `booked-by-another-client` | the booking is not this client's |
-//! | | `room-not-available` | it was not made available yet |
+//! | | `booked-by-another-client` | another client has the booking |
+//! | | `room-not-available` | the room was not made available yet |
 //! | | `already-checked-in` | the client is in the room |
 #![forbid(unsafe_code)]
 
@@ -23,34 +24,34 @@ use serde::{Deserialize, Serialize};
 pub enum Command {
     /// A client wants the room for the day.
     BookRoom {
-        /// Which room.
+        /// The room.
         room: Room,
-        /// For whom.
+        /// The client of the booking.
         client: Client,
-        /// For which day.
+        /// The day.
         date: Date,
     },
     /// The room is ready for its guest.
     MakeRoomAvailable {
-        /// Which room.
+        /// The room.
         room: Room,
-        /// For which day.
+        /// The day.
         date: Date,
-        /// Who says so; the manager where it is not said.
+        /// The sender's name; the manager if the sender gives none.
         by: Option<Actor>,
     },
     /// A client wants to enter the room.
     CheckIn {
-        /// Which room.
+        /// The room.
         room: Room,
-        /// Who wants to enter.
+        /// The client who wants to enter.
         client: Client,
-        /// For which day.
+        /// The day.
         date: Date,
     },
 }
 
-/// What happens to a booking.
+/// The events of a booking.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -62,13 +63,13 @@ pub enum Event {
     GuestCheckedIn(GuestCheckedIn),
 }
 
-/// A room on a day: how far it is, and for whom.
+/// The state of a room on a day, and the client who booked it.
 #[derive(Debug, Default)]
 pub enum Booking {
-    /// Nobody has booked it.
+    /// It is not booked.
     #[default]
     Free,
-    /// It is booked, and not ready yet.
+    /// It is booked and not ready yet.
     Booked(Client),
     /// It waits for its guest.
     Available(Client),
@@ -106,7 +107,7 @@ impl Booking {
                 let by = Actor::client(&client);
                 Ok(vec![Event::RoomBooked(RoomBooked { room, client, date, by })])
             }
-            // Nor by the same client: who books again means another booking, and there is none to be had.
+            // This also refuses the same client: a second command means a second booking, and the room has only one.
             Booking::Booked(_) | Booking::Available(_) | Booking::Occupied(_) => {
                 Err(refuse("room-already-booked", &room, date, "is booked already"))
             }
@@ -133,7 +134,7 @@ impl Booking {
     fn check_in(&self, room: Room, client: &Client, date: Date) -> Result<Vec<Event>, Rejection> {
         match self {
             Booking::Free => Err(nothing_booked(&room, date)),
-            // First of all: how far a room is, is nobody's business but its booker's.
+            // This check comes first: only the client who booked the room may learn its state.
             Booking::Booked(booker) | Booking::Available(booker) | Booking::Occupied(booker)
                 if booker != client =>
             {

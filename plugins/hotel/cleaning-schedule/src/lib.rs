@@ -1,4 +1,4 @@
-//! The schedule of cleanings: for each day the rooms to clean and the rooms that are clean, in the order of their ids.
+//! The schedule of cleanings: for each day the rooms to clean and the clean rooms, in the order of their ids.
 //!
 //! The key is the day, for example `2022-12-12`.
 #![forbid(unsafe_code)]
@@ -7,7 +7,7 @@ use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
 use pelton_plugin::{EventMeta, Projection};
 use serde::{Deserialize, Serialize};
 
-/// What it reads.
+/// The events that the view reads.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -20,7 +20,7 @@ pub enum Event {
 /// One day.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Day {
-    /// Which day.
+    /// The day.
     pub date: Date,
     /// Its rooms, each once, in the order of their ids.
     pub rooms: Vec<Cleaning>,
@@ -30,14 +30,14 @@ pub struct Day {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cleaning {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// Whether it is done.
+    /// Whether the cleaning is done.
     pub status: Status,
-    /// Who asked for it.
+    /// The person who asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_by: Option<Actor>,
-    /// Who reported it done.
+    /// The person who reported it done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleaned_by: Option<Actor>,
 }
@@ -80,7 +80,7 @@ impl Projection for CleaningSchedule {
 }
 
 impl Day {
-    /// The entry of `room`, which is new where there was none.
+    /// The entry of `room`, created if it is missing.
     fn cleaning_of(&mut self, room: &Room) -> &mut Cleaning {
         let at = self.rooms.binary_search_by(|cleaning| cleaning.room.cmp(room)).unwrap_or_else(|at| {
             let (room, status) = (room.clone(), Status::Scheduled);
@@ -92,7 +92,7 @@ impl Day {
 }
 
 impl Event {
-    /// Which room and which day.
+    /// The room and the day of the event.
     fn what(&self) -> (&Room, Date) {
         match self {
             Event::CleaningScheduled(e) => (&e.room, e.date),

@@ -4,9 +4,9 @@
 //!
 //! | command | code | when |
 //! |---|---|---|
-//! | `schedule-cleaning` | `cleaning-already-scheduled` | it was scheduled before, and may be done |
-//! | `report-cleaned` | `cleaning-not-scheduled` | nobody asked for it |
-//! | | `already-cleaned` | it is done |
+//! | `schedule-cleaning` | `cleaning-already-scheduled` | the cleaning was scheduled before, and may be done |
+//! | `report-cleaned` | `cleaning-not-scheduled` | the cleaning was not scheduled |
+//! | | `already-cleaned` | the cleaning is done |
 #![forbid(unsafe_code)]
 
 use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
@@ -26,15 +26,15 @@ pub enum Command {
 /// A room, a day, and who says so.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who says so; the manager where it is not said.
+    /// The sender's name; the manager if the sender gives none.
     pub by: Option<Actor>,
 }
 
-/// What happens to a cleaning.
+/// The events of a cleaning.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -44,13 +44,13 @@ pub enum Event {
     RoomCleaned(RoomCleaned),
 }
 
-/// A room on a day: whether it is to be cleaned, or clean.
+/// The state of the cleaning of a room on a day.
 #[derive(Debug, Default)]
 pub enum Cleaning {
-    /// Nobody asked for it.
+    /// It was not scheduled.
     #[default]
     None,
-    /// It is to be done.
+    /// It is scheduled.
     Scheduled,
     /// It is done.
     Done,
@@ -77,7 +77,7 @@ impl CommandHandler for Cleaning {
 
 impl Cleaning {
     fn schedule(&self, request: Request) -> Result<Vec<Event>, Rejection> {
-        // The state is for housekeeping: what is done already needs no waiting for.
+        // The detail `state` is for housekeeping, which does not wait for a cleaning that is done.
         let (why, state) = match self {
             Cleaning::None => {
                 let Request { room, date, by } = request;

@@ -1,8 +1,8 @@
 //! Housekeeping: a room that was booked is cleaned, and a room that was cleaned is made available.
 //!
-//! There is one instance for each booking, `<room>~<day>`. It begins with the booking, asks for the cleaning, waits for
-//! it, makes the room available, and ends when that is so, whoever did it. Whatever is repeated stays harmless: the
-//! handlers refuse what was done before, and a refusal tells the instance to go on.
+//! There is one instance for each booking, `<room>~<day>`. It starts with the booking, sends the command to clean the
+//! room, waits for the cleaning, makes the room available, and ends when the room is available, whoever made it so.
+//! Repetition is harmless: a handler rejects what was done before, and the rejection tells the instance to go on.
 #![forbid(unsafe_code)]
 
 use hotel_types::{Actor, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable};
@@ -11,7 +11,7 @@ use pelton_plugin::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What it reads, of the handlers for bookings and for cleanings.
+/// The events that the plugin reads, from the handlers for bookings and for cleanings.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -19,41 +19,41 @@ pub enum Event {
     RoomBooked(RoomBooked),
     /// The room is clean.
     RoomCleaned(RoomCleaned),
-    /// The room is available: all is done.
+    /// The room is available; the instance is done.
     RoomMadeAvailable(RoomMadeAvailable),
-    /// The guest is there: all is done.
+    /// The guest is in the room; the instance is done.
     GuestCheckedIn(GuestCheckedIn),
 }
 
-/// What it asks for.
+/// The commands that the saga sends.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// Of the handler for cleanings.
+    /// Goes to the handler for cleanings.
     ScheduleCleaning(Request),
-    /// Of the handler for bookings.
+    /// Goes to the handler for bookings.
     MakeRoomAvailable(Request),
 }
 
-/// A room, a day, and who asks.
+/// A room, a day, and the name of the sender.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
     /// Always housekeeping.
     pub by: Actor,
 }
 
-/// How far an instance is, and with which room.
+/// The progress of an instance, and its room and day.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct State {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// What it waits for.
+    /// What the instance waits for.
     pub step: Step,
 }
 
@@ -67,7 +67,7 @@ pub enum Step {
     MakingAvailable,
 }
 
-/// The process.
+/// The saga.
 #[derive(Debug)]
 pub struct Housekeeping;
 
@@ -115,22 +115,22 @@ fn make_available(state: State) -> Reaction<Housekeeping> {
     Reaction::keep(State { step: Step::MakingAvailable, ..state }).send(Command::MakeRoomAvailable(request))
 }
 
-/// A command of its own has ended.
+/// Continues after a command of the instance has ended.
 fn go_on(state: State, outcome: Outcome) -> Reaction<Housekeeping> {
     match (state.step, outcome.command_type.as_str(), outcome.result) {
-        // Somebody was faster, and the cleaning is over: no event of it will come.
+        // Another sender scheduled this cleaning, and it is done: no event of it will come.
         (Step::Cleaning, "schedule-cleaning", CommandResult::Rejected(rejection))
             if rejection.details.iter().any(|(name, value)| name == "state" && value == "cleaned") =>
         {
             make_available(state)
         }
-        // The room is available, or there is nothing to make available: either way there is nothing left to do.
+        // The room is available, or there is nothing to make available: the instance is done.
         (_, "make-room-available", CommandResult::Accepted(_)) => Reaction::end(),
         (_, "make-room-available", CommandResult::Rejected(rejection)) => {
             log::info(format!("the room was not made available: {}", rejection.message));
             Reaction::end()
         }
-        // A dead letter can be replayed: its events will come then.
+        // An operator can retry a dead letter; its events come then.
         (_, command, CommandResult::Failed(cause)) => {
             log::error(format!("{command} was set aside: {cause}"));
             Reaction::keep(state)
@@ -139,8 +139,9 @@ fn go_on(state: State, outcome: Outcome) -> Reaction<Housekeeping> {
     }
 }
 
-/// `<room>~<day>`, with the room's id escaped where an instance's id may not have a character, or where it would not be
-/// told apart. An id has at most 36 bytes, so that the instance's id stays below 128 even if all are escaped.
+/// `<room>~<day>`. Characters of the room's id that an instance id may not contain, or that would make two ids equal,
+/// are escaped. A room's id has at most 36 bytes, so the instance id stays below 128 bytes even if all of them are
+/// escaped.
 fn instance(room: &Room, date: Date) -> String {
     let mut instance = String::new();
     for char in room.id.to_string().chars() {

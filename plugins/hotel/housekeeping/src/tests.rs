@@ -52,7 +52,7 @@ fn making_available() -> SagaAfter<Housekeeping> {
     waiting().when([cleaned()])
 }
 
-/// What the handler for cleanings says to a command that comes after these events.
+/// The answer of the handler for cleanings to a command that comes after these events.
 fn refused(history: impl IntoIterator<Item = Cleaned>) -> CommandResult {
     let json = serde_json::to_string(&request()).expect("it has a JSON form");
     let decision = Cleaning::given(history).when_sent("schedule-cleaning", &json);
@@ -109,7 +109,7 @@ fn a_booking_that_comes_again_after_the_end_finds_all_done_and_ends() {
 }
 
 #[test]
-fn a_cleaning_that_somebody_else_has_scheduled_is_waited_for() {
+fn a_cleaning_that_another_sender_has_scheduled_is_waited_for() {
     waiting()
         .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled()]))
         .then_sends([])

@@ -1,4 +1,4 @@
-//! Who did something.
+//! The author of an action.
 
 use std::fmt::{self, Display};
 
@@ -10,9 +10,10 @@ use crate::Client;
 /// The longest name, in bytes.
 const MAX_BYTES: usize = 64;
 
-/// Who did something, for people: `client 1`, `manager`, `housekeeping`. 1 to 64 bytes without control characters.
+/// The author of an action, for people: `client 1`, `manager`, `housekeeping`. 1 to 64 bytes without control
+/// characters.
 ///
-/// It is what the sender says; nothing here proves it.
+/// The sender states the name; nothing here proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor(String);
 
@@ -23,13 +24,13 @@ impl Actor {
         Self(format!("client {}", client.id))
     }
 
-    /// Whoever runs the house, where nobody else is named.
+    /// The manager, the default where the sender names no author.
     #[must_use]
     pub fn manager() -> Self {
         Self("manager".to_owned())
     }
 
-    /// The process that has booked rooms cleaned.
+    /// The saga that orders cleanings for booked rooms.
     #[must_use]
     pub fn housekeeping() -> Self {
         Self("housekeeping".to_owned())

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A day that exists, from 0001-01-01 to 9999-12-31. Written `YYYY-MM-DD`, and only so.
+/// A day that exists, from 0001-01-01 to 9999-12-31, always written `YYYY-MM-DD`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date {
     year: u16,
@@ -14,7 +14,7 @@ pub struct Date {
 }
 
 impl Date {
-    /// The day that `text` names, if there is one.
+    /// Parses `text` as a day. `None` if it is not one, or if the day does not exist.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text.as_bytes() else { return None };
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Date {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Date, E> {
-                // The text itself is not repeated: it is as long as a client likes.
+                // The error does not repeat the text, because its length is unbounded.
                 Date::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Other("text"), &self))
             }
         }

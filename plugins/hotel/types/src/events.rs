@@ -1,4 +1,4 @@
-//! The data of the hotel's events. Each says all that a view needs, so that none has to look for more.
+//! The data of the hotel's events. Each event holds all that a view needs, so a view never has to look further.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,60 +7,60 @@ use crate::{Actor, Client, Date, Room};
 /// `room-booked`: the room is the client's for the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomBooked {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For whom.
+    /// The client of the booking.
     pub client: Client,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who booked it.
+    /// The person who booked it.
     pub by: Actor,
 }
 
 /// `room-made-available`: the client may check in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomMadeAvailable {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For whom it is booked.
+    /// The client of the booking.
     pub client: Client,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who released it.
+    /// The person who released it.
     pub by: Actor,
 }
 
 /// `guest-checked-in`: the client is in the room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuestCheckedIn {
-    /// Which room.
+    /// The room.
     pub room: Room,
     /// The client who booked it.
     pub client: Client,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who checked in.
+    /// The person who checked in.
     pub by: Actor,
 }
 
 /// `cleaning-scheduled`: the room is to be cleaned for the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CleaningScheduled {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who asked for it.
+    /// The person who asked for it.
     pub by: Actor,
 }
 
 /// `room-cleaned`: the room is clean for the day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomCleaned {
-    /// Which room.
+    /// The room.
     pub room: Room,
-    /// For which day.
+    /// The day.
     pub date: Date,
-    /// Who reported it.
+    /// The person who reported it.
     pub by: Actor,
 }

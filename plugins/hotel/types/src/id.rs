@@ -6,13 +6,13 @@ use std::fmt::{self, Display};
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The longest text of an id, in bytes: what a UUID takes.
+/// The longest text of an id, in bytes: the length of a UUID.
 const MAX_BYTES: usize = 36;
 
 /// An id as its sender wrote it: a whole number, or a text of 1 to 36 bytes without control characters and without
 /// blanks at its ends.
 ///
-/// `1` and `"1"` are the same id, because they name the same entity; each is written back as it was sent. Numbers come
+/// `1` and `"1"` are the same id, because they name the same entity. Each is written back as it was sent. Numbers come
 /// before texts and are ordered by their value.
 #[derive(Debug, Clone)]
 pub struct Id(Form);
@@ -24,7 +24,7 @@ enum Form {
 }
 
 impl Id {
-    /// The id that `text` spells, if it is one.
+    /// Parses `text` as an id. `None` if it is not one.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let fits = (1..=MAX_BYTES).contains(&text.len())
@@ -33,7 +33,7 @@ impl Id {
         fits.then(|| Self(Form::Text(text.to_owned())))
     }
 
-    /// The number that it is, or spells just as a number is written.
+    /// The id as a number, if it is one or spells one in canonical form.
     fn number(&self) -> Option<u64> {
         match &self.0 {
             Form::Number(number) => Some(*number),
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Id {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
-                // The text itself is not repeated: it is as long as a client likes.
+                // The error does not repeat the text, because its length is unbounded.
                 Id::from_text(text).ok_or_else(|| E::invalid_value(Unexpected::Other("text"), &self))
             }
         }
@@ -137,7 +137,7 @@ pub struct Room {
     pub id: Id,
 }
 
-/// Whoever books and checks in: `{"id": 1}`.
+/// A client who books a room and checks in: `{"id": 1}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Client {
     /// Unique among the hotel's clients.

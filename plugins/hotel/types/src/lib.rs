@@ -1,7 +1,7 @@
-//! What the hotel's plugins share: rooms, clients, dates, and the events that pass between them.
+//! The types that the hotel's plugins share: rooms, clients, dates, and events.
 //!
-//! Unknown fields are ignored everywhere: a client may send more than a rule needs, and an event of tomorrow may say
-//! more than the view of today reads. What is known must be right: a value that breaks its type's promise is not read.
+//! Unknown fields are ignored everywhere: a client may send more than a rule needs, and a newer event may hold more
+//! than an older view reads. Known fields must be valid: serde refuses a value that breaks the invariant of its type.
 #![forbid(unsafe_code)]
 
 mod actor;

@@ -1,32 +1,32 @@
-//! The money of one order: placed once, withdrawn once, and never more of it given back than was paid.
+//! The money of one order: placed once, withdrawn once, and refunded at most up to what was paid.
 //!
 //! The entity is the order. Every rule is decided on the order's events, and the host stores a decision only on the
-//! state that it was made on: so each rule holds for ever, however often, however late and from however many clients
-//! it is asked. What comes again under the same command id never gets here: the host gives the first answer again.
-//! Whoever asks under a new id meets the rules, by the code of their rejection:
+//! state that it was made on. So each rule holds for ever, whatever the number, the delay and the senders of the
+//! commands. A repeated command id does not reach this plugin: the host returns the first answer. A command with a new
+//! id meets the rules, by the code of their rejection:
 //!
 //! | command | code | when |
 //! |---|---|---|
-//! | any but `place-order` | `no-such-order` | it was never placed |
-//! | `place-order` | `order-already-placed` | it was placed before |
-//! | `withdraw` | `already-withdrawn` | it is paid |
+//! | any but `place-order` | `no-such-order` | the order was never placed |
+//! | `place-order` | `order-already-placed` | the order was placed before |
+//! | `withdraw` | `already-withdrawn` | the order is paid |
 //! | | `currency-mismatch` | the order is in another currency |
 //! | | `amount-mismatch` | the order costs more or less |
 //! | `refund`, `request-refund` | `nothing-paid` | no money was withdrawn |
 //! | | `refund-exceeds-payment` | less than that remains |
-//! | `refund` | `refund-needs-approval` | it is more than may go back unapproved |
+//! | `refund` | `refund-needs-approval` | the amount is above the limit without approval |
 //! | `request-refund` | `refund-already-requested` | the order has a refund of this id |
 //! | | `too-many-refund-requests` | the order has [`MAX_REQUESTS`] |
-//! | `approve-refund` | `no-such-refund` | it was never requested |
-//! | | `refund-already-paid` | enough people approved it before |
-//! | | `already-approved-by-you` | this person did |
+//! | `approve-refund` | `no-such-refund` | the refund was never requested |
+//! | | `refund-already-paid` | enough people approved the refund before |
+//! | | `already-approved-by-you` | this person approved it before |
 //!
 //! What **remains** is what was paid, less what was refunded, less what was requested and waits for approval: a request
-//! reserves its money. Two requests can therefore not both be approved beyond the payment, an approval is never refused
-//! for lack of money, and a request that nobody approves keeps its money reserved.
+//! reserves its money. So two requests can never both be approved beyond the payment, an approval is never refused for
+//! lack of money, and a request that is never approved keeps its money reserved.
 //!
-//! Without approval, [`UNAPPROVED_LIMIT`] may go back for one order **altogether**, in however many pieces; nothing, if
-//! the order was placed with `needsApproval`.
+//! Without approval, [`UNAPPROVED_LIMIT`] may be refunded for one order **altogether**, in any number of refunds. If
+//! the order was placed with `needsApproval`, every refund needs approval.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -38,66 +38,67 @@ use payment_types::{
 use pelton_plugin::{CommandHandler, Context, INVALID_COMMAND, Rejection, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What may go back for one order without approval, altogether: 100.00.
+/// The sum that may be refunded for one order without approval, altogether: 100.00.
 pub const UNAPPROVED_LIMIT: Amount = Amount::new(10_000);
-/// How many different people have to approve a refund that was requested.
+/// The number of different people who have to approve a requested refund.
 pub const APPROVALS: usize = 2;
-/// The most lines of an order: with `order-placed`, as many events as the host takes from one decision.
+/// The most lines of an order. Together with `order-placed` they are the most events that the host takes from one
+/// decision.
 pub const MAX_LINES: usize = 99;
-/// The most refunds that may be requested of one order, paid or not: they are remembered for ever.
+/// The most refunds that may be requested for one order, paid or not. The order's state remembers them for ever.
 pub const MAX_REQUESTS: usize = 100;
 
-/// What may be asked of an order. A number that is no [`Amount`] is not read, and answered with `invalid-command`.
+/// The commands of an order. An amount out of range (see [`Amount`]) is answered with `invalid-command`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Command {
-    /// Somebody wants to buy.
+    /// Place the order.
     PlaceOrder {
-        /// Which order.
+        /// The order.
         order: Order,
-        /// What is bought: 1 to [`MAX_LINES`] lines.
+        /// The lines: 1 to [`MAX_LINES`].
         lines: Vec<Line>,
-        /// The currency of all its money; EUR where it is not said.
+        /// The currency of the whole order. The default is EUR.
         currency: Option<Currency>,
         /// Whether every refund needs approval, however small.
         needs_approval: Option<bool>,
     },
-    /// Take the money.
+    /// Withdraw the payment.
     Withdraw {
-        /// For which order.
+        /// The order.
         order: Order,
-        /// How much: what the order costs.
+        /// The amount: the total of the order.
         amount_cents: Amount,
-        /// Where it is said, it must be the order's.
+        /// The currency. If it is given, it must be the order's.
         currency: Option<Currency>,
     },
-    /// Give money back at once. Each is a refund of its own: what is meant once is sent under one command id.
+    /// Refund at once. Every command is a refund of its own; a retry of one refund uses the same command id.
     Refund {
-        /// Of which order.
+        /// The order.
         order: Order,
-        /// How much.
+        /// The amount.
         amount_cents: Amount,
-        /// Why.
+        /// The reason.
         reason: Option<Text>,
     },
-    /// Give money back when enough people have approved.
+    /// Refund when enough people have approved.
     RequestRefund {
-        /// Of which order.
+        /// The order.
         order: Order,
-        /// Which refund; new to the order.
+        /// The refund. Its id is new to the order.
         refund: Refund,
-        /// How much.
+        /// The amount.
         amount_cents: Amount,
-        /// Why.
+        /// The reason.
         reason: Option<Text>,
     },
-    /// One person agrees to a refund. It is paid with the last one that is needed.
+    /// Approve a refund. With the last approval that is needed, it is paid.
     ApproveRefund {
-        /// Of which order.
+        /// The order.
         order: Order,
-        /// Which refund.
+        /// The refund.
         refund: Refund,
-        /// Who agrees.
+        /// The person who agrees.
         approver: Approver,
     },
 }
@@ -106,38 +107,38 @@ pub enum Command {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
-    /// What is bought.
+    /// The item.
     pub item: Text,
-    /// What it costs.
+    /// The price.
     pub amount_cents: Amount,
 }
 
-/// What happens to an order.
+/// The events of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// Somebody wants to buy.
+    /// The order is placed.
     OrderPlaced(OrderPlaced),
     /// One line of the order.
     LineAdded(LineAdded),
-    /// The money is ours.
+    /// The order is paid.
     PaymentWithdrawn(PaymentWithdrawn),
-    /// Money is to go back once enough people have approved.
+    /// A refund waits until enough people have approved it.
     RefundRequested(RefundRequested),
-    /// One person agrees.
+    /// One person approves a refund.
     RefundApproved(RefundApproved),
-    /// Money goes back.
+    /// A refund is paid.
     RefundPaid(RefundPaid),
 }
 
-/// The payment of an order, as far as it is.
+/// The state of an order's payment.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Payment {
     placed: Option<OrderPlaced>,
     withdrawn: Option<PaymentWithdrawn>,
-    /// All that went back.
+    /// The sum of all refunds.
     refunded: Cents,
-    /// What of it went back without approval.
+    /// The part of it that was refunded without approval.
     unapproved: Cents,
     requests: BTreeMap<Id, Request>,
 }
@@ -155,13 +156,13 @@ impl CommandHandler for Payment {
     type Command = Command;
     type Event = Event;
 
-    // An order is asked about for years.
+    // An order lives for years, so its events are many.
     pelton_plugin::snapshot_as_json!();
 
     fn evolve(&mut self, event: Event) {
         match event {
             Event::OrderPlaced(placed) => self.placed = Some(placed),
-            // The total says all that the rules need.
+            // The rules need only the total, which `order-placed` holds.
             Event::LineAdded(_) => {}
             Event::PaymentWithdrawn(withdrawn) => self.withdrawn = Some(withdrawn),
             Event::RefundRequested(RefundRequested { refund, amount_cents: amount, reason, .. }) => {
@@ -214,7 +215,7 @@ impl Payment {
         currency: Currency,
         needs_approval: bool,
     ) -> Result<Vec<Event>, Rejection> {
-        // Nor with the same lines: who places again under a new id means another order.
+        // This also refuses the same lines: a new command id means another order.
         if self.placed.is_some() {
             return Err(refuse("order-already-placed", order, "was placed before"));
         }
@@ -292,7 +293,8 @@ impl Payment {
         reason: Option<Text>,
     ) -> Result<Vec<Event>, Rejection> {
         self.placed(&order)?;
-        // First of all: who asks again for all that was paid is not told that nothing remains.
+        // This check comes first: a repeated request for the whole payment would otherwise be told that nothing
+        // remains.
         if let Some(Request { amount, paid, .. }) = self.requests.get(&refund.id) {
             let why = format!("has a refund {} of {amount} already", refund.id);
             return Err(refuse("refund-already-requested", &order, &why)
@@ -324,10 +326,10 @@ impl Payment {
             return refuse("refund-already-paid", format!("had refund {id} approved and paid before"));
         }
         if request.approvers.contains(&approver) {
-            let why = format!("had refund {id} approved by you before: somebody else has to approve it too");
+            let why = format!("had refund {id} approved by you before: another person has to approve it too");
             return refuse("already-approved-by-you", why);
         }
-        // What is paid here was reserved when it was requested: it fits.
+        // The money was reserved when the refund was requested, so it fits.
         let is_last = request.approvers.len() + 1 >= APPROVALS;
         let (amount_cents, reason) = (request.amount, request.reason.clone());
         let paid = RefundPaid { order: order.clone(), refund: Some(refund.clone()), amount_cents, reason };
@@ -339,7 +341,7 @@ impl Payment {
         self.placed.as_ref().ok_or_else(|| refuse("no-such-order", order, "was never placed"))
     }
 
-    /// Whether so much may be refunded, approved or not.
+    /// Checks that the amount may be refunded, approved or not.
     fn check_refund(&self, order: &Order, amount: Amount) -> Result<(), Rejection> {
         self.placed(order)?;
         let Some(withdrawn) = &self.withdrawn else {

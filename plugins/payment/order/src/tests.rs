@@ -85,7 +85,7 @@ fn then(decision: Decision, events: &[(String, String)]) {
     decision.then(events.iter().map(|(kind, data)| read(kind, data)));
 }
 
-/// The event from its stored form; what is compared is its form when it is written again.
+/// Reads an event from its stored form. The tests compare the form in which it is written again.
 fn read(kind: &str, data: &str) -> Event {
     let json = format!(r#"{{"{kind}":{data}}}"#);
     serde_json::from_str(&json).expect("it is an event")
@@ -287,7 +287,7 @@ fn a_refund_is_paid_once_with_the_approval_of_a_second_person() {
     let again = approve(&half, "r", r#""ada""#).then_rejected("already-approved-by-you");
     assert_eq!(
         again.message,
-        "order 1 had refund r approved by you before: somebody else has to approve it too"
+        "order 1 had refund r approved by you before: another person has to approve it too"
     );
     then(approve(&half, "r", r#""bob""#), &[approved("r", "bob"), refund_paid("r", 200_00)]);
     let done = [half, vec![approved("r", "bob"), refund_paid("r", 200_00)]].concat();
@@ -396,7 +396,7 @@ fn context() -> Context {
 proptest! {
     #[test]
     fn whatever_is_asked_the_money_is_right(commands in prop::collection::vec(command(), 0..80)) {
-        // Placed and paid for once at the front, so that few sequences are idle.
+        // The order is placed and paid first, so that few sequences are idle.
         let order = || Order { id: 1.into() };
         let text = Text::try_from("a desk".to_owned()).expect("it is a text");
         let lines = vec![Line { item: text, amount_cents: Amount::new(300_00) }];
@@ -431,7 +431,7 @@ proptest! {
             let approvals = approvers.len();
             approvers.sort();
             approvers.dedup();
-            prop_assert_eq!(approvals, approvers.len(), "nobody approves twice");
+            prop_assert_eq!(approvals, approvers.len(), "a person approves once");
             prop_assert!(approvals <= 2);
             prop_assert_eq!(times, usize::from(approvals == 2), "it is paid exactly when two have approved");
         }

@@ -1,4 +1,4 @@
-//! The view of orders: what each costs, what was paid and refunded, and which refunds wait for whose approval.
+//! The view of orders: what each costs, what was paid and refunded, and which refunds wait for approval.
 //!
 //! The key is the order's id.
 #![forbid(unsafe_code)]
@@ -10,7 +10,7 @@ use payment_types::{
 use pelton_plugin::{EventMeta, Projection, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What it reads.
+/// The events that the view reads.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
@@ -32,31 +32,31 @@ pub enum Event {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderView {
-    /// Which order.
+    /// The order.
     pub order: Order,
-    /// How far it is.
+    /// The progress of the order.
     pub status: Status,
-    /// What its lines cost together.
+    /// The sum of the lines.
     pub total_cents: Amount,
-    /// What was paid.
+    /// The sum that was paid.
     pub paid_cents: Cents,
-    /// What went back.
+    /// The sum that was refunded.
     pub refunded_cents: Cents,
-    /// The currency of all its money.
+    /// The currency of the whole order.
     pub currency: Currency,
     /// Whether every refund needs approval, however small.
     pub needs_approval: bool,
-    /// What was bought, as it was ordered.
+    /// The lines of the order.
     pub lines: Vec<Line>,
     /// The refunds that wait for approval, the oldest first.
     pub pending_refunds: Vec<PendingRefund>,
-    /// When it last changed.
+    /// The time of the last change.
     pub changed_at: Timestamp,
     /// The position of the last change in the stream.
     pub position: u64,
 }
 
-/// How far an order is.
+/// The progress of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
@@ -74,9 +74,9 @@ pub enum Status {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
-    /// What was bought.
+    /// The item.
     pub item: Text,
-    /// What it cost.
+    /// The price.
     pub amount_cents: Amount,
 }
 
@@ -84,14 +84,14 @@ pub struct Line {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingRefund {
-    /// Which refund.
+    /// The refund.
     pub refund: Refund,
-    /// How much.
+    /// The amount.
     pub amount_cents: Amount,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
-    /// Who has approved it so far.
+    /// The people who have approved the refund so far.
     pub approvers: Vec<Approver>,
 }
 
@@ -110,7 +110,7 @@ impl Projection for OrdersView {
     fn apply(_: &str, view: Option<OrderView>, event: &Event, meta: &EventMeta) -> Option<OrderView> {
         let mut view = match (event, view) {
             (Event::OrderPlaced(placed), _) => OrderView::new(placed),
-            // An order begins with being placed.
+            // `order-placed` is the first event of an order.
             (_, view) => view?,
         };
         match event {

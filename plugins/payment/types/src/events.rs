@@ -1,19 +1,19 @@
-//! The data of an order's events. Each says all that a view needs, so that none has to look for more.
+//! The data of an order's events. Each event holds all that a view needs, so a view never has to look further.
 
 use pelton_plugin::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, Approver, Currency, Order, Refund, Text};
 
-/// `order-placed`: somebody wants to buy. One `line-added` for each of its lines follows in the same decision.
+/// `order-placed`: a customer orders. One `line-added` for each line follows in the same decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderPlaced {
-    /// Which order.
+    /// The order.
     pub order: Order,
-    /// What its lines cost together.
+    /// The sum of the lines.
     pub total_cents: Amount,
-    /// The currency of all its money.
+    /// The currency of the whole order.
     pub currency: Currency,
     /// Whether every refund needs approval, however small.
     pub needs_approval: bool,
@@ -23,66 +23,67 @@ pub struct OrderPlaced {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LineAdded {
-    /// Of which order.
+    /// The order.
     pub order: Order,
-    /// What is bought.
+    /// The item.
     pub item: Text,
-    /// What it costs.
+    /// The price.
     pub amount_cents: Amount,
 }
 
-/// `payment-withdrawn`: the order's money is ours.
+/// `payment-withdrawn`: the order is paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentWithdrawn {
-    /// For which order.
+    /// The order.
     pub order: Order,
-    /// How much.
+    /// The amount.
     pub amount_cents: Amount,
     /// The order's currency.
     pub currency: Currency,
-    /// When it was asked for.
+    /// The time of the command.
     pub at: Timestamp,
 }
 
-/// `refund-requested`: money is to go back once enough people have approved. It is set aside from here on.
+/// `refund-requested`: a refund waits until enough people have approved it. Its money is reserved from here on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundRequested {
-    /// Of which order.
+    /// The order.
     pub order: Order,
-    /// Which refund.
+    /// The refund.
     pub refund: Refund,
-    /// How much.
+    /// The amount.
     pub amount_cents: Amount,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
 }
 
-/// `refund-approved`: one person agrees. With the last one that is needed, `refund-paid` follows in the same decision.
+/// `refund-approved`: one person agrees. With the last approval that is needed, `refund-paid` follows in the same
+/// decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundApproved {
-    /// Of which order.
+    /// The order.
     pub order: Order,
-    /// Which refund.
+    /// The refund.
     pub refund: Refund,
-    /// Who agrees.
+    /// The person who agrees.
     pub approver: Approver,
 }
 
-/// `refund-paid`: money goes back.
+/// `refund-paid`: money goes back to the customer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefundPaid {
-    /// Of which order.
+    /// The order.
     pub order: Order,
-    /// Which refund, where it was requested and approved.
+    /// The refund, if it was requested and approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refund: Option<Refund>,
-    /// How much.
+    /// The amount.
     pub amount_cents: Amount,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Text>,
 }

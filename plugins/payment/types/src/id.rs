@@ -10,8 +10,8 @@ const MAX_BYTES: usize = 64;
 /// An id: a whole number, or 1 to 64 visible ASCII characters. It is kept and written as text.
 ///
 /// `1` and `"1"` are the same id, because they name the same entity, and because one person must not be two approvers.
-/// For the same reason there are no blanks, and no characters that look like others; beyond that, ids are compared
-/// byte by byte.
+/// For the same reason an id has no blanks and no characters that look like others. Otherwise ids are compared byte by
+/// byte.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Form")]
 pub struct Id(String);
@@ -34,7 +34,7 @@ impl TryFrom<Form> for Id {
         if (1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(text))
         } else {
-            // The text itself is not repeated: it is as long as a client likes.
+            // The error does not repeat the text, because its length is unbounded.
             Err(format!("an id has 1 to {MAX_BYTES} visible ASCII characters"))
         }
     }
@@ -66,7 +66,7 @@ pub struct Refund {
     pub id: Id,
 }
 
-/// A person who may approve: `{"id": 1}`. It is what the sender says: whoever lets requests in has to prove it.
+/// A person who may approve: `{"id": 1}`. The sender states the id; the system that lets requests in has to prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approver {
     /// Unique among the shop's people.

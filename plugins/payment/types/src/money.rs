@@ -4,10 +4,10 @@ use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 
-/// The most cents there are: the largest number that every reader of JSON reads exactly.
+/// The largest number of cents: the largest integer that every JSON reader reads exactly.
 pub const MAX_CENTS: u64 = (1 << 53) - 1;
 
-/// Money that moves: 1 to [`MAX_CENTS`] cents.
+/// An amount of money that moves: 1 to [`MAX_CENTS`] cents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub struct Amount(u64);
@@ -18,10 +18,10 @@ pub struct Amount(u64);
 pub struct Cents(u64);
 
 impl Amount {
-    /// So many cents.
+    /// An amount of `cents`. For constants and tests; serde reads what a client sends.
     ///
     /// # Panics
-    /// If it is no amount. For constants and tests; what a client sends is read by serde.
+    /// If `cents` is 0 or above [`MAX_CENTS`].
     #[must_use]
     pub const fn new(cents: u64) -> Self {
         assert!(0 < cents && cents <= MAX_CENTS, "an amount has 1 to MAX_CENTS cents");
@@ -63,29 +63,29 @@ impl From<Amount> for Cents {
 }
 
 impl Cents {
-    /// Nothing.
+    /// Zero cents.
     pub const ZERO: Self = Self(0);
 
-    /// The number.
+    /// The number of cents.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The sum, if there is so much money. For decisions.
+    /// The sum, or `None` above [`MAX_CENTS`]. For decisions.
     #[must_use]
     pub fn checked_add(self, more: Amount) -> Option<Self> {
         // Both are below 2^53.
         Self::try_from(self.0 + more.0).ok()
     }
 
-    /// The sum, or the most there is. For folding events, which are facts.
+    /// The sum, at most [`MAX_CENTS`]. For folding events, which are facts.
     #[must_use]
     pub fn saturating_add(self, more: Amount) -> Self {
         self.checked_add(more).unwrap_or(Self(MAX_CENTS))
     }
 
-    /// What remains, or nothing.
+    /// The difference, at least zero.
     #[must_use]
     pub const fn saturating_sub(self, less: Self) -> Self {
         Self(self.0.saturating_sub(less.0))
@@ -110,7 +110,7 @@ impl Display for Amount {
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// Where nothing else is said.
+    /// The default currency.
     pub const EUR: Self = Self(*b"EUR");
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The longest text, in bytes.
 const MAX_BYTES: usize = 200;
 
-/// What an item is called, or why money goes back: 1 to 200 bytes without control characters.
+/// The name of an item, or the reason for a refund: 1 to 200 bytes without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Text(String);

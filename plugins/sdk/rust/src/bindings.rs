@@ -1,7 +1,7 @@
-//! Generated from `wit/`: how values cross the border. Authors never see it; the export macros do.
+//! Generated from `wit/`: the types and functions of the contract. Only the export macros use them.
 //!
-//! One module for each world, so that a plugin carries the description of its own world only. They share the types of
-//! the first one.
+//! There is one module for each world, so that a plugin carries the description of its own world only. The modules
+//! share the types of the first one.
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -8,45 +8,47 @@ use crate::{Context, EventContext, Rejection};
 /// The state of one entity, and its rules. `Default` is an entity that has no events yet.
 ///
 /// The host folds the entity's events with [`evolve`](Self::evolve), asks [`decide`](Self::decide), and stores the
-/// events on the condition that there are none that this state has not seen. Both are pure: no clock, no random, no
-/// effect but the result, because the host calls them again after a crash or a conflict.
+/// events only if this state has seen every event of the entity. Both functions are pure: they use no clock and no
+/// random numbers, and have no effect but their result, because the host calls them again after a crash or a conflict.
 pub trait CommandHandler: Default + 'static {
-    /// The commands that it takes: an enum whose variants are the command types.
+    /// The commands that the plugin takes: an enum whose variants are the command types.
     type Command: DeserializeOwned;
 
-    /// The events that it emits and folds: an enum whose variants are the event types. Variants that are no longer
-    /// emitted stay, as long as a stream may hold one: an event of the entity that is not among them makes the
-    /// entity's commands fail, because a rule that has not seen everything must not decide.
+    /// The events that the plugin emits and folds: an enum whose variants are the event types. A variant that is no
+    /// longer emitted stays as long as a stream may hold such an event. An event of the entity that the enum does not
+    /// have makes the entity's commands fail, because a rule must not decide on a part of the events.
     type Event: Serialize + DeserializeOwned;
 
-    /// The version of the form of snapshots: raise it with every change of the state's form or meaning.
+    /// The version of the form of snapshots. Raise it with every change of the state's form or meaning.
     const STATE_VERSION: u32 = 1;
 
-    /// Folds one event. Events are facts: there is no refusing them.
+    /// Folds one event. Events are stored facts, so they cannot be refused.
     fn evolve(&mut self, event: Self::Event);
 
-    /// Folds one event together with what comes with it. Override it where a rule depends on time or sender.
+    /// Folds one event together with its attributes. Override it if a rule depends on the event's time or sender.
     fn evolve_with(&mut self, event: Self::Event, context: &EventContext) {
         let _ = context;
         self.evolve(event);
     }
 
-    /// What follows from the command, on the state as folded so far. No events means: accepted, and nothing changes.
+    /// The events that follow from the command, on the state as folded so far. An empty list means that the command is
+    /// accepted and changes nothing.
     ///
     /// # Errors
-    /// The rule that says no. The sender gets it as an answer, and the same answer whenever the command comes again.
+    /// The rule that forbids the command. The sender gets it as the answer, and the same answer whenever it sends the
+    /// command again.
     fn decide(&self, command: Self::Command, context: &Context) -> Result<Vec<Self::Event>, Rejection>;
 
-    /// The state as bytes that [`restore`](Self::restore) takes. None, the default, where folding is cheap. See
-    /// [`snapshot_as_json!`](crate::snapshot_as_json) for states that serde knows.
+    /// The state as bytes for [`restore`](Self::restore). Return `None`, the default, if folding is cheap. See
+    /// [`snapshot_as_json!`](crate::snapshot_as_json) for states that serde can write.
     fn snapshot(&self) -> Option<Vec<u8>> {
         None
     }
 
-    /// The state from what [`snapshot`](Self::snapshot) gave under the same [`STATE_VERSION`](Self::STATE_VERSION).
+    /// The state from the bytes of [`snapshot`](Self::snapshot) under the same [`STATE_VERSION`](Self::STATE_VERSION).
     ///
     /// # Errors
-    /// Why it cannot be read. The host logs it and folds all events instead.
+    /// Why the bytes cannot be read. The host logs it and folds all events instead.
     fn restore(snapshot: &[u8]) -> Result<Self, String> {
         let _ = snapshot;
         Err("this plugin takes no snapshots".to_owned())
@@ -56,7 +58,7 @@ pub trait CommandHandler: Default + 'static {
 /// Snapshots as JSON, for a [`CommandHandler`] whose state is `Serialize` and `Deserialize`: one line inside the
 /// `impl`.
 ///
-/// Worth it where entities grow to hundreds of events; a short history is folded faster than a snapshot is read.
+/// It pays off if entities grow to hundreds of events. A short history is folded faster than a snapshot is read.
 #[macro_export]
 macro_rules! snapshot_as_json {
     () => {

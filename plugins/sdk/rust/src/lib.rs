@@ -1,7 +1,7 @@
 //! Pelton plugins in plain Rust.
 //!
-//! A plugin is a few serde types and a few functions. This crate does the rest: the WebAssembly exports, the JSON, the
-//! plugin's description, and a test harness that needs no WebAssembly at all.
+//! A plugin is a few serde types and a few functions. This crate adds the WebAssembly exports, the JSON, the plugin's
+//! description, and a test harness that runs without WebAssembly.
 //!
 //! The samples are the plugins of `plugins/library` in Pelton's repository, which its tests run together: a library lends
 //! books, keeps a view of who has which, and reminds a reader of a book that somebody else asks for.
@@ -92,8 +92,8 @@
 //! Book::given([]).when_sent("lend-book", r#"{"reader":7}"#).then_rejected("invalid-command");
 //! ```
 //!
-//! Its `Cargo.toml` says `crate-type = ["cdylib", "rlib"]` and depends on this crate and on `serde`; nothing in it
-//! may need an operating system. The crate's name and version are the plugin's.
+//! Its `Cargo.toml` has `crate-type = ["cdylib", "rlib"]` and depends on this crate and on `serde`. No dependency may
+//! need an operating system. The crate's name and version become the plugin's.
 //!
 //! # What is on the wire
 //!
@@ -240,7 +240,7 @@
 //! commands ended ([`Input::Outcome`]). A saga that needs them says so ([`Saga::TIMERS`], [`Saga::OUTCOMES`]), its rules
 //! can be tested, and `pelton check` refuses to run it until the host gives them.
 
-// The generated bindings are the only code with pointers in it; see `bindings.rs`.
+// Only the generated bindings use pointers; see `bindings.rs`.
 #[doc(hidden)]
 pub mod bindings;
 mod codec;

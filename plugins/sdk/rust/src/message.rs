@@ -1,35 +1,35 @@
-//! What comes with a command and with an event beside its data, and the two ways to say no.
+//! The attributes of a command and of an event, and the two kinds of refusal.
 
 use std::time::Duration;
 
 use crate::Timestamp;
 use crate::bindings::types;
 
-/// What comes with a command.
+/// The attributes of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     /// The command's id. The host handles an id once, for ever.
     pub command_id: String,
     /// The entity's id: its tokens joined by `.`, for example `1.2022-12-12`.
     pub entity: String,
-    /// When the command was stored. The same on every retry.
+    /// When the command was stored. The time is the same on every retry.
     pub time: Timestamp,
-    /// The process that the command belongs to. Its own id where it starts one.
+    /// The process that the command belongs to: the command's own id if the command starts the process.
     pub correlation_id: String,
-    /// The id of the event, command or timer that caused it, if anything did.
+    /// The id of the event, command or timer that caused the command, if there is one.
     pub causation_id: Option<String>,
-    /// What the sender added, as names with values.
+    /// The sender's additions, as names with values.
     pub metadata: Vec<(String, String)>,
 }
 
 impl Context {
-    /// The value that the sender gave under `name`.
+    /// The value of the sender's addition `name`.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
         lookup(&self.metadata, name)
     }
 
-    /// What the host gave with a command whose data is read already.
+    /// The attributes of a command whose data is read already.
     pub(crate) fn from_command(command: types::Command) -> Self {
         Self {
             command_id: command.id,
@@ -42,26 +42,26 @@ impl Context {
     }
 }
 
-/// What comes with an event.
+/// The attributes of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventMeta {
     /// Unique within `source`.
     pub id: String,
-    /// Where it comes from, a URI reference.
+    /// The origin of the event, a URI reference.
     pub source: String,
     /// Its type, without the version.
     pub event_type: String,
     /// The version of the form of its data.
     pub version: u32,
-    /// The entity that it happened to, in events that the host wrote.
+    /// The entity's id, in events that the host wrote.
     pub entity: Option<String>,
-    /// When it happened, as its writer says; when the stream stored it, where its writer does not say.
+    /// When the event happened, according to its writer. Without such a time: when the stream stored it.
     pub time: Timestamp,
     /// The name of the stream that holds it.
     pub stream: String,
-    /// Its position in the stream. It only ever grows, with gaps.
+    /// The position in the stream. Positions grow, with gaps.
     pub sequence: u64,
-    /// When the stream stored it.
+    /// When the stream stored the event.
     pub recorded_at: Timestamp,
     /// Every other attribute, among them `correlationid` and `causationid`.
     pub extensions: Vec<(String, String)>,
@@ -74,7 +74,7 @@ impl EventMeta {
         lookup(&self.extensions, name)
     }
 
-    /// Splits what the host gave into what comes with the event, and its data.
+    /// Splits an event of the host into attributes and data.
     pub(crate) fn split(recorded: types::RecordedEvent) -> (Self, Vec<u8>) {
         let types::RecordedEvent { event, stream, sequence, recorded_at } = recorded;
         let meta = Self {
@@ -92,7 +92,7 @@ impl EventMeta {
         (meta, event.data)
     }
 
-    /// How messages name the event.
+    /// The event's name in messages.
     pub(crate) fn label(&self) -> String {
         format!(
             "event {} ({} version {}, sequence {})",
@@ -101,21 +101,21 @@ impl EventMeta {
     }
 }
 
-/// What comes with an event of a handler's own entity: everything but where a stream holds it. The host may fold an event
+/// The attributes of an event of the handler's own entity: all but its place in a stream. The host may fold an event
 /// before it is stored, to decide the next command on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventContext {
     /// Unique within `source`.
     pub id: String,
-    /// Where it comes from, a URI reference.
+    /// The origin of the event, a URI reference.
     pub source: String,
     /// Its type, without the version.
     pub event_type: String,
     /// The version of the form of its data.
     pub version: u32,
-    /// The entity that it happened to, in events that the host wrote.
+    /// The entity's id, in events that the host wrote.
     pub entity: Option<String>,
-    /// When it happened, as its writer says; when the stream stored it, where its writer does not say.
+    /// When the event happened, according to its writer. Without such a time: when the stream stored it.
     pub time: Timestamp,
     /// Every other attribute, among them `correlationid` and `causationid`.
     pub extensions: Vec<(String, String)>,
@@ -143,14 +143,15 @@ fn lookup<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 /// The code of the rejection of a command whose data cannot be read. The gateway answers 400 to it.
 pub const INVALID_COMMAND: &str = "invalid-command";
 
-/// A rule says no. It is an answer, not an error: it is recorded, and given again whenever the command comes again.
+/// A rule forbids the command. A rejection is an answer, not an error: the host records it, and returns it whenever the
+/// command is sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Which rule, for programs: 1 to 64 characters `a`-`z`, `0`-`9`, `-`. Stable: clients depend on it.
+    /// The rule, for programs: 1 to 64 characters `a`-`z`, `0`-`9`, `-`. Keep it stable, because clients depend on it.
     pub code: String,
-    /// Which rule, for people.
+    /// The rule, for people.
     pub message: String,
-    /// Facts that help, as names with values.
+    /// Further facts, as names with values.
     pub details: Vec<(String, String)>,
 }
 
@@ -168,14 +169,16 @@ impl Rejection {
     }
 }
 
-/// Why there is no result. Each says what the host does next.
+/// Why a function returned no result, and what the host does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// It may work later: try again after this time, or when the host sees fit, until the attempts are used up.
+    /// The call may succeed later. The host tries again after this time, or with its own backoff, until the attempts
+    /// are used up.
     Retry(Option<Duration>),
-    /// This input will never work: set it aside at once, with this text as the cause.
+    /// This input will never succeed. The host sets it aside at once, with this text as the cause.
     Invalid(String),
-    /// Something went wrong: try again, and set it aside when the attempts are used up, with this text as the cause.
+    /// The call failed. The host tries again, and sets the input aside when the attempts are used up, with this text as
+    /// the cause.
     Other(String),
 }
 

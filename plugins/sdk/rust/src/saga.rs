@@ -1,23 +1,23 @@
-//! Sagas: processes over several entities, which turn what happened into what shall happen next.
+//! Sagas: processes over several entities that turn events into commands.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{EventMeta, Failure, Rejection, Timestamp};
 
-/// A process over several entities, one instance for each run of it.
+/// A process over several entities, with one instance for each run of it.
 ///
-/// For each input the host stores the new state together with the commands, sends the commands under ids that never
-/// change between tries, and only then acknowledges the input. Both functions are pure.
+/// For each input the host stores the new state together with the commands, sends the commands, and only then
+/// acknowledges the input. A command's id is the same on every try. Both functions are pure.
 pub trait Saga: Sized + 'static {
-    /// The events that it reads: an enum whose variants are the event types. The host leaves out all others.
+    /// The events that the plugin reads: an enum whose variants are the event types. The host skips all others.
     type Event: DeserializeOwned;
 
-    /// The commands that it sends: an enum whose variants are the command types. `Deserialize` is how the descriptor
-    /// learns their names.
+    /// The commands that the plugin sends: an enum whose variants are the command types. The descriptor takes their
+    /// names from `Deserialize`.
     type Command: Serialize + DeserializeOwned;
 
-    /// What an instance remembers. It is stored as JSON.
+    /// The state of an instance. It is stored as JSON.
     type State: Serialize + DeserializeOwned;
 
     /// The version of the form of the state.
@@ -37,10 +37,11 @@ pub trait Saga: Sized + 'static {
     /// The instances that the event concerns, each once, at most 16.
     fn correlate(event: &Self::Event, meta: &EventMeta) -> Vec<Correlation>;
 
-    /// What the instance does about one input. No state means that this input starts it.
+    /// What the instance does about one input. No state means that this input starts the instance.
     ///
     /// # Errors
-    /// Why it does nothing. A failure that lasts sets the input aside, and the instance's later inputs behind it.
+    /// Why the instance cannot react. When a failure outlasts its attempts, the host sets the input aside and parks the
+    /// instance's later inputs behind it.
     fn react(
         instance: &str,
         state: Option<Self::State>,
@@ -67,15 +68,15 @@ pub struct Correlation {
 }
 
 impl Correlation {
-    /// The event starts the instance if there is none, and is an input like any other if there is one.
+    /// The event starts the instance if it does not exist, and is an ordinary input if it does.
     ///
-    /// An instance's id has 1 to 128 bytes and no `.`, `*`, `>`, blank or control character.
+    /// The id of an instance has 1 to 128 bytes and no `.`, `*`, `>`, blank or control character.
     #[must_use]
     pub fn start(instance: impl Into<String>) -> Self {
         Self { instance: instance.into(), starts: true }
     }
 
-    /// The event is an input to an instance that exists, and nothing to one that does not.
+    /// The event is an input to an instance that exists. If the instance does not exist, the host ignores the event.
     #[must_use]
     pub fn advance(instance: impl Into<String>) -> Self {
         Self { instance: instance.into(), starts: false }
@@ -98,16 +99,16 @@ pub enum Input<E> {
 pub struct Timer {
     /// Its id, unique in the instance.
     pub id: String,
-    /// When it was due. It goes off at that time or later, never before.
+    /// When the timer was due. It goes off at that time or later, never before.
     pub due: Timestamp,
     pub(crate) data: Vec<u8>,
 }
 
 impl Timer {
-    /// What [`Reaction::set_timer`] was given.
+    /// The data that [`Reaction::set_timer`] was given.
     ///
     /// # Errors
-    /// [`Failure::Invalid`] where the data is no `T`.
+    /// [`Failure::Invalid`] if the data is not a `T`.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.data).map_err(|error| {
             Failure::Invalid(format!("the data of timer {} cannot be read: {error}", self.id))
@@ -115,7 +116,7 @@ impl Timer {
     }
 }
 
-/// How a command that the instance sent ended.
+/// How a command of the instance ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The id that the host gave the command.
@@ -124,24 +125,24 @@ pub struct Outcome {
     pub command_type: String,
     /// The metadata that the instance sent with it.
     pub metadata: Vec<(String, String)>,
-    /// When it ended.
+    /// When the command ended.
     pub time: Timestamp,
-    /// The end.
+    /// How the command ended.
     pub result: CommandResult,
 }
 
 /// The end of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandResult {
-    /// It took effect. The ids of its events.
+    /// The command took effect. The ids of its events.
     Accepted(Vec<String>),
-    /// A rule said no.
+    /// A rule forbids the command.
     Rejected(Rejection),
-    /// It was set aside as a dead letter, with this cause. Somebody may replay it.
+    /// The command was set aside as a dead letter, with this cause. An operator may retry it.
     Failed(String),
 }
 
-/// What an instance does: its next state, commands and timers, which take effect together or not at all.
+/// The reaction of an instance: its next state, commands and timers, which take effect together or not at all.
 ///
 /// ```
 /// # use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga, Timestamp};
@@ -183,18 +184,18 @@ impl<S: Saga> Reaction<S> {
         Self { state: Some(state), commands: Vec::new(), timers: Vec::new() }
     }
 
-    /// The instance ends: its timers are cancelled, and its id may start anew.
+    /// The instance ends: the host cancels its timers, and its id may start a new instance.
     pub fn end() -> Self {
         Self { state: None, commands: Vec::new(), timers: Vec::new() }
     }
 
-    /// Sends a command, after those that were added before.
+    /// Sends a command, after the commands that were added before.
     pub fn send(self, command: S::Command) -> Self {
         self.send_with(command, Vec::new())
     }
 
-    /// Sends a command with metadata, which its handler sees and its [`Outcome`] brings back. Names have 1 to 20
-    /// characters `a`-`z`, `0`-`9`.
+    /// Sends a command with metadata. The handler sees the metadata, and the command's [`Outcome`] carries it. Names
+    /// have 1 to 20 characters `a`-`z`, `0`-`9`.
     pub fn send_with(mut self, command: S::Command, metadata: Vec<(String, String)>) -> Self {
         self.commands.push(NewCommand { command, metadata });
         self
@@ -212,7 +213,7 @@ impl<S: Saga> Reaction<S> {
         self
     }
 
-    /// Cancels a timer. One that is not set is no error.
+    /// Cancels a timer. Cancelling a timer that is not set is not an error.
     pub fn cancel_timer(mut self, id: impl Into<String>) -> Self {
         const { assert!(S::TIMERS, "a saga that cancels timers says so: `const TIMERS: bool = true;`") };
         self.timers.push(TimerChange::Cancel(id.into()));

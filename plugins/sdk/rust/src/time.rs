@@ -1,4 +1,4 @@
-//! Points in time. A plugin has no clock: the time it may use is the one in its arguments.
+//! Points in time. A plugin has no clock: it may use only the times in its arguments.
 
 use std::fmt::{self, Display};
 use std::ops::Add;
@@ -28,7 +28,7 @@ impl Timestamp {
     }
 }
 
-/// Later by a duration, or the last point in time that there is.
+/// Adds a duration, up to the last point in time that the type holds.
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
@@ -37,7 +37,7 @@ impl Add<Duration> for Timestamp {
     }
 }
 
-/// `2022-12-12T08:30:00Z`, with as many digits of a second as it takes.
+/// `2022-12-12T08:30:00Z`, with as many decimals of a second as needed.
 impl Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, self.0 % NANOS_PER_SECOND);
@@ -53,7 +53,7 @@ impl Display for Timestamp {
     }
 }
 
-/// The text is no point in time that a [`Timestamp`] holds: RFC 3339, in UTC (`Z`), from 1970 to 2554.
+/// The text is not a point in time that a [`Timestamp`] holds: RFC 3339, in UTC (`Z`), from 1970 to 2554.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidTimestamp;
 
@@ -97,7 +97,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + next_year, month, day)
 }
 
-/// The days from 1970-01-01 to a date of the same calendar, which must not lie before it.
+/// The days from 1970-01-01 to a date of the same calendar. The date must not lie before 1970-01-01.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let (era, year_of_era) = (year / 400, year % 400);
@@ -118,7 +118,7 @@ fn parse(text: &[u8]) -> Option<u64> {
         return None;
     }
     let day_number = days(year, month, day);
-    // A day that its month does not have comes back as one of the next month.
+    // A day that its month does not have is converted to a day of the next month.
     if civil(day_number) != (year, month, day) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What the border does beside calling the author's functions.
+//! What the SDK does beside calling the author's functions.
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use serde::forward_to_deserialize_any;
 
 use super::split_variant;
 
-/// Why there is no value.
+/// Why decoding failed.
 #[derive(Debug)]
 pub(crate) enum DecodeError {
     /// The enum has no such variant.
@@ -101,7 +101,7 @@ impl<'de> EnumAccess<'de> for Variant<'de> {
 struct Content<'de>(&'de [u8]);
 
 impl<'de> Content<'de> {
-    /// Reads one JSON value that nothing but white space may follow.
+    /// Reads one JSON value. Only white space may follow it.
     fn read<T>(
         self,
         read: impl FnOnce(
@@ -142,7 +142,7 @@ impl<'de> VariantAccess<'de> for Content<'de> {
     }
 }
 
-/// The content of a unit variant: an object, whose fields belong to a later version, or null.
+/// The content of a unit variant: null, or an object whose fields belong to a later version.
 struct Nothing;
 
 impl<'de> Visitor<'de> for Nothing {

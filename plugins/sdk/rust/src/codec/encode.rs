@@ -6,7 +6,7 @@ use serde::ser::{
 use serde::{Serialize, Serializer};
 use serde_json::Error;
 
-/// What goes over the wire for one variant.
+/// The wire form of one variant.
 pub(crate) struct Encoded {
     /// The variant's name, with a version if it has one.
     pub(crate) name: &'static str,
@@ -15,8 +15,8 @@ pub(crate) struct Encoded {
 
 /// The wire form of `value`.
 ///
-/// Fails on what is no enum with serde's default tagging, and on content that JSON does not have, such as a map whose
-/// keys are not strings: mistakes in the type, which no input can cause.
+/// Fails if `value` is not an enum with serde's default tagging, and if JSON cannot hold its content, such as a map
+/// whose keys are not strings. These are mistakes in the type; no input causes them.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
     let mut json = serde_json::Serializer::new(Vec::with_capacity(512));
     let name = value.serialize(Wire { json: &mut json })?;
@@ -25,12 +25,12 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error>
 
 type Json = serde_json::Serializer<Vec<u8>>;
 
-/// Serializes the content of a variant into `json` and answers with the variant's name.
+/// Serializes the content of a variant into `json` and returns the variant's name.
 struct Wire<'a> {
     json: &'a mut Json,
 }
 
-/// A variant's name and what writes its content.
+/// A variant's name and the serializer of its content.
 struct Named<T> {
     name: &'static str,
     content: T,

@@ -1,7 +1,7 @@
-//! Between serde's enums and the wire's triple of type, version and JSON data.
+//! Converts between serde's enums and the type, version and JSON data of the wire.
 //!
-//! A variant's name is the wire's type: `room-booked`, or `room-booked.v2` for a version other than 1. The variant's
-//! content is the data. JSON is read straight from the bytes and written straight into them.
+//! The name of a variant is the type: `room-booked`, or `room-booked.v2` for a version other than 1. The content of the
+//! variant is the data. JSON is read straight from the bytes and written straight into them.
 
 mod decode;
 mod encode;
@@ -11,7 +11,8 @@ pub(crate) use decode::{DecodeError, decode_command, decode_event};
 pub(crate) use encode::{Encoded, encode};
 pub(crate) use probe::variants;
 
-/// A variant's name as type and version: `room-booked.v2` is version 2 of `room-booked`, `room-booked` is version 1.
+/// The type and version of a variant's name: `room-booked.v2` is version 2 of `room-booked`, `room-booked` is version
+/// 1.
 pub(crate) fn split_variant(name: &str) -> (&str, u32) {
     name.rsplit_once('.')
         .and_then(|(kind, version)| Some((kind, parse_version(version.strip_prefix('v')?)?)))
@@ -19,7 +20,7 @@ pub(crate) fn split_variant(name: &str) -> (&str, u32) {
         .unwrap_or((name, 1))
 }
 
-/// Versions are written as JSON writes numbers: no sign and no leading zero.
+/// Parses a version, written as JSON writes numbers: without a sign or a leading zero.
 fn parse_version(text: &str) -> Option<u32> {
     if text.starts_with(['0', '+']) {
         return None;

@@ -1,11 +1,11 @@
-//! Asks a type for the names of its variants, so that a descriptor says nothing that the enum does not say.
+//! Asks a type for the names of its variants, so that the descriptor and the enum always agree.
 
 use std::fmt::{self, Display};
 
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The names of the variants of `T` as serde knows them, aliases included, or none where `T` is no enum with serde's
+/// The names of the variants of `T` as serde knows them, aliases included. `None` if `T` is not an enum with serde's
 /// default tagging.
 pub(crate) fn variants<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
     match T::deserialize(Probe) {
@@ -14,7 +14,7 @@ pub(crate) fn variants<T: DeserializeOwned>() -> Option<&'static [&'static str]>
     }
 }
 
-/// A deserializer that never gives a value: its error is the answer.
+/// A deserializer that never returns a value: its error is the answer.
 struct Probe;
 
 #[derive(Debug)]

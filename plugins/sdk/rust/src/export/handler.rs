@@ -10,7 +10,7 @@ use crate::codec::{DecodeError, decode_command, decode_event, split_variant};
 use crate::message::INVALID_COMMAND;
 use crate::{CommandHandler, Context, EventMeta, Rejection, log};
 
-/// The exports of a plugin.
+/// The exports of a plugin, for the host.
 #[derive(Debug)]
 pub struct Handler<P>(PhantomData<P>);
 
@@ -108,10 +108,10 @@ fn new_event<E: serde::Serialize>(event: &E) -> types::NewEvent {
     }
 }
 
-/// Makes a [`CommandHandler`](crate::CommandHandler) the plugin's export. Once in a crate, whose name and version become
-/// the plugin's; `name = "…"` gives it another name.
+/// Makes a [`CommandHandler`](crate::CommandHandler) the plugin's export. Use it once in a crate. The crate's name and
+/// version become the plugin's; `name = "…"` sets another name.
 ///
-/// Natively it only checks the name and the type, so that the crate is tested like any other.
+/// In a native build the macro only checks the name and the type, so the crate is tested like any other.
 #[macro_export]
 macro_rules! export_command_handler {
     ($handler:ty) => {

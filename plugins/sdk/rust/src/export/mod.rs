@@ -1,6 +1,6 @@
-//! The border: what the host calls, in terms of the traits that an author implements.
+//! The functions that the host calls, written in terms of the traits that an author implements.
 //!
-//! Each role is a few functions over the generated types, which the test harness calls natively, and an adapter that
+//! Each role has a few functions over the generated types, which the test harness calls natively, and an adapter that
 //! the export macro turns into the component's exports.
 
 mod handler;
@@ -25,7 +25,7 @@ use crate::bindings::types::{EventType, Identity};
 use crate::codec::{DecodeError, Encoded, decode_event, encode, split_variant, variants};
 use crate::{EventMeta, Failure};
 
-/// What an export macro says about a plugin.
+/// The facts that an export macro states about a plugin.
 pub trait Plugin: 'static {
     /// The type that implements the role.
     type Role;
@@ -35,7 +35,7 @@ pub trait Plugin: 'static {
     const VERSION: &'static str;
 }
 
-/// A name that the host accepts, or an error of the compiler.
+/// A name that the host accepts. Any other name is a compile error.
 #[must_use]
 pub const fn checked_name(name: &'static str) -> &'static str {
     let bytes = name.as_bytes();
@@ -54,7 +54,7 @@ pub const fn checked_name(name: &'static str) -> &'static str {
 
 /// For `snapshot_as_json!`.
 pub fn snapshot_to_json<T: Serialize>(state: &T) -> Option<Vec<u8>> {
-    // A state that JSON does not have costs folding, not correctness.
+    // If JSON cannot hold a state, the host folds events instead: slower, and still correct.
     serde_json::to_vec(state).ok()
 }
 
@@ -70,8 +70,8 @@ fn identity(name: &str, version: &str) -> Identity {
     Identity { name: name.to_owned(), version: version.to_owned(), metadata: Vec::new() }
 }
 
-/// The variants of an author's enum. A type that is no such enum is a mistake that no input causes: it shows when the
-/// plugin is loaded, and in the author's first test.
+/// The variants of an author's enum. Panics if the type is not such an enum. This is a mistake in the type that no
+/// input causes: it shows when the plugin is loaded, and in the author's first test.
 fn wire_enum<T: DeserializeOwned>() -> &'static [&'static str] {
     variants::<T>().unwrap_or_else(|| {
         panic!(
@@ -93,12 +93,13 @@ fn command_types<T: DeserializeOwned>() -> Vec<String> {
     wire_enum::<T>().iter().map(|variant| (*variant).to_owned()).collect()
 }
 
-/// The wire form of what an author's rule gave. What has none is a mistake in the type, which no input causes.
+/// The wire form of a value that an author's rule returned. Panics if it has none: a mistake in the type, which no
+/// input causes.
 pub(crate) fn to_wire<T: Serialize>(value: &T) -> Encoded {
     encode(value).unwrap_or_else(|error| panic!("{} has no wire form: {error}", std::any::type_name::<T>()))
 }
 
-/// The event, or none where the author's enum does not have it: projections and sagas read what they know.
+/// The event, or `None` if the author's enum does not have it: projections and sagas skip unknown events.
 fn read_known<T: DeserializeOwned>(meta: &EventMeta, data: &[u8]) -> Result<Option<T>, Failure> {
     match decode_event(&meta.event_type, meta.version, data) {
         Ok(event) => Ok(Some(event)),

@@ -8,7 +8,7 @@ use crate::bindings::projection::exports::pelton::plugin::projection as exports;
 use crate::bindings::types;
 use crate::{EventMeta, Failure, Projection, log};
 
-/// The exports of a plugin.
+/// The exports of a plugin, for the host.
 #[derive(Debug)]
 pub struct View<P>(PhantomData<P>);
 
@@ -52,7 +52,7 @@ pub(crate) fn keys<P: Projection>(events: Vec<types::RecordedEvent>) -> Result<V
         .collect()
 }
 
-/// The keys of one event, each once, however often the author names it: an event is applied once to a value.
+/// The keys of one event, each once, even if the author names one twice: an event is applied once to a value.
 fn keys_of<P: Projection>(event: &P::Event, meta: &EventMeta) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for key in P::keys(event, meta) {
@@ -66,11 +66,11 @@ fn keys_of<P: Projection>(event: &P::Event, meta: &EventMeta) -> Vec<String> {
 /// A value of the view while a batch is folded into it.
 struct Slot<V> {
     stored: Option<Vec<u8>>,
-    /// None until an event touches it: only then is it worth reading.
+    /// `None` until an event touches the value, because only then is it worth reading.
     folded: Option<Option<V>>,
 }
 
-/// Folds the batch and answers with the values that are other than before.
+/// Folds the batch and returns the values that changed.
 pub(crate) fn project<P: Projection>(
     events: Vec<types::RecordedEvent>,
     views: Vec<exports::View>,
@@ -114,10 +114,10 @@ fn changed<V: serde::Serialize>(key: String, slot: Slot<V>) -> Result<Option<exp
     Ok((value != slot.stored).then_some(exports::View { key, value }))
 }
 
-/// Makes a [`Projection`](crate::Projection) the plugin's export. Once in a crate, whose name and version become the
-/// plugin's; `name = "…"` gives it another name.
+/// Makes a [`Projection`](crate::Projection) the plugin's export. Use it once in a crate. The crate's name and version
+/// become the plugin's; `name = "…"` sets another name.
 ///
-/// Natively it only checks the name and the type, so that the crate is tested like any other.
+/// In a native build the macro only checks the name and the type, so the crate is tested like any other.
 #[macro_export]
 macro_rules! export_projection {
     ($projection:ty) => {

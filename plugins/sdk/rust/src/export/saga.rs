@@ -11,7 +11,7 @@ use crate::{
     Timestamp, log,
 };
 
-/// The exports of a plugin.
+/// The exports of a plugin, for the host.
 #[derive(Debug)]
 pub struct Process<P>(PhantomData<P>);
 
@@ -146,10 +146,10 @@ impl From<exports::CommandOutcome> for Outcome {
     }
 }
 
-/// Makes a [`Saga`](crate::Saga) the plugin's export. Once in a crate, whose name and version become the plugin's;
-/// `name = "…"` gives it another name.
+/// Makes a [`Saga`](crate::Saga) the plugin's export. Use it once in a crate. The crate's name and version become the
+/// plugin's; `name = "…"` sets another name.
 ///
-/// Natively it only checks the name and the type, so that the crate is tested like any other.
+/// In a native build the macro only checks the name and the type, so the crate is tested like any other.
 #[macro_export]
 macro_rules! export_saga {
     ($saga:ty) => {

@@ -69,7 +69,7 @@ impl<H: CommandHandler> Given<H> {
         self
     }
 
-    /// The time of the command, one hour after [`START`] unless said.
+    /// Sets the time of the command. The default is one hour after [`START`].
     pub fn at(mut self, time: Timestamp) -> Self {
         self.command.time = time.as_nanos();
         self
@@ -99,13 +99,13 @@ impl<H: CommandHandler> Given<H> {
         self
     }
 
-    /// What the rules say to the command.
+    /// Decides a command.
     ///
     /// The command takes the way over the wire, so its enum derives `Serialize`, too. One that does not is sent with
     /// [`when_sent`](Self::when_sent).
     ///
     /// # Panics
-    /// If an event given before cannot be folded.
+    /// If a given event cannot be folded.
     #[track_caller]
     pub fn when(self, command: H::Command) -> Decision
     where
@@ -124,19 +124,19 @@ impl<H: CommandHandler> Given<H> {
         self.decide(wire.name.to_owned(), wire.data)
     }
 
-    /// What the plugin says to a command as a client sends it: its type and its JSON.
+    /// Decides a command in the form in which a client sends it: its type and its JSON.
     ///
     /// # Panics
-    /// If an event given before cannot be folded.
+    /// If a given event cannot be folded.
     #[track_caller]
     pub fn when_sent(self, command_type: &str, data: &str) -> Decision {
         self.decide(command_type.to_owned(), data.as_bytes().to_vec())
     }
 
-    /// Asserts that the given events cannot be folded. Answers why.
+    /// Asserts that the given events cannot be folded, and returns the cause.
     ///
     /// # Panics
-    /// If they can.
+    /// If they can be folded.
     #[track_caller]
     pub fn then_unreadable(self) -> String {
         match self.fold() {
@@ -172,7 +172,7 @@ impl<H: CommandHandler> Given<H> {
 
     #[track_caller]
     fn fold(&self) -> Result<H, String> {
-        // A type that cannot be described could not be loaded either.
+        // A type that cannot be described cannot be loaded either.
         let _ = describe_handler::<H>("test", "0");
         let mut state = H::default();
         evolve(&mut state, self.events())?;
@@ -184,7 +184,7 @@ impl<H: CommandHandler> Given<H> {
     }
 }
 
-/// What the rules said.
+/// The answer of the rules.
 #[derive(Debug)]
 #[must_use]
 pub struct Decision {
@@ -194,7 +194,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// Asserts that exactly these events happen. None means: accepted, and nothing changes.
+    /// Asserts that the command leads to exactly these events. An empty list means that it is accepted and changes
+    /// nothing.
     ///
     /// # Panics
     /// If not, with what was given and sent, and both results side by side.
@@ -208,7 +209,7 @@ impl Decision {
         self.report(what).assert(&expected, &got);
     }
 
-    /// Asserts that a rule said no, with this code. Answers with the rejection.
+    /// Asserts that a rule rejected the command with this code, and returns the rejection.
     ///
     /// # Panics
     /// If not, with what was given and sent, and both results side by side.

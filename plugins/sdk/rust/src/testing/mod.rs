@@ -1,7 +1,7 @@
-//! Tests of a plugin's rules by plain `cargo test`: what happened, what is asked, what follows.
+//! Tests of a plugin's rules by plain `cargo test`: given events, when an input, then its effects.
 //!
-//! Events and commands take the way over the wire that they take in the host, so a test also covers their JSON, and a
-//! snapshot, where there is one, is taken and restored before every decision.
+//! Events and commands are encoded and decoded as in the host, so a test also covers their JSON. If the plugin takes
+//! snapshots, one is taken and restored before every decision.
 //!
 //! An event that nothing else is said of happened to the entity `test` (for a command handler: to the entity of the
 //! command), one second after the event before it, and has the next sequence: event `n`, counted from 1, has the sequence

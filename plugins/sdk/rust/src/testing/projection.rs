@@ -28,7 +28,7 @@ pub trait TestProjection: Projection {
 
 impl<P: Projection> TestProjection for P {}
 
-/// A view, after events.
+/// A view after some events.
 #[derive(Debug)]
 pub struct ViewAfter<P> {
     stream: Stream,
@@ -56,7 +56,7 @@ impl<P: Projection> ViewAfter<P> {
     /// Asserts the value under `key`.
     ///
     /// # Panics
-    /// If it is another, or none, or if the events cannot be folded.
+    /// If the key has another value or none, or if the events cannot be folded.
     #[track_caller]
     pub fn then(self, key: &str, expected: &P::View) -> Self {
         let values = self.values();
@@ -70,10 +70,10 @@ impl<P: Projection> ViewAfter<P> {
         self
     }
 
-    /// Asserts the keys that have values, in the order of their bytes.
+    /// Asserts the keys that have values, in byte order.
     ///
     /// # Panics
-    /// If there are others, or if the events cannot be folded.
+    /// If the view has other keys, or if the events cannot be folded.
     #[track_caller]
     pub fn then_keys<const N: usize>(self, expected: [&str; N]) -> Self {
         let got = self.values().into_keys().collect::<Vec<_>>();
@@ -94,16 +94,16 @@ impl<P: Projection> ViewAfter<P> {
             .map(|value| serde_json::from_slice(value).expect("the view reads what it wrote"))
     }
 
-    /// Asserts that the events cannot be folded. Answers why.
+    /// Asserts that the events cannot be folded, and returns the cause.
     ///
     /// # Panics
-    /// If they can.
+    /// If they can be folded.
     #[track_caller]
     pub fn then_failure(self) -> Failure {
         fold::<P>(&self.stream.0, 1).expect_err("no given event fails")
     }
 
-    /// However the host cuts the events into batches, the view is the same.
+    /// The values of the view. Asserts that they do not depend on how the events are cut into batches.
     #[track_caller]
     fn values(&self) -> Values {
         let _ = describe_projection::<P>("test", "0");
@@ -127,7 +127,7 @@ fn show(values: &Values) -> Value {
     values.iter().map(|(key, value)| (key.clone(), data(value))).collect::<serde_json::Map<_, _>>().into()
 }
 
-/// What the host does, on a map.
+/// Does the host's work on a map.
 fn fold<P: Projection>(events: &[types::RecordedEvent], batch: usize) -> Result<Values, Failure> {
     let mut values = Values::new();
     for batch in events.chunks(batch) {

@@ -34,7 +34,7 @@ pub trait TestSaga: Saga {
 
 impl<S: Saga> TestSaga for S {}
 
-/// Instances, after inputs.
+/// Instances after some inputs.
 #[derive(Debug)]
 pub struct SagaAfter<S> {
     stream: Stream,
@@ -50,7 +50,8 @@ pub struct SagaAfter<S> {
 
 #[derive(Debug, Default)]
 struct Instance {
-    /// None before it starts and after it ends. The commands that it sent outlast it: their outcomes come later.
+    /// `None` before the instance starts and after it ends. The commands that it sent outlast it, because their
+    /// outcomes come later.
     state: Option<Vec<u8>>,
     timers: BTreeMap<String, exports::Timer>,
     commands: Vec<types::NewCommand>,
@@ -75,10 +76,10 @@ impl<S: Saga> SagaAfter<S> {
         self.when([raw_event(event_type, version, data)])
     }
 
-    /// A timer of the instance goes off.
+    /// Lets a timer of the instance go off.
     ///
     /// # Panics
-    /// If it is not set.
+    /// If the timer is not set.
     #[track_caller]
     pub fn when_timer(mut self, instance: &str, id: &str) -> Self {
         self.begin_step();
@@ -91,7 +92,7 @@ impl<S: Saga> SagaAfter<S> {
         self
     }
 
-    /// The last command of this type that the instance sent has ended. Nothing happens if the instance has too.
+    /// Ends the last command of this type that the instance sent. Nothing happens if the instance has ended too.
     ///
     /// # Panics
     /// If it sent none, or if the saga does not say [`OUTCOMES`](Saga::OUTCOMES): no host gives it any then.
@@ -127,7 +128,7 @@ impl<S: Saga> SagaAfter<S> {
     /// Asserts that the last step sent exactly these commands.
     ///
     /// # Panics
-    /// If not, or if an input failed.
+    /// If it sent other commands, or if an input failed.
     #[track_caller]
     pub fn then_sends(self, expected: impl IntoIterator<Item = S::Command>) -> Self {
         self.no_failure();
@@ -141,7 +142,7 @@ impl<S: Saga> SagaAfter<S> {
     /// Asserts the instance's state.
     ///
     /// # Panics
-    /// If it is another, or if the instance does not exist, or if an input failed.
+    /// If the state is another, if the instance does not exist, or if an input failed.
     #[track_caller]
     pub fn then_state(self, instance: &str, expected: &S::State) -> Self {
         self.no_failure();
@@ -154,10 +155,10 @@ impl<S: Saga> SagaAfter<S> {
         self
     }
 
-    /// Asserts that there is no such instance: it never began, or it has ended.
+    /// Asserts that the instance does not exist: it never started, or it has ended.
     ///
     /// # Panics
-    /// If there is, or if an input failed.
+    /// If the instance exists, or if an input failed.
     #[track_caller]
     pub fn then_ended(self, instance: &str) -> Self {
         self.no_failure();
@@ -166,10 +167,10 @@ impl<S: Saga> SagaAfter<S> {
         self
     }
 
-    /// Asserts when a timer of the instance is due; `None` where it must not be set.
+    /// Asserts when a timer of the instance is due; `None` asserts that it is not set.
     ///
     /// # Panics
-    /// If not, or if an input failed.
+    /// If it is due at another time, or if an input failed.
     #[track_caller]
     pub fn then_timer(self, instance: &str, id: &str, due: Option<Timestamp>) -> Self {
         self.no_failure();
@@ -180,10 +181,10 @@ impl<S: Saga> SagaAfter<S> {
         self
     }
 
-    /// Asserts that an input failed. Answers why.
+    /// Asserts that an input failed, and returns the cause.
     ///
     /// # Panics
-    /// If none did.
+    /// If no input failed.
     #[track_caller]
     pub fn then_failure(self) -> Failure {
         self.failure.expect("no input fails")
@@ -233,7 +234,7 @@ impl<S: Saga> SagaAfter<S> {
         }
     }
 
-    /// What the host does with one input, on a map.
+    /// Does the host's work for one input, on a map.
     fn deliver(&mut self, id: &str, input: exports::SagaInput) {
         let instance = self.instances.entry(id.to_owned()).or_default();
         let reaction = match react::<S>(id, instance.state.clone(), input) {
