@@ -1,4 +1,4 @@
-//! What a gateway needs: a place to hand in commands and views to read.
+//! What a gateway needs: the submission of commands, their status, and the reading of views.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use crate::message::{Fingerprint, Headers, Metadata};
 use crate::store::Unavailable;
 use crate::time::Timestamp;
 
-/// A command as somebody hands it in, after [`crate::intake::Intake::entity`] has found its entity.
+/// A command that a client submits, after [`crate::intake::Intake::entity`] has found its entity.
 #[derive(Debug, Clone)]
 pub struct Submission {
     /// Its id: the sender's, or a fresh one.
     pub id: CommandId,
     /// Its type.
     pub r#type: CommandType,
-    /// The process that it belongs to, if the sender says so.
+    /// The process that the command belongs to, if the sender names one.
     pub correlation_id: Option<String>,
-    /// What caused it, if the sender says so.
+    /// The cause of the command, if the sender names one.
     pub causation_id: Option<String>,
-    /// The W3C trace context that it came with.
+    /// The W3C trace context of the request.
     pub traceparent: Option<String>,
     /// The media type of `data`.
     pub datacontenttype: String,
-    /// Extension attributes that the sender added.
+    /// The extension attributes of the sender.
     pub metadata: Metadata,
-    /// The entity's sequence that the sender insists on.
+    /// The sequence that the sender expects the entity to be at.
     pub expected: Option<Sequence>,
     /// The payload.
     pub data: Bytes,
-    /// Tells it from another command that reuses the id.
+    /// Tells the command from another that reuses its id.
     pub fingerprint: Fingerprint,
 }
 
 impl Submission {
-    /// The headers of the message that holds it: CloudEvents in binary mode, and where the outcome is awaited.
+    /// The headers of the command's message: CloudEvents in binary mode, and the subject for the outcome.
     #[must_use]
     pub fn headers(&self, source: &str, reply_to: Option<&str>) -> Headers {
         let ours = [
@@ -64,13 +64,14 @@ impl Submission {
     }
 }
 
-/// Why a command was not taken.
+/// Why a command was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The server cannot be reached or did not answer. Whether the command was stored is unknown; the same id may be sent again.
+    /// The server cannot be reached or did not answer. Whether the command was stored is unknown; the client may send
+    /// the same id again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// It is larger than the server takes. Nothing was stored.
+    /// The command is larger than the server accepts. Nothing was stored.
     #[error("the command has {bytes} bytes with its headers; the server takes {max_bytes}")]
     TooLarge {
         /// Its size.
@@ -78,41 +79,42 @@ pub enum SubmitError {
         /// The limit.
         max_bytes: usize,
     },
-    /// Another message with its id waits to be decided. Nothing was stored.
+    /// Another message with the command's id waits to be decided. Nothing was stored.
     #[error("another message with the command's id waits to be decided")]
     IdInUse,
 }
 
-/// What is known of a command.
+/// The status of a command.
 #[derive(Debug, Clone)]
 pub enum CommandStatus {
-    /// It has ended.
+    /// The command has ended.
     Ended(OutcomeRecord),
-    /// It is stored and has not ended.
+    /// The command is stored and has not ended.
     Pending,
-    /// It is among the dead letters and has not ended: somebody has to retry or drop it.
+    /// The command is a dead letter and has not ended: an operator has to retry or drop it.
     Parked(ParkedCommand),
-    /// Neither the command nor an outcome is there: never sent, or kept no longer.
+    /// Neither the command nor an outcome is stored: it was never sent, or is no longer kept.
     Unknown,
 }
 
-/// Takes commands.
+/// The way in for commands.
 pub trait Ingress: Send + Sync + 'static {
-    /// Stores the command, then waits for an answer for as long as told. None: it is stored and there is none yet.
+    /// Stores the command, then waits up to the given time for its outcome. `None`: it is stored and has no outcome
+    /// yet.
     ///
-    /// While a message with its id waits to be decided, nothing more is stored, so that no two hosts have copies of one
-    /// command in hand that differ in time, metadata or expectation. If that is the same command, its outcome is the
-    /// answer; if not, the command is stored once that one has gone, within the time to wait.
+    /// While a message with its id waits to be decided, nothing more is stored, so that two hosts never hold copies of
+    /// one command that differ in time, metadata or expectation. If that message is the same command, its outcome is
+    /// the answer. If it is another command, this one is stored once that message has gone, within the time to wait.
     fn submit(
         &self,
         submission: Submission,
         wait: Duration,
     ) -> impl Future<Output = Result<Option<Answer>, SubmitError>> + Send;
 
-    /// What is known of a command.
+    /// The status of a command.
     fn status(&self, id: &CommandId) -> impl Future<Output = Result<CommandStatus, Unavailable>> + Send;
 
-    /// Whether this host can still work, now or once the server is back. The error says that only a restart helps.
+    /// Whether this host can work, now or once the server is back. An error means that only a restart helps.
     fn alive(&self) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// Whether the server answers now.
@@ -122,7 +124,7 @@ pub trait Ingress: Send + Sync + 'static {
 /// One value of a view.
 #[derive(Debug, Clone)]
 pub struct ViewRow {
-    /// The key as the plugin gave it.
+    /// The key as the plugin wrote it.
     pub key: String,
     /// The value.
     pub value: Bytes,
@@ -133,23 +135,24 @@ pub struct ViewRow {
 pub struct ViewPage {
     /// The rows.
     pub rows: Vec<ViewRow>,
-    /// The key after which the next page starts; none where this is the last.
+    /// The key after which the next page starts; `None` on the last page.
     pub next: Option<String>,
-    /// The position that the view had reached at least, before the rows were read.
+    /// A position that the view had reached before the rows were read.
     pub position: Sequence,
 }
 
 /// Reads views.
 pub trait ViewReader: Send + Sync + 'static {
-    /// The value under a key, and the position that the view had reached at least.
+    /// The value under a key, and a position that the view had reached before.
     fn get(
         &self,
         view: &Name,
         key: &str,
     ) -> impl Future<Output = Result<(Option<Bytes>, Sequence), Unavailable>> + Send;
 
-    /// Values whose keys begin with `prefix`, after the key `after`, at most `limit` of them. A page may be shorter, or
-    /// even empty, and still have a next one: pages have a bound in bytes and in the keys that they look at.
+    /// The values whose keys begin with `prefix` and come after the key `after`, at most `limit` of them. A page has a
+    /// bound in bytes and in the keys that it looks at, so a page may be shorter, or even empty, and still have a next
+    /// one.
     fn list(
         &self,
         view: &Name,

@@ -1,9 +1,9 @@
 //! CloudEvents 1.0 on NATS messages.
 //!
-//! Written in binary mode: attributes in headers that begin with `ce-`, the data as the payload. Read in binary and in
-//! structured mode. Source: CloudEvents 1.0.2, its JSON event format, and its NATS protocol binding 1.0.3, which keeps
-//! `datacontenttype` in `ce-datacontenttype` and calls structured what has a `content-type` that begins with
-//! `application/cloudevents`; header values are percent-encoded as in the HTTP binding, section 3.1.3.2.
+//! Events are written in binary mode: attributes in headers that begin with `ce-`, the data as the payload. Binary and
+//! structured mode are read. Source: CloudEvents 1.0.2, its JSON event format, and its NATS protocol binding 1.0.3. The
+//! binding keeps `datacontenttype` in `ce-datacontenttype` and calls a message structured if its `content-type` begins
+//! with `application/cloudevents`. Header values are percent-encoded as in the HTTP binding, section 3.1.3.2.
 
 use std::borrow::Cow;
 
@@ -25,7 +25,7 @@ pub const CAUSATION_ID: &str = "causationid";
 /// The extension attribute of the CloudEvents distributed tracing extension.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// The most extension attributes of a stored event: those that its plugin gave, and the host's three.
+/// The most extension attributes of a stored event: the plugin's, and three of the host.
 const MAX_STORED_EXTENSIONS: usize = MAX_EXTENSIONS + 3;
 
 const PREFIX: &str = "ce-";
@@ -33,12 +33,12 @@ const STRUCTURED: &str = "application/cloudevents";
 const STRUCTURED_JSON: &str = "application/cloudevents+json";
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
-/// Why a message is no CloudEvent.
+/// Why a message is not a CloudEvent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CloudEventError {
     /// There is neither a `ce-specversion` header nor a structured content type.
     #[error(
-        "is no CloudEvent: it has neither `ce-` headers (binary mode) nor a content type of \
+        "is not a CloudEvent: it has neither `ce-` headers (binary mode) nor a content type of \
          `application/cloudevents+json` (structured mode)"
     )]
     Neither,
@@ -54,7 +54,7 @@ pub enum CloudEventError {
         cause: String,
     },
     /// The structured payload cannot be read.
-    #[error("is no CloudEvent in structured mode: {0}")]
+    #[error("is not a CloudEvent in structured mode: {0}")]
     Structured(String),
 }
 
@@ -65,17 +65,17 @@ pub struct Attributes<'a> {
     pub id: &'a str,
     /// A URI reference.
     pub source: &'a str,
-    /// What it is.
+    /// The type, without the version.
     pub r#type: &'a str,
     /// The version of the form of the data, from 1.
     pub version: u32,
-    /// The entity's id in events that Pelton wrote.
+    /// The entity's id, in events that Pelton wrote.
     pub subject: Option<&'a str>,
-    /// When it happened.
+    /// When the event happened.
     pub time: Option<Timestamp>,
     /// The media type of the data.
     pub datacontenttype: Option<&'a str>,
-    /// Where the schema of the data is found.
+    /// The URI of the schema of the data.
     pub dataschema: Option<&'a str>,
     /// Every other attribute.
     pub extensions: &'a [(String, String)],
@@ -97,14 +97,14 @@ impl<'a> From<&'a Event> for Attributes<'a> {
     }
 }
 
-/// The headers of an event in binary mode; its data is the payload.
+/// The headers of an event in binary mode. The payload is its data.
 #[must_use]
 pub fn encode<'a>(attributes: impl Into<Attributes<'a>>) -> Headers {
     headers(attributes).collect()
 }
 
-/// The names and values of the headers that [`encode`] gives, values in printable ASCII. Its data is the payload. A name
-/// is borrowed unless a plugin or a sender chose it.
+/// The names and values of the headers that [`encode`] writes, values in printable ASCII. A name is borrowed unless a
+/// plugin or a sender chose it.
 pub fn headers<'a>(
     attributes: impl Into<Attributes<'a>>,
 ) -> impl Iterator<Item = (Cow<'static, str>, Cow<'a, str>)> {
@@ -177,7 +177,8 @@ fn binary(headers: &Headers, payload: &Bytes) -> Result<Event, CloudEventError> 
 
 fn structured(content_type: &str, payload: &Bytes) -> Result<Event, CloudEventError> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    // sdk-go writes `application/cloudevents` without the suffix; the JSON format is the only one either can mean here.
+    // sdk-go writes `application/cloudevents` without the suffix. The JSON format is the only one that it can mean
+    // here.
     if media_type != STRUCTURED_JSON && media_type != STRUCTURED {
         return Err(CloudEventError::Structured(format!(
             "content type {content_type:?} is not supported; use {STRUCTURED_JSON}"
@@ -211,7 +212,7 @@ fn structured(content_type: &str, payload: &Bytes) -> Result<Event, CloudEventEr
     event.finish(bytes)
 }
 
-/// A JSON object's members in their order, values unread so that data keeps its bytes.
+/// The members of a JSON object, in order. The values stay raw, so that data keeps its bytes.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -267,7 +268,7 @@ impl Data<'_> {
             }
             Self::Json(value) => {
                 let text: String = serde_json::from_str(value.get())
-                    .map_err(|_| bad("`data` that is no JSON by its `datacontenttype` must be a text or come as `data_base64`".to_owned()))?;
+                    .map_err(|_| bad("`data` that is not JSON by its `datacontenttype` must be a text or come as `data_base64`".to_owned()))?;
                 Ok(text.into())
             }
         }
@@ -282,14 +283,14 @@ pub fn is_json(media_type: &str) -> bool {
     subtype == "json" || subtype.ends_with("+json")
 }
 
-/// Whether a text can name an extension attribute: 1 to 20 characters `a`-`z`, `0`-`9` (CloudEvents 1.0.2, "Naming
-/// conventions"; the length is its recommendation, made a rule here).
+/// Whether a text can name an extension attribute: 1 to 20 characters `a`-`z`, `0`-`9`. Source: CloudEvents 1.0.2,
+/// "Naming conventions", which recommends the length; Pelton requires it.
 #[must_use]
 pub fn is_extension_name(name: &str) -> bool {
     (1..=20).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
-/// The attributes of CloudEvents itself and those that the host writes.
+/// The attributes of CloudEvents itself, and those that the host writes.
 pub(crate) const RESERVED: [&str; 13] = [
     "specversion",
     "id",
@@ -344,7 +345,7 @@ impl Draft {
             DATA_VERSION => {
                 let version = value.parse().ok().filter(|v| *v > 0);
                 self.version =
-                    Some(version.ok_or_else(|| bad(format!("{value:?} is no whole number from 1")))?);
+                    Some(version.ok_or_else(|| bad(format!("{value:?} is not a whole number from 1")))?);
             }
             _ if self.extensions.len() == MAX_STORED_EXTENSIONS => {
                 return Err(bad(format!("there are more than {MAX_STORED_EXTENSIONS} extensions")));
@@ -409,7 +410,8 @@ mod tests {
         assert_eq!(decode(&headers, &event().data).unwrap(), event());
     }
 
-    // R2: an event with 64 extensions of its plugin's, and the host's beside them, was stored and could not be read.
+    // R2: an event with 64 extensions from its plugin, and the host's own beside them, was stored and could not be
+    // read.
     #[test]
     fn an_event_has_room_for_the_hosts_extensions_beside_its_plugins() {
         let ours = [CORRELATION_ID, CAUSATION_ID, TRACEPARENT].map(str::to_owned);

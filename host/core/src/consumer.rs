@@ -1,5 +1,5 @@
-//! Where messages come from: a durable consumer, whose messages are settled one by one, and a feed, whose reader keeps its
-//! own position.
+//! The sources of messages: a durable consumer, whose messages are settled one by one, and a feed, whose reader keeps
+//! its own position.
 
 use std::future::Future;
 use std::time::Duration;
@@ -10,42 +10,43 @@ use crate::id::Sequence;
 use crate::message::Incoming;
 use crate::store::Unavailable;
 
-/// Messages from a durable consumer. Each stays the consumer's until it is settled.
+/// A durable consumer. It holds each message until that message is settled.
 pub trait Consumer: Send {
-    /// One message, held.
+    /// A message that is held.
     type Delivery: Delivery;
 
-    /// The next message; none when the inbox has been stopped. Waits while the server is away. Cancel safe: what is
-    /// not returned is not lost.
+    /// The next message; `None` once the consumer has been stopped. Waits while the server is away. Cancel safe: a
+    /// message that was not returned is not lost.
     fn next(&mut self) -> impl Future<Output = Option<Self::Delivery>> + Send;
 }
 
-/// A message that is held until it is settled, or until the server gives it to somebody else.
+/// A message that is held until it is settled, or until the server redelivers it.
 pub trait Delivery: Send + 'static {
     /// The message.
     fn message(&self) -> &Incoming;
 
-    /// Tells the server that it is still being worked on.
+    /// Tells the server that the message is still being processed.
     fn progress(&self) -> impl Future<Output = ()> + Send;
 
-    /// Lets go of it. A settlement that gets lost means a redelivery.
+    /// Settles the message. If the settlement gets lost, the server redelivers the message.
     fn settle(self, settlement: Settlement) -> impl Future<Output = ()> + Send;
 }
 
 /// Events of one stream, in order, from a position on.
 pub trait EventFeed: Send {
-    /// Goes on with the first event after this position.
+    /// Continues with the first event after this position.
     fn seek(&mut self, after: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// At least one and at most `max` events, and no more once they have `max_bytes`; or none when the feed has been
-    /// stopped. Messages that are no events come as errors in their place. Waits for the first.
+    /// At least one and at most `max` events, in order, and no more once they have `max_bytes`; an empty list once the
+    /// feed has been stopped. A message that is not an event is returned as an error in its place. Waits for the first
+    /// event.
     fn next(
         &mut self,
         max: usize,
         max_bytes: usize,
     ) -> impl Future<Output = Result<Vec<FeedItem>, Unavailable>> + Send;
 
-    /// Completes once the feed has been stopped, for whoever waits for something else meanwhile.
+    /// Completes once the feed has been stopped, for a caller that waits for something else meanwhile.
     fn stopped(&self) -> impl Future<Output = ()> + Send + 'static;
 }
 
@@ -54,12 +55,12 @@ pub trait EventFeed: Send {
 pub struct FeedItem {
     /// The message as the stream holds it.
     pub message: Incoming,
-    /// Why its headers cannot be read; the message has what could be read of them.
+    /// Why the headers cannot be read. `message` has the ones that can.
     pub unreadable: Option<String>,
 }
 
 impl FeedItem {
-    /// What the message takes: subject, headers and payload, in bytes.
+    /// The size of the message in bytes: subject, headers and payload.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let Incoming { subject, headers, payload, .. } = &self.message;
@@ -68,18 +69,18 @@ impl FeedItem {
     }
 }
 
-/// What the consumer is told.
+/// What the consumer is told about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
-    /// It is done.
+    /// The message is processed.
     Ack,
-    /// Hand it out again, not before this has passed.
+    /// Redeliver the message, but not before this time has passed.
     RetryAfter(Duration),
-    /// Never hand it out again; it has been set aside, for this reason.
+    /// Never redeliver the message: it was set aside, for this reason.
     Terminate(String),
 }
 
-/// Does the work and tells the server meanwhile that it is being done.
+/// Does the work, and reports its progress to the server meanwhile.
 pub async fn with_progress<D: Delivery, T>(
     deliveries: &[&D],
     every: Duration,

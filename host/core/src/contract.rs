@@ -1,16 +1,16 @@
 //! The limits that the contract in `wit/` states, each in one place.
 //!
-//! A plugin that exceeds one of them is at fault; nothing of what it answered is stored.
+//! A plugin that exceeds a limit is at fault; the host stores nothing of its answer.
 
 use std::time::Duration;
 
-/// The longest name of a plugin, a type or a rejection code, in bytes. The longest version of a plugin, too.
+/// The longest name of a plugin, a type or a rejection code, and the longest version of a plugin, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
 /// The most command or event types of one descriptor.
 pub const MAX_TYPES: usize = 1000;
-/// The most entries of metadata or extensions of anything that a plugin or a sender gives.
+/// The most entries of metadata or extensions in anything that a plugin or a sender gives.
 pub const MAX_EXTENSIONS: usize = 64;
-/// The longest value of a CloudEvents attribute, and the most bytes of one entry of metadata, name and value.
+/// The most bytes of the value of a CloudEvents attribute, and of one entry of metadata (name and value together).
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
 
 /// The longest wait that `failure.retry` may ask for.
@@ -22,12 +22,12 @@ pub const MAX_FOLDED_EVENTS: usize = 1000;
 pub const MAX_EVENTS: usize = 100;
 /// The most bytes of one event's data.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;
-/// The most bytes of one decision's events together: with headers they fit the server's default `max_payload` of 1 MiB.
+/// The most bytes of one decision's events together. With headers they fit the server's default `max_payload` of 1 MiB.
 pub const MAX_DECISION_BYTES: usize = 900 * 1024;
-/// The most bytes of the state that a plugin gives for a snapshot.
+/// The most bytes of a snapshot's state.
 pub const MAX_STATE_BYTES: usize = 512 * 1024;
-/// The most bytes of a rejection as JSON. The details that are allowed fit, unless JSON has to escape most of their
-/// characters. A recorded rejection fits the server's default `max_payload` of 1 MiB.
+/// The most bytes of a rejection as JSON. The allowed details fit, unless JSON has to escape most of their characters.
+/// A recorded rejection fits the server's default `max_payload` of 1 MiB.
 pub const MAX_REJECTION_BYTES: usize = 512 * 1024;
 
 /// The longest key of a view, in bytes.
@@ -37,8 +37,8 @@ pub const MAX_KEYS_PER_EVENT: usize = 16;
 /// The most bytes of one value of a view.
 pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 
-/// The longest id of an instance or a timer, in bytes: with saga and stream names of 48 bytes a command's id still fits a
-/// token.
+/// The longest id of an instance or a timer, in bytes. With saga and stream names of 48 bytes a command's id still fits
+/// a token.
 pub const MAX_INSTANCE_BYTES: usize = 128;
 /// The most instances that one event may concern.
 pub const MAX_CORRELATIONS: usize = 16;

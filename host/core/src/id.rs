@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest token in bytes. An entity may have several; the subject that they make stays far below the server's
+/// The longest token, in bytes. An entity may have several tokens; the subject of them all stays far below the server's
 /// default `max_control_line` of 4,096 bytes.
 pub const MAX_TOKEN_BYTES: usize = 256;
 
 /// Why a text cannot be a token of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// There is nothing in it.
+    /// The text is empty.
     #[error("is empty")]
     Empty,
-    /// It has more than [`MAX_TOKEN_BYTES`].
+    /// The text has more than [`MAX_TOKEN_BYTES`].
     #[error("has {0} bytes; at most {MAX_TOKEN_BYTES} are allowed")]
     TooLong(usize),
-    /// It has a character that would change the subject.
+    /// The text has a character that would change the subject.
     #[error(
         "contains {character:?} at byte {at}; `.`, `*`, `>`, blanks and control characters would change the subject"
     )]
@@ -30,7 +30,7 @@ pub enum TokenError {
     },
 }
 
-/// Checks the one rule for everything that becomes a token of a subject.
+/// Checks the rule for every text that becomes a token of a subject.
 ///
 /// Source: NATS subject-based messaging, "Characters allowed and recommended for subject names".
 pub fn check_token(text: &str) -> Result<(), TokenError> {
@@ -40,7 +40,7 @@ pub fn check_token(text: &str) -> Result<(), TokenError> {
     if text.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::TooLong(text.len()));
     }
-    // Nearly every token is plain, and bytes are several times as fast to look at as characters.
+    // Nearly every token is plain, and checking bytes is several times as fast as checking characters.
     if text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'.' | b'*' | b'>')) {
         return Ok(());
     }
@@ -100,7 +100,7 @@ macro_rules! token_type {
 }
 
 token_type! {
-    /// The id of a command, unique for ever: who sends it chooses it, and sends it again with every retry.
+    /// The id of a command, unique for ever. The sender chooses it, and uses it again for every retry.
     CommandId
 }
 token_type! {
@@ -116,8 +116,8 @@ token_type! {
     Name
 }
 
-/// What the ids of commands that sagas send begin with. No client may choose such an id: if it could, it would take the
-/// place of a command that a saga is about to send.
+/// The prefix of the ids of commands that sagas send. A client may not choose such an id; otherwise it could take the
+/// id of a command that a saga is about to send.
 const OF_SAGAS: &str = "saga:";
 
 impl CommandId {
@@ -139,7 +139,7 @@ impl CommandId {
         self.0.starts_with(OF_SAGAS)
     }
 
-    /// Whether the saga's instance that sends its commands from this source gives them such ids.
+    /// Whether a saga's instance with this source gives its commands such ids.
     #[must_use]
     pub fn is_of_saga_at(&self, source: &str) -> bool {
         let sender = source.strip_prefix('/').and_then(|source| source.split_once('/'));
@@ -151,7 +151,7 @@ impl CommandId {
     }
 }
 
-/// Where the commands of a saga's instance say they are from (`ce-source`).
+/// The source of the commands of a saga's instance (`ce-source`).
 #[must_use]
 pub fn source_of_saga(saga: &Name, instance: &InstanceId) -> String {
     format!("/{saga}/{instance}")
@@ -163,7 +163,7 @@ pub fn source_of_saga(saga: &Name, instance: &InstanceId) -> String {
 pub struct Sequence(pub u64);
 
 impl Sequence {
-    /// Before the first message: the expectation of an entity that has no events.
+    /// Before the first message: the expected sequence of an entity that has no events.
     pub const NONE: Self = Self(0);
 }
 

@@ -1,6 +1,6 @@
-//! From a message on the command stream to a command whose entity is known: the border on the way in.
+//! Decodes a message of the command stream into a command whose entity is known.
 //!
-//! The gateway uses the same checks before it stores a command, so that what it accepts can be decoded here.
+//! The gateway makes the same checks before it stores a command, so a command that it accepts can be decoded here.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,34 +13,34 @@ use crate::message::{Command, Event, Fingerprint, Headers, Incoming};
 use crate::subject::{Entity, EntityTemplate};
 use crate::time::Timestamp;
 
-/// The header in which a sender says where it waits for the outcome: a subject of its own.
+/// The header with the subject at which the sender waits for the outcome.
 pub const REPLY_TO: &str = "Pelton-Reply-To";
-/// The header in which a sender insists on the entity's sequence.
+/// The header with the sequence that the sender expects the entity to be at.
 pub const EXPECTED_SEQUENCE: &str = "Pelton-Expected-Sequence";
 
-/// What the headers of a command's message say. [`Intake::decode`] reads them back.
+/// The content of the headers of a command's message. [`Intake::decode`] reads them back.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandMessage<'a> {
     /// The command's id.
     pub id: &'a CommandId,
     /// Its type.
     pub r#type: &'a str,
-    /// Who sends it, a URI reference.
+    /// The sender, a URI reference.
     pub source: &'a str,
-    /// When it was sent, by the sender's clock.
+    /// When the command was sent, by the sender's clock.
     pub time: Option<Timestamp>,
     /// The media type of its data.
     pub datacontenttype: &'a str,
-    /// Correlation, causation and trace, and what the sender adds.
+    /// Correlation, causation and trace, and the sender's additions.
     pub extensions: &'a [(String, String)],
-    /// Where the sender waits for the outcome.
+    /// The subject at which the sender waits for the outcome.
     pub reply_to: Option<&'a str>,
-    /// The entity's sequence that the sender insists on.
+    /// The sequence that the sender expects the entity to be at.
     pub expected: Option<Sequence>,
 }
 
 impl CommandMessage<'_> {
-    /// CloudEvents in binary mode, and Pelton's own headers.
+    /// The headers: CloudEvents in binary mode, and Pelton's own.
     #[must_use]
     pub fn headers(&self) -> Headers {
         let mut headers = cloudevents::encode(Attributes {
@@ -69,11 +69,11 @@ impl CommandMessage<'_> {
 pub struct CommandRoute {
     /// The handler's template.
     pub template: EntityTemplate,
-    /// For each name in the template, where its value is in the command's data: a JSON pointer (RFC 6901).
+    /// For each name in the template, the JSON pointer (RFC 6901) to its value in the command's data.
     pub tokens: BTreeMap<String, String>,
 }
 
-/// The commands that are taken, by type.
+/// The accepted commands, by type.
 #[derive(Debug, Clone, Default)]
 pub struct Intake {
     routes: HashMap<String, CommandRoute>,
@@ -82,15 +82,15 @@ pub struct Intake {
 /// Why a message is not a command that can be decided.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-    /// It is no CloudEvent.
+    /// The message is not a CloudEvent.
     #[error("the message {0}")]
     CloudEvent(#[from] CloudEventError),
-    /// The subject is not `<prefix>.<command type>.<command id>`, or says something else than the headers.
+    /// The subject is not `<prefix>.<command type>.<command id>`, or differs from the headers.
     #[error("the subject {subject:?} does not end in `{type}.{id}`, the message's `ce-type` and `ce-id`", r#type = .expected.0, id = .expected.1)]
     Subject {
         /// The message's subject.
         subject: String,
-        /// Type and id as the attributes say.
+        /// The type and id in the attributes.
         expected: (String, String),
     },
     /// The command's id cannot be part of a subject.
@@ -108,38 +108,38 @@ pub enum IntakeError {
     SagasId {
         /// The id.
         id: CommandId,
-        /// Who sent it, by its `ce-source`.
+        /// The sender, by its `ce-source`.
         sender: String,
     },
     /// No handler takes this type.
     #[error("no handler takes commands of type {0:?}")]
     UnknownType(String),
     /// The data is not JSON, so the entity's tokens cannot be found in it.
-    #[error("the command's data is no JSON: {0}")]
+    #[error("the command's data is not JSON: {0}")]
     NotJson(String),
     /// A token of the entity is missing or cannot be part of a subject.
     #[error("the command's data has no usable {pointer} (the entity's {name}): it {cause}")]
     Token {
         /// The name in the template.
         name: String,
-        /// Where it was looked for.
+        /// The JSON pointer.
         pointer: String,
         /// What is wrong with it.
         cause: String,
     },
-    /// The sender added too much.
+    /// The sender added too many extension attributes.
     #[error(
         "the message has {0} extension attributes beside the host's own; at most {MAX_EXTENSIONS} are allowed"
     )]
     Metadata(usize),
     /// A header of Pelton's own cannot be read.
-    #[error("the header {name} has the value {value:?}, which is no {wanted}")]
+    #[error("the header {name} has the value {value:?}, which is not a {wanted}")]
     Header {
         /// The header.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it should be.
+        /// The expected kind of value.
         wanted: &'static str,
     },
 }

@@ -1,10 +1,10 @@
-//! Pelton's domain. It does no I/O: what it needs of the world it asks of ports.
+//! Pelton's domain. It does no I/O: it reaches the world through ports.
 //!
-//! Start with [`command`]: the path of a command on one page. The modules lie on floors, and each imports only what lies
-//! below it: words ([`id`], [`time`], [`text`], [`subject`], [`cloudevents`], [`message`]); what all roles share
-//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`], [`telemetry`]); the roles
-//! ([`command`], [`projection`], [`saga`]), which do not know each other and own their ports; what a gateway needs
-//! ([`client`]); the ports in memory ([`memory`]).
+//! Start with [`command`], the path of a command on one page. The modules lie on floors, and each imports only from the
+//! floors below it: words ([`id`], [`time`], [`text`], [`subject`], [`cloudevents`], [`message`]); what all roles share
+//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`],
+//! [`telemetry`]); the roles ([`command`], [`projection`], [`saga`]), which do not import each other and own their
+//! ports; what a gateway needs ([`client`]); the ports in memory ([`memory`]).
 
 pub mod cloudevents;
 pub mod id;

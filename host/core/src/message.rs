@@ -1,4 +1,4 @@
-//! What crosses the borders, as the contract in `wit/` has it.
+//! The values that cross the borders, as in the contract in `wit/`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use crate::id::{CommandId, CommandType, Name, Sequence};
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
-/// Names with values, in the order they were given.
+/// Names with values, in the order in which they were given.
 pub type Metadata = Vec<(String, String)>;
 
-/// The headers of a message. Names are compared without regard to ASCII case, as CloudEvents asks.
+/// The headers of a message. Names are compared without regard to ASCII case, as CloudEvents requires.
 ///
-/// All names and values lie in one text, behind one another: a message has a dozen of them.
+/// All names and values lie one after the other in one text, because a message has a dozen of them.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Headers {
     text: String,
-    /// Where each name and each value ends.
+    /// The end of each name and each value.
     ends: Vec<(usize, usize)>,
 }
 
-/// What is kept free for each header when many are put together, in bytes. It may have more or less.
+/// The bytes that are reserved for each header when many are added. A header may have more or fewer.
 const USUAL_HEADER_BYTES: usize = 48;
 
 impl Headers {
@@ -41,7 +41,7 @@ impl Headers {
         self.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// In the order they were added.
+    /// The headers, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut begin = 0;
         self.ends.iter().map(move |&(name_ends, value_ends)| {
@@ -69,14 +69,14 @@ impl<N: AsRef<str>, V: AsRef<str>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// A message as a stream handed it out, before anybody has looked inside.
+/// A message as a stream delivered it, not yet decoded.
 #[derive(Debug, Clone)]
 pub struct Incoming {
     /// The stream that holds it.
     pub stream: Name,
-    /// Its position there.
+    /// Its position in the stream.
     pub sequence: Sequence,
-    /// Where it was published.
+    /// The subject that it was published to.
     pub subject: String,
     /// Its headers.
     pub headers: Headers,
@@ -84,7 +84,7 @@ pub struct Incoming {
     pub payload: Bytes,
     /// When the stream stored it.
     pub stored_at: Timestamp,
-    /// How often it has been handed out, this time included: from 1.
+    /// The number of deliveries, from 1, this one included.
     pub attempt: u32,
 }
 
@@ -95,17 +95,17 @@ pub struct Event {
     pub id: String,
     /// A URI reference.
     pub source: String,
-    /// What happened.
+    /// The type, for example `room-booked`.
     pub r#type: String,
     /// The version of the form of `data`, from 1.
     pub version: u32,
-    /// The entity's id in events that Pelton wrote.
+    /// The entity's id, in events that Pelton wrote.
     pub subject: Option<String>,
-    /// When it happened.
+    /// When the event happened.
     pub time: Option<Timestamp>,
     /// The media type of `data`.
     pub datacontenttype: Option<String>,
-    /// Where the schema of `data` is found.
+    /// The URI of the schema of `data`.
     pub dataschema: Option<String>,
     /// Every other attribute.
     pub extensions: Metadata,
@@ -114,7 +114,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Whether it is of one of these types; an empty list means all.
+    /// Whether the event is of one of these types. An empty list means all types.
     #[must_use]
     pub fn is_of(&self, types: &[EventType]) -> bool {
         types.is_empty() || types.iter().any(|t| t.r#type == self.r#type && t.version == self.version)
@@ -130,7 +130,7 @@ impl Event {
 /// An event as a stream holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedEvent {
-    /// What was written.
+    /// The event.
     pub event: Event,
     /// The stream's name in the configuration.
     pub stream: Arc<str>,
@@ -145,29 +145,29 @@ pub struct RecordedEvent {
 pub struct Command {
     /// Unique for ever.
     pub id: CommandId,
-    /// What is wanted.
+    /// The type, for example `book-room`.
     pub r#type: CommandType,
-    /// Whom it concerns.
+    /// The entity that the command concerns.
     pub entity: Entity,
     /// When it was stored.
     pub time: Timestamp,
-    /// The process that it belongs to.
+    /// The process that the command belongs to.
     pub correlation_id: String,
-    /// What caused it, if anything did.
+    /// The id of the event, command or timer that caused it, if there is one.
     pub causation_id: Option<String>,
-    /// The W3C trace context that it came with.
+    /// The W3C trace context of the command's message.
     pub traceparent: Option<String>,
     /// The media type of `data`.
     pub datacontenttype: Option<String>,
-    /// What the sender added.
+    /// The sender's additions.
     pub metadata: Metadata,
     /// The payload.
     pub data: Bytes,
-    /// Tells this command from another that reuses its id: a hash of type, entity and payload.
+    /// A hash of type, entity and payload. It tells this command from another that reuses its id.
     pub fingerprint: Fingerprint,
-    /// Where the sender waits for the outcome.
+    /// The subject at which the sender waits for the outcome.
     pub reply_to: Option<String>,
-    /// The entity's sequence that the sender has seen and insists on.
+    /// The sequence that the sender expects the entity to be at.
     pub expected: Option<Sequence>,
 }
 
@@ -177,13 +177,13 @@ pub struct Command {
 pub struct Fingerprint(pub Arc<str>);
 
 impl Fingerprint {
-    /// Of a command: its type, its entity and its payload, byte by byte.
+    /// The fingerprint of a command: of its type, its entity and its payload, byte by byte.
     #[must_use]
     pub fn of_command(r#type: &str, entity: &Entity, data: &[u8]) -> Self {
         Self::of(&[r#type.as_bytes(), entity.prefix().as_bytes(), data])
     }
 
-    /// Of the parts, each with its length in front so that no two lists of parts look alike.
+    /// The fingerprint of the parts. Each is hashed with its length in front, so that no two lists of parts look alike.
     #[must_use]
     pub fn of(parts: &[&[u8]]) -> Self {
         use sha2::{Digest, Sha256};
@@ -202,14 +202,14 @@ impl Fingerprint {
     }
 }
 
-/// An event that a plugin wants to happen.
+/// An event that a plugin emits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// One of the types that the plugin declared.
     pub r#type: String,
     /// The version of the form of `data`.
     pub version: u32,
-    /// The media type of `data`; `application/json` where it is missing.
+    /// The media type of `data`: `application/json` if it is missing.
     pub datacontenttype: Option<String>,
     /// CloudEvents extension attributes.
     pub extensions: Metadata,
@@ -217,12 +217,12 @@ pub struct NewEvent {
     pub data: Bytes,
 }
 
-/// A command that a plugin wants to send.
+/// A command that a plugin sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCommand {
-    /// What is wanted.
+    /// The type.
     pub r#type: String,
-    /// The media type of `data`; `application/json` where it is missing.
+    /// The media type of `data`: `application/json` if it is missing.
     pub datacontenttype: Option<String>,
     /// CloudEvents extension attributes.
     pub metadata: Metadata,
@@ -230,14 +230,14 @@ pub struct NewCommand {
     pub data: Bytes,
 }
 
-/// A rule of the domain says no: an answer, not an error.
+/// A rule of the domain forbids the command. A rejection is an answer, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// Which rule, for programs.
+    /// The rule, for programs.
     pub code: String,
-    /// Which rule, for people.
+    /// The rule, for people.
     pub message: String,
-    /// Facts that help.
+    /// Further facts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Metadata,
 }
@@ -247,7 +247,7 @@ impl Rejection {
     pub const INVALID_COMMAND: &str = "invalid-command";
     /// The command's id was used before with another type, entity or payload.
     pub const ID_REUSED: &str = "command-id-reused";
-    /// The entity is not at the sequence that the sender insists on.
+    /// The entity is not at the sequence that the sender expects.
     pub const VERSION_MISMATCH: &str = "version-mismatch";
 
     /// A rejection without details.
@@ -257,14 +257,14 @@ impl Rejection {
     }
 }
 
-/// Why a pure function of a plugin gave no result; see `variant failure` in `wit/types.wit`.
+/// Why a pure function of a plugin returned no result; see `variant failure` in `wit/types.wit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// It may work later, after this many milliseconds or on the host's own curve.
+    /// The call may succeed later: after this many milliseconds, or with the host's backoff.
     Retry(Option<u64>),
-    /// This input will never work.
+    /// This input will never succeed.
     Invalid(String),
-    /// Something went wrong.
+    /// The call failed.
     Other(String),
 }
 
@@ -281,7 +281,7 @@ pub struct EventType {
 mod tests {
     use super::*;
 
-    /// Streams hold fingerprints for years: another one would make a retry look like another command.
+    /// Streams hold fingerprints for years. If the hash changed, a retry would look like another command.
     #[test]
     fn fingerprints_stay_what_they_are() {
         let parts: [&[u8]; 3] = [b"book-room", b"booking.1.2022-12-12", br#"{"room":1}"#];

@@ -1,19 +1,19 @@
-//! A plugin as all roles know it: who it is, and what it did wrong.
+//! A plugin as all roles see it: its identity and its faults.
 
 use std::time::Duration;
 
 use crate::contract::MAX_RETRY_AFTER;
 use crate::message::Failure;
 
-/// Which component does the work, for events, outcomes and errors.
+/// The identity of a component, for events, outcomes and errors.
 pub trait Plugin: Send + Sync + 'static {
     /// The plugin's name in the configuration.
     fn name(&self) -> &str;
 
-    /// The digest of its component: `sha256:` and 64 hexadecimal digits.
+    /// The digest of the component: `sha256:` and 64 hexadecimal digits.
     fn digest(&self) -> &str;
 
-    /// A fault of this plugin that the host found in what it returned.
+    /// A fault of this plugin that the host found in the plugin's answer.
     fn fault(&self, what: impl Into<String>) -> PluginFault
     where
         Self: Sized,
@@ -38,7 +38,7 @@ pub struct Identity {
     pub version: String,
 }
 
-/// A plugin did something that no plugin may do. Nothing of it was stored.
+/// A plugin broke a rule of the contract. The host stored nothing of its answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("plugin {plugin} ({digest}): {what}{}", diagnostics(.backtrace, .log))]
 pub struct PluginFault {
@@ -46,13 +46,13 @@ pub struct PluginFault {
     pub plugin: String,
     /// The digest of its component.
     pub digest: String,
-    /// Whether the same call can be expected to fail again on a fresh instance.
+    /// What to expect of another try.
     pub kind: FaultKind,
-    /// What it did.
+    /// What the plugin did.
     pub what: String,
-    /// The guest's stack, innermost first, where there is one.
+    /// The guest's stack, innermost frame first, if there is one.
     pub backtrace: Vec<String>,
-    /// What it logged during the call, bounded.
+    /// The plugin's log lines of the call, bounded.
     pub log: Vec<String>,
 }
 
@@ -67,16 +67,16 @@ fn diagnostics(backtrace: &[String], log: &[String]) -> String {
 /// What to expect of another try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// It trapped, ran out of time or out of memory: another try on a fresh instance may work.
+    /// The plugin trapped, ran out of time or out of memory. A try on a fresh instance may succeed.
     Broke,
-    /// It asked to be tried again after this.
+    /// The plugin asked for another try after this time.
     RetryAfter(Duration),
-    /// It returned something that the contract forbids, or said that the input will never work.
+    /// The plugin returned a value that the contract forbids, or said that the input will never succeed.
     Refused,
 }
 
 impl Failure {
-    /// As a fault of the plugin that answered it.
+    /// Converts it into a fault of the plugin that returned it.
     pub fn into_fault(self, plugin: &impl Plugin) -> PluginFault {
         match self {
             Self::Invalid(cause) => plugin.fault(cause),
@@ -84,7 +84,7 @@ impl Failure {
             Self::Retry(after) => {
                 let after = after.map(|ms| Duration::from_millis(ms).min(MAX_RETRY_AFTER));
                 let kind = after.map_or(FaultKind::Broke, FaultKind::RetryAfter);
-                PluginFault { kind, ..plugin.fault("it asked to be tried again") }
+                PluginFault { kind, ..plugin.fault("it asked for a retry") }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The one way from a stored message to a recorded event.
+//! The one conversion from a stored message to a recorded event.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::id::Sequence;
 use crate::message::{Headers, Incoming, RecordedEvent};
 use crate::time::Timestamp;
 
-/// Reads the event that a stream of this name in the configuration holds at this position.
+/// Reads the event at this position of a stream, given its name in the configuration.
 pub fn read(
     stream: &Arc<str>,
     sequence: Sequence,
@@ -22,12 +22,12 @@ pub fn read(
     Ok(RecordedEvent { event, stream: stream.clone(), sequence, recorded_at: stored_at })
 }
 
-/// Reads the event in a message that the stream of this name in the configuration handed out.
+/// Reads the event in a message of a stream, given the stream's name in the configuration.
 pub fn of_message(stream: &Arc<str>, message: &Incoming) -> Result<RecordedEvent, CloudEventError> {
     read(stream, message.sequence, message.stored_at, &message.headers, &message.payload)
 }
 
-/// Reads the event in an item of a feed of this stream. The error says why there is none.
+/// Reads the event in an item of a feed. The error says why the item is not an event.
 pub fn of_item(stream: &Arc<str>, item: &FeedItem) -> Result<RecordedEvent, String> {
     match &item.unreadable {
         Some(why) => Err(why.clone()),

@@ -1,4 +1,4 @@
-//! What becomes of a message: one total function from what happened and how often to what the consumer is told.
+//! Retries: one total function from the cause of a failure and the number of attempts to the verdict on a message.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
@@ -16,10 +16,10 @@ use crate::store::Unavailable;
 /// Why a message was not processed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotProcessed {
-    /// The store is away or slow. Nobody's fault, so it is tried until it works.
+    /// The store is unavailable or slow. This is no plugin's fault, so the host retries until it works.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// Other writers were faster every time.
+    /// Other writers were faster at every try.
     #[error("the entity changed {0} times while the command was being decided")]
     Contended(u32),
     /// Another host has decided it ahead, and may still be storing it.
@@ -27,13 +27,13 @@ pub enum NotProcessed {
         "another host may be storing the command behind others, as long as its entity is at sequence {0}"
     )]
     Ahead(Sequence),
-    /// It cannot be read as what it should be.
+    /// The message cannot be read as a command.
     #[error(transparent)]
     Unreadable(#[from] IntakeError),
-    /// The plugin did something that no plugin may do.
+    /// The plugin broke a rule of the contract.
     #[error(transparent)]
     Plugin(#[from] PluginFault),
-    /// It has failed before, for this cause, and was not set aside to the end.
+    /// The message failed before, for this cause, and the host was interrupted while it set the message aside.
     #[error("{0}")]
     Failed(String),
 }
@@ -41,9 +41,9 @@ pub enum NotProcessed {
 /// How failures are retried.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
-    /// How often a plugin may fail over a message before it is set aside.
+    /// The number of times that a plugin may fail on a message before the message is set aside.
     pub max_attempts: u32,
-    /// The wait after the first failure; it doubles with every further one.
+    /// The wait after the first failure. It doubles with every further failure.
     pub first_delay: Duration,
     /// The longest wait.
     pub max_delay: Duration,
@@ -55,20 +55,20 @@ impl Default for RetryPolicy {
     }
 }
 
-/// What to do about a message that was not processed.
+/// What to do with a message that was not processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Try again after this.
+    /// Try again after this time.
     Retry(Duration),
     /// Keep it as a dead letter.
     SetAside,
 }
 
 impl RetryPolicy {
-    /// What to do, given why the message was not processed and how often that has been so (from 1): see [`Failures`].
+    /// What to do with a message, given the cause and the number of such failures (from 1); see [`Failures`].
     ///
-    /// Only a plugin's failures use up attempts: a store that is away or an entity that is busy must not turn a good
-    /// command into a dead letter.
+    /// Only a plugin's failures use up attempts: an unavailable store or a busy entity must not turn a good command
+    /// into a dead letter.
     #[must_use]
     pub fn verdict(&self, stop: &NotProcessed, attempt: u32) -> Verdict {
         match stop {
@@ -80,7 +80,7 @@ impl RetryPolicy {
         }
     }
 
-    /// The same, where it is known to be the plugin's fault.
+    /// The verdict on a fault of the plugin.
     #[must_use]
     pub fn verdict_on(&self, fault: &PluginFault, attempt: u32) -> Verdict {
         match fault.kind {
@@ -98,15 +98,15 @@ impl RetryPolicy {
     }
 }
 
-/// The most messages whose failures are counted at a time; whoever has not failed for longest is forgotten.
+/// The most messages whose failures are counted at a time. The one whose last failure is oldest is forgotten first.
 const MAX_FAILING: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
-/// How often plugins have failed over messages of one consumer, as far as this process knows.
+/// The number of times that plugins failed on the messages of one consumer, as counted by this process.
 ///
-/// How often the server has handed a message out says something else: it does so too when a host or the store was
-/// away, and none of that may use up a message's attempts. After a restart the count begins anew.
+/// The server's number of deliveries is another one: it also grows when a host or the store is unavailable, which must
+/// not use up a message's attempts. After a restart the count starts anew.
 ///
-/// `K` says what failed: a message by its sequence, or one of several things that were made of it.
+/// `K` identifies what failed: a message by its sequence, or one of several things that were derived from it.
 #[derive(Debug)]
 pub struct Failures<K: Hash + Eq>(Mutex<LruCache<K, u32>>);
 
@@ -117,7 +117,7 @@ impl<K: Hash + Eq> Default for Failures<K> {
 }
 
 impl<K: Hash + Eq> Failures<K> {
-    /// Counts one more reason why a message was not processed. Answers the number for [`RetryPolicy::verdict`].
+    /// Counts one more failure of a message. Returns the number for [`RetryPolicy::verdict`].
     pub fn count(&self, stop: &NotProcessed, failed: K, message: &Incoming) -> u32 {
         match stop {
             NotProcessed::Plugin(_) => {

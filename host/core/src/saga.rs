@@ -1,8 +1,9 @@
 //! The flow of a saga: for each input load the instance, react, store state and commands in one write, send the
 //! commands, acknowledge.
 //!
-//! The stored record keeps the commands of the last input. A crash between storing and acknowledging brings the input
-//! back; the record then says that it was handled, and the same commands are sent again under the same ids.
+//! The stored record keeps the commands of the last input. After a crash between storing and acknowledging the input is
+//! redelivered. The record then says that the input was handled, and the flow sends the same commands again under the
+//! same ids.
 
 pub mod model;
 pub mod ports;
@@ -30,27 +31,27 @@ use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
 use crate::telemetry;
 
-/// How often a reaction is made again because somebody else changed the instance meanwhile.
+/// The most tries of one write, each after another host changed the instance.
 const MAX_CONFLICTS: u32 = 8;
 
-/// One saga at work.
+/// One running saga.
 #[derive(Debug)]
 pub struct SagaFlow<P, S, L> {
     /// The saga's name in the configuration.
     pub name: Name,
-    /// Where its events come from: the stream's name in the configuration.
+    /// The stream's name in the configuration.
     pub stream: Arc<str>,
-    /// What reacts.
+    /// The plugin that reacts.
     pub plugin: P,
-    /// Where the instances are.
+    /// The store of the instances.
     pub store: Arc<S>,
-    /// Where inputs go that cannot be handled.
+    /// The store of the inputs that cannot be handled.
     pub letters: Arc<L>,
     /// How failures are retried.
     pub retry: RetryPolicy,
-    /// The failures so far: each instance that an event concerns has attempts of its own.
+    /// The failures so far. Each instance that an event concerns has attempts of its own.
     pub failures: Failures<(Sequence, Option<InstanceId>)>,
-    /// Whether an instance with an input that was set aside is quarantined, or goes on without it.
+    /// Whether an instance is quarantined after an input was set aside, or goes on without it.
     pub on_failure: OnFailure,
 }
 
@@ -72,7 +73,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         for (instance, relation) in correlations {
             let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(&instance));
             match self.settlement(message, &event, &instance, relation).instrument(span).await {
-                // The others go on without an instance that is quarantined.
+                // A quarantined instance does not stop the other instances.
                 Settlement::Ack | Settlement::Terminate(_) => {}
                 later @ Settlement::RetryAfter(_) => return later,
             }
@@ -80,7 +81,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Settlement::Ack
     }
 
-    /// What becomes of the message as far as one instance is concerned.
+    /// The settlement of the message, as far as one instance is concerned.
     async fn settlement(
         &self,
         message: &Incoming,
@@ -107,8 +108,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Ok(checked.collect::<Result<_, PluginFault>>()?)
     }
 
-    /// Brings an instance past an event, or, where it is quarantined, parks the message that brought it. Without a message
-    /// it is the retry of a letter that is first in its queue.
+    /// Advances an instance past an event. If the instance is quarantined, parks the message instead. Without a message
+    /// this is the retry of the first dead letter in the instance's queue.
     async fn advance(
         &self,
         instance: &InstanceId,
@@ -130,7 +131,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                             Parking::Failed(cause) => return Err(NotProcessed::Failed(cause)),
                         }
                     }
-                    // Nothing is left of what it was quarantined for.
+                    // The instance has no dead letters any more, which ends the quarantine.
                     None => record.quarantined_by = None,
                 }
             }
@@ -254,7 +255,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Settlement::RetryAfter(delay)
     }
 
-    /// Keeps the message, then marks the instance so that its later inputs are kept behind it, unless it goes on without.
+    /// Keeps the message as a dead letter. Unless the instance goes on without it, marks the instance, so that its
+    /// later inputs are parked behind the dead letter.
     async fn set_aside(
         &self,
         message: &Incoming,
@@ -262,7 +264,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         cause: String,
     ) -> Settlement {
         let letter = match (self.on_failure, instance) {
-            // Nothing waits behind the letter, so it has no key.
+            // Nothing waits behind this dead letter, so it has no key.
             (OnFailure::Skip, Some(instance)) => {
                 let why = format!("instance {instance} went on without it: {cause}");
                 self.letter(message, None, DeadLetterKind::Failed, why)

@@ -1,7 +1,7 @@
-//! Subjects: how an entity's tokens and an event's type become one, and back.
+//! Subjects: the conversion of an entity's tokens and an event's type into a subject, and back.
 //!
-//! An event lies at `<entity prefix>.<event type>.v<version>`. The entity's prefix comes from a template in the
-//! configuration, for example `booking.{room}.{day}`.
+//! The subject of an event is `<entity prefix>.<event type>.v<version>`. The entity's prefix comes from a template in
+//! the configuration, for example `booking.{room}.{day}`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// The entity's tokens joined by `.`, for example `1.2022-12-12`: what the plugin calls its id.
+    /// The entity's tokens joined by `.`, for example `1.2022-12-12`: the id that the plugin sees.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.prefix[self.id_at..]
@@ -32,7 +32,7 @@ impl Entity {
         &self.prefix
     }
 
-    /// Where an event of this type lies.
+    /// The subject of an event of this type.
     #[must_use]
     pub fn event_subject(&self, r#type: &str, version: u32) -> String {
         [&*self.prefix, ".", r#type, ".v", &version.to_string()].concat()
@@ -45,22 +45,22 @@ impl fmt::Debug for Entity {
     }
 }
 
-/// How a handler's entities get their prefix: literal tokens first, then tokens to fill in.
+/// The template of a handler's entity prefixes: literal tokens first, then tokens to fill in.
 ///
-/// The literals come first so that the id, which is what follows them, names the entity within its handler.
+/// The literals come first, so that the tokens after them are the entity's id within its handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntityTemplate {
     literals: Vec<String>,
     names: Vec<String>,
 }
 
-/// What is wrong with a template, and where: `at` is an offset in bytes.
+/// What is wrong with a template, and where. `at` is an offset in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A token is empty: two dots in a row, or one at an end.
     #[error("has an empty token")]
     EmptyToken {
-        /// Where.
+        /// The offset.
         at: usize,
     },
     /// A token is neither `{name}` nor a literal that a subject may have.
@@ -68,7 +68,7 @@ pub enum TemplateError {
         "token {token:?} {cause}; write a literal such as `booking` or a name in braces such as `{{room}}`"
     )]
     BadToken {
-        /// Where.
+        /// The offset.
         at: usize,
         /// The token.
         token: String,
@@ -78,7 +78,7 @@ pub enum TemplateError {
     /// A literal follows a name.
     #[error("literal {token:?} follows a name in braces; literals come first")]
     LiteralAfterName {
-        /// Where.
+        /// The offset.
         at: usize,
         /// The literal.
         token: String,
@@ -89,7 +89,7 @@ pub enum TemplateError {
     /// A name occurs twice.
     #[error("name {name:?} occurs twice")]
     Repeated {
-        /// Where it occurs again.
+        /// The offset of the second occurrence.
         at: usize,
         /// The name.
         name: String,
@@ -141,7 +141,7 @@ impl EntityTemplate {
         if let Some(name) = token.strip_prefix('{') {
             let name = name.strip_suffix('}').ok_or_else(|| bad("has no closing brace"))?;
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-                return Err(bad("is no name of letters, digits, `-` and `_`"));
+                return Err(bad("is not a name of letters, digits, `-` and `_`"));
             }
             if self.names.iter().any(|n| n == name) {
                 return Err(TemplateError::Repeated { at, name: name.to_owned() });
@@ -168,13 +168,13 @@ impl EntityTemplate {
         self.names.iter().map(String::as_str)
     }
 
-    /// What the subjects of all its entities' events begin with, for example `booking`.
+    /// The literal tokens, with which the subjects of all events of these entities begin, for example `booking`.
     #[must_use]
     pub fn literals(&self) -> String {
         self.literals.join(".")
     }
 
-    /// The entity whose tokens these are. The error names the token at fault.
+    /// The entity with these tokens. The error names the token at fault.
     pub fn entity(&self, tokens: &BTreeMap<&str, String>) -> Result<Entity, (String, TokenError)> {
         let mut prefix = self.literals.join(".");
         let id_at = prefix.len() + 1;
@@ -224,7 +224,7 @@ mod tests {
             ("", 0, "empty token"),
             ("a..{b}", 2, "empty token"),
             ("a.{b", 2, "no closing brace"),
-            ("a.{}", 2, "is no name"),
+            ("a.{}", 2, "is not a name"),
             ("a.x{b}", 2, "brace inside"),
             ("a.*.{b}", 2, "would change the subject"),
             ("a.{b}.c", 6, "literals come first"),

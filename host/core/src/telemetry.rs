@@ -1,8 +1,7 @@
 //! The spans of Pelton's work, and the names of their fields.
 //!
-//! Every log line that is written while a message is handled carries the span's fields, the lines that plugins write
-//! included. `traceparent` is the W3C trace context that the message came with; what follows from the message carries it
-//! on.
+//! A span's fields are on every log line that is written while a message is handled, the lines of plugins included.
+//! `traceparent` is the W3C trace context of the message; every message that follows from it carries it on.
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
@@ -61,7 +60,7 @@ pub fn saga_input(
     span
 }
 
-/// A call of a projection: events that follow each other are folded together.
+/// A call of a projection. It folds several successive events together.
 pub fn view_events(view: &Name, plugin: &impl Plugin, events: &[RecordedEvent]) -> Span {
     let span = info_span!(
         "view events",

@@ -1,18 +1,18 @@
-//! Texts that outsiders wrote, of any length, cut to what may be kept or shown of them.
+//! Texts from outside, of any length, cut to the part that may be kept or shown.
 
-/// The longest cause of a failure that is kept, in bytes; guests' backtraces are the long part. An outcome or a dead
-/// letter with it fits the server's default `max_payload` however it is written.
+/// The longest cause of a failure that is kept, in bytes; most of it is the guest's backtrace. An outcome or a dead
+/// letter with such a cause fits the server's default `max_payload` in every encoding.
 pub const MAX_CAUSE_BYTES: usize = 16 * 1024;
-/// How much of a name an error quotes, in bytes. No name that is allowed is longer.
+/// The most bytes of a name that an error quotes. An allowed name is never longer.
 const MAX_QUOTED_BYTES: usize = 80;
 
-/// A cause as it is kept.
+/// The part of a cause that is kept.
 #[must_use]
 pub fn bounded(cause: &str) -> &str {
     &cause[..cause.floor_char_boundary(MAX_CAUSE_BYTES)]
 }
 
-/// The beginning of a name, to be quoted.
+/// The beginning of a name, for a quotation.
 #[must_use]
 pub fn excerpt(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_QUOTED_BYTES)]

@@ -1,4 +1,4 @@
-//! Points in time as the contract has them.
+//! Points in time, as in the contract.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use jiff::Timestamp as Instant;
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds since 1970-01-01T00:00:00Z. In JSON and headers it is RFC 3339.
+/// Nanoseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 in JSON and headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Timestamp(pub u64);
@@ -19,7 +19,7 @@ impl Timestamp {
         Self::from_nanoseconds(Instant::now().as_nanosecond())
     }
 
-    /// How long ago it was, by the clock of this machine; nothing where it is still to come.
+    /// The time that has passed since then, by the clock of this machine; zero for a time in the future.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         Duration::from_nanos(Self::now().0.saturating_sub(self.0))
@@ -27,11 +27,11 @@ impl Timestamp {
 
     /// Reads RFC 3339.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let instant: Instant = text.parse().map_err(|e| format!("{text:?} is no RFC 3339 time: {e}"))?;
+        let instant: Instant = text.parse().map_err(|e| format!("{text:?} is not an RFC 3339 time: {e}"))?;
         Ok(Self::from_nanoseconds(instant.as_nanosecond()))
     }
 
-    /// Times before 1970 and after 2554 become the nearest that can be held.
+    /// Converts a time. One before 1970 or after 2554 becomes the nearest that the type holds.
     #[must_use]
     pub fn from_nanoseconds(nanoseconds: i128) -> Self {
         Self(u64::try_from(nanoseconds.max(0)).unwrap_or(u64::MAX))

@@ -154,12 +154,12 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
     let other_version =
         [("ce-specversion", "2.0"), ("ce-id", "future"), ("ce-source", "/test"), ("ce-type", "book-room")];
     let cases: [Undecodable<'_>; 9] = [
-        ("command.book-room.nothing", &[], room_1, "is no CloudEvent"),
-        ("command.book-room.broken", &structured, "{", "is no CloudEvent in structured mode"),
+        ("command.book-room.nothing", &[], room_1, "is not a CloudEvent"),
+        ("command.book-room.broken", &structured, "{", "is not a CloudEvent in structured mode"),
         ("command.book-room.future", &other_version, room_1, "this host reads 1.0"),
         ("command.book-room.other", &binary("mine", "book-room"), room_1, "does not end in `book-room.mine`"),
         ("command.book-room.moved", &binary("moved", "check-in"), room_1, "does not end in `check-in.moved`"),
-        ("command.book-room.text", &binary("text", "book-room"), "room 1, please", "is no JSON"),
+        ("command.book-room.text", &binary("text", "book-room"), "room 1, please", "is not JSON"),
         (
             "command.book-room.half",
             &binary("half", "book-room"),
@@ -172,7 +172,7 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
             &room_1.replacen('1', "\">\"", 1),
             "contains '>'",
         ),
-        ("command.check-in.empty", &binary("empty", "check-in"), "", "is no JSON"),
+        ("command.check-in.empty", &binary("empty", "check-in"), "", "is not JSON"),
     ];
     for (subject, headers, payload, _) in cases {
         publish(&house, subject, headers, payload).await;

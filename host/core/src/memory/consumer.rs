@@ -9,7 +9,8 @@ use crate::id::{Name, Sequence};
 use crate::message::{Headers, Incoming};
 use crate::time::Timestamp;
 
-/// A stream of messages with one durable consumer. Clones share it; each [`MemoryConsumer`] is a host that pulls from it.
+/// A stream of messages with one durable consumer. Clones share it. Each [`MemoryConsumer`] is one host that pulls from
+/// it.
 #[derive(Debug, Clone)]
 pub struct MemoryQueue {
     stream: Name,
@@ -27,13 +28,13 @@ struct Shared {
 struct State {
     next: u64,
     ready: VecDeque<Incoming>,
-    /// Handed out and not settled: when each is handed out again.
+    /// The messages that were delivered and not settled, and when each is redelivered.
     held: Vec<(Instant, Incoming)>,
     settled: Vec<(Sequence, Settlement)>,
 }
 
 impl MemoryQueue {
-    /// An empty stream; what is handed out and not settled within `ack_wait` is handed out again.
+    /// An empty stream. A message that is not settled within `ack_wait` is redelivered.
     #[must_use]
     pub fn new(stream: Name, ack_wait: Duration) -> Self {
         Self {
@@ -65,20 +66,20 @@ impl MemoryQueue {
         self.shared.changed.notify_waiters();
     }
 
-    /// How many messages are neither acknowledged nor terminated.
+    /// The number of messages that are neither acknowledged nor terminated.
     #[must_use]
     pub fn unsettled(&self) -> usize {
         let state = self.state();
         state.ready.len() + state.held.len()
     }
 
-    /// What became of messages, in order.
+    /// The settlements so far, in order.
     #[must_use]
     pub fn settlements(&self) -> Vec<(Sequence, Settlement)> {
         self.state().settled.clone()
     }
 
-    /// A host's end of the consumer.
+    /// One host's end of the consumer.
     #[must_use]
     pub fn inbox(&self) -> MemoryConsumer {
         MemoryConsumer { queue: self.clone(), stopped: Arc::default() }
@@ -109,7 +110,7 @@ pub struct MemoryConsumer {
 }
 
 impl MemoryConsumer {
-    /// What stops it, from elsewhere: nothing is fetched any more.
+    /// A function that stops the consumer: it delivers nothing any more.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + use<> {
         let (stopped, queue) = (self.stopped.clone(), self.queue.clone());
         move || {
@@ -167,7 +168,7 @@ impl Delivery for MemoryDelivery {
         state.settled.push((self.message.sequence, settlement.clone()));
         match settlement {
             Settlement::Ack | Settlement::Terminate(_) => {
-                // As on the server, an acknowledgement counts whoever holds the message by now.
+                // As on the server, an acknowledgement also counts if another host holds the message by now.
                 state.held.retain(|(_, m)| m.sequence != self.message.sequence);
                 state.ready.retain(|m| m.sequence != self.message.sequence);
             }

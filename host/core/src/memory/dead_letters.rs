@@ -24,7 +24,7 @@ struct Kept {
 }
 
 impl MemoryDeadLetters {
-    /// None yet.
+    /// An empty store.
     #[must_use]
     pub fn new(network: Arc<FlakyNetwork>) -> Self {
         Self { network, kept: Arc::default() }
@@ -34,13 +34,13 @@ impl MemoryDeadLetters {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All letters in order, with their positions.
+    /// All dead letters in order, with their positions.
     #[must_use]
     pub fn all(&self) -> Vec<(Sequence, DeadLetter)> {
         self.kept().letters.clone()
     }
 
-    /// Asks for the letters of a key to be tried again.
+    /// Requests a retry of a key's dead letters.
     pub fn ask(&self, consumer: &str, key: &str) {
         let mut kept = self.kept();
         kept.last += 1;
@@ -54,13 +54,13 @@ impl MemoryDeadLetters {
         !self.kept().requests.is_empty()
     }
 
-    /// The letters that failed again, with their causes.
+    /// The dead letters that failed again, with their causes.
     #[must_use]
     pub fn failed_again(&self) -> Vec<(Sequence, String)> {
         self.kept().failed_again.clone()
     }
 
-    /// Takes a letter out, as an operator does who has retried or dropped it.
+    /// Removes a dead letter, as an operator does who has retried or dropped it.
     pub fn remove(&self, sequence: Sequence) {
         self.kept().letters.retain(|(at, _)| *at != sequence);
     }

@@ -6,7 +6,7 @@ use crate::consumer::{EventFeed, FeedItem};
 use crate::id::Sequence;
 use crate::store::Unavailable;
 
-/// A stream's messages in memory. The feed is stopped once it has given all of them.
+/// A stream's messages in memory. The feed stops after the last of them.
 #[derive(Debug, Clone)]
 pub struct MemoryFeed {
     items: Arc<[FeedItem]>,
@@ -21,7 +21,7 @@ impl MemoryFeed {
         Self { items: items.into(), after: Sequence::NONE, stop: Arc::default() }
     }
 
-    /// What stops it, from elsewhere.
+    /// The signal that stops the feed.
     #[must_use]
     pub fn stopper(&self) -> Arc<Notify> {
         self.stop.clone()

@@ -1,7 +1,7 @@
 //! The ports in memory: for tests of the flows, and for checking plugins without a server.
 //!
-//! [`FlakyNetwork`] makes them behave like a network: answers come late, get lost after the effect or before it. All of it
-//! follows from a seed, so that a run can be replayed.
+//! [`FlakyNetwork`] makes them behave like a network: answers come late, and requests get lost before or after their
+//! effect. All of it follows from a seed, so that a run can be replayed.
 
 mod consumer;
 mod dead_letters;

@@ -3,18 +3,18 @@ use std::time::Duration;
 
 use crate::store::Unavailable;
 
-/// The latest that a request arrives of which somebody was told that it was lost, in milliseconds.
+/// The longest delay of a request whose sender was told that it is lost, in milliseconds.
 const MAX_LATE_MS: u64 = 150;
 
-/// How the network behaves: how late answers are, and how many are lost.
+/// A network that delays and loses requests and answers.
 #[derive(Debug)]
 pub struct FlakyNetwork {
     rng: Mutex<fastrand::Rng>,
     /// The longest that a request takes, in milliseconds.
     max_latency_ms: u64,
-    /// Of a thousand requests, how many are lost on their way there, and how many on their way back.
+    /// The number of requests in a thousand that get lost: half of them before their effect, half after it.
     lost_per_mille: u32,
-    /// By how much the next append is late.
+    /// The delay of the next append.
     next_append_late: Mutex<Option<Duration>>,
 }
 
@@ -26,25 +26,26 @@ pub(super) enum Fate {
 }
 
 impl FlakyNetwork {
-    /// Everything arrives at once.
+    /// A network on which everything arrives at once.
     #[must_use]
     pub fn reliable() -> Self {
         Self::flaky(0, 0, 0)
     }
 
-    /// Requests take up to `max_latency_ms`, and of a thousand this many get lost, half of them after their effect.
+    /// A network on which a request takes up to `max_latency_ms`, and of a thousand requests `lost_per_mille` get lost,
+    /// half of them after their effect.
     #[must_use]
     pub fn flaky(seed: u64, max_latency_ms: u64, lost_per_mille: u32) -> Self {
         let rng = Mutex::new(fastrand::Rng::with_seed(seed));
         Self { rng, max_latency_ms, lost_per_mille, next_append_late: Mutex::default() }
     }
 
-    /// Has the next append arrive so late that its sender takes it for lost.
+    /// Delays the next append so long that its sender takes it for lost.
     pub fn delay_next_append(&self, by: Duration) {
         *self.next_late() = Some(by);
     }
 
-    /// Whether the append that is to be late is still to come.
+    /// Whether the delayed append is still to come.
     pub fn is_append_to_be_late(&self) -> bool {
         self.next_late().is_some()
     }
@@ -57,7 +58,7 @@ impl FlakyNetwork {
         self.next_append_late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a request arrives that its sender takes for lost, if it does.
+    /// The delay after which a request arrives that its sender takes for lost. `None` if it never arrives.
     pub(super) fn late(&self) -> Option<Duration> {
         self.roll(|rng| rng.bool().then(|| Duration::from_millis(rng.u64(0..=MAX_LATE_MS))))
     }
@@ -66,7 +67,7 @@ impl FlakyNetwork {
         dice(&mut self.rng.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Some of the latency; what follows is the server's turn.
+    /// Takes some of the latency, and decides what happens to the request.
     pub(super) async fn travel(&self) -> Fate {
         let (latency, dice) = self.roll(|rng| (rng.u64(0..=self.max_latency_ms), rng.u32(0..1000)));
         if latency > 0 {
@@ -79,7 +80,7 @@ impl FlakyNetwork {
         }
     }
 
-    /// One request: `serve` is what the server does with it.
+    /// Sends one request. `serve` does the server's part.
     pub(super) async fn request<T>(&self, doing: &str, serve: impl FnOnce() -> T) -> Result<T, Unavailable> {
         let lost = || Unavailable { doing: doing.to_owned(), cause: "no answer".to_owned() };
         match self.travel().await {

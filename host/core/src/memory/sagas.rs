@@ -39,7 +39,7 @@ pub struct SentCommand {
 }
 
 impl MemorySagas {
-    /// Nothing has started yet.
+    /// A store without instances.
     #[must_use]
     pub fn new(network: Arc<FlakyNetwork>) -> Self {
         Self { network, kept: Arc::default() }
@@ -49,18 +49,18 @@ impl MemorySagas {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every command that was sent, in order, each as often as it was sent.
+    /// Every command that was sent, in order, as many times as it was sent.
     #[must_use]
     pub fn sent(&self) -> Vec<SentCommand> {
         self.kept().sent.clone()
     }
 
-    /// Has somebody else send a command under this id first.
+    /// Lets another sender send a command under this id first.
     pub fn occupy(&self, id: CommandId) {
         self.kept().foreign.insert(id);
     }
 
-    /// Has the next commands be sent without their sender being told.
+    /// Sends the next `count` commands without confirming them to their sender.
     pub fn lose_answers(&self, count: u32) {
         self.kept().answers_to_lose = count;
     }
@@ -76,7 +76,7 @@ impl Kept {
         if self.instances.get(instance).map_or(0, |(_, revision)| *revision) != revision {
             return Err(CommitError::Conflict);
         }
-        // Through its stored form, as in a stream.
+        // The record takes its stored form and back, as in a stream.
         let stored = serde_json::to_vec(record).and_then(|json| serde_json::from_slice(&json));
         let stored = stored.map_err(|error| CommitError::Refused(error.to_string()))?;
         self.instances.insert(instance.clone(), (stored, revision + 1));

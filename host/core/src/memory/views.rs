@@ -32,7 +32,7 @@ impl MemoryViews {
         self.kept().0.clone()
     }
 
-    /// How far it has come, without the network.
+    /// The checkpoint, read without the network.
     #[must_use]
     pub fn present_checkpoint(&self) -> Checkpoint {
         self.kept().1.clone()

@@ -1,4 +1,4 @@
-//! What a saga reads and answers, and how an instance is stored.
+//! A saga's inputs and reactions, and the stored form of an instance.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,16 @@ use crate::time::Timestamp;
 /// What an event means to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
-    /// It starts the instance if there is none.
+    /// The event starts the instance if it does not exist.
     Start,
-    /// It is nothing to an instance that does not exist.
+    /// The event is ignored if the instance does not exist.
     Advance,
 }
 
 /// An instance that an event concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correlation {
-    /// The instance's id as the plugin gave it.
+    /// The instance's id as the plugin wrote it.
     pub instance: String,
     /// What the event means to it.
     pub relation: Relation,
@@ -32,44 +32,44 @@ pub struct Correlation {
 pub struct Timer {
     /// Unique in the instance.
     pub id: String,
-    /// When it goes off.
+    /// When the timer goes off.
     pub due: Timestamp,
-    /// Handed back when it goes off.
+    /// Passed back when the timer goes off.
     pub data: Bytes,
 }
 
-/// A change of the instance's timers.
+/// A change to the instance's timers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimerChange {
-    /// Set, or set anew.
+    /// Sets a timer, or sets it again.
     Set(Timer),
-    /// Cancel, by id.
+    /// Cancels a timer, by id.
     Cancel(String),
 }
 
-/// How a command that the instance sent ended.
+/// How a command of the instance ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandResult {
     /// The ids of the stored events.
     Accepted(Vec<String>),
-    /// The rule that said no.
+    /// The rule that forbids the command.
     Rejected(Rejection),
-    /// Why it was set aside.
+    /// The cause for which the command was set aside.
     Failed(String),
 }
 
-/// The outcome of a command that the instance sent.
+/// The outcome of a command of the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutcome {
-    /// The id that the host gave it.
+    /// The id that the host gave the command.
     pub command_id: String,
     /// Its type.
     pub r#type: String,
-    /// Its metadata as the instance sent it.
+    /// The metadata that the instance sent with the command.
     pub metadata: Metadata,
-    /// When it was recorded.
+    /// When the outcome was recorded.
     pub time: Timestamp,
-    /// How it ended.
+    /// How the command ended.
     pub result: CommandResult,
 }
 
@@ -78,47 +78,47 @@ pub struct CommandOutcome {
 pub enum SagaInput {
     /// An event of the stream.
     Event(RecordedEvent),
-    /// A timer that went off.
+    /// A timer of the instance went off.
     Timer(Timer),
-    /// The outcome of a command that it sent.
+    /// The outcome of a command of the instance.
     Outcome(CommandOutcome),
 }
 
 /// What an instance does about an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reaction {
-    /// The new state; none ends the instance.
+    /// The new state. `None` ends the instance.
     pub state: Option<Vec<u8>>,
-    /// In order.
+    /// The commands to send, in order.
     pub commands: Vec<NewCommand>,
-    /// In order.
+    /// The changes to timers, in order.
     pub timers: Vec<TimerChange>,
 }
 
-/// An instance as it is stored.
+/// The stored form of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SagaRecord {
-    /// The last input handled, for each stream that inputs come from.
+    /// The last handled input of each stream.
     pub handled: BTreeMap<String, Sequence>,
-    /// The plugin's state; none when the instance has ended.
+    /// The plugin's state. `None` once the instance has ended.
     #[serde(with = "bytes_as_base64")]
     pub state: Option<Vec<u8>>,
     /// The commands of the last input.
     pub outbox: Vec<OutgoingCommand>,
-    /// An input could not be handled: its dead letter's id. Later inputs are parked behind it, for as long as there are
-    /// dead letters of this instance.
+    /// The id of the dead letter of an input that could not be handled. Later inputs are parked behind it, as long as
+    /// the instance has dead letters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined_by: Option<String>,
 }
 
-/// A command with the id that it keeps for ever.
+/// A command with its final id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingCommand {
     /// See [`CommandId::of_saga`].
     pub id: CommandId,
     /// Its type.
     pub r#type: String,
-    /// Media type of the data.
+    /// The media type of the data.
     pub datacontenttype: String,
     /// Extension attributes, correlation and causation among them.
     pub extensions: Metadata,

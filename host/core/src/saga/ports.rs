@@ -1,4 +1,4 @@
-//! What sagas stand on: a store of instances and a way to send commands, and a plugin in the role `saga`.
+//! The ports of a saga: a store of instances that also sends commands, and a plugin in the role `saga`.
 
 use std::future::Future;
 
@@ -10,16 +10,16 @@ use crate::message::{EventType, Failure, Headers, RecordedEvent};
 use crate::plugin::{Identity, Plugin, PluginFault};
 use crate::store::{CommitError, Unavailable};
 
-/// What a saga says of itself.
+/// A saga plugin's description of itself.
 #[derive(Debug, Clone)]
 pub struct SagaDescriptor {
     /// The plugin's own name and version, for people.
     pub identity: Identity,
-    /// The event types that it reads; an empty list means all.
+    /// The event types that the plugin reads. An empty list means all types.
     pub events: Vec<EventType>,
-    /// The command types that it sends.
+    /// The command types that the plugin sends.
     pub commands: Vec<String>,
-    /// The version of the form of its state.
+    /// The version of the form of the instance's state.
     pub state_version: u32,
     /// What it needs beside events.
     pub needs: SagaNeeds,
@@ -36,7 +36,7 @@ pub struct SagaNeeds {
 
 /// A plugin in the role `saga`.
 pub trait SagaPlugin: Plugin {
-    /// What it says of itself.
+    /// The plugin's description of itself.
     fn descriptor(&self) -> &SagaDescriptor;
 
     /// The instances that an event concerns.
@@ -54,9 +54,9 @@ pub trait SagaPlugin: Plugin {
     ) -> impl Future<Output = Result<Result<Reaction, Failure>, PluginFault>> + Send;
 }
 
-/// Where one saga keeps its instances, and how it sends commands.
+/// The store of one saga's instances. It also sends the saga's commands.
 pub trait SagaStore: Send + Sync + 'static {
-    /// The instance as it is stored, as the leader has it, with the revision that guards the next write (0: none).
+    /// Reads the instance from the leader, with the revision for the next write (0 if the instance was never stored).
     fn load(
         &self,
         instance: &InstanceId,
@@ -70,8 +70,8 @@ pub trait SagaStore: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
 
-    /// Puts a command on the command stream. Sending it again is harmless: its id is the same. Where another command has
-    /// its id it is refused.
+    /// Puts a command on the command stream. Sending it again is harmless, because its id is the same. A command whose
+    /// id another command has is refused.
     fn send(
         &self,
         headers: Headers,

@@ -1,8 +1,8 @@
-//! Trying the inputs of a quarantined instance again, when an operator asks for it.
+//! Retries the inputs of a quarantined instance on an operator's request.
 //!
-//! They are tried in stream order, up to the first that fails again. The instance's record says which inputs it has
-//! handled, so one whose letter could not be taken out any more is not handled twice. The quarantine ends with the last
-//! letter: the next input finds none and goes through.
+//! The inputs are retried in stream order, up to the first one that fails again. The instance's record says which
+//! inputs it has handled, so an input whose dead letter could not be removed is not handled twice. The quarantine ends
+//! with the last dead letter: the next input finds none and goes through.
 
 use tracing::Instrument;
 
@@ -17,7 +17,7 @@ use crate::store::Unavailable;
 use crate::telemetry;
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Tries the inputs of an instance, if somebody asks for it.
+    /// Retries the inputs of an instance if an operator requested it.
     pub async fn retry_if_asked(&self) -> Result<(), Unavailable> {
         while let Some(request) = self.letters.request(&self.name).await? {
             tracing::info!(saga = %self.name, instance = request.key, "trying inputs again");
@@ -30,7 +30,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     async fn retry_instance(&self, instance: &InstanceId) -> Result<(), Unavailable> {
-        // What is parked meanwhile joins the end of the queue.
+        // An input that is parked meanwhile joins the end of the queue.
         while let Some(place) =
             self.letters.places(&self.name, Some(instance.as_str())).await?.first().copied()
         {
@@ -47,7 +47,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Ok(())
     }
 
-    /// Handles the input in a letter, with as many attempts as any other.
+    /// Handles the input in a dead letter, with as many attempts as any other input.
     async fn try_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), NotProcessed> {
         let mut attempt = 1;
         loop {
@@ -76,7 +76,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(instance));
                 self.advance(instance, relation, &event, None).instrument(span).await
             }
-            // The plugin has changed its mind since.
+            // The plugin no longer relates the event to this instance.
             None => Ok(()),
         }
     }

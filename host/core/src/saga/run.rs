@@ -1,4 +1,4 @@
-//! A saga's life: one input after the other, and what operators ask for in between.
+//! The loop of a saga: it handles one input after the other, and operators' requests in between.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::ports::{SagaPlugin, SagaStore};
 use crate::consumer::{Consumer, Delivery, with_progress};
 use crate::dead_letter::Retries;
 
-/// How often a saga looks whether an operator asks for something.
+/// The interval at which a saga looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Handles what the consumer gives, in stream order, until it has been stopped. The server is told every
-    /// `progress_every` that a message is still being worked on.
+    /// Handles the consumer's messages in stream order, until the consumer has been stopped. Tells the server every
+    /// `progress_every` that a message is still being processed.
     pub async fn run<C: Consumer>(&self, mut consumer: C, progress_every: Duration) {
         let mut requests = tokio::time::interval(REQUESTS_EVERY);
         requests.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -296,7 +296,7 @@ async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
-    assert!(bank.letters.all()[0].1.cause.contains("is no CloudEvent"));
+    assert!(bank.letters.all()[0].1.cause.contains("is not a CloudEvent"));
 }
 
 #[tokio::test(start_paused = true)]

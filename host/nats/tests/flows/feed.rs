@@ -41,7 +41,7 @@ async fn events_come_in_order_and_what_is_none_in_its_place() {
     let first = read(&items[0]).unwrap();
     assert_eq!((&first.event, first.sequence, &*first.stream), (&event(1), Sequence(1), "hotel"));
     assert_eq!(first.recorded_at, items[0].message.stored_at);
-    assert!(read(&items[2]).unwrap_err().contains("is no CloudEvent"));
+    assert!(read(&items[2]).unwrap_err().contains("is not a CloudEvent"));
 
     feed.seek(Sequence(2)).await.unwrap();
     assert_eq!(numbers(&collect(&mut feed, 2).await), [3, 4]);
