@@ -37,6 +37,12 @@ impl CallLog {
         self.lines.push(format!("{level}: {line}"));
     }
 
+    /// The message of the last panic, as the SDK logs it: where, then what.
+    pub(crate) fn last_panic(&self) -> Option<&str> {
+        let said = self.lines.iter().rev().find_map(|line| line.strip_prefix("error: "));
+        said.filter(|said| said.starts_with("panicked at "))
+    }
+
     /// What was kept, and how much was not.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let mut lines = std::mem::take(&mut self.lines);
@@ -64,6 +70,18 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// N11: the useful line drowned among the backtraces.
+    #[test]
+    fn the_last_words_of_a_panic_are_found() {
+        let mut log = CallLog::default();
+        log.keep("error", "panicked at src/a.rs:1:2: a first one, caught");
+        log.keep("error", "panicked at src/lib.rs:15:44: index out of bounds");
+        log.keep("info", "unwinding");
+        assert_eq!(log.last_panic(), Some("panicked at src/lib.rs:15:44: index out of bounds"));
+        log.keep("error", "something else");
+        assert_eq!(log.last_panic(), None);
+    }
 
     #[test]
     fn a_line_cannot_forge_another() {

@@ -17,7 +17,7 @@ pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> Pl
     let what = if error.is::<Trap>() || error.is::<OutOfTime>() {
         format!("cannot be instantiated: it {}", words(error, guest).1)
     } else if let Some(refused) = guest.meter.refused() {
-        format!("cannot be instantiated: it {refused}")
+        raise(guest, &format!("cannot be instantiated: it {refused}"), refused.key())
     } else if chain(error).contains("Cannot allocate memory") {
         format!(
             "cannot be instantiated: the machine has no memory or no mappings left ({}); keep fewer entities alive or raise \
@@ -33,17 +33,22 @@ pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> Pl
 fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     let limits = &guest.origin.limits;
     if error.is::<OutOfTime>() {
-        return (FaultKind::Broke, format!("ran longer than {:?}", limits.call_time));
+        return (
+            FaultKind::Broke,
+            raise(guest, &format!("ran longer than {:?}", limits.call_time), "call-timeout"),
+        );
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let trapped = match trap {
-            Trap::UnreachableCodeReached => {
-                "trapped: unreachable (a panic or an abort of its language)".to_owned()
-            }
+            // Its own words first: what follows them says less.
+            Trap::UnreachableCodeReached => match guest.log.last_panic() {
+                Some(panic) => format!("{panic} (trapped: unreachable)"),
+                None => "trapped: unreachable (a panic or an abort of its language)".to_owned(),
+            },
             trap => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         };
         let what = match guest.meter.refused() {
-            Some(refused) => format!("{refused}, and {trapped}"),
+            Some(refused) => raise(guest, &format!("{refused}, and {trapped}"), refused.key()),
             None => trapped,
         };
         return (FaultKind::Broke, what);
@@ -53,13 +58,22 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (
             FaultKind::Refused,
-            format!("handed the host more than {} in one call", InBytes(limits.result_bytes)),
+            raise(
+                guest,
+                &format!("handed the host more than {} in one call", InBytes(limits.result_bytes)),
+                "result-bytes",
+            ),
         );
     }
     if error.is::<WasmBacktrace>() {
         return (FaultKind::Broke, format!("was stopped by the host: {cause}"));
     }
     (FaultKind::Refused, format!("broke the rules of the component model: {cause}"))
+}
+
+/// With the key that raises a limit; its present value is in what happened.
+fn raise(guest: &Guest, what: &str, key: &str) -> String {
+    format!("{what}; if it needs more, raise `{key}` in [plugins.{}.limits]", guest.origin.name)
 }
 
 fn assemble(kind: FaultKind, what: String, error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {

@@ -85,6 +85,16 @@ pub(crate) enum Refused {
     Table { limit_elements: usize },
 }
 
+impl Refused {
+    /// The key of the limit in the configuration.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Memory { .. } => "memory-bytes",
+            Self::Table { .. } => "table-elements",
+        }
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

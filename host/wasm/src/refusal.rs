@@ -56,8 +56,9 @@ pub enum Refusal {
     Compile(String),
     /// It exports no role.
     #[error(
-        "it exports no role that this host runs (command-handler, projection or saga of pelton:plugin@0.1); it exports {}",
-        listed(.0)
+        "it exports no role that this host runs (command-handler, projection or saga of pelton:plugin@0.1); it exports {}{}",
+        listed(.0),
+        without_macro(.0)
     )]
     NoRole(Vec<String>),
     /// It imports what a pure plugin may not.
@@ -91,6 +92,17 @@ impl Refusal {
 impl From<PluginFault> for Refusal {
     fn from(fault: PluginFault) -> Self {
         Self::Fault(Box::new(fault))
+    }
+}
+
+/// What a plugin that exports nothing at all most likely lacks.
+fn without_macro(exports: &[String]) -> &'static str {
+    match exports {
+        [] => {
+            "; a Rust plugin needs one of the macros `pelton_plugin::export_command_handler!`, `export_projection!` and \
+             `export_saga!` in its src/lib.rs"
+        }
+        _ => "",
     }
 }
 

@@ -47,7 +47,11 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
             &["does not compile"],
         ),
         ("threads", wat(threads), &["does not compile", "threads"]),
-        ("no role", wat("(component)"), &["exports no role", "it exports nothing"]),
+        (
+            "no role",
+            wat("(component)"),
+            &["exports no role", "it exports nothing", "export_command_handler!"],
+        ),
         (
             "another role",
             exporting("acme:shop/till@1.0.0", &[]),
@@ -93,10 +97,18 @@ async fn what_fails_when_it_is_tried_is_refused() {
     let upper = [("more", "(data (i32.const 1024) \"H\")")];
     let dotted = [("more", "(data (i32.const 1036) \".\")")];
     for (what, parts, expected) in [
-        ("a memory bomb", &bomb, &["cannot be instantiated", "asked for more than 64 MiB of memory"][..]),
+        (
+            "a memory bomb",
+            &bomb,
+            &["cannot be instantiated", "asked for more than 64 MiB of memory", "raise `memory-bytes`"][..],
+        ),
         ("a trap at the start", &start, &["cannot be instantiated", "trapped: unreachable", "start"]),
         ("a describe that traps", &dumb, &["trapped: unreachable", "describe"]),
-        ("a describe without end", &endless, &["ran longer than 50ms", "describe"]),
+        (
+            "a describe without end",
+            &endless,
+            &["ran longer than 50ms", "raise `call-timeout` in [plugins.", "describe"],
+        ),
         ("no name", &nameless, &["descriptor breaks the contract", "its name is \"\""]),
         ("a bad name", &upper, &["descriptor breaks the contract", "\"Hostile\""]),
         ("a bad command type", &dotted, &["descriptor breaks the contract", "command type", "\".o\""]),
