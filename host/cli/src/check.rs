@@ -1,14 +1,31 @@
 //! `pelton check`: what would be run, without running it.
 
 use std::fmt::{self, Display, Formatter};
+use std::io::Write;
 
-use crate::components::Inspected;
-use crate::config::RouteConfig;
-use crate::prepare::Prepared;
+use crate::args::check::CheckArgs;
+use crate::config::{RouteConfig, reference};
+use crate::descriptors::Inspected;
+use crate::exit::Failure;
+use crate::run::prepare::{Prepared, prepare};
+use crate::terminal::one_line;
+
+/// Checks, and prints a summary; or prints the reference.
+pub(crate) async fn run(arguments: &CheckArgs) -> Result<(), Failure> {
+    let text = if arguments.reference {
+        reference::render()
+    } else {
+        let prepared = prepare(&arguments.config, None).await?;
+        prepared.warn();
+        Summary(&prepared).to_string()
+    };
+    // Who pipes it into `head` has seen enough.
+    let _ = write!(std::io::stdout(), "{text}");
+    Ok(())
+}
 
 /// A summary for people: what there is, and how it hangs together.
-#[derive(Debug)]
-pub struct Summary<'a>(pub &'a Prepared);
+struct Summary<'a>(&'a Prepared);
 
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -55,7 +72,8 @@ impl Display for Summary<'_> {
         let mut last = "";
         for (kind, line) in rows {
             let shown = if kind == last { "" } else { kind };
-            writeln!(f, "{shown:<11} {line}")?;
+            // A component says its name and version itself.
+            writeln!(f, "{shown:<11} {}", one_line(&line))?;
             if !kind.is_empty() {
                 last = kind;
             }

@@ -8,13 +8,27 @@ use pelton_nats::Server;
 use pelton_nats::server::Options;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::DevArgs;
+use crate::args::dev::DevArgs;
 use crate::config::Config;
-use crate::prepare::Prepared;
-use crate::{examples, host};
+use crate::examples;
+use crate::exit::Failure;
+use crate::run::host;
+use crate::run::prepare::{Prepared, prepare_until};
+
+/// Runs a host on a server of its own.
+pub(crate) async fn run(arguments: &DevArgs, stop: CancellationToken) -> Result<(), Failure> {
+    let compiled = Some(arguments.store.join("compiled"));
+    let Some(mut prepared) = prepare_until(&arguments.config, compiled, &stop).await? else { return Ok(()) };
+    prepared.config.gateway.listen = arguments.listen.unwrap_or(prepared.config.gateway.listen);
+    with_server(arguments, prepared, stop).await.map_err(Failure::Run)
+}
 
 /// Starts the server, runs the host on it, and stops it last. The configuration's NATS is not used.
-pub async fn run(arguments: &DevArgs, mut prepared: Prepared, stop: CancellationToken) -> anyhow::Result<()> {
+async fn with_server(
+    arguments: &DevArgs,
+    mut prepared: Prepared,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let options = Options { port: arguments.nats_port.unwrap_or(0), ..Options::new(&arguments.store) };
     let mut server = tokio::select! {
         server = Server::start(options) => server?,

@@ -8,7 +8,7 @@ use crate::config::{Config, RouteConfig};
 
 /// A line for curl that sends the command of this route to the gateway at `address`.
 #[must_use]
-pub fn curl(config: &Config, route: &RouteConfig, address: &str) -> String {
+pub(crate) fn curl(config: &Config, route: &RouteConfig, address: &str) -> String {
     let data = match route.example.as_deref().and_then(|example| serde_json::from_str(example).ok()) {
         Some(data) => data,
         None => from_tokens(config, route.route.command().as_str()),

@@ -1,23 +1,82 @@
 //! The `pelton` command as a library, so that tests can use its parts.
 //!
-//! A run: [`prepare`] reads the configuration ([`config`]) and loads its components ([`components`] checks them against
-//! it); [`host`] connects, starts the flows and the gateway, waits, and stops.
+//! [`main`] reads the command line ([`args`]) and does what it asks for. [`run`] is the life of a host: prepare the
+//! configuration ([`config`]) and its components ([`descriptors`] compares the two), connect, start every role, wait,
+//! stop.
 #![forbid(unsafe_code)]
 
-pub mod args;
-pub mod check;
-pub mod component;
-pub mod components;
+mod args;
+mod check;
+mod componentize;
 pub mod config;
-pub mod dev;
-pub mod dlq;
-pub mod examples;
-#[cfg(debug_assertions)]
-mod failpoints;
-pub mod failure;
-mod flows;
-pub mod host;
-pub mod prepare;
-pub mod signals;
-mod tasks;
-pub mod telemetry;
+mod descriptors;
+mod dev;
+mod dlq;
+mod examples;
+mod exit;
+mod role;
+mod run;
+mod telemetry;
+mod terminal;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use args::common::LogFormat;
+use args::{Arguments, Command};
+use exit::Failure;
+use run::signals::Signals;
+
+/// Does what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = telemetry::start(arguments.log_format, arguments.log())
+        .map_err(Failure::Usage)
+        .and_then(|()| execute(&arguments.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            match (arguments.log_format, &failure) {
+                // A usage error may mean that there is no log.
+                (LogFormat::Json, Failure::Configuration(_) | Failure::Unusable(_) | Failure::Run(_)) => {
+                    tracing::error!("{}", failure.render(false).trim_end());
+                }
+                // Where nobody reads stderr any more, the exit code has to do.
+                _ => drop(write!(std::io::stderr(), "{}", failure.render(telemetry::colour()))),
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn execute(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Component(component) => componentize::run(component),
+        Command::Check(check) => on_runtime(check::run(check)),
+        Command::Dlq(command) => on_runtime(dlq::run(command)),
+        Command::Run(run) => on_runtime(until_stopped(|stop| run::run(run, stop))),
+        Command::Dev(dev) => on_runtime(until_stopped(|stop| dev::run(dev, stop))),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("cannot start the async runtime").map_err(Failure::Run)?.block_on(work)
+}
+
+/// Works until it is done, or has stopped cleanly after a signal.
+async fn until_stopped<F: Future<Output = Result<(), Failure>>>(
+    work: impl FnOnce(CancellationToken) -> F,
+) -> Result<(), Failure> {
+    let signals = Signals::listen().context("cannot listen for signals").map_err(Failure::Run)?;
+    let stop = CancellationToken::new();
+    tokio::select! {
+        done = work(stop.clone()) => done,
+        never = signals.stop_then_exit(stop) => match never {},
+    }
+}

@@ -4,16 +4,16 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::args::LogFormat;
+use crate::args::common::LogFormat;
 
 /// Whether stderr is a terminal whose user wants colour (<https://no-color.org>).
 #[must_use]
-pub fn colour() -> bool {
+pub(crate) fn colour() -> bool {
     stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Starts the log. The error says what is wrong with the filter.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
+pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     let parsed = EnvFilter::builder().parse(filter).map_err(|e| format!("--log {filter:?}: {e}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(stderr);
     match format {

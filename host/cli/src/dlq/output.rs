@@ -8,6 +8,8 @@ use pelton_core::message::Incoming;
 use pelton_nats::dead_letters::{Entry, Happening, KeptLetter};
 use serde_json::{Map, Value, json};
 
+use crate::terminal::{escaped, one_line};
+
 /// The longest cause in a listing, in characters.
 const CAUSE_CHARS: usize = 80;
 const COLUMNS: [&str; 8] =
@@ -30,7 +32,8 @@ impl Output {
             letters.iter().for_each(|letter| self.line(&Value::Object(described(letter)).to_string()));
         } else if !letters.is_empty() {
             let header = COLUMNS.map(str::to_owned);
-            self.table(&[header].into_iter().chain(letters.iter().map(row)).collect::<Vec<_>>());
+            let rows = letters.iter().map(|letter| row(letter).map(|cell| one_line(&cell)));
+            self.table(&[header].into_iter().chain(rows).collect::<Vec<_>>());
         }
     }
 
@@ -47,7 +50,8 @@ impl Output {
         if self.json {
             self.line(&json(kept, journal).to_string());
         } else {
-            self.line(text(kept, journal).trim_end());
+            // Causes, headers and payloads are others' words.
+            self.line(escaped(&text(kept, journal)).trim_end());
         }
     }
 }

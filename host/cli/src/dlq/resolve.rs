@@ -15,10 +15,11 @@ use pelton_nats::dead_letters::{self, KeptLetter, Operator, Retried};
 use pelton_nats::{StoreSettings, StreamStore};
 use serde_json::{Value, json};
 
-use super::args::{DropArgs, RetryArgs, SelectionArgs};
+use super::client::{DlqClient, run_failed};
 use super::output::{Output, described, short};
-use super::{Desk, run_failed};
-use crate::failure::Failure;
+use crate::args::dlq::{DropArgs, RetryArgs, SelectionArgs};
+use crate::exit::Failure;
+use crate::terminal::one_line;
 
 /// How long a drop waits for a view to go on without what was dropped.
 const VIEW_WAIT: Duration = Duration::from_secs(10);
@@ -70,7 +71,7 @@ impl Report {
                 done.result,
                 short(&done.detail, kept.letter.digest.as_deref())
             );
-            self.output.line(&line);
+            self.output.line(&one_line(&line));
         }
     }
 
@@ -92,12 +93,12 @@ impl Report {
 pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let RetryArgs { server, selection, wait } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
-    let desk = Desk::open(server).await?;
-    let operator = desk.operator(by(selection), *wait);
-    let mut report = Report::new(desk.output);
+    let client = DlqClient::open(server).await?;
+    let operator = client.operator(by(selection), *wait);
+    let mut report = Report::new(client.output);
     // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
     let end = operator.end().await.map_err(run_failed)?;
-    let letters = desk.select(&selected).await?;
+    let letters = client.select(&selected).await?;
     if selection.dry_run {
         letters.iter().for_each(|letter| report.add(letter, &Done::new("would-be-retried", "", true)));
         return report.finish();
@@ -178,24 +179,24 @@ fn done(retried: Retried) -> Done {
 pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let DropArgs { server, selection, reason } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
-    let desk = Desk::open(server).await?;
+    let client = DlqClient::open(server).await?;
     let by = by(selection);
-    let operator = desk.operator(by.clone(), VIEW_WAIT);
-    let mut report = Report::new(desk.output);
+    let operator = client.operator(by.clone(), VIEW_WAIT);
+    let mut report = Report::new(client.output);
     let mut views = BTreeSet::new();
-    for letter in desk.select(&selected).await? {
+    for letter in client.select(&selected).await? {
         if selection.dry_run {
             report.add(&letter, &Done::new("would-be-dropped", "", true));
             continue;
         }
-        give_up(&desk, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
+        give_up(&client, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
         let done = match operator.drop(&letter, reason).await.map_err(run_failed)? {
             Some(outcome) => done(Retried::Settled(outcome.to_owned())),
             None => Done::new("dropped", reason.as_str(), true),
         };
         report.add(&letter, &done);
         if let Some(key) = letter.letter.key
-            && is_projection(&desk, &letter.letter.consumer)
+            && is_projection(&client, &letter.letter.consumer)
         {
             views.insert((letter.letter.consumer, key));
         }
@@ -212,24 +213,24 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     report.finish()
 }
 
-fn is_projection(desk: &Desk, consumer: &str) -> bool {
-    desk.config.projections.keys().any(|name| name.as_str() == consumer)
+fn is_projection(client: &DlqClient, consumer: &str) -> bool {
+    client.config.projections.keys().any(|name| name.as_str() == consumer)
 }
 
 /// Records that the command in a letter failed, unless it has ended: whoever asks for it is told, and whoever sends it
 /// again does not have it decided after all. A letter whose command cannot be read has no outcome to record.
-async fn give_up(desk: &Desk, letter: &KeptLetter, cause: &str) -> anyhow::Result<()> {
-    let handler = Name::new(&letter.letter.consumer).ok().and_then(|name| desk.config.handlers.get(&name));
+async fn give_up(client: &DlqClient, letter: &KeptLetter, cause: &str) -> anyhow::Result<()> {
+    let handler = Name::new(&letter.letter.consumer).ok().and_then(|name| client.config.handlers.get(&name));
     let (Some(handler), Some(id)) = (handler, letter.readable_command()) else { return Ok(()) };
     let settings = StoreSettings { replicated: true, ..StoreSettings::default() };
-    let store = StreamStore::start(&desk.nats, &handler.stream, settings);
-    let recorded = record_failure(desk, &store, letter, &id, cause).await;
+    let store = StreamStore::start(&client.nats, &handler.stream, settings);
+    let recorded = record_failure(client, &store, letter, &id, cause).await;
     store.close().await;
     recorded
 }
 
 async fn record_failure(
-    desk: &Desk,
+    client: &DlqClient,
     store: &StreamStore,
     letter: &KeptLetter,
     id: &CommandId,
@@ -239,8 +240,8 @@ async fn record_failure(
     if matches!(store.registered(id).await?.entry, Entry::Outcome(_)) {
         return Ok(());
     }
-    let Some(whole) = dead_letters::read(&desk.nats, letter.sequence).await? else { return Ok(()) };
-    let routes = desk.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
+    let Some(whole) = dead_letters::read(&client.nats, letter.sequence).await? else { return Ok(()) };
+    let routes = client.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
     match Intake::new(routes.collect()).decode(&whole.letter.message) {
         Ok(command) => {
             let digest = letter.letter.digest.as_deref().unwrap_or_default();

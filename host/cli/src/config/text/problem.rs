@@ -149,14 +149,14 @@ impl Problem {
 
 /// Collects problems while the file is read, so that one run reports all of them.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(in crate::config) struct Problems(RefCell<Vec<Problem>>);
 
 impl Problems {
-    pub(super) fn add(&self, problem: Problem) {
+    pub(in crate::config) fn add(&self, problem: Problem) {
         self.0.borrow_mut().push(problem);
     }
 
-    pub(super) fn into_vec(self) -> Vec<Problem> {
+    pub(in crate::config) fn into_vec(self) -> Vec<Problem> {
         self.0.into_inner()
     }
 }
@@ -178,7 +178,7 @@ impl Report {
 
     /// The report of text that TOML's own rules forbid at `syntax`. Of the other problems only those are kept that can
     /// not be the consequence of what could not be read.
-    pub(super) fn of_broken(source: Source, syntax: Vec<Problem>, others: Vec<Problem>) -> Self {
+    pub(in crate::config) fn of_broken(source: Source, syntax: Vec<Problem>, others: Vec<Problem>) -> Self {
         let lines: Vec<_> = syntax.iter().map(|problem| line_of(&source.text, problem.span.start)).collect();
         let independent = others.into_iter().filter(|problem| {
             !problem.from_absence && !lines.contains(&line_of(&source.text, problem.span.start))

@@ -5,11 +5,11 @@ use std::fs;
 use anyhow::Context;
 use pelton_wasm::component::componentize;
 
-use crate::args::ComponentArgs;
-use crate::failure::Failure;
+use crate::args::component::ComponentArgs;
+use crate::exit::Failure;
 
 /// Wraps the module. The output is written whole or not at all.
-pub fn run(arguments: &ComponentArgs) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &ComponentArgs) -> Result<(), Failure> {
     let ComponentArgs { module, output } = arguments;
     let component = fs::read(module)
         .context("it cannot be read")

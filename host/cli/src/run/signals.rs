@@ -8,19 +8,19 @@ use tokio_util::sync::CancellationToken;
 
 /// Listens for both signals. From now on neither ends the process by itself.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
     /// Begins to listen. Needs a runtime.
-    pub fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
     /// Cancels `stop` at the first signal and ends the process at the second.
-    pub async fn stop_then_exit(mut self, stop: CancellationToken) -> Infallible {
+    pub(crate) async fn stop_then_exit(mut self, stop: CancellationToken) -> Infallible {
         let (name, _) = self.next().await;
         tracing::info!("{name}: stopping; a second signal exits at once");
         stop.cancel();

@@ -35,7 +35,7 @@ pub fn show_duration(duration: Duration) -> String {
 }
 
 /// Reads a whole number of bytes with or without a unit, such as `4096`, `512KiB` or `64MiB`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(in crate::config) fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
@@ -70,7 +70,7 @@ pub fn show_bytes(bytes: u64) -> String {
 pub const MAX_NAME_BYTES: usize = 48;
 
 /// Checks a name that Pelton uses for streams, consumers, buckets and metrics. Answers where in it the mistake is.
-pub(super) fn name(text: &str) -> Result<(), (usize, String)> {
+pub(in crate::config) fn name(text: &str) -> Result<(), (usize, String)> {
     if text.is_empty() {
         return Err((0, "is empty".to_owned()));
     }
@@ -89,7 +89,7 @@ pub(super) fn name(text: &str) -> Result<(), (usize, String)> {
 }
 
 /// Checks a JSON pointer (RFC 6901) to a part of a document. Answers where in it the mistake is.
-pub(super) fn pointer(text: &str) -> Result<(), (usize, String)> {
+pub(in crate::config) fn pointer(text: &str) -> Result<(), (usize, String)> {
     if !text.starts_with('/') {
         return Err((0, "is no JSON pointer: it does not begin with `/`".to_owned()));
     }
@@ -102,7 +102,7 @@ pub(super) fn pointer(text: &str) -> Result<(), (usize, String)> {
 }
 
 /// Checks a subject that may have wildcards. Answers where in it the mistake is.
-pub(super) fn subject(text: &str) -> Result<(), (usize, String)> {
+pub(in crate::config) fn subject(text: &str) -> Result<(), (usize, String)> {
     let mut at = 0;
     let last = text.split('.').count() - 1;
     for (index, token) in text.split('.').enumerate() {
@@ -127,7 +127,7 @@ pub(super) fn subject(text: &str) -> Result<(), (usize, String)> {
 }
 
 /// Whether there can be a subject that both patterns take in.
-pub(super) fn overlap(one: &str, other: &str) -> bool {
+pub(in crate::config) fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
         match (one.next(), other.next()) {
@@ -140,7 +140,7 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
 }
 
 /// Whether `wide` takes in every subject that `narrow` takes in.
-pub(super) fn covers(wide: &str, narrow: &str) -> bool {
+pub(in crate::config) fn covers(wide: &str, narrow: &str) -> bool {
     let (mut wide, mut narrow) = (wide.split('.'), narrow.split('.'));
     loop {
         match (wide.next(), narrow.next()) {

@@ -6,7 +6,7 @@ use crate::config::Report;
 
 /// Why a command failed.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The command line has to change.
     Usage(String),
     /// The configuration or a component has to change.
@@ -20,7 +20,7 @@ pub enum Failure {
 impl Failure {
     /// What a script sees; `pelton --help` lists the codes.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) => 2,
             Self::Configuration(_) | Self::Unusable(_) => 3,
@@ -30,7 +30,7 @@ impl Failure {
 
     /// What a person sees.
     #[must_use]
-    pub fn render(&self, colour: bool) -> String {
+    pub(crate) fn render(&self, colour: bool) -> String {
         match self {
             Self::Usage(what) => format!("error: {what}\n"),
             Self::Configuration(report) => report.render(colour),

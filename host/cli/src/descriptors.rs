@@ -1,4 +1,4 @@
-//! Whether the components do what the configuration wants of them.
+//! Whether the plugins' descriptors fit the configuration: what a component exports, which commands it takes and sends.
 //!
 //! What is wrong is reported in the configuration, where it names the component or relies on it.
 
@@ -10,31 +10,30 @@ use pelton_core::projection::ports::{ProjectionDescriptor, ProjectionPlugin};
 use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_wasm::LoadedPlugin;
 
-use crate::config::typed::{Follower, Handler, Plugin, Typed};
+use crate::config::typed::{Handler, Plugin, Saga, Typed, TypedRole};
 use crate::config::{At, Problem, suggestion};
+use crate::role::Role;
+use crate::terminal::one_line;
 
 /// What a component says of itself.
 #[derive(Debug, Clone, Default)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// `sha256:` and 64 hexadecimal digits.
-    pub digest: String,
-    /// What it imports.
-    pub imports: Vec<String>,
+    pub(crate) digest: String,
     /// In the role `command-handler`.
-    pub handler: Option<HandlerDescriptor>,
+    pub(crate) handler: Option<HandlerDescriptor>,
     /// In the role `projection`.
-    pub projection: Option<ProjectionDescriptor>,
+    pub(crate) projection: Option<ProjectionDescriptor>,
     /// In the role `saga`.
-    pub saga: Option<SagaDescriptor>,
+    pub(crate) saga: Option<SagaDescriptor>,
 }
 
 impl Inspected {
     /// What a loaded component has said.
     #[must_use]
-    pub fn of(plugin: &LoadedPlugin) -> Self {
+    pub(crate) fn of(plugin: &LoadedPlugin) -> Self {
         Self {
             digest: plugin.digest().to_owned(),
-            imports: plugin.imports().to_vec(),
             handler: plugin.handler().map(|handler| handler.descriptor().clone()),
             projection: plugin.projection().map(|projection| projection.descriptor().clone()),
             saga: plugin.saga().map(|saga| saga.descriptor().clone()),
@@ -43,7 +42,7 @@ impl Inspected {
 
     /// Who it says it is, in whichever role.
     #[must_use]
-    pub fn identity(&self) -> Option<&Identity> {
+    pub(crate) fn identity(&self) -> Option<&Identity> {
         let handler = self.handler.as_ref().map(|handler| &handler.identity);
         let projection = self.projection.as_ref().map(|projection| &projection.identity);
         handler.or(projection).or(self.saga.as_ref().map(|saga| &saga.identity))
@@ -51,39 +50,40 @@ impl Inspected {
 
     /// The roles that it has, as the contract calls them.
     #[must_use]
-    pub fn roles(&self) -> Vec<&'static str> {
-        let roles = [
-            ("command-handler", self.handler.is_some()),
-            ("projection", self.projection.is_some()),
-            ("saga", self.saga.is_some()),
-        ];
-        roles.into_iter().filter(|(_, has)| *has).map(|(role, _)| role).collect()
+    pub(crate) fn roles(&self) -> Vec<&'static str> {
+        Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::in_contract).collect()
+    }
+
+    fn has(&self, role: Role) -> bool {
+        match role {
+            Role::Handler => self.handler.is_some(),
+            Role::Projection => self.projection.is_some(),
+            Role::Saga => self.saga.is_some(),
+        }
     }
 }
 
 /// The components by plugin name, or why there is none.
-pub type Inspections = BTreeMap<String, Result<Inspected, String>>;
+pub(crate) type Inspections = BTreeMap<String, Result<Inspected, String>>;
 
 /// Everything that is wrong with the components, as far as the configuration could be read.
 #[must_use]
-pub fn check(typed: &Typed, inspections: &Inspections) -> Vec<Problem> {
-    let mut check = Check { typed, inspections, problems: Vec::new() };
-    typed.plugins.iter().for_each(|plugin| check.plugin(plugin));
-    typed.handlers.iter().for_each(|handler| check.handler(handler));
-    typed.projections.iter().for_each(|projection| {
-        check.role(projection.plugin.as_ref(), "projection", |i| i.projection.as_ref());
-    });
-    typed.sagas.iter().for_each(|saga| check.saga(saga));
-    check.problems
+pub(crate) fn compare(typed: &Typed, inspections: &Inspections) -> Vec<Problem> {
+    let mut comparison = Comparison { typed, inspections, problems: Vec::new() };
+    typed.plugins.iter().for_each(|plugin| comparison.plugin(plugin));
+    typed.roles().for_each(|role| comparison.role(role));
+    typed.handlers.iter().for_each(|handler| comparison.handler(handler));
+    typed.sagas.iter().for_each(|saga| comparison.saga(saga));
+    comparison.problems
 }
 
-struct Check<'a> {
+struct Comparison<'a> {
     typed: &'a Typed,
     inspections: &'a Inspections,
     problems: Vec<Problem>,
 }
 
-impl<'a> Check<'a> {
+impl<'a> Comparison<'a> {
     fn plugin(&mut self, plugin: &Plugin) {
         let name = plugin.name.value.as_str();
         let (Some(component), Some(inspection)) = (&plugin.component, self.inspections.get(name)) else {
@@ -91,7 +91,7 @@ impl<'a> Check<'a> {
         };
         match inspection {
             Err(cause) => {
-                let title = format!("the plugin `{name}` cannot be used: {cause}");
+                let title = format!("the plugin `{name}` cannot be used: {}", one_line(cause));
                 self.problems.push(Problem::new(component.span, title));
             }
             Ok(inspected) => {
@@ -105,35 +105,33 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the plugin says of itself in a role that it needs to have.
-    fn role<T>(
-        &mut self,
-        plugin: Option<&At<String>>,
-        role: &str,
-        descriptor: impl Fn(&'a Inspected) -> Option<&'a T>,
-    ) -> Option<&'a T> {
-        let plugin = plugin?;
-        let inspected = self.inspections.get(&plugin.value)?.as_ref().ok()?;
-        let found = descriptor(inspected);
-        if found.is_none() {
-            let title = format!("the plugin `{}` is no {role}", plugin.value);
-            let label = match inspected.roles().as_slice() {
-                [] => "it exports no role of the contract".to_owned(),
-                roles => format!("it exports {}", roles.join(", ")),
-            };
-            let problem = Problem::new(plugin.span, title).label(label);
-            let defined = self.typed.plugins.iter().find(|p| p.name.value.as_str() == plugin.value);
-            let component = defined.and_then(|plugin| plugin.component.as_ref());
-            self.problems.push(match component {
-                Some(component) => problem.also(component.span, "its component"),
-                None => problem,
-            });
+    /// The component of a plugin, where it could be loaded.
+    fn inspected(&self, plugin: Option<&At<String>>) -> Option<&'a Inspected> {
+        self.inspections.get(&plugin?.value)?.as_ref().ok()
+    }
+
+    /// The plugin has the role that it is used in.
+    fn role(&mut self, used: TypedRole<'_>) {
+        let (Some(plugin), Some(inspected)) = (used.plugin, self.inspected(used.plugin)) else { return };
+        if inspected.has(used.role) {
+            return;
         }
-        found
+        let title = format!("the plugin `{}` is no {}", plugin.value, used.role.in_contract());
+        let label = match inspected.roles().as_slice() {
+            [] => "it exports no role of the contract".to_owned(),
+            roles => format!("it exports {}", roles.join(", ")),
+        };
+        let problem = Problem::new(plugin.span, title).label(label);
+        let defined = self.typed.plugins.iter().find(|p| p.name.value.as_str() == plugin.value);
+        let component = defined.and_then(|plugin| plugin.component.as_ref());
+        self.problems.push(match component {
+            Some(component) => problem.also(component.span, "its component"),
+            None => problem,
+        });
     }
 
     fn handler(&mut self, handler: &Handler) {
-        let Some(descriptor) = self.role(handler.plugin.as_ref(), "command-handler", |i| i.handler.as_ref())
+        let Some(descriptor) = self.inspected(handler.plugin.as_ref()).and_then(|i| i.handler.as_ref())
         else {
             return;
         };
@@ -161,14 +159,18 @@ impl<'a> Check<'a> {
         };
         let idle: Vec<_> = descriptor.commands.iter().filter(|command| !configured(command)).collect();
         for command in idle {
-            let title =
-                format!("the plugin `{plugin}` takes the command `{command}`, which no handler is given");
+            let title = format!(
+                "the plugin `{plugin}` takes the command `{}`, which no handler is given",
+                one_line(command)
+            );
             self.problems.push(Problem::new(handler.name.span, title).warning());
         }
     }
 
-    fn saga(&mut self, saga: &Follower) {
-        let Some(descriptor) = self.role(saga.plugin.as_ref(), "saga", |i| i.saga.as_ref()) else { return };
+    fn saga(&mut self, saga: &Saga) {
+        let Some(descriptor) = self.inspected(saga.plugin.as_ref()).and_then(|i| i.saga.as_ref()) else {
+            return;
+        };
         let taken: Vec<_> =
             self.typed.handlers.iter().flat_map(|h| &h.commands).map(|c| c.r#type.value.as_str()).collect();
         let span = saga.plugin.as_ref().map_or(saga.name.span, |plugin| plugin.span);
@@ -183,8 +185,9 @@ impl<'a> Check<'a> {
         }
         for command in descriptor.commands.iter().filter(|command| !taken.contains(&command.as_str())) {
             let title = format!(
-                "the saga `{}` sends the command `{command}`, which no handler takes",
-                saga.name.value
+                "the saga `{}` sends the command `{}`, which no handler takes",
+                saga.name.value,
+                one_line(command)
             );
             self.problems.push(Problem::new(span, title).help_if(suggestion(command, taken.iter().copied())));
         }

@@ -6,26 +6,39 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use pelton_wasm::{LoadError, LoadedPlugin, Plugins, Settings};
+use tokio_util::sync::CancellationToken;
 
-use crate::args::ConfigArgs;
-use crate::components::{self, Inspected, Inspections};
+use crate::args::common::ConfigArgs;
 use crate::config::typed::Typed;
 use crate::config::{self, Config, Report};
-use crate::failure::Failure;
+use crate::descriptors::{self, Inspected, Inspections};
+use crate::exit::Failure;
 
 /// A configuration with its components, both sound.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// What will be used.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The components by plugin name.
-    pub plugins: BTreeMap<String, LoadedPlugin>,
+    pub(crate) plugins: BTreeMap<String, LoadedPlugin>,
     /// What somebody should look at.
-    pub warnings: Report,
+    pub(crate) warnings: Report,
+}
+
+impl Prepared {
+    /// Logs the warnings.
+    pub(crate) fn warn(&self) {
+        if !self.warnings.is_empty() {
+            tracing::warn!("{}", self.warnings.render(false).trim_end());
+        }
+    }
 }
 
 /// Reads and loads. `compiled_code` is where compiled code is kept, unless the configuration says.
-pub async fn prepare(arguments: &ConfigArgs, compiled_code: Option<PathBuf>) -> Result<Prepared, Failure> {
+pub(crate) async fn prepare(
+    arguments: &ConfigArgs,
+    compiled_code: Option<PathBuf>,
+) -> Result<Prepared, Failure> {
     let mut loaded = config::load(&arguments.config).map_err(|error| Failure::Unusable(error.into()))?;
     let (Some(typed), config) = (loaded.typed.take(), loaded.config.take()) else {
         return Err(Failure::Configuration(Box::new(loaded.into_report(Vec::new()))));
@@ -34,7 +47,7 @@ pub async fn prepare(arguments: &ConfigArgs, compiled_code: Option<PathBuf>) -> 
     let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code) });
     let sandbox = sandbox.context("the sandbox cannot be set up").map_err(Failure::Run)?;
     let results = load(&sandbox, &typed).await;
-    let problems = components::check(&typed, &inspections(&results));
+    let problems = descriptors::compare(&typed, &inspections(&results));
     let report = loaded.into_report(problems);
     match config {
         Some(config) if !report.has_errors() => {
@@ -44,6 +57,20 @@ pub async fn prepare(arguments: &ConfigArgs, compiled_code: Option<PathBuf>) -> 
         }
         _ => Err(Failure::Configuration(Box::new(report))),
     }
+}
+
+/// Prepares, unless it is told to stop meanwhile; then there is nothing. Warnings are logged.
+pub(crate) async fn prepare_until(
+    arguments: &ConfigArgs,
+    compiled_code: Option<PathBuf>,
+    stop: &CancellationToken,
+) -> Result<Option<Prepared>, Failure> {
+    let prepared = tokio::select! {
+        prepared = prepare(arguments, compiled_code) => prepared?,
+        () = stop.cancelled() => return Ok(None),
+    };
+    prepared.warn();
+    Ok(Some(prepared))
 }
 
 /// One after the other: compiling uses all processors by itself.

@@ -22,8 +22,8 @@ use pelton_nats::{
 use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
+use super::tasks::Tasks;
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
-use crate::tasks::Tasks;
 
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
@@ -115,7 +115,7 @@ impl<'a> Flows<'a> {
     /// Starts all of them.
     pub(crate) async fn start(self, nats: &Nats, intake: &Arc<Intake>) -> anyhow::Result<Running> {
         let Self { config, handlers, projections, sagas } = self;
-        let letters = letters(config, nats);
+        let dead_letters = dead_letters(config, nats);
         let mut running = Running { tasks: Tasks::default(), stops: Vec::new(), stores: HashMap::new() };
         for (name, handler, plugin) in handlers {
             running.handler(config, nats, intake, (name, handler, plugin)).await?;
@@ -126,7 +126,7 @@ impl<'a> Flows<'a> {
                 stream: projection.stream.as_str().into(),
                 plugin: Arc::new(plugin),
                 store: Arc::new(BucketViews::new(nats, bucket)),
-                letters: letters.clone(),
+                letters: dead_letters.clone(),
                 retry: config.retry,
                 on_failure: projection.on_failure,
                 max_batch: projection.batch,
@@ -142,7 +142,7 @@ impl<'a> Flows<'a> {
                 stream: saga.stream.as_str().into(),
                 plugin,
                 store: Arc::new(SagaStates::new(nats, name.clone())),
-                letters: letters.clone(),
+                letters: dead_letters.clone(),
                 retry: config.retry,
                 failures: Failures::default(),
                 on_failure: saga.on_failure,
@@ -167,10 +167,10 @@ impl Running {
         intake: &Arc<Intake>,
         (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
     ) -> anyhow::Result<()> {
-        let (store, letters) = (self.store(config, nats, &handler.stream), letters(config, nats));
+        let (store, letters) = (self.store(config, nats, &handler.stream), dead_letters(config, nats));
         #[cfg(debug_assertions)]
         let (store, letters) =
-            (crate::failpoints::Failpoints::around(store)?, crate::failpoints::Failpoints::around(letters)?);
+            (super::failpoints::Failpoints::around(store)?, super::failpoints::Failpoints::around(letters)?);
         let settings = HandlerSettings {
             retry: config.retry,
             on_failure: handler.on_failure,
@@ -222,7 +222,7 @@ impl Running {
     }
 }
 
-fn letters(config: &Config, nats: &Nats) -> Arc<StreamDeadLetters> {
+fn dead_letters(config: &Config, nats: &Nats) -> Arc<StreamDeadLetters> {
     Arc::new(StreamDeadLetters::new(nats, is_replicated(config)))
 }
 

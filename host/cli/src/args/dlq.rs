@@ -1,4 +1,4 @@
-//! What can be said after `pelton dlq`.
+//! `pelton dlq`
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use pelton_core::id::{CommandId, Sequence};
 use pelton_core::time::Timestamp;
 use pelton_nats::dead_letters::Filter;
 
-use crate::args::{ConfigArgs, nats_url};
+use super::common::ServerArgs;
 use crate::config::duration;
 
 /// `pelton dlq`
 #[derive(Debug, Subcommand)]
-pub enum DlqCommand {
+pub(crate) enum DlqCommand {
     /// List dead letters, in the order in which they were kept
     List(ListArgs),
     /// Show one dead letter: its message, its cause, and what has happened to it
@@ -24,50 +24,36 @@ pub enum DlqCommand {
     Drop(DropArgs),
 }
 
-/// Where the dead letters are.
-#[derive(Debug, Args)]
-pub struct ServerArgs {
-    /// Where the configuration is. Its components are not needed.
-    #[command(flatten)]
-    pub config: ConfigArgs,
-    /// The NATS server, instead of the one that the configuration names; may be given several times for one cluster
-    #[arg(long, value_name = "URL", env = "PELTON_NATS_URL", value_delimiter = ',', value_parser = nats_url)]
-    pub nats: Vec<String>,
-    /// Write JSON, one object a line
-    #[arg(long)]
-    pub json: bool,
-}
-
 /// Which dead letters.
 #[derive(Debug, Args)]
-pub struct FilterArgs {
+pub(crate) struct FilterArgs {
     /// Of this handler, projection or saga; `no_handler` for commands that none takes
     #[arg(long, value_name = "NAME")]
-    pub consumer: Option<String>,
+    pub(crate) consumer: Option<String>,
     /// Of this entity, view key or instance, as `pelton dlq list` shows it
     #[arg(long, visible_alias = "entity", value_name = "KEY")]
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// Those that failed, or those that are parked behind them
     #[arg(long, value_enum)]
-    pub kind: Option<Kind>,
+    pub(crate) kind: Option<Kind>,
     /// From this stream
     #[arg(long, value_name = "NAME")]
-    pub stream: Option<String>,
+    pub(crate) stream: Option<String>,
     /// With the command of this id
     #[arg(long, value_name = "ID", value_parser = command_id)]
-    pub command: Option<CommandId>,
+    pub(crate) command: Option<CommandId>,
     /// Kept at this time or later: RFC 3339, or so long ago, such as `2h`
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
-    pub since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// Kept before this time
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
 }
 
 impl FilterArgs {
     /// As the stream is asked.
     #[must_use]
-    pub fn filter(&self) -> Filter {
+    pub(crate) fn filter(&self) -> Filter {
         Filter {
             consumer: self.consumer.clone(),
             key: self.key.clone(),
@@ -85,7 +71,7 @@ impl FilterArgs {
 
 /// Why a message is among the dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It failed itself.
     Failed,
     /// It waits behind one that failed.
@@ -94,52 +80,52 @@ pub enum Kind {
 
 /// `pelton dlq list`
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Where they are.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
     /// Which.
     #[command(flatten)]
-    pub filter: FilterArgs,
+    pub(crate) filter: FilterArgs,
     /// The most letters that are listed
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
-    pub limit: usize,
+    pub(crate) limit: usize,
 }
 
 /// `pelton dlq show`
 #[derive(Debug, Args)]
-pub struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// Where it is.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
     /// Its position in the stream `DEAD_LETTERS`, as `pelton dlq list` shows it, or its subject
     #[arg(value_name = "SEQUENCE")]
-    pub letter: String,
+    pub(crate) letter: String,
 }
 
 /// Which dead letters to do something about: named, filtered, or all. Nothing is no selection.
 #[derive(Debug, Args)]
-pub struct SelectionArgs {
+pub(crate) struct SelectionArgs {
     /// Positions in the stream `DEAD_LETTERS`, as `pelton dlq list` shows them
     #[arg(value_name = "SEQUENCE", value_parser = sequence)]
-    pub letters: Vec<Sequence>,
+    pub(crate) letters: Vec<Sequence>,
     /// Which.
     #[command(flatten)]
-    pub filter: FilterArgs,
+    pub(crate) filter: FilterArgs,
     /// All of them
     #[arg(long)]
-    pub all: bool,
+    pub(crate) all: bool,
     /// Say what would be done, and change nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Who does it, for the audit stream; without it, the user and the host's name
     #[arg(long, value_name = "NAME")]
-    pub by: Option<String>,
+    pub(crate) by: Option<String>,
 }
 
 impl SelectionArgs {
     /// What was selected. The error says why that is nothing clear.
-    pub fn selection(&self) -> Result<Selection, String> {
+    pub(crate) fn selection(&self) -> Result<Selection, String> {
         let filter = self.filter.filter();
         match (self.letters.is_empty(), filter == Filter::default(), self.all) {
             (true, true, false) => {
@@ -154,7 +140,7 @@ impl SelectionArgs {
 
 /// What was selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
+pub(crate) enum Selection {
     /// Just these.
     Named(Vec<Sequence>),
     /// All that the filter takes.
@@ -163,30 +149,30 @@ pub enum Selection {
 
 /// `pelton dlq retry`
 #[derive(Debug, Args)]
-pub struct RetryArgs {
+pub(crate) struct RetryArgs {
     /// Where they are.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
     /// Which.
     #[command(flatten)]
-    pub selection: SelectionArgs,
+    pub(crate) selection: SelectionArgs,
     /// How long to wait for each message to be processed
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub wait: Duration,
+    pub(crate) wait: Duration,
 }
 
 /// `pelton dlq drop`
 #[derive(Debug, Args)]
-pub struct DropArgs {
+pub(crate) struct DropArgs {
     /// Where they are.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub(crate) server: ServerArgs,
     /// Which.
     #[command(flatten)]
-    pub selection: SelectionArgs,
+    pub(crate) selection: SelectionArgs,
     /// Why, for the audit stream and whoever asks for a command's outcome
     #[arg(long, value_name = "TEXT")]
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 fn sequence(text: &str) -> Result<Sequence, String> {

@@ -1,63 +1,113 @@
-//! Reads a table of the file key by key. A value that is not as it should be is reported and read as if it were
-//! missing, so that the reading goes on to the next mistake.
+//! Reads a table of the file key by key, as it is declared in a [`Table`]. A value that is not as it should be is
+//! reported and read as if it were missing, so that the reading goes on to the next mistake.
 
-use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use pelton_core::id::Name;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::key::{Absence, Form, Key, Or, Table, Time};
 use super::problem::{At, Problem, Problems, Source, Span, suggestion};
 use super::value;
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
 /// One table of the file.
-pub(super) struct Reader<'a> {
+pub(in crate::config) struct Reader<'a> {
     source: &'a Source,
     problems: &'a Problems,
     table: &'a DeTable<'a>,
     /// Where a key that is missing from it is reported.
     place: Span,
     title: String,
-    asked: RefCell<Vec<&'static str>>,
+    /// The keys that may be in it; none: keys are free.
+    declared: Option<&'static Table>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn document(source: &'a Source, problems: &'a Problems, table: &'a DeTable<'a>) -> Self {
-        let place = Span::default();
-        Self { source, problems, table, place, title: "the file".to_owned(), asked: RefCell::default() }
+    pub(in crate::config) fn document(
+        source: &'a Source,
+        problems: &'a Problems,
+        table: &'a DeTable<'a>,
+        declared: &'static Table,
+    ) -> Self {
+        let (place, title) = (Span::default(), "the file".to_owned());
+        Self { source, problems, table, place, title, declared: Some(declared) }
     }
 
-    fn inner(&self, table: &'a DeTable<'a>, place: Span, title: String) -> Self {
-        Self { source: self.source, problems: self.problems, table, place, title, asked: RefCell::default() }
-    }
-
-    pub(super) fn place(&self) -> Span {
+    pub(in crate::config) fn place(&self) -> Span {
         self.place
     }
 
-    pub(super) fn add(&self, problem: Problem) {
+    pub(in crate::config) fn add(&self, problem: Problem) {
         self.problems.add(problem);
     }
 
-    /// The value under a key, and that the key is a known one.
-    fn value(&self, key: &'static str) -> Option<&'a Value<'a>> {
-        self.asked.borrow_mut().push(key);
-        self.table.get(key)
+    /// The value of a key, and where it was typed. That a required key is missing is reported.
+    pub(in crate::config) fn at<F: Form, D: Absence<F>>(&self, key: &Key<F, D>) -> Option<At<F::Value>> {
+        self.at_within(key, &key.form)
+    }
+
+    /// As [`Reader::at`], with bounds that depend on another key.
+    pub(in crate::config) fn at_within<F: Form, D: Absence<F>>(
+        &self,
+        key: &Key<F, D>,
+        form: &F,
+    ) -> Option<At<F::Value>> {
+        // One that is there and wrong is reported where it is read.
+        if !self.has(key.name) {
+            key.default.report(self, key.name);
+        }
+        form.read(self, key.name)
+    }
+
+    /// The value of a key, or its default.
+    pub(in crate::config) fn get<F: Form>(&self, key: &Key<F, Or<F::Value>>) -> F::Value {
+        self.at(key).map_or_else(key.default.0, |typed| typed.value)
+    }
+
+    /// Two durations, of which the first must not be longer than the second. Either may be a default.
+    pub(in crate::config) fn in_order(
+        &self,
+        low: &Key<Time, Or<Duration>>,
+        high: &Key<Time, Or<Duration>>,
+    ) -> (Duration, Duration) {
+        let (typed_low, typed_high) = (self.at(low), self.at(high));
+        let value = |typed: &Option<At<Duration>>, default: fn() -> Duration| {
+            typed.as_ref().map_or_else(default, |typed| typed.value)
+        };
+        let (low_value, high_value) = (value(&typed_low, low.default.0), value(&typed_high, high.default.0));
+        if let Some(place) = typed_low.or(typed_high.clone()).filter(|_| low_value > high_value) {
+            let show = value::show_duration;
+            let title = format!(
+                "`{}` ({}) is longer than `{}` ({})",
+                low.name,
+                show(low_value),
+                high.name,
+                show(high_value)
+            );
+            let problem = Problem::new(place.span, title);
+            self.add(match typed_high {
+                Some(high) if high.span != place.span => problem.also(high.span, "this is the limit"),
+                _ => problem,
+            });
+        }
+        (low_value, high_value)
     }
 
     /// Says that the key has to be there, and how it could look.
-    pub(super) fn require<T>(&self, key: &'static str, example: &str, value: Option<T>) -> Option<T> {
-        // One that is there and wrong has been reported already.
-        if !self.has(key) {
-            let problem = Problem::new(self.place, format!("{} has no `{key}`", self.title)).from_absence();
-            self.add(problem.help(format!("add {key} = {example}")));
-        }
-        value
+    pub(super) fn missing(&self, key: &'static str, hint: &str) {
+        let problem = Problem::new(self.place, format!("{} has no `{key}`", self.title)).from_absence();
+        self.add(problem.help(format!("add {key} = {hint}")));
+    }
+
+    /// The value under a key. Only a declared key is read, or the reference would lack it.
+    fn value(&self, key: &'static str) -> Option<&'a Value<'a>> {
+        debug_assert!(self.declared.is_none_or(|table| table.knows(key)), "{key} is not declared");
+        self.table.get(key)
     }
 
     fn wrong_type(&self, value: &Value<'_>, key: &str, expected: &str) {
@@ -66,12 +116,12 @@ impl<'a> Reader<'a> {
         self.add(Problem::new(value.span().into(), format!("`{key}` has the wrong type")).label(label));
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::config) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// The keys of a table, whatever they hold.
-    pub(super) fn keys_of(&self, key: &str) -> Vec<String> {
+    pub(in crate::config) fn keys_of(&self, key: &str) -> Vec<String> {
         let table = self.table.get(key).and_then(|value| value.get_ref().as_table());
         table
             .into_iter()
@@ -143,50 +193,49 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<At<T>> {
         let text = self.text(key)?;
         let chosen = choices.iter().find(|(word, _)| *word == text.value);
         if chosen.is_none() {
             let problem = Problem::new(text.span, format!("`{key}` cannot be {:?}", text.value));
             self.add(problem.help_if(suggestion(&text.value, choices.iter().map(|(word, _)| *word))));
         }
-        chosen.map(|(_, value)| *value)
+        chosen.map(|(_, value)| At { value: *value, span: text.span })
     }
 
     /// Yes or no.
-    pub(super) fn flag(&self, key: &'static str) -> Option<bool> {
+    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
         if flag.is_none() {
             self.wrong_type(value, key, "true or false");
         }
-        flag
+        Some(At { value: flag?, span: value.span().into() })
     }
 
     /// One of a few small numbers.
-    pub(super) fn choice_of_numbers(&self, key: &'static str, choices: &[u8]) -> Option<u8> {
-        let number = self.number(key, 0..=u64::MAX)?;
-        let chosen = choices.iter().copied().find(|choice| u64::from(*choice) == number);
+    pub(super) fn choice_of_numbers(&self, key: &'static str, choices: &[u8]) -> Option<At<u8>> {
+        let number = self.number(key, &(0..=u64::MAX))?;
+        let chosen = choices.iter().copied().find(|choice| u64::from(*choice) == number.value);
         if chosen.is_none() {
-            let span = self.table.get(key).map(|value| value.span().into()).unwrap_or_default();
             let choices: Vec<_> = choices.iter().map(u8::to_string).collect();
-            let problem = Problem::new(span, format!("`{key}` cannot be {number}"));
+            let problem = Problem::new(number.span, format!("`{key}` cannot be {}", number.value));
             self.add(problem.help(format!("it can be {}", choices.join(", "))));
         }
-        chosen
+        Some(At { value: chosen?, span: number.span })
     }
 
     /// A whole number within bounds.
-    pub(super) fn number(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(&self, key: &'static str, bounds: &RangeInclusive<u64>) -> Option<At<u64>> {
         self.number_shown(key, bounds, |bound| bound.to_string())
     }
 
     fn number_shown(
         &self,
         key: &'static str,
-        bounds: RangeInclusive<u64>,
+        bounds: &RangeInclusive<u64>,
         show: fn(u64) -> String,
-    ) -> Option<u64> {
+    ) -> Option<At<u64>> {
         let value = self.value(key)?;
         let DeValue::Integer(integer) = value.get_ref() else {
             self.wrong_type(value, key, "a whole number");
@@ -194,18 +243,18 @@ impl<'a> Reader<'a> {
         };
         let number = i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX);
         let span = value.span().into();
-        self.bounded(key, span, u64::try_from(number).ok(), &bounds, show)
+        self.bounded(key, span, u64::try_from(number).ok(), bounds, show)
     }
 
     /// A size in bytes within bounds: a whole number, or a text with a unit.
-    pub(super) fn bytes(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn bytes(&self, key: &'static str, bounds: &RangeInclusive<u64>) -> Option<At<u64>> {
         let value = self.value(key)?;
         match value.get_ref() {
             DeValue::Integer(_) => self.number_shown(key, bounds, value::show_bytes),
             DeValue::String(_) => {
                 let help = "write a whole number of bytes, or a text such as \"512KiB\" or \"64MiB\"";
                 let size = self.parsed(key, help, value::bytes)?;
-                self.bounded(key, size.span, Some(size.value), &bounds, value::show_bytes)
+                self.bounded(key, size.span, Some(size.value), bounds, value::show_bytes)
             }
             _ => {
                 self.wrong_type(value, key, "a whole number of bytes, or a text such as \"512KiB\"");
@@ -218,7 +267,7 @@ impl<'a> Reader<'a> {
     pub(super) fn duration(
         &self,
         key: &'static str,
-        bounds: RangeInclusive<Duration>,
+        bounds: &RangeInclusive<Duration>,
     ) -> Option<At<Duration>> {
         let help =
             "write a whole number with one of the units ms, s, m, h and d, such as \"200ms\" or \"5s\"";
@@ -235,8 +284,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let duration = self.parsed(key, help, value::duration)?;
-        let within = self.bounded(key, duration.span, Some(duration.value), &bounds, value::show_duration)?;
-        Some(At { value: within, span: duration.span })
+        self.bounded(key, duration.span, Some(duration.value), bounds, value::show_duration)
     }
 
     fn bounded<T: PartialOrd + Copy>(
@@ -246,32 +294,58 @@ impl<'a> Reader<'a> {
         value: Option<T>,
         bounds: &RangeInclusive<T>,
         show: impl Fn(T) -> String,
-    ) -> Option<T> {
+    ) -> Option<At<T>> {
         let within = value.filter(|value| bounds.contains(value));
         if within.is_none() {
             let help = format!("it can be {} to {}", show(*bounds.start()), show(*bounds.end()));
             self.add(Problem::new(span, format!("`{key}` is out of bounds")).help(help));
         }
-        within
+        Some(At { value: within?, span })
     }
 
-    /// An address to listen on.
-    pub(super) fn address(&self, key: &'static str) -> Option<SocketAddr> {
-        let help = "write an IP address and a port, such as \"127.0.0.1:3000\" or \"[::]:3000\"";
-        let parse = |text: &str| text.parse().map_err(|_| "is no address with a port".to_owned());
-        self.parsed(key, help, parse).map(|address| address.value)
+    /// A table with known keys, all of which may be missing, as may the table.
+    pub(in crate::config) fn section(&self, table: &'static Table) -> Self {
+        static EMPTY: LazyLock<DeTable<'static>> = LazyLock::new(DeTable::new);
+        self.table(table).unwrap_or_else(|| Self {
+            source: self.source,
+            problems: self.problems,
+            table: &EMPTY,
+            place: self.place,
+            title: table.header.to_owned(),
+            declared: Some(table),
+        })
     }
 
     /// A table with known keys.
-    pub(super) fn table(&self, key: &'static str) -> Option<Self> {
-        let value = self.value(key)?;
-        let (name, _) = self.table.get_key_value(key)?;
-        self.table_of(value, name.span().into(), key, format!("[{}]", self.path_to(key)))
+    pub(in crate::config) fn table(&self, table: &'static Table) -> Option<Self> {
+        self.child(table.name, Some(table))
     }
 
-    fn table_of(&self, value: &'a Value<'a>, place: Span, key: &str, title: String) -> Option<Self> {
+    /// A table that has to be there. `hint` goes on after "add key = ".
+    pub(in crate::config) fn required_table(&self, table: &'static Table, hint: &str) -> Option<Self> {
+        if !self.has(table.name) {
+            self.missing(table.name, hint);
+        }
+        self.table(table)
+    }
+
+    fn child(&self, key: &'static str, declared: Option<&'static Table>) -> Option<Self> {
+        let value = self.value(key)?;
+        let (name, _) = self.table.get_key_value(key)?;
+        self.table_of(value, name.span().into(), key, format!("[{}]", self.path_to(key)), declared)
+    }
+
+    fn table_of(
+        &self,
+        value: &'a Value<'a>,
+        place: Span,
+        key: &str,
+        title: String,
+        declared: Option<&'static Table>,
+    ) -> Option<Self> {
+        let &Self { source, problems, .. } = self;
         match value.get_ref() {
-            DeValue::Table(table) => Some(self.inner(table, place, title)),
+            DeValue::Table(table) => Some(Self { source, problems, table, place, title, declared }),
             _ => {
                 self.wrong_type(value, key, "a table");
                 None
@@ -287,8 +361,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The entries of a table whose keys are names, each a table. A name that cannot be one is reported.
-    pub(super) fn named(&self, key: &'static str) -> Vec<(At<Name>, Self)> {
-        let Some(names) = self.table(key) else { return Vec::new() };
+    pub(in crate::config) fn named(&self, each: &'static Table) -> Vec<(At<Name>, Self)> {
+        let key = each.name;
+        let Some(names) = self.child(key, None) else { return Vec::new() };
         let entries = names.entries().into_iter().filter_map(|(name, value)| {
             let text = name.get_ref().as_ref();
             let span = name.span().into();
@@ -299,7 +374,7 @@ impl<'a> Reader<'a> {
                     problem.help_if(value::name(&fixed).is_ok().then(|| format!("did you mean `{fixed}`?"))),
                 );
             }
-            let reader = names.table_of(value, span, text, format!("[{key}.{text}]"))?;
+            let reader = names.table_of(value, span, text, format!("[{key}.{text}]"), Some(each))?;
             // One that only breaks the rules for names is kept, so that who refers to it finds it.
             Some((At { value: Name::new(text).ok()?, span }, reader))
         });
@@ -307,18 +382,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The entries of a table whose keys are free, each a table.
-    pub(super) fn tables(&self) -> Vec<(At<&'a str>, Self)> {
+    pub(in crate::config) fn tables(&self) -> Vec<(At<&'a str>, Self)> {
         let entries = self.entries().into_iter().filter_map(|(name, value)| {
             let text = name.get_ref().as_ref();
-            let reader =
-                self.table_of(value, name.span().into(), text, format!("[{}]", self.path_to(text)))?;
+            let title = format!("[{}]", self.path_to(text));
+            let reader = self.table_of(value, name.span().into(), text, title, None)?;
             Some((At { value: text, span: name.span().into() }, reader))
         });
         entries.collect()
     }
 
     /// The entries of a table whose keys are free, each a text; none where it is something else.
-    pub(super) fn free_texts(&self) -> Vec<(At<&'a str>, Option<At<String>>)> {
+    pub(in crate::config) fn free_texts(&self) -> Vec<(At<&'a str>, Option<At<String>>)> {
         let entries = self.entries().into_iter().map(|(name, value)| {
             let text = name.get_ref().as_ref();
             let value = self.text_of(value, text, "a text in quotes");
@@ -328,20 +403,21 @@ impl<'a> Reader<'a> {
     }
 
     /// An array of tables, `[[key]]`.
-    pub(super) fn array_of_tables(&self, key: &'static str) -> Vec<Self> {
+    pub(in crate::config) fn array_of_tables(&self, each: &'static Table) -> Vec<Self> {
+        let key = each.name;
         let Some(value) = self.value(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
             self.wrong_type(value, key, &format!("an array of tables, [[{key}]]"));
             return Vec::new();
         };
-        let tables = items
-            .iter()
-            .filter_map(|item| self.table_of(item, item.span().into(), key, format!("[[{key}]]")));
+        let tables = items.iter().filter_map(|item| {
+            self.table_of(item, item.span().into(), key, format!("[[{key}]]"), Some(each))
+        });
         tables.collect()
     }
 
     /// The place inside a text, given as an offset in its value. Where escapes make the two differ, the whole text.
-    pub(super) fn inside(&self, span: Span, text: &str, at: usize) -> Span {
+    pub(in crate::config) fn inside(&self, span: Span, text: &str, at: usize) -> Span {
         let typed = &self.source.text[span.start..span.end];
         match typed.find(text) {
             Some(offset) if !text.is_empty() && typed.len() - text.len() <= 6 => {
@@ -353,14 +429,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reports the keys that nobody has asked for.
-    pub(super) fn finish(self) {
-        let known = self.asked.borrow();
+    /// Reports the keys that are not declared.
+    pub(in crate::config) fn finish(&self) {
+        let Some(declared) = self.declared else { return };
         for (key, _) in self.table {
-            if !known.contains(&key.get_ref().as_ref()) {
+            if !declared.knows(key.get_ref()) {
                 let problem =
                     Problem::new(key.span().into(), format!("unknown key `{key}` in {}", self.title));
-                self.add(problem.help_if(suggestion(key.get_ref(), known.iter().copied())));
+                self.add(problem.help_if(suggestion(key.get_ref(), declared.known())));
             }
         }
     }

@@ -11,10 +11,10 @@ use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamIngres
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::flows::{Flows, Running};
+use super::prepare::Prepared;
+use super::tasks::Tasks;
 use crate::config::Config;
-use crate::flows::{Flows, Running};
-use crate::prepare::Prepared;
-use crate::tasks::Tasks;
 
 /// How long to wait before the server is asked again for what it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// Nothing was started, something that should run for ever has ended, or the stop was not clean: the error says what.
-pub async fn run(
+pub(crate) async fn run(
     prepared: &Prepared,
     stop: CancellationToken,
     ready: impl FnOnce(SocketAddr),
@@ -43,7 +43,7 @@ pub async fn run(
 /// A host in which everything runs.
 struct Started {
     nats: Nats,
-    gate: Arc<StreamIngress>,
+    ingress: Arc<StreamIngress>,
     address: SocketAddr,
     /// Tells the gateway to accept no more requests.
     close: CancellationToken,
@@ -59,9 +59,9 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
     let address = listener.local_addr().context("the gateway has no address")?;
 
     let intake = flows.intake();
-    let gate = Arc::new(StreamIngress::open(&nats).await?);
+    let ingress = Arc::new(StreamIngress::open(&nats).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
-    let gateway = gateway(config, intake.clone(), gate.clone(), views)?;
+    let gateway = gateway(config, intake.clone(), ingress.clone(), views)?;
 
     let close = CancellationToken::new();
     let running = flows.start(&nats, &intake).await?;
@@ -71,7 +71,7 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
         // What is cut off is counted and logged there.
         let _cut = gateway.serve(listener, closed, deadline).await;
     });
-    Ok(Started { nats, gate, address, close, gateway: serving, flows: running })
+    Ok(Started { nats, ingress, address, close, gateway: serving, flows: running })
 }
 
 /// Where NATS is.
@@ -103,7 +103,7 @@ async fn ensure(topology: &Topology, nats: &Nats) -> anyhow::Result<()> {
 fn gateway(
     config: &Config,
     intake: Arc<Intake>,
-    gate: Arc<StreamIngress>,
+    ingress: Arc<StreamIngress>,
     views: Arc<BucketReader>,
 ) -> anyhow::Result<Gateway> {
     let routes = config.routes.iter().map(|configured| configured.route.clone()).collect();
@@ -111,7 +111,7 @@ fn gateway(
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!("the routes cannot be served: {}", errors.join("; "))
     })?;
-    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, gate, views))
+    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, ingress, views))
 }
 
 impl Started {
@@ -141,12 +141,12 @@ impl Started {
 
     /// Stops everything by the deadline and answers what was left.
     async fn stop(self, deadline: Instant, patience: Duration) -> Vec<String> {
-        let Self { nats, gate, close, gateway, flows, .. } = self;
+        let Self { nats, ingress, close, gateway, flows, .. } = self;
         close.cancel();
         // Requests that still wait by then are told that their commands go on, which is true: they are stored.
         let told = async {
             tokio::time::sleep(patience).await;
-            gate.close().await;
+            ingress.close().await;
             std::future::pending().await
         };
         let mut left = tokio::select! {
@@ -154,7 +154,7 @@ impl Started {
             never = told => never,
         };
         left.extend(flows.finish(deadline).await);
-        gate.close().await;
+        ingress.close().await;
         let remaining = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
         match tokio::time::timeout(remaining, nats.close()).await {
             Ok(Ok(())) => {}

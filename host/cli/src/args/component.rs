@@ -1,0 +1,16 @@
+//! `pelton component`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `pelton component`
+#[derive(Debug, Args)]
+pub(crate) struct ComponentArgs {
+    /// The core module; it carries the world that it was built against
+    #[arg(value_name = "IN.wasm")]
+    pub(crate) module: PathBuf,
+    /// Where to write the component
+    #[arg(short, long, value_name = "OUT.wasm")]
+    pub(crate) output: PathBuf,
+}

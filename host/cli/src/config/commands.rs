@@ -1,0 +1,92 @@
+//! `[commands]`: the command stream and how it is worked on.
+
+use std::time::Duration;
+
+use pelton_core::command::lanes;
+
+use super::text::key::{Count, Flag, Key, Or, Table, Time, seconds};
+use super::text::reader::Reader;
+
+/// What all hosts together hold at most.
+const MOST_PENDING: u64 = 1_000_000;
+
+static MAX_IN_FLIGHT: Key<Count<usize>, Or<usize>> = Key {
+    name: "max-in-flight",
+    form: Count::new(1..=65_536),
+    default: Or(|| 256),
+    example: "512",
+    doc: "How many commands of one handler this host holds at a time.",
+};
+static MAX_ACK_PENDING: Key<Count<u32>, Or<u32>> = Key {
+    name: "max-ack-pending",
+    form: Count::new(1..=MOST_PENDING),
+    default: Or(|| 1_024),
+    example: "2_048",
+    doc: "How many commands of one handler all hosts hold at a time. It is at least `max-in-flight`.",
+};
+static ACK_WAIT: Key<Time, Or<Duration>> = Key {
+    name: "ack-wait",
+    form: seconds(1, 3_600),
+    default: Or(|| Duration::from_secs(30)),
+    example: "\"1m\"",
+    doc: "How long the server waits for a sign of progress before it gives a message to another host. \
+          After a crash, what the host held comes again after this time.",
+};
+static GATHER_SINGLE_EVENTS: Key<Flag, Or<bool>> = Key {
+    name: "gather-single-events",
+    form: Flag,
+    default: Or(|| false),
+    example: "true",
+    doc: "Whether decisions of one event, and outcomes, are stored in batches with others. \
+          This helps where the server forces every write to disk (`sync_interval: always`).",
+};
+static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
+    name: "decide-ahead-from",
+    form: Count::new(2..=65_536),
+    default: Or(|| lanes::MIN_AHEAD),
+    example: "4",
+    doc: "How many commands of one entity must wait before they are decided ahead of each other and stored together. \
+          On a cluster, where batches are cheap compared with single writes, a smaller number helps.",
+};
+
+pub(super) static TABLE: Table = Table {
+    name: "commands",
+    header: "[commands]",
+    doc: "The command stream and how it is worked on.",
+    keys: &[&MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GATHER_SINGLE_EVENTS, &DECIDE_AHEAD_FROM],
+    tables: &[],
+    free: None,
+};
+
+/// `[commands]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSettings {
+    /// How many commands of one handler this process holds at a time.
+    pub max_in_flight: usize,
+    /// How many commands of one handler all processes hold at a time; never less than one may hold.
+    pub max_ack_pending: u32,
+    /// After how long without a sign the server gives a command to another host.
+    pub ack_wait: Duration,
+    /// Whether decisions of one event, and outcomes, are stored in batches with others.
+    pub gather_single_events: bool,
+    /// How many commands of one entity must wait for them to be decided ahead of each other.
+    pub decide_ahead_from: usize,
+}
+
+impl CommandSettings {
+    pub(super) fn read(table: &Reader<'_>) -> Self {
+        let held = table.at(&MAX_IN_FLIGHT).map(|held| held.value);
+        // All hosts together hold at least what one may hold. A default says nothing about the other key.
+        let least = held.and_then(|held| u64::try_from(held).ok()).unwrap_or(1);
+        let max_in_flight = held.unwrap_or_else(MAX_IN_FLIGHT.default.0);
+        let pending = table.at_within(&MAX_ACK_PENDING, &Count::new(least..=MOST_PENDING));
+        let pending = pending.map_or_else(MAX_ACK_PENDING.default.0, |pending| pending.value);
+        Self {
+            max_in_flight,
+            max_ack_pending: pending.max(u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
+            ack_wait: table.get(&ACK_WAIT),
+            gather_single_events: table.get(&GATHER_SINGLE_EVENTS),
+            decide_ahead_from: table.get(&DECIDE_AHEAD_FROM),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! `[handlers.X]`: decides commands on entities.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use pelton_core::command::snapshot::SnapshotPolicy;
+use pelton_core::dead_letter::OnFailure;
+use pelton_core::id::{CommandType, Name};
+use pelton_core::intake::CommandRoute;
+use pelton_core::subject::{EntityTemplate, TemplateError};
+use pelton_nats::subjects;
+
+use super::role_keys::{ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
+use super::text::key::{Count, Key, Or, Required, Table, Text, Time, milliseconds};
+use super::text::problem::{At, Problem, Problems, Span, suggestion};
+use super::text::reader::Reader;
+use super::text::value;
+use super::typed::Typed;
+
+static ENTITY: Key<Text, Required> = Key {
+    name: "entity",
+    form: Text("tokens, joined by dots"),
+    default: Required("\"booking.{room}.{day}\", or what your entities are"),
+    example: "\"booking.{room}.{day}\"",
+    doc: "How the handler's entities are named. Events lie at `booking.<room>.<day>.<event type>.v<version>`; \
+          the stream has to take them in. The prefix belongs to this handler alone.",
+};
+static ON_FAILURE: OnFailureKey = Key {
+    name: "on-failure",
+    form: ON_FAILURE_FORM,
+    default: Or(|| OnFailure::Skip),
+    example: "\"park\"",
+    doc: "`skip`: an entity with a command that became a dead letter goes on without it. \
+          `park`: later commands of the entity wait behind it.",
+};
+
+pub(super) static TABLE: Table = Table {
+    name: "handlers",
+    header: "[handlers.booking]",
+    doc: "A handler. It decides commands on one entity at a time.",
+    keys: &[&PLUGIN, &STREAM, &ENTITY, &ON_FAILURE],
+    tables: &[&COMMANDS, &SNAPSHOTS],
+    free: None,
+};
+
+static COMMANDS: Table = Table {
+    name: "commands",
+    header: "[handlers.booking.commands]",
+    doc: "Required. The commands that the handler takes; no other handler takes them. For each command, where in its \
+          data the tokens of the entity are, as JSON pointers (RFC 6901).",
+    keys: &[],
+    tables: &[],
+    free: Some("book-room = { room = \"/room/id\", day = \"/date\" }"),
+};
+const COMMANDS_HINT: &str = "{ book-room = { room = \"/room/id\" } }, or what the plugin takes";
+
+static EVENTS: Key<Count<u64>, Or<u64>> = Key {
+    name: "events",
+    form: Count::new(1..=1_000_000_000),
+    default: Or(|| SnapshotPolicy::default().events),
+    example: "50",
+    doc: "After how many events since the last snapshot one is taken.",
+};
+static LOAD_TIME: Key<Time, Or<Duration>> = Key {
+    name: "load-time",
+    form: milliseconds(1, 3_600_000),
+    default: Or(|| SnapshotPolicy::default().load_time),
+    example: "\"10ms\"",
+    doc: "A snapshot is also taken after a load that took longer than this.",
+};
+static LOAD_EVENTS: Key<Count<u64>, Or<u64>> = Key {
+    name: "load-events",
+    form: Count::new(1..=1_000_000_000),
+    default: Or(|| SnapshotPolicy::default().load_events),
+    example: "5",
+    doc: "The least number of events that such a load folded.",
+};
+static SNAPSHOTS: Table = Table {
+    name: "snapshots",
+    header: "[handlers.booking.snapshots]",
+    doc: "When a snapshot of an entity is taken, if the plugin gives one.",
+    keys: &[&EVENTS, &LOAD_TIME, &LOAD_EVENTS],
+    tables: &[],
+    free: None,
+};
+
+/// What was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct Handler {
+    pub(crate) name: At<Name>,
+    pub(crate) plugin: Option<At<String>>,
+    pub(super) stream: Option<At<String>>,
+    entity: Option<At<EntityTemplate>>,
+    pub(crate) commands: Vec<Command>,
+    snapshots: SnapshotPolicy,
+    on_failure: OnFailure,
+}
+
+/// One command of a handler, as it was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    pub(crate) r#type: At<CommandType>,
+    /// Name in the template, and the JSON pointer to its value; none where it could not be read.
+    tokens: Vec<(At<String>, Option<String>)>,
+}
+
+/// What will be used.
+#[derive(Debug, Clone)]
+pub struct HandlerConfig {
+    /// The plugin that decides.
+    pub plugin: Name,
+    /// Where its events are kept.
+    pub stream: Name,
+    /// How its entities are named, for example `booking.{room}.{day}`. The prefix belongs to it alone.
+    pub entity: EntityTemplate,
+    /// For each command it takes, where in the data the entity's tokens are. No other handler takes these commands.
+    pub commands: BTreeMap<CommandType, BTreeMap<String, String>>,
+    /// When a snapshot of an entity is taken, if the plugin gives one.
+    pub snapshots: SnapshotPolicy,
+    /// Whether an entity with a command that became a dead letter goes on without it.
+    pub on_failure: OnFailure,
+}
+
+impl Handler {
+    pub(super) fn read(name: At<Name>, table: &Reader<'_>) -> Self {
+        Self {
+            name,
+            plugin: table.at(&PLUGIN),
+            stream: table.at(&STREAM),
+            entity: table.at(&ENTITY).and_then(|entity| template(&entity, table)),
+            commands: table
+                .required_table(&COMMANDS, COMMANDS_HINT)
+                .map(|table| commands(&table))
+                .unwrap_or_default(),
+            snapshots: table.table(&SNAPSHOTS).map(|table| snapshots(&table)).unwrap_or_default(),
+            on_failure: table.get(&ON_FAILURE),
+        }
+    }
+
+    pub(super) fn used(&self) -> Option<HandlerConfig> {
+        let commands = self.commands.iter().map(|command| {
+            let tokens =
+                command.tokens.iter().map(|(token, pointer)| Some((token.value.clone(), pointer.clone()?)));
+            Some((command.r#type.value.clone(), tokens.collect::<Option<_>>()?))
+        });
+        Some(HandlerConfig {
+            plugin: name_in(self.plugin.as_ref())?,
+            stream: name_in(self.stream.as_ref())?,
+            entity: self.entity.as_ref()?.value.clone(),
+            commands: commands.collect::<Option<_>>()?,
+            snapshots: self.snapshots,
+            on_failure: self.on_failure,
+        })
+    }
+
+    /// How a command of this handler finds its entity, where both could be read in full.
+    pub(super) fn route(&self, command: &str) -> Option<CommandRoute> {
+        let template = self.entity.as_ref()?.value.clone();
+        let command = self.commands.iter().find(|known| known.r#type.value.as_str() == command)?;
+        let tokens =
+            command.tokens.iter().map(|(token, pointer)| Some((token.value.clone(), pointer.clone()?)));
+        let tokens: BTreeMap<_, _> = tokens.collect::<Option<_>>()?;
+        let complete = template.names().all(|name| tokens.contains_key(name));
+        complete.then_some(CommandRoute { template, tokens })
+    }
+}
+
+fn snapshots(table: &Reader<'_>) -> SnapshotPolicy {
+    let policy = SnapshotPolicy {
+        events: table.get(&EVENTS),
+        load_time: table.get(&LOAD_TIME),
+        load_events: table.get(&LOAD_EVENTS),
+    };
+    table.finish();
+    policy
+}
+
+fn template(typed: &At<String>, table: &Reader<'_>) -> Option<At<EntityTemplate>> {
+    match EntityTemplate::parse(&typed.value) {
+        Ok(template) => Some(At { value: template, span: typed.span }),
+        Err(error) => {
+            let place = match error {
+                TemplateError::Incomplete | TemplateError::TooMany(_) => typed.span,
+                _ => table.inside(typed.span, &typed.value, error.at()),
+            };
+            let colon = if error.to_string().starts_with(['h', 'n']) { "" } else { ":" };
+            table.add(Problem::new(place, format!("the template {:?}{colon} {error}", typed.value)));
+            None
+        }
+    }
+}
+
+fn commands(table: &Reader<'_>) -> Vec<Command> {
+    let entries = table.tables();
+    if entries.is_empty() {
+        table.add(Problem::new(table.place(), "the handler takes no commands").from_absence());
+    }
+    entries.into_iter().filter_map(|(name, tokens)| command(&name, &tokens)).collect()
+}
+
+fn command(name: &At<&str>, table: &Reader<'_>) -> Option<Command> {
+    let tokens = table.free_texts().into_iter().map(|(token, pointer)| {
+        let pointer = pointer.filter(|pointer| check_pointer(pointer, table)).map(|pointer| pointer.value);
+        (At { value: token.value.to_owned(), span: token.span }, pointer)
+    });
+    let tokens = tokens.collect();
+    match CommandType::new(name.value) {
+        Ok(r#type) => Some(Command { r#type: At { value: r#type, span: name.span }, tokens }),
+        Err(error) => {
+            table.add(Problem::new(name.span, format!("the command {:?} {error}", name.value)));
+            None
+        }
+    }
+}
+
+fn check_pointer(pointer: &At<String>, table: &Reader<'_>) -> bool {
+    let Err((at, wrong)) = value::pointer(&pointer.value) else { return true };
+    let place = if at == 0 { pointer.span } else { table.inside(pointer.span, &pointer.value, at) };
+    let near = format!("/{}", pointer.value.trim_start_matches(['$', '.']).replace('.', "/"));
+    let help = (near.len() > 1 && value::pointer(&near).is_ok()).then(|| format!("did you mean \"{near}\"?"));
+    table.add(Problem::new(place, format!("{:?} {wrong}", pointer.value)).help_if(help));
+    false
+}
+
+/// Handlers fit their streams, their commands fit their entities, and no two handlers share an entity or a command.
+pub(super) fn check(typed: &Typed, problems: &Problems) {
+    let handlers = &typed.handlers;
+    for (index, handler) in handlers.iter().enumerate() {
+        events_fit(handler, typed, problems);
+        tokens_fit(handler, problems);
+        handlers[..index].iter().for_each(|earlier| entities_apart(earlier, handler, problems));
+    }
+    commands_apart(handlers, problems);
+}
+
+/// The stream takes in every event that the handler can emit.
+fn events_fit(handler: &Handler, typed: &Typed, problems: &Problems) {
+    let (Some(entity), Some(named)) = (&handler.entity, &handler.stream) else { return };
+    let Some(stream) = typed.streams.iter().find(|s| s.name.value.as_str() == named.value) else {
+        return;
+    };
+    let events = subjects::template_pattern(&entity.value);
+    if !stream.incomplete && !stream.subjects.iter().any(|subject| value::covers(&subject.value, &events)) {
+        let filter = subjects::template_filter(&entity.value);
+        let title = format!(
+            "the stream `{}` does not take in the events of the handler `{}`",
+            named.value, handler.name.value
+        );
+        let problem = Problem::new(entity.span, title).label(format!("its events lie at `{events}`"));
+        let problem = stream
+            .subjects
+            .first()
+            .map_or(problem.clone(), |first| problem.also(first.span, "the stream's subjects"));
+        problems.add(problem.help(format!("add \"{filter}\" to the subjects of the stream")).from_absence());
+    }
+}
+
+/// Each command supplies the tokens of the template, all of them and no others.
+fn tokens_fit(handler: &Handler, problems: &Problems) {
+    let Some(entity) = &handler.entity else { return };
+    let names: Vec<_> = entity.value.names().collect();
+    for command in &handler.commands {
+        let supplied = |name: &str| command.tokens.iter().any(|(token, _)| token.value == name);
+        let missing: Vec<_> = names.iter().copied().filter(|name| !supplied(name)).collect();
+        for (token, _) in &command.tokens {
+            if !names.contains(&token.value.as_str()) {
+                let title = format!("the template of the handler has no `{{{}}}`", token.value);
+                let problem = Problem::new(token.span, title).also(entity.span, "the template");
+                problems.add(problem.help_if(suggestion(&token.value, missing.iter().copied())));
+            }
+        }
+        for name in missing {
+            let title = format!("the command `{}` does not say where `{{{name}}}` is", command.r#type.value);
+            let problem = Problem::new(command.r#type.span, title).also(entity.span, "the template");
+            let help = format!("add {name} = \"/…\", a JSON pointer to its value in the command's data");
+            problems.add(problem.help(help).from_absence());
+        }
+    }
+}
+
+/// No entity belongs to two handlers: each would append on what only it has seen.
+fn entities_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
+    let (Some(one), Some(other)) = (&earlier.entity, &later.entity) else { return };
+    if value::overlap(&subjects::template_filter(&one.value), &subjects::template_filter(&other.value)) {
+        let (earlier, later) = (&earlier.name.value, &later.name.value);
+        let title = format!("the entities of the handlers `{earlier}` and `{later}` overlap");
+        let help = "give each handler a first token of its own";
+        problems.add(Problem::new(other.span, title).also(one.span, "the other template").help(help));
+    }
+}
+
+/// A command has one handler.
+fn commands_apart(handlers: &[Handler], problems: &Problems) {
+    let mut commands: Vec<_> =
+        handlers.iter().flat_map(|h| h.commands.iter().map(move |command| (h, &command.r#type))).collect();
+    commands.sort_by_key(|(_, command)| command.span);
+    let mut taken: HashMap<&str, (&Handler, Span)> = HashMap::new();
+    for (handler, command) in commands {
+        let text = command.value.as_str();
+        if let Some((other, span)) = taken.get(text) {
+            let title = format!(
+                "the command `{text}` has two handlers, `{}` and `{}`",
+                other.name.value, handler.name.value
+            );
+            problems.add(Problem::new(command.span, title).also(*span, "the other handler takes it here"));
+        } else {
+            taken.insert(text, (handler, command.span));
+        }
+    }
+}

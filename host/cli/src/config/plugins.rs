@@ -1,0 +1,224 @@
+//! `[plugins.X]`: a component, and what each instance of it may use.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pelton_core::id::Name;
+use pelton_wasm::Limits;
+
+use super::text::key::{Count, Key, Optional, Or, Parsed, Required, Size, Table, Text, Time, milliseconds};
+use super::text::problem::{At, Problem, Problems};
+use super::text::reader::Reader;
+use super::typed::Typed;
+
+static COMPONENT: Key<Text, Required> = Key {
+    name: "component",
+    form: Text("path, relative to the configuration"),
+    default: Required("\"path/to/plugin.wasm\""),
+    example: "\"booking.wasm\"",
+    doc: "The component's file.",
+};
+static SHA256: Key<Parsed<String>, Optional> = Key {
+    name: "sha256",
+    form: Parsed {
+        unit: "64 lower-case hexadecimal digits",
+        help: "write 64 lower-case hexadecimal digits; `sha256sum FILE` prints them",
+        parse: digest,
+        show: |digest| format!("{digest:?}"),
+    },
+    default: Optional("any digest"),
+    example: "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"",
+    doc: "What the file's SHA-256 has to be.",
+};
+
+fn digest(text: &str) -> Result<String, String> {
+    let hex = text.strip_prefix("sha256:").unwrap_or(text);
+    let right = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if right { Ok(hex.to_owned()) } else { Err("is no SHA-256".to_owned()) }
+}
+
+pub(super) static TABLE: Table = Table {
+    name: "plugins",
+    header: "[plugins.booking]",
+    doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
+    keys: &[&COMPONENT, &SHA256],
+    tables: &[&LIMITS],
+    free: None,
+};
+
+type Counted = Key<Count<usize>, Or<usize>>;
+type Sized = Key<Size, Or<usize>>;
+
+/// 64 KiB, a page of WebAssembly, to 4 GiB, all that it can address.
+const SIZES: Size = Size(64 << 10..=4 << 30);
+
+static MEMORY_BYTES: Sized = Key {
+    name: "memory-bytes",
+    form: SIZES,
+    default: Or(|| Limits::default().memory_bytes),
+    example: "\"32MiB\"",
+    doc: "The linear memories of an instance together.",
+};
+static CALL_TIMEOUT: Key<Time, Or<Duration>> = Key {
+    name: "call-timeout",
+    form: milliseconds(1, 600_000),
+    default: Or(|| Limits::default().call_time),
+    example: "\"250ms\"",
+    doc: "How long one call may take by the clock on the wall.",
+};
+static RESULT_BYTES: Sized = Key {
+    name: "result-bytes",
+    form: SIZES,
+    default: Or(|| Limits::default().result_bytes),
+    example: "\"1MiB\"",
+    doc: "What one call may hand to the host.",
+};
+static COMPONENT_BYTES: Sized = Key {
+    name: "component-bytes",
+    form: SIZES,
+    default: Or(|| Limits::default().component_bytes),
+    example: "\"16MiB\"",
+    doc: "The largest file.",
+};
+static MEMORIES: Counted = Key {
+    name: "memories",
+    form: Count::new(1..=1_000),
+    default: Or(|| Limits::default().memories),
+    example: "8",
+    doc: "The linear memories of an instance. Each takes 4 GiB of the process's address space.",
+};
+static TABLES: Counted = Key {
+    name: "tables",
+    form: Count::new(1..=1_000),
+    default: Or(|| Limits::default().tables),
+    example: "32",
+    doc: "The tables of an instance.",
+};
+static TABLE_ELEMENTS: Counted = Key {
+    name: "table-elements",
+    form: Count::new(1..=100_000_000),
+    default: Or(|| Limits::default().table_elements),
+    example: "65_536",
+    doc: "The elements of an instance's tables together. Each takes 8 bytes of the host.",
+};
+static CORE_INSTANCES: Counted = Key {
+    name: "core-instances",
+    form: Count::new(1..=10_000),
+    default: Or(|| Limits::default().core_instances),
+    example: "64",
+    doc: "The core instances that make up one instance.",
+};
+static HANDLES: Counted = Key {
+    name: "handles",
+    form: Count::new(1..=10_000_000),
+    default: Or(|| Limits::default().handles),
+    example: "10_000",
+    doc: "The resource handles of an instance.",
+};
+static RETIRE_AFTER_CALLS: Key<Count<u32>, Or<u32>> = Key {
+    name: "retire-after-calls",
+    form: Count::new(1..=4_294_967_295),
+    default: Or(|| Limits::default().retire_after_calls),
+    example: "100_000",
+    doc: "A warm instance of a projection or saga is replaced after this many calls.",
+};
+static RETIRE_AT_BYTES: Sized = Key {
+    name: "retire-at-bytes",
+    form: SIZES,
+    default: Or(|| Limits::default().retire_at_bytes),
+    example: "\"32MiB\"",
+    doc: "A warm instance of a projection or saga is replaced when its memories hold this much.",
+};
+
+static LIMITS: Table = Table {
+    name: "limits",
+    header: "[plugins.booking.limits]",
+    doc: "What each instance of the plugin may use. The last eight are seldom of use.",
+    keys: &[
+        &MEMORY_BYTES,
+        &CALL_TIMEOUT,
+        &RESULT_BYTES,
+        &COMPONENT_BYTES,
+        &MEMORIES,
+        &TABLES,
+        &TABLE_ELEMENTS,
+        &CORE_INSTANCES,
+        &HANDLES,
+        &RETIRE_AFTER_CALLS,
+        &RETIRE_AT_BYTES,
+    ],
+    tables: &[],
+    free: None,
+};
+
+/// What was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct Plugin {
+    pub(crate) name: At<Name>,
+    /// The file, found from the configuration's folder.
+    pub(crate) component: Option<At<PathBuf>>,
+    /// What the file's digest has to be: 64 lower-case hexadecimal digits.
+    pub(crate) sha256: Option<At<String>>,
+    pub(crate) limits: Limits,
+}
+
+/// What will be used.
+#[derive(Debug, Clone)]
+pub struct PluginConfig {
+    /// The file.
+    pub component: PathBuf,
+    /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
+    pub sha256: Option<String>,
+    /// What each instance may use.
+    pub limits: Limits,
+}
+
+impl Plugin {
+    pub(super) fn read(name: At<Name>, table: &Reader<'_>, base: &Path) -> Self {
+        let component = table.at(&COMPONENT);
+        Self {
+            name,
+            component: component.map(|path| At { value: base.join(path.value), span: path.span }),
+            sha256: table.at(&SHA256),
+            limits: table.table(&LIMITS).map_or_else(Limits::default, |table| limits(&table)),
+        }
+    }
+
+    pub(super) fn used(&self) -> Option<PluginConfig> {
+        Some(PluginConfig {
+            component: self.component.as_ref()?.value.clone(),
+            sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
+            limits: self.limits.clone(),
+        })
+    }
+}
+
+fn limits(table: &Reader<'_>) -> Limits {
+    let limits = Limits {
+        component_bytes: table.get(&COMPONENT_BYTES),
+        memory_bytes: table.get(&MEMORY_BYTES),
+        memories: table.get(&MEMORIES),
+        tables: table.get(&TABLES),
+        table_elements: table.get(&TABLE_ELEMENTS),
+        core_instances: table.get(&CORE_INSTANCES),
+        call_time: table.get(&CALL_TIMEOUT),
+        result_bytes: table.get(&RESULT_BYTES),
+        handles: table.get(&HANDLES),
+        retire_after_calls: table.get(&RETIRE_AFTER_CALLS),
+        retire_at_bytes: table.get(&RETIRE_AT_BYTES),
+        ..Limits::default()
+    };
+    table.finish();
+    limits
+}
+
+/// A plugin that nothing uses is worth a look.
+pub(super) fn check_idle(typed: &Typed, problems: &Problems) {
+    let used = typed.roles().map(|role| Some(role.plugin?.value.as_str()));
+    // Where a use could not be read, it may have been of any plugin.
+    let Some(used) = used.collect::<Option<Vec<_>>>() else { return };
+    for plugin in typed.plugins.iter().filter(|plugin| !used.contains(&plugin.name.value.as_str())) {
+        let title = format!("no handler, projection or saga uses the plugin `{}`", plugin.name.value);
+        problems.add(Problem::new(plugin.name.span, title).warning().from_absence());
+    }
+}

@@ -1,0 +1,53 @@
+//! `pelton dlq`: what cannot be processed, listed, shown, retried, dropped.
+
+mod client;
+mod output;
+mod resolve;
+
+use std::io::Write;
+
+use anyhow::anyhow;
+use pelton_core::id::Sequence;
+use pelton_nats::dead_letters;
+
+use crate::args::dlq::{DlqCommand, ListArgs, ShowArgs};
+use crate::exit::Failure;
+use client::{DlqClient, run_failed};
+
+/// Does what was asked for.
+pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
+    match command {
+        DlqCommand::List(arguments) => list(arguments).await,
+        DlqCommand::Show(arguments) => show(arguments).await,
+        DlqCommand::Retry(arguments) => resolve::retry(arguments).await,
+        DlqCommand::Drop(arguments) => resolve::drop(arguments).await,
+    }
+}
+
+async fn list(arguments: &ListArgs) -> Result<(), Failure> {
+    let client = DlqClient::open(&arguments.server).await?;
+    let (dead_letters, more) = client.find(&arguments.filter.filter(), arguments.limit).await?;
+    client.output.list(&dead_letters);
+    if more {
+        let _ = writeln!(std::io::stderr(), "there are more; --limit {} shows more", arguments.limit * 10);
+    }
+    Ok(())
+}
+
+async fn show(arguments: &ShowArgs) -> Result<(), Failure> {
+    let client = DlqClient::open(&arguments.server).await?;
+    let sequence = match arguments.letter.parse() {
+        Ok(sequence) => Sequence(sequence),
+        Err(_) => {
+            let found = dead_letters::at(&client.nats, &arguments.letter).await.map_err(run_failed)?;
+            found
+                .ok_or_else(|| anyhow!("there is no dead letter at {}", arguments.letter))
+                .map_err(Failure::Run)?
+        }
+    };
+    let letter = client.read(sequence).await?;
+    let journal =
+        dead_letters::journal(&client.nats, sequence, client.is_replicated()).await.map_err(run_failed)?;
+    client.output.show(&letter, &journal);
+    Ok(())
+}

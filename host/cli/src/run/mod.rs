@@ -1,0 +1,28 @@
+//! `pelton run`, and what `pelton dev` shares with it: the life of a host.
+
+#[cfg(debug_assertions)]
+mod failpoints;
+mod flows;
+pub(crate) mod host;
+pub(crate) mod prepare;
+pub(crate) mod signals;
+mod tasks;
+
+pub(crate) use flows::is_replicated;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::run::RunArgs;
+use crate::exit::Failure;
+
+/// Runs a host against the configured server.
+pub(crate) async fn run(arguments: &RunArgs, stop: CancellationToken) -> Result<(), Failure> {
+    let Some(mut prepared) = prepare::prepare_until(&arguments.config, None, &stop).await? else {
+        return Ok(());
+    };
+    if !arguments.nats.is_empty() {
+        prepared.config.nats.urls.clone_from(&arguments.nats);
+    }
+    prepared.config.gateway.listen = arguments.listen.unwrap_or(prepared.config.gateway.listen);
+    let ready = |address| tracing::info!("ready: http://{address}");
+    host::run(&prepared, stop, ready).await.map_err(Failure::Run)
+}
