@@ -5,7 +5,7 @@
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
-/// What may be asked of an account.
+/// The commands of an account.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
@@ -15,7 +15,7 @@ pub enum Command {
     DepositInThirds(Deposit),
 }
 
-/// Money comes in.
+/// A deposit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Deposit {
     /// The account.

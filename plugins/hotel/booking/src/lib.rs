@@ -18,7 +18,7 @@ use hotel_types::{Actor, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomMad
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
-/// What may be asked of a booking.
+/// The commands of a booking.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {

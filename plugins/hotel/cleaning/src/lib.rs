@@ -13,7 +13,7 @@ use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
-/// What may be asked of a cleaning.
+/// The commands of a cleaning.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
@@ -23,7 +23,7 @@ pub enum Command {
     ReportCleaned(Request),
 }
 
-/// A room, a day, and who says so.
+/// A room, a day, and the name of the sender.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Request {
     /// The room.

@@ -97,20 +97,20 @@
 //!
 //! # What is on the wire
 //!
-//! A variant's name is the type of the command or event, its content is the JSON data, and serde's attributes decide
-//! both. `#[serde(rename = "book-lent.v2")]` makes version 2 of the event `book-lent`; without it the version is 1.
-//! What the plugin takes and emits is read off the enums: there is no second list to keep. Enums of commands need
-//! `Deserialize` in the handler that takes them, `Serialize` too in sagas that send them and in tests.
+//! The name of a variant is the type of the command or event, and its content is the JSON data. serde's attributes
+//! control both. `#[serde(rename = "book-lent.v2")]` is version 2 of the event `book-lent`; without it the version is
+//! 1.
+//! The descriptor lists the variants of the enums, so there is no second list to keep. An enum of commands needs
+//! `Deserialize` in the handler that takes them, and also `Serialize` in sagas that send them and in tests.
 //!
-//! - A command that is unknown or unreadable is rejected as [`invalid-command`](INVALID_COMMAND), with serde's message.
-//! - An event of its entity that a command handler cannot read or does not know makes the entity's commands fail.
-//! - An event that a projection or saga does not know is skipped; one that it cannot read is set aside.
+//! - An unknown or unreadable command is rejected as [`invalid-command`](INVALID_COMMAND), with serde's message.
+//! - If a command handler does not know or cannot read an event of an entity, the entity's commands fail.
+//! - A projection or saga skips an event that it does not know. An event that it cannot read is set aside.
 //! - Fields that an enum does not have are skipped; `#[serde(deny_unknown_fields)]` refuses them.
 //!
 //! # A projection
-//!
-//! Who has which books: one value for each reader. It has its own enum of the events that it reads, so it depends on
-//! the form of the handler's events, not on its crate.
+//! The books that each reader has: one value for each reader. The view has its own enum of the events that it reads, so
+//! it depends on the form of the handler's events, not on its crate.
 //!
 //! <!-- from: plugins/library/readers/src/lib.rs -->
 //! ```
@@ -171,7 +171,7 @@
 //!
 //! # A saga
 //!
-//! Whoever has a book is reminded when somebody else asks for it: one instance for each book that is lent.
+//! A reader who has a book is reminded when another reader asks for it: one instance for each book that is lent.
 //!
 //! <!-- from: plugins/library/waiting/src/lib.rs -->
 //! ```
@@ -236,9 +236,9 @@
 //!     .then([Notice::ReaderReminded { reader: "ada".into(), book: "emma".into() }]);
 //! ```
 //!
-//! Two more inputs are in the contract and not in the host yet: timers of its own ([`Reaction::set_timer`]), and how its
-//! commands ended ([`Input::Outcome`]). A saga that needs them says so ([`Saga::TIMERS`], [`Saga::OUTCOMES`]), its rules
-//! can be tested, and `pelton check` refuses to run it until the host gives them.
+//! The contract has two more inputs that the host does not pass yet: timers of the instance ([`Reaction::set_timer`]),
+//! and the outcomes of its commands ([`Input::Outcome`]). A saga that needs them declares it ([`Saga::TIMERS`],
+//! [`Saga::OUTCOMES`]). Its rules can be tested, and `pelton check` refuses it until the host passes them.
 
 // Only the generated bindings use pointers; see `bindings.rs`.
 #[doc(hidden)]

@@ -23,15 +23,15 @@ pub trait Saga: Sized + 'static {
     /// The version of the form of the state.
     const STATE_VERSION: u32 = 1;
 
-    /// Whether its reactions set timers. A saga that sets one without saying so does not compile.
+    /// Whether the plugin's reactions set timers. If this is `false`, a saga that sets one does not compile.
     ///
-    /// Host 0.1 does not run timers yet: `pelton check` refuses a saga that says `true`, and so does the start.
+    /// Host 0.1 does not run timers yet: `pelton check` and the start refuse a saga that says `true`.
     const TIMERS: bool = false;
 
-    /// Whether it reacts to how its commands ended.
+    /// Whether the plugin reacts to the outcomes of its commands.
     ///
-    /// Host 0.1 gives no outcomes yet: `pelton check` refuses a saga that says [`Required`](Outcomes::Required), and so
-    /// does the start.
+    /// Host 0.1 passes no outcomes yet: `pelton check` and the start refuse a saga that says
+    /// [`Required`](Outcomes::Required).
     const OUTCOMES: Outcomes = Outcomes::Unused;
 
     /// The instances that the event concerns, each once, at most 16.
@@ -49,14 +49,14 @@ pub trait Saga: Sized + 'static {
     ) -> Result<Reaction<Self>, Failure>;
 }
 
-/// What the outcomes of its commands are to a saga.
+/// How a saga uses the outcomes of its commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcomes {
-    /// It reads none.
+    /// It reads no outcomes.
     Unused,
-    /// It reacts to those that it gets, and does its work without them.
+    /// It reacts to the outcomes that it gets, and works without them.
     Optional,
-    /// It does not do its work without them. A host that gives none does not run it.
+    /// It does not work without outcomes. A host that passes none does not run it.
     Required,
 }
 
@@ -88,9 +88,9 @@ impl Correlation {
 pub enum Input<E> {
     /// An event that [`Saga::correlate`] gave to it.
     Event(E, EventMeta),
-    /// A timer of its own went off: only where it says [`TIMERS`](Saga::TIMERS). Host 0.1 gives none yet.
+    /// A timer of the instance went off. The saga has to set [`TIMERS`](Saga::TIMERS). Host 0.1 passes none yet.
     Timer(Timer),
-    /// A command of its own ended: only where it says [`OUTCOMES`](Saga::OUTCOMES). Host 0.1 gives none yet.
+    /// A command of the instance ended. The saga has to set [`OUTCOMES`](Saga::OUTCOMES). Host 0.1 passes none yet.
     Outcome(Outcome),
 }
 
@@ -201,8 +201,8 @@ impl<S: Saga> Reaction<S> {
         self
     }
 
-    /// Sets a timer, or sets it again. A time that has passed goes off at once. `data` comes back with the timer. The saga
-    /// says [`TIMERS`](Saga::TIMERS); host 0.1 does not run such a saga yet.
+    /// Sets a timer, or sets it again. A timer whose time has passed goes off at once. The timer carries `data`. The
+    /// saga has to set [`TIMERS`](Saga::TIMERS); host 0.1 does not run such a saga yet.
     ///
     /// # Panics
     /// If serde cannot write `data` as JSON (a map whose keys are not strings, for example).

@@ -1,4 +1,4 @@
-//! The events of a test: what an author says of them, and how a stream would hold them.
+//! The events of a test: the author's input, and their stored form.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::bindings::types;
 use crate::codec::split_variant;
 use crate::export::to_wire;
 
-/// One event of a test, with what comes with it. What is not said has the value that [`testing`](super) describes.
+/// One event of a test, with its attributes. An attribute that is not set has the default that [`testing`](super)
+/// describes.
 ///
 /// ```
 /// # use pelton_plugin::testing::{START, event};
@@ -31,15 +32,15 @@ pub struct TestEvent {
     extensions: Vec<(String, String)>,
 }
 
-/// The event, to say more of it: when it happened, to which entity, and so on.
+/// An event whose attributes can be set: its time, its entity, and so on.
 pub fn event<E: Serialize>(event: E) -> TestEvent {
-    // By value, because an event is made for the one place where it is given.
+    // Taken by value, because an event is made for the one place where it is given.
     let wire = to_wire(&event);
     let (event_type, version) = split_variant(wire.name);
     TestEvent::new(event_type, version, wire.data)
 }
 
-/// An event as it stands in a stream: of an old version, of another handler, or unreadable.
+/// An event in its stored form: of an old version, of another handler, or unreadable.
 pub fn raw_event(event_type: &str, version: u32, data: &str) -> TestEvent {
     TestEvent::new(event_type, version, data.as_bytes().to_vec())
 }
@@ -51,41 +52,41 @@ impl TestEvent {
         Self { event_type, version, data, id: None, entity: None, time: None, sequence: None, extensions }
     }
 
-    /// Its id.
+    /// Sets the event's id.
     pub fn id(mut self, id: &str) -> Self {
         self.id = Some(id.to_owned());
         self
     }
 
-    /// The entity that it happened to.
+    /// Sets the event's entity.
     pub fn entity(mut self, id: &str) -> Self {
         self.entity = Some(id.to_owned());
         self
     }
 
-    /// When it happened, and when the stream stored it.
+    /// Sets the time of the event, which is also the time when the stream stored it.
     pub fn at(mut self, time: Timestamp) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// Its position in the stream: later than those of the events before it.
+    /// Sets the position in the stream. It must be later than those of the events before.
     pub fn sequence(mut self, sequence: u64) -> Self {
         self.sequence = Some(sequence);
         self
     }
 
-    /// The process that it belongs to: its extension `correlationid`.
+    /// Sets the process that the event belongs to: its extension `correlationid`.
     pub fn correlation(self, id: &str) -> Self {
         self.extension("correlationid", id)
     }
 
-    /// What caused it: its extension `causationid`.
+    /// Sets the cause of the event: its extension `causationid`.
     pub fn causation(self, id: &str) -> Self {
         self.extension("causationid", id)
     }
 
-    /// Another extension attribute.
+    /// Sets another extension attribute.
     pub fn extension(mut self, name: &str, value: &str) -> Self {
         self.extensions.retain(|(other, _)| other != name);
         self.extensions.push((name.to_owned(), value.to_owned()));
@@ -93,9 +94,9 @@ impl TestEvent {
     }
 }
 
-/// What can be given as an event: a variant of an enum of events, or one with more said of it by [`event`].
+/// A value that can be given as an event: a variant of an enum of events, or the result of [`event`].
 pub trait IntoTestEvent {
-    /// As an event of a test.
+    /// Converts it into an event of a test.
     fn into_test_event(self) -> TestEvent;
 }
 
@@ -111,13 +112,13 @@ impl IntoTestEvent for TestEvent {
     }
 }
 
-/// The events of a test, as a stream would hold them.
+/// The events of a test, in their stored form.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Stream(pub(super) Vec<types::RecordedEvent>);
 
 impl Stream {
     /// # Panics
-    /// If the sequence is not later than those before: a stream's sequences only grow.
+    /// If the sequence is not later than those before: the sequences of a stream grow.
     #[track_caller]
     pub(super) fn push(&mut self, event: impl IntoTestEvent) {
         let TestEvent { event_type, version, data, id, entity, time, sequence, extensions } =
@@ -146,13 +147,13 @@ impl Stream {
         self.0.last().map_or(START.as_nanos(), |last| last.recorded_at)
     }
 
-    /// For a report: what happened, and under which circumstances.
+    /// The events and their attributes, for a report.
     pub(super) fn show(&self) -> Vec<Value> {
         self.0.iter().map(show_event).collect()
     }
 }
 
-/// For a report.
+/// One event and its attributes, for a report.
 pub(super) fn show_event(recorded: &types::RecordedEvent) -> Value {
     let types::RecordedEvent { event, sequence, .. } = recorded;
     let time = Timestamp::from_nanos(event.time.unwrap_or(recorded.recorded_at)).to_string();
@@ -166,12 +167,12 @@ pub(super) fn show_event(recorded: &types::RecordedEvent) -> Value {
     shown
 }
 
-/// A type as serde names its variant: with the version from the second on.
+/// A type in the form of serde's variant name: with the version, from version 2 on.
 pub(super) fn versioned(kind: &str, version: u32) -> String {
     if version == 1 { kind.to_owned() } else { format!("{kind}.v{version}") }
 }
 
-/// Data as JSON, for comparing and for showing; as text where it is none.
+/// Data as JSON, to compare and to show; as text if it is not JSON.
 pub(super) fn data(data: &[u8]) -> Value {
     serde_json::from_slice(data).unwrap_or_else(|_| String::from_utf8_lossy(data).into())
 }

@@ -48,7 +48,7 @@ fn command() -> types::Command {
 }
 
 impl<H: CommandHandler> Given<H> {
-    /// More events, after those given before; with [`event`](super::event) also when they happened, and so on.
+    /// Adds events after the given ones. With [`event`](super::event) their attributes can be set.
     #[track_caller]
     pub fn and<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         for event in events {
@@ -57,13 +57,13 @@ impl<H: CommandHandler> Given<H> {
         self
     }
 
-    /// One more event, as it stands in a stream: of an old version, of another handler, or unreadable.
+    /// Adds one more event in its stored form: of an old version, of another handler, or unreadable.
     #[track_caller]
     pub fn recorded(self, event_type: &str, version: u32, data: &str) -> Self {
         self.and([raw_event(event_type, version, data)])
     }
 
-    /// The entity's id, `test` unless said.
+    /// Sets the entity's id. The default is `test`.
     pub fn entity(mut self, id: &str) -> Self {
         id.clone_into(&mut self.command.entity);
         self
@@ -75,25 +75,25 @@ impl<H: CommandHandler> Given<H> {
         self
     }
 
-    /// The id of the command, `command` unless said.
+    /// Sets the id of the command. The default is `command`.
     pub fn id(mut self, id: &str) -> Self {
         id.clone_into(&mut self.command.id);
         self
     }
 
-    /// The process that the command belongs to, `command` unless said.
+    /// Sets the process that the command belongs to. The default is `command`.
     pub fn correlation(mut self, id: &str) -> Self {
         id.clone_into(&mut self.command.correlation_id);
         self
     }
 
-    /// What caused the command, nothing unless said.
+    /// Sets the cause of the command. The default is none.
     pub fn causation(mut self, id: &str) -> Self {
         self.command.causation_id = Some(id.to_owned());
         self
     }
 
-    /// One more entry of the command's metadata.
+    /// Adds an entry to the command's metadata.
     pub fn metadata(mut self, name: &str, value: &str) -> Self {
         self.command.metadata.push((name.to_owned(), value.to_owned()));
         self
@@ -101,8 +101,8 @@ impl<H: CommandHandler> Given<H> {
 
     /// Decides a command.
     ///
-    /// The command takes the way over the wire, so its enum derives `Serialize`, too. One that does not is sent with
-    /// [`when_sent`](Self::when_sent).
+    /// The command is encoded and decoded as in the host, so its enum also derives `Serialize`. If it does not, send
+    /// the command with [`when_sent`](Self::when_sent).
     ///
     /// # Panics
     /// If a given event cannot be folded.
@@ -114,10 +114,10 @@ impl<H: CommandHandler> Given<H> {
         self.when_received(&command)
     }
 
-    /// What the plugin says to a command of another plugin: of a saga that sends it.
+    /// Decides a command in the form in which another plugin sends it, such as a saga.
     ///
     /// # Panics
-    /// If an event given before cannot be folded.
+    /// If a given event cannot be folded.
     #[track_caller]
     pub fn when_received<C: Serialize>(self, command: &C) -> Decision {
         let wire = to_wire(command);
@@ -159,7 +159,7 @@ impl<H: CommandHandler> Given<H> {
         Decision { given, when, result }
     }
 
-    /// The events of the entity: what nobody says to have happened to another happened to this one.
+    /// The events of the entity. An event whose entity is not set is one of this entity.
     fn events(&self) -> Vec<types::RecordedEvent> {
         let mut events = self.stream.0.clone();
         for recorded in &mut events {
@@ -198,7 +198,7 @@ impl Decision {
     /// nothing.
     ///
     /// # Panics
-    /// If not, with what was given and sent, and both results side by side.
+    /// If the command was rejected or led to other events. The message shows the input and both results side by side.
     #[track_caller]
     pub fn then<E: Serialize>(self, expected: impl IntoIterator<Item = E>) {
         let expected = expected.into_iter().map(|event| variant(&event)).collect();
@@ -212,7 +212,8 @@ impl Decision {
     /// Asserts that a rule rejected the command with this code, and returns the rejection.
     ///
     /// # Panics
-    /// If not, with what was given and sent, and both results side by side.
+    /// If the command was accepted or rejected with another code. The message shows the input and both results side by
+    /// side.
     #[track_caller]
     pub fn then_rejected(self, code: &str) -> Rejection {
         let expected = json!({ "rejected": { "code": code } });

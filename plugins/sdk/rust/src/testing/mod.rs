@@ -29,7 +29,7 @@
 //! Shelves::given([event(lent()).entity("emma").at(START).sequence(7)]).then("emma", &(START, 7));
 //! ```
 //!
-//! A failed assertion prints what was given, what came then, and what was expected beside what came of it, all as JSON.
+//! A failed assertion prints the given events, the input, and the expected result beside the actual one, all as JSON.
 
 mod events;
 mod handler;

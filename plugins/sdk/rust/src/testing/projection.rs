@@ -15,8 +15,8 @@ use crate::{Failure, Projection};
 
 /// Adds `given` to every [`Projection`].
 pub trait TestProjection: Projection {
-    /// The view after these events, which may be of any enum whose variants are event types: the view's own, or those
-    /// of the handlers that emit them. [`event`](super::event) says more of one: when it happened, and so on.
+    /// The view after these events. They may be of any enum whose variants are event types: the view's own, or those of
+    /// the handlers that emit them. With [`event`](super::event) their attributes can be set.
     #[track_caller]
     fn given<E: IntoTestEvent>(events: impl IntoIterator<Item = E>) -> ViewAfter<Self>
     where
@@ -38,7 +38,7 @@ pub struct ViewAfter<P> {
 type Values = BTreeMap<String, Vec<u8>>;
 
 impl<P: Projection> ViewAfter<P> {
-    /// More events, after those given before.
+    /// Adds events after the given ones.
     #[track_caller]
     pub fn and<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         for event in events {
@@ -47,7 +47,7 @@ impl<P: Projection> ViewAfter<P> {
         self
     }
 
-    /// One more event, as it stands in a stream: of another version, unknown to the view, or unreadable.
+    /// Adds one more event in its stored form: of another version, unknown to the view, or unreadable.
     #[track_caller]
     pub fn recorded(self, event_type: &str, version: u32, data: &str) -> Self {
         self.and([raw_event(event_type, version, data)])

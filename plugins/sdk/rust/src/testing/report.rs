@@ -1,28 +1,28 @@
-//! What a failed assertion prints: what was given, what came then, and what was expected beside what came of it.
+//! The message of a failed assertion: the given events, the input, and the expected and the actual result.
 
 use std::fmt::{self, Display, Formatter};
 
 use serde_json::{Value, json};
 
-/// A line is cut after so many characters where two stand side by side, so that a terminal of 160 columns shows both.
+/// The most characters of a line in one of two columns. A terminal of 160 columns shows both columns.
 const COLUMN: usize = 76;
 
 /// An assertion.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// What was given: events, in order.
+    /// The given events, in order.
     pub(super) given: Vec<Value>,
-    /// What came then: a command, or the inputs of the last step.
+    /// The input: a command, or the inputs of the last step.
     pub(super) when: Vec<Value>,
-    /// What is compared, for people.
+    /// The difference, for people.
     pub(super) what: String,
 }
 
 impl Report {
-    /// Asserts that both are the same JSON.
+    /// Asserts that both values are the same JSON.
     ///
     /// # Panics
-    /// If not, with the whole story.
+    /// If they differ, with the whole report.
     #[track_caller]
     pub(super) fn assert(self, expected: &Value, got: &Value) {
         if expected != got {
@@ -31,14 +31,14 @@ impl Report {
     }
 
     /// # Panics
-    /// Always, with the whole story.
+    /// Always, with the whole report.
     #[track_caller]
     pub(super) fn fail(self, expected: &Value, got: &Value) -> ! {
         panic!("{}", Story { report: &self, expected, got })
     }
 }
 
-/// How a rejection is shown.
+/// A rejection in the form in which reports show it.
 pub(super) fn rejected(rejection: &crate::Rejection) -> Value {
     let details: serde_json::Map<_, _> =
         rejection.details.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
@@ -92,7 +92,7 @@ fn cut(line: Option<&str>) -> String {
 
 type Row<'a> = (Option<&'a str>, Option<&'a str>);
 
-/// The lines of both beside each other: equal ones in one row, along a longest common subsequence, and those between
+/// The lines of both sides in rows: equal lines in one row, along a longest common subsequence, and the lines between
 /// them in pairs.
 fn align<'a>(left: &'a [String], right: &'a [String]) -> Vec<Row<'a>> {
     let mut common = vec![vec![0_usize; right.len() + 1]; left.len() + 1];

@@ -15,8 +15,8 @@ use crate::{CommandResult, Failure, Outcomes, Saga, Timestamp};
 
 /// Adds `given` to every [`Saga`].
 pub trait TestSaga: Saga {
-    /// The instances after these events, which may be of any enum whose variants are event types: the saga's own, or
-    /// those of the handlers that emit them. [`event`](super::event) says more of one: when it happened, and so on.
+    /// The instances after these events. They may be of any enum whose variants are event types: the saga's own, or
+    /// those of the handlers that emit them. With [`event`](super::event) their attributes can be set.
     #[track_caller]
     fn given<E: IntoTestEvent>(events: impl IntoIterator<Item = E>) -> SagaAfter<Self> {
         let after = SagaAfter {
@@ -41,7 +41,7 @@ pub struct SagaAfter<S> {
     instances: BTreeMap<String, Instance>,
     /// The commands of the last step, with the instance that sent them.
     sent: Vec<types::NewCommand>,
-    /// The inputs before the last step, and those of it, for reports.
+    /// The inputs before the last step and the inputs of the last step, for reports.
     before: Vec<Value>,
     step: Vec<Value>,
     failure: Option<Failure>,
@@ -58,7 +58,7 @@ struct Instance {
 }
 
 impl<S: Saga> SagaAfter<S> {
-    /// More events.
+    /// Passes more events.
     #[track_caller]
     pub fn when<E: IntoTestEvent>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         let _ = describe_saga::<S>("test", "0");
@@ -70,7 +70,7 @@ impl<S: Saga> SagaAfter<S> {
         self
     }
 
-    /// One more event, as it stands in a stream: of another version, unknown to the saga, or unreadable.
+    /// Passes one more event in its stored form: of another version, unknown to the saga, or unreadable.
     #[track_caller]
     pub fn when_recorded(self, event_type: &str, version: u32, data: &str) -> Self {
         self.when([raw_event(event_type, version, data)])
@@ -95,7 +95,8 @@ impl<S: Saga> SagaAfter<S> {
     /// Ends the last command of this type that the instance sent. Nothing happens if the instance has ended too.
     ///
     /// # Panics
-    /// If it sent none, or if the saga does not say [`OUTCOMES`](Saga::OUTCOMES): no host gives it any then.
+    /// If the instance sent no such command, or if the saga does not set [`OUTCOMES`](Saga::OUTCOMES), because a host
+    /// then passes it no outcomes.
     #[track_caller]
     pub fn when_outcome(mut self, instance: &str, command_type: &str, result: CommandResult) -> Self {
         assert_ne!(
