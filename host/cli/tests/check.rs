@@ -86,8 +86,8 @@ fn a_broken_configuration_has_an_exit_code_of_its_own() {
 
 #[test]
 fn what_is_no_component_is_refused_at_its_place() {
-    check_component(b"(component)", &["it is no WebAssembly component"]);
-    check_component(b"", &["it is no WebAssembly component"]);
+    check_component(b"(component)", &["it is not a WebAssembly component"]);
+    check_component(b"", &["it is not a WebAssembly component"]);
     check_component(
         &wat::parse_str("(module)").expect("a module"),
         &["it is a core module", "pelton component"],

@@ -1,4 +1,5 @@
-//! What a call costs on this machine: `cargo run --release -p pelton-wasm --example call_cost PLUGIN.wasm COMMAND DATA [LIVE]`.
+//! Measures what a call costs on this machine: `cargo run --release -p pelton-wasm --example call_cost PLUGIN.wasm
+//! COMMAND DATA [LIVE]`.
 //!
 //! PLUGIN is a command handler that accepts the command COMMAND with the JSON DATA on a fresh entity.
 //! LIVE entities (5,000) are kept alive at once.
@@ -13,7 +14,7 @@ use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_wasm::{Limits, Plugins, Settings};
 
-/// Of so many batches the fastest is shown: the others say what else the machine did.
+/// The number of batches of which the fastest is shown. The slower ones show the other load of the machine.
 const BATCHES: u32 = 50;
 const CALLS: u32 = 1_000;
 
@@ -43,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let started = Instant::now();
     let loaded = plugins.load("measured", std::path::PathBuf::from(path), Limits::default()).await?;
     println!("load                {:?}", started.elapsed());
-    let handler = loaded.handler().context("the plugin is no command handler")?;
+    let handler = loaded.handler().context("the plugin is not a command handler")?;
 
     let template = EntityTemplate::parse("measured.{id}").map_err(|e| anyhow::anyhow!("{e}"))?;
     let tokens = BTreeMap::from([("id", "1".to_owned())]);

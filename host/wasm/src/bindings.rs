@@ -1,10 +1,10 @@
-//! What wasmtime generates from `wit/`: the functions of the three roles and the values that they take and give.
+//! The code that wasmtime generates from `wit/`: the functions of the three roles and their arguments and results.
 //!
-//! No component exports all of a world here: each role is looked up by its own interface. That there are two worlds,
-//! and `unused` in one, answers to wasmtime 48, whose borrowing bindings do not compile where a type is an error in one
-//! place and an argument in another (`rejection`, once sagas are there), nor where a type is used nowhere.
+//! No component exports a whole world of this file: each role is looked up by its own interface. There are two worlds,
+//! and `unused` in one of them, because the borrowing bindings of wasmtime 48 do not compile if a type is an error in
+//! one place and an argument in another (`rejection`, once sagas are there), or if a type is not used at all.
 
-/// Command handlers and projections, the hot path: arguments are borrowed.
+/// Command handlers and projections, the hot path. Arguments are borrowed.
 pub(crate) mod folds {
     wasmtime::component::bindgen!({
         inline: "
@@ -24,7 +24,7 @@ pub(crate) mod folds {
     });
 }
 
-/// Sagas: arguments are copied.
+/// Sagas. Arguments are copied.
 pub(crate) mod process {
     wasmtime::component::bindgen!({
         path: "../../wit",

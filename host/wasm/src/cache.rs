@@ -1,8 +1,9 @@
 //! Compiled code on disk, so that a component is compiled once a machine and not once a start.
 //!
-//! Compiled code is native code: whoever can write an entry runs as the host. So the directory and its files are the
-//! host's own (0700 and 0600, its user's), and an entry is used only if that is so. Inside, a checksum finds what a
-//! crash or a disk has torn. The name of an entry says what it was compiled from, and for which wasmtime and settings.
+//! Compiled code is native code: a program that can write an entry can run code as the host. So the directory and its
+//! files belong to the host's user (modes 0700 and 0600), and an entry is used only if they do. A checksum detects what
+//! a crash or a disk has torn. The name of an entry states what it was compiled from, and for which wasmtime and
+//! settings.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
@@ -16,18 +17,18 @@ use wasmtime::component::Component;
 
 use crate::deserialize::deserialize;
 
-/// The most entries. The ones written longest ago go first.
+/// The most entries. The ones that were written longest ago are removed first.
 const MAX_ENTRIES: usize = 64;
 const SUFFIX: &str = ".pelton-code";
 const CHECKSUM_BYTES: usize = 32;
 
-/// Why the directory for compiled code cannot be used: a mistake of the configuration, or an attack.
+/// Why the directory for compiled code cannot be used: a mistake in the configuration, or an attack.
 #[derive(Debug, thiserror::Error)]
 #[error("compiled code cannot be kept in {}: {what}", .directory.display())]
 pub struct CacheError {
     /// The directory.
     pub directory: PathBuf,
-    /// What is wrong with it, and how to put it right.
+    /// What is wrong with the directory, and what to do about it.
     pub what: String,
 }
 
@@ -39,13 +40,13 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Opens the directory, or makes it.
+    /// Opens the directory, or creates it.
     pub(crate) fn open(directory: &Path) -> Result<Self, CacheError> {
         let error = |what: String| CacheError { directory: directory.to_owned(), what };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|e| error(e.to_string()))?;
         let found = fs::symlink_metadata(directory).map_err(|e| error(e.to_string()))?;
         if !found.is_dir() {
-            return Err(error("it is no directory".to_owned()));
+            return Err(error("it is not a directory".to_owned()));
         }
         if found.mode() & 0o077 != 0 {
             let mode = found.mode() & 0o777;
@@ -54,7 +55,7 @@ impl Cache {
                 directory.display()
             )));
         }
-        // The standard library does not say who we are; a file of ours does.
+        // The standard library does not tell the process's user; the owner of a file that it creates does.
         let probe = directory.join(format!("{SUFFIX}-probe.{}", unique()));
         let owner = private_file(&probe).and_then(|file| file.metadata()).map(|m| m.uid());
         let _ = fs::remove_file(&probe);
@@ -65,7 +66,7 @@ impl Cache {
         Ok(Self { directory: directory.to_owned(), owner })
     }
 
-    /// The compiled component, if there is a sound entry. What is not sound is removed.
+    /// The compiled component, if there is a sound entry. An unsound entry is removed.
     pub(crate) fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
         let path = self.path(engine, digest);
         let entry = match self.read(&path) {
@@ -80,7 +81,7 @@ impl Cache {
         loaded.map_or_else(|e| self.discard(&path, &e), Some)
     }
 
-    /// Keeps the compiled component. That it cannot be kept costs a compilation at the next start, and a warning.
+    /// Keeps the compiled component. A failure costs a compilation at the next start, and is logged as a warning.
     pub(crate) fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) {
         let path = self.path(engine, digest);
         let kept = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
@@ -99,10 +100,10 @@ impl Cache {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         if !fs::symlink_metadata(path)?.is_file() {
-            return Err(io::Error::other("it is no file"));
+            return Err(io::Error::other("it is not a file"));
         }
         let mut file = File::open(path)?;
-        // Asked of the open file: what is checked is what is read.
+        // Asks the open file, so that the file that is checked is the file that is read.
         let found = file.metadata()?;
         if found.uid() != self.owner || found.mode() & 0o077 != 0 {
             let (uid, mode) = (found.uid(), found.mode() & 0o777);
@@ -113,7 +114,7 @@ impl Cache {
         Ok(entry)
     }
 
-    /// Under another name first: a crash leaves no half entry, and two hosts do not disturb each other.
+    /// Writes under another name first: a crash leaves no half entry, and two hosts do not disturb each other.
     fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
         let unfinished = PathBuf::from(format!("{}.{}", path.display(), unique()));
         let written = private_file(&unfinished).and_then(|mut file| {
@@ -135,7 +136,7 @@ impl Cache {
 
     fn drop_oldest(&self) {
         let Ok(listed) = fs::read_dir(&self.directory) else { return };
-        // With what a crash has left unfinished; and nothing of others, should this be somebody's home.
+        // Includes what a crash left unfinished. Other files stay, in case the directory is a user's home.
         let ours = listed.flatten().filter(|e| e.file_name().to_string_lossy().contains(SUFFIX));
         let mut entries: Vec<_> =
             ours.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
@@ -146,7 +147,7 @@ impl Cache {
     }
 }
 
-/// Tells this write from every other of this process and of others.
+/// A name that tells this write from every other one of this process and of others.
 fn unique() -> String {
     static WRITES: AtomicU64 = AtomicU64::new(0);
     format!("{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed))
@@ -157,8 +158,8 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Bytes that this host itself wrote with `Component::serialize`, and that came back unchanged from a place where nobody
-/// else can write.
+/// Bytes that this host wrote with `Component::serialize`, and that came back unchanged from a place where only its
+/// user can write.
 pub(crate) struct Trusted<'a>(&'a [u8]);
 
 impl Trusted<'_> {
@@ -167,7 +168,7 @@ impl Trusted<'_> {
     }
 }
 
-/// The code of an entry, which [`Cache::read`] has given, if its checksum is right.
+/// The code of an entry from [`Cache::read`], if its checksum is right.
 fn trusted(entry: &[u8]) -> io::Result<Trusted<'_>> {
     match entry.split_at_checked(CHECKSUM_BYTES) {
         Some((checksum, code)) if Sha256::digest(code).as_slice() == checksum => Ok(Trusted(code)),
@@ -175,7 +176,7 @@ fn trusted(entry: &[u8]) -> io::Result<Trusted<'_>> {
     }
 }
 
-/// Feeds whatever hashes itself to SHA-256.
+/// Hashes with SHA-256 whatever implements `Hash`.
 struct HashInto(Sha256);
 
 impl Hasher for HashInto {
@@ -184,6 +185,6 @@ impl Hasher for HashInto {
     }
 
     fn finish(&self) -> u64 {
-        0 // nobody asks: the whole hash is taken from inside
+        0 // not used: the caller takes the whole hash from inside
     }
 }

@@ -1,10 +1,10 @@
-//! What a guest writes to its log in one call, bounded.
+//! The lines that a guest writes to its log in one call, bounded.
 
 use std::fmt::Write;
 
 use crate::limits::Limits;
 
-/// What a call logged, as far as it is kept.
+/// The kept lines of a call.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
     lines: Vec<String>,
@@ -13,14 +13,14 @@ pub(crate) struct CallLog {
 }
 
 impl CallLog {
-    /// A new call begins.
+    /// Starts a new call.
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
         self.bytes = 0;
         self.cut = 0;
     }
 
-    /// How many bytes of the next line are kept; none where it is only counted.
+    /// The number of bytes of the next line that are kept. `None` if the line is only counted.
     pub(crate) fn room(&self, limits: &Limits) -> Option<usize> {
         let left = limits.log_bytes.saturating_sub(self.bytes);
         (self.lines.len() < limits.log_lines && left > 0).then_some(left)
@@ -37,13 +37,13 @@ impl CallLog {
         self.lines.push(format!("{level}: {line}"));
     }
 
-    /// The message of the last panic, as the SDK logs it: where, then what.
+    /// The message of the last panic, as the SDK logs it: the place, then the message.
     pub(crate) fn last_panic(&self) -> Option<&str> {
         let said = self.lines.iter().rev().find_map(|line| line.strip_prefix("error: "));
         said.filter(|said| said.starts_with("panicked at "))
     }
 
-    /// What was kept, and how much was not.
+    /// The kept lines, and the number of lines that were cut.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let mut lines = std::mem::take(&mut self.lines);
         if self.cut > 0 {
@@ -54,7 +54,7 @@ impl CallLog {
     }
 }
 
-/// The text with control characters written out: a guest must not forge lines of the host's log, or steer a terminal.
+/// Escapes control characters, so that a guest can neither forge lines of the host's log nor steer a terminal.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

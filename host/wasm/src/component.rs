@@ -1,36 +1,36 @@
-//! From a core module, as a compiler writes it, to a component, as the host runs it.
+//! Converts a core module, as a compiler writes it, to a component, as the host runs it.
 
 use wasmparser::{Parser, Validator, WasmFeatures};
 use wit_component::ComponentEncoder;
 
-/// Why a module did not become a component. None of these is worth a retry: the input has to change.
+/// Why a module did not become a component. A retry does not help: the input has to change.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentizeError {
     /// The bytes are a component already; use them as they are.
     #[error("this is a component already")]
     AlreadyComponent,
-    /// The bytes do not start as a binary WebAssembly module does (the text format is not taken).
+    /// The bytes do not start as a binary WebAssembly module does. The text format is not accepted.
     #[error("this is not a WebAssembly module")]
     NotAModule,
-    /// The module does not say which WIT world it was written against.
+    /// The module does not state the WIT world that it was written against.
     #[error(
         "the module carries no component type: it was not built against a WIT world with wit-bindgen, \
          or the section was stripped from it"
     )]
     NoWorld,
-    /// The module is damaged, or it does not keep to the component type that it carries.
+    /// The module is damaged, or does not match the component type that it carries.
     #[error("the module cannot become a component: {0}")]
     Encode(String),
-    /// The component that came out is not valid by the features that Pelton runs.
+    /// The resulting component is not valid with the features that Pelton runs.
     #[error("the component is not valid: {0}")]
     Invalid(#[from] wasmparser::BinaryReaderError),
 }
 
 /// Wraps a core module that wit-bindgen's `component-type` section describes into a component.
 ///
-/// The section names the world, so nothing else is needed, and a module that imports WASI preview 1 is refused: there
-/// is no adapter here. What comes out is valid WebAssembly without threads and without component-model async, which the
-/// host does not run. The same bytes in give the same bytes out.
+/// The section names the world, so nothing else is needed. A module that imports WASI preview 1 is refused, because
+/// there is no adapter here. The result is valid WebAssembly without threads and without component-model async, which
+/// the host does not run. The same input gives the same output.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub fn componentize(module: &[u8]) -> Result<Vec<u8>, ComponentizeError> {
     if described.is_none() {
         return Err(ComponentizeError::NoWorld);
     }
-    // The encoder would validate with every proposal switched on; what counts is what the host runs.
+    // The encoder would validate with every proposal switched on, so the result is validated with the host's features.
     let component = ComponentEncoder::default()
         .validate(false)
         .module(module)
@@ -65,7 +65,7 @@ fn features() -> WasmFeatures {
         | WasmFeatures::COMPONENT_MODEL
 }
 
-/// Keeps every cause: the first line of an encoder's error rarely says what is missing.
+/// Keeps every cause, because the first line of an encoder's error rarely states what is missing.
 fn encode_error(error: impl std::fmt::Display) -> ComponentizeError {
     ComponentizeError::Encode(format!("{error:#}"))
 }

@@ -1,13 +1,13 @@
-//! The one place with `unsafe`: compiled code becomes a component without being compiled again.
+//! The one place with `unsafe`: it turns compiled code into a component without compiling again.
 #![allow(unsafe_code, reason = "wasmtime offers no safe way to load compiled code")]
 
 use wasmtime::component::Component;
 
 use crate::cache::Trusted;
 
-/// The component that was compiled into these bytes. Fails if they were made by another wasmtime or other settings.
+/// The component that was compiled into these bytes. Fails if another wasmtime or other settings made them.
 pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &Trusted<'_>) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes must be the unmodified output of `Component::serialize`, since crafted ones are native code that
-    // would run as the host. That is the promise of `Trusted`, and only the cache can make one.
+    // SAFETY: the bytes must be the unmodified output of `Component::serialize`, because crafted bytes are native code
+    // that would run as the host. `Trusted` guarantees this, and only the cache can make one.
     unsafe { Component::deserialize(engine, code.bytes()) }
 }

@@ -1,4 +1,4 @@
-//! The one engine of the process, and the clock that lets it take the processor back from a guest.
+//! The one engine of the process, and the clock that interrupts guests.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use wasmtime::{Config, WasmBacktraceDetails};
 
-/// The time between two ticks of the clock that calls are timed by. A call's time counts from the first tick in it, and
-/// whether it is over is looked at with each that follows.
+/// The time between two ticks of the clock that times calls. A call's time counts from the first tick in the call, and
+/// is checked at each further tick.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(5);
 
-/// Of the stack of the thread that calls: Tokio's have 2 MiB.
+/// The guest's part of the calling thread's stack. Tokio's threads have 2 MiB.
 const MAX_WASM_STACK_BYTES: usize = 512 * 1024;
 
 /// Why there is no engine. The host cannot run plugins at all.
@@ -19,7 +19,7 @@ pub enum EngineError {
     /// wasmtime does not run with Pelton's settings on this machine.
     #[error("wasmtime cannot run here: {0}")]
     Unsupported(String),
-    /// The thread that counts time cannot be started.
+    /// The thread of the clock cannot be started.
     #[error("the epoch thread cannot be started: {0}")]
     Ticker(#[source] std::io::Error),
     /// The directory for compiled code cannot be used.
@@ -27,11 +27,11 @@ pub enum EngineError {
     Cache(#[from] crate::cache::CacheError),
 }
 
-/// wasmtime with Pelton's settings. While it lives its epoch advances every [`EPOCH_TICK`].
+/// wasmtime with Pelton's settings. While it lives, its epoch advances every [`EPOCH_TICK`].
 #[derive(Debug)]
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
-    // Stopped and joined when the last user of the engine goes.
+    // Stopped and joined when the last user of the engine is dropped.
     _ticker: Ticker,
 }
 
@@ -48,13 +48,13 @@ impl Engine {
     }
 }
 
-/// Instances are allocated on demand, not from a pool: one that is made once and lives for many calls gains nothing from
-/// a pool's slots (31 µs against 34 to 91 µs to create), while a pool meets the kernel's `vm.max_map_count` at half as
-/// many live entities, and sizes every slot for the greediest plugin.
+/// Instances are allocated on demand, not from a pool. An instance that is made once and lives for many calls gains
+/// nothing from a pool's slots (31 µs against 34 to 91 µs to create). A pool also reaches the kernel's
+/// `vm.max_map_count` at half as many live entities, and sizes every slot for the greediest plugin.
 ///
 /// Memories start as a copy-on-write image, and have a guard region before them. Without both an instance would take 2
-/// mappings, not 5; but a guest of a heavy runtime would then cost megabytes for each entity, and the guard stands
-/// between the host and a mistake of the compiler.
+/// mappings, not 5. But a guest with a heavy runtime would then cost megabytes for each entity, and the guard protects
+/// the host from a mistake of the compiler.
 fn config() -> Config {
     let mut config = Config::new();
     config

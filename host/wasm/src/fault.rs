@@ -1,4 +1,4 @@
-//! What went wrong in a guest, in words.
+//! Faults of a guest, in words.
 
 use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::{Trap, WasmBacktrace};
@@ -12,7 +12,7 @@ pub(crate) fn of_call(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault
     assemble(kind, what, error, guest)
 }
 
-/// The fault of an instantiation that failed: what a call can do wrong, and what the machine cannot give.
+/// The fault of an instantiation that failed: the faults of a call, and what the machine lacks.
 pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {
     let what = if error.is::<Trap>() || error.is::<OutOfTime>() {
         format!("cannot be instantiated: it {}", words(error, guest).1)
@@ -54,7 +54,7 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
         return (FaultKind::Broke, what);
     }
     let cause = chain(error);
-    // The type of this error is private to wasmtime; a test holds on to its text.
+    // The type of this error is private to wasmtime; a test checks its text.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
         return (
             FaultKind::Refused,
@@ -81,13 +81,13 @@ fn assemble(kind: FaultKind, what: String, error: &wasmtime::Error, guest: &mut 
     PluginFault { backtrace, log: guest.log.take(), ..guest.origin.fault(kind, what) }
 }
 
-/// One line a frame, innermost first, with the function's name where the component has kept it.
+/// One line a frame, innermost first, with the function's name if the component has kept it.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     const MAX_LINES: usize = 64;
     backtrace.to_string().lines().skip(1).take(MAX_LINES).map(|line| line.trim().to_owned()).collect()
 }
 
-/// The error and its causes, without the backtrace, which has its own place.
+/// The error and its causes. The backtrace is reported elsewhere.
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
     let causes = error
         .chain()

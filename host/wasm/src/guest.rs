@@ -1,4 +1,4 @@
-//! What the host holds for one instance: whose it is, what it may use, what it has used and said.
+//! The host's state for one instance: its plugin, its limits, its usage and its log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,19 +10,19 @@ use wasmtime::UpdateDeadline;
 use crate::call_log::CallLog;
 use crate::limits::{Limits, Meter};
 
-/// So many of a plugin's calls are made beside the others after one that went on for two ticks of the epoch: each hands
-/// everything else that its thread has to do to another thread first, which is dear.
+/// After a call that went on for two ticks of the epoch, this many of the plugin's next calls run in `block_in_place`.
+/// It is costly, because it first hands everything else on the thread to another thread.
 const CALLS_BESIDE: u32 = 1_000;
 
-/// Which plugin a sandbox runs, shared by all of them.
+/// The plugin that a sandbox runs, shared by all of its sandboxes.
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// The plugin's name in the configuration.
     pub(crate) name: String,
-    /// `sha256:` and 64 hexadecimal digits.
+    /// The digest: `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: String,
     pub(crate) limits: Limits,
-    /// How many of the next calls are made beside the others.
+    /// The number of next calls that run in `block_in_place`.
     calls_beside: AtomicU32,
 }
 
@@ -31,7 +31,7 @@ impl Origin {
         Self { name, digest, limits, calls_beside: AtomicU32::new(0) }
     }
 
-    /// Whether the next call is made beside everything else on its thread: the plugin's calls have taken long.
+    /// Whether the next call runs in `block_in_place`, because the plugin's calls have taken long. Counts the call.
     pub(crate) fn takes_call_beside(&self) -> bool {
         let one_less = |calls: u32| calls.checked_sub(1);
         self.calls_beside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
@@ -43,13 +43,14 @@ impl Origin {
     }
 }
 
-/// What the host holds for one instance.
+/// The host's state for one instance.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) origin: Arc<Origin>,
     pub(crate) meter: Meter,
     pub(crate) log: CallLog,
-    /// When the guest first saw the epoch advance in the call in hand. Nearly all calls are over before: no clock is read.
+    /// When the guest first saw the epoch advance in the current call. Nearly all calls end before, so they read no
+    /// clock.
     first_tick: Option<Instant>,
 }
 
@@ -59,20 +60,21 @@ impl Guest {
         Self { origin, meter, log: CallLog::default(), first_tick: None }
     }
 
-    /// A new call begins: what the last one used and said is forgotten.
+    /// Starts a new call: resets the usage and the log of the last one.
     pub(crate) fn begin_call(&mut self) {
         self.first_tick = None;
         self.log.clear();
         self.meter.forget_refused();
     }
 
-    /// The guest sees that the epoch has advanced.
+    /// Called when the guest sees that the epoch has advanced.
     pub(crate) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         match self.first_tick {
             None => self.first_tick = Some(Instant::now()),
             Some(first) => {
-                // Long is what goes on after a tick until the next, while others wait for its thread. What the clock on
-                // the wall says does not tell: a short call takes long on a thread that waits for a processor.
+                // A call is long if it goes on from one tick until the next, while other work waits for its thread.
+                // Wall-clock time does not show this: a short call also takes long on a thread that waits for a
+                // processor.
                 self.origin.calls_beside.store(CALLS_BESIDE, Ordering::Relaxed);
                 if first.elapsed() >= self.origin.limits.call_time {
                     return Err(OutOfTime.into());
@@ -83,7 +85,7 @@ impl Guest {
     }
 }
 
-/// The guest computed past its deadline; it stops where it is.
+/// The guest computed past its deadline. It stops where it is.
 #[derive(Debug, thiserror::Error)]
 #[error("out of time")]
 pub(crate) struct OutOfTime;

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Inner {
 }
 
 impl WasmHandler {
-    /// Checks that the component keeps to the role, and asks it who it is.
+    /// Checks that the component keeps to the role, and asks it for its descriptor.
     pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
         let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("command-handler", &blueprint, sandbox.store(), &instance)?;
@@ -58,7 +58,7 @@ impl WasmHandler {
     fn sandbox(&self) -> Result<(Sandbox, Guest), PluginFault> {
         let (mut sandbox, instance) = self.0.blueprint.build()?;
         let guest = self.0.indices.load(sandbox.store(), &instance);
-        // It was checked at load: the same component has the same exports.
+        // The check at load found them, and the same component has the same exports.
         let guest = guest.map_err(|e| self.fault(format!("its exports cannot be found: {e:#}")))?;
         Ok((sandbox, guest))
     }
@@ -112,7 +112,7 @@ impl HandlerPlugin for WasmHandler {
     }
 }
 
-/// The state of one entity in a sandbox of its own. Once a call has given a fault every later one does.
+/// The state of one entity in a sandbox of its own. After a fault every later call faults too.
 pub struct WasmEntity {
     sandbox: Sandbox,
     guest: Guest,

@@ -1,3 +1,3 @@
-//! What the host offers to guests: one file for each interface that a plugin may import.
+//! The interfaces that the host offers to guests: one file for each interface that a plugin may import.
 
 pub(crate) mod log;

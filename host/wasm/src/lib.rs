@@ -1,9 +1,10 @@
 //! Pelton's sandbox: WebAssembly components on wasmtime, behind the ports of [`pelton_core`].
 //!
-//! A component is loaded once ([`Plugins::load`]), where everything that can be wrong with it is found, and then plays
-//! the roles that it exports: [`WasmHandler`] makes a sandbox for every live entity ([`WasmEntity`]); [`WasmProjection`]
-//! and [`WasmSaga`] keep a few warm instances. A guest that traps, loops, hoards or lies costs its own instance; the
-//! caller gets a [`PluginFault`](pelton_core::plugin::PluginFault) that says what it did, where, and what it logged.
+//! A component is loaded once ([`Plugins::load`]), which finds everything that can be wrong with it. It then plays the
+//! roles that it exports: [`WasmHandler`] makes a sandbox for every live entity ([`WasmEntity`]); [`WasmProjection`]
+//! and [`WasmSaga`] keep a few warm instances. A guest that traps, loops, allocates without end or lies costs its own
+//! instance; the caller gets a [`PluginFault`](pelton_core::plugin::PluginFault) with what the guest did, where, and
+//! what it logged.
 //!
 //! ```no_run
 //! use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
@@ -13,7 +14,7 @@
 //! let plugins = Plugins::new(&Settings { cache_dir: Some("/var/cache/pelton".into()) })?;
 //! let booking = plugins.load("booking", std::path::Path::new("booking.wasm"), Limits::default()).await?;
 //! println!("{} {} imports {:?}", booking.name(), booking.digest(), booking.imports());
-//! let handler = booking.handler().ok_or("booking.wasm is no command handler")?.clone();
+//! let handler = booking.handler().ok_or("booking.wasm is not a command handler")?.clone();
 //! println!("takes {:?}", handler.descriptor().commands);
 //! let mut entity = handler.create("1.2022-12-12").await?;
 //! entity.evolve(&[]).await?;
@@ -21,7 +22,7 @@
 //! # }
 //! ```
 
-// `deserialize.rs` is the one exception, hence `deny` and not `forbid`.
+// `deserialize.rs` is the one exception, so this is `deny` and not `forbid`.
 #![deny(unsafe_code)]
 
 mod bindings;

@@ -1,4 +1,4 @@
-//! What a plugin may use, and the meter that counts it.
+//! The limits of a plugin, and the meter that counts its usage.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,35 +8,36 @@ use wasmtime::ResourceLimiter;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// What a plugin may use. Every instance (one for each live entity) has these limits for itself.
+/// The limits of a plugin. They apply to every instance (one for each live entity) by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The largest component, in bytes.
     pub component_bytes: usize,
     /// The linear memories of an instance together, in bytes.
     pub memory_bytes: usize,
-    /// The linear memories of an instance, counted. Each takes 4 GiB of the process's address space.
+    /// The number of linear memories of an instance. Each takes 4 GiB of the process's address space.
     pub memories: usize,
-    /// The tables of an instance, counted.
+    /// The number of tables of an instance.
     pub tables: usize,
-    /// The elements of an instance's tables together. An element takes 8 bytes of the host.
+    /// The elements of an instance's tables together. An element takes 8 bytes of the host's memory.
     pub table_elements: usize,
     /// The core instances that make up one instance.
     pub core_instances: usize,
-    /// How long one call may take by the clock on the wall, waits for a processor included. It counts from the first
-    /// tick in the call of a clock that ticks every 5 ms.
+    /// The longest wall-clock time of one call, waits for a processor included. It counts from the call's first tick of
+    /// a clock that ticks every 5 ms.
     pub call_time: Duration,
-    /// What one call may hand to the host, in bytes as the host holds it. Holds for a line of the log as well.
+    /// The most bytes that one call may hand to the host, in the host's representation. It also applies to a line of
+    /// the log.
     pub result_bytes: usize,
     /// The resource handles of an instance.
     pub handles: usize,
-    /// The log lines of a call that are kept.
+    /// The kept log lines of a call.
     pub log_lines: usize,
-    /// The bytes of log lines of a call that are kept.
+    /// The kept bytes of the log lines of a call.
     pub log_bytes: usize,
-    /// A warm instance of a projection or saga is replaced after this many calls: no leak grows without end.
+    /// A warm instance of a projection or saga is replaced after this many calls, so that no leak grows without end.
     pub retire_after_calls: u32,
-    /// A warm instance of a projection or saga is replaced when its memories hold this many bytes.
+    /// A warm instance of a projection or saga is replaced when its memories reach this many bytes.
     pub retire_at_bytes: usize,
 }
 
@@ -60,15 +61,15 @@ impl Default for Limits {
     }
 }
 
-/// Counts what an instance uses, over all its memories and tables, and refuses what is over the limit.
+/// Counts an instance's usage over all its memories and tables, and refuses what exceeds a limit.
 ///
-/// A refused growth answers the guest as a full machine would (`memory.grow` gives -1), so that a language's own
-/// collector can make room; that it was refused is remembered for the case that the guest dies of it.
+/// A guest sees a refused growth as it would on a full machine (`memory.grow` returns -1), so that a language's own
+/// collector can make room. The meter remembers the refusal, in case the guest fails because of it.
 #[derive(Debug)]
 pub(crate) struct Meter {
     memory_bytes: usize,
     table_elements: usize,
-    /// What the last permitted growth added, to take back should it fail.
+    /// The size of the last permitted growth, to subtract if that growth fails.
     last_growth: usize,
     refused: Option<Refused>,
     max_memory_bytes: usize,
@@ -123,7 +124,7 @@ impl Meter {
         }
     }
 
-    /// The linear memories together, whether touched or not.
+    /// The size of the linear memories together, touched or not.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
@@ -132,7 +133,7 @@ impl Meter {
         self.refused
     }
 
-    /// A new call begins: what an earlier one was refused is its own affair.
+    /// Starts a new call: forgets what an earlier one was refused.
     pub(crate) fn forget_refused(&mut self) {
         self.refused = None;
     }

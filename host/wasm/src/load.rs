@@ -1,4 +1,4 @@
-//! From bytes to a plugin: read, refuse what cannot be one, compile, audit, link, try.
+//! Loads a plugin from bytes: read, refuse, compile, audit, link, try.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ use crate::role::Surface;
 use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
 
-/// How the process runs plugins.
+/// The process's settings for plugins.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Where compiled code is kept: a directory that is the host's alone (mode 0700); it is made if it is missing.
+    /// The directory for compiled code. It belongs to the host alone (mode 0700), and is created if it is missing.
     /// Without one, every start compiles every component.
     pub cache_dir: Option<PathBuf>,
 }
 
-/// Where a component comes from.
+/// The source of a component.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A file.
@@ -57,7 +57,7 @@ impl From<Vec<u8>> for Source {
     }
 }
 
-/// The sandbox of the process: one engine for all plugins. Make one, and keep it. Clones are the same.
+/// The sandbox of the process: one engine for all plugins. Make one and keep it. Clones share the engine.
 #[derive(Debug, Clone)]
 pub struct Plugins {
     engine: Arc<Engine>,
@@ -73,12 +73,12 @@ impl Plugins {
 
     /// Loads a component under the plugin's name in the configuration.
     ///
-    /// What comes back has been compiled (off the async runtime), audited, linked, instantiated, and has described
-    /// itself in each of its roles. Must be called within a Tokio runtime that has time.
+    /// The result has been compiled (off the async runtime), audited, linked and instantiated, and has described itself
+    /// in each of its roles. Must be called within a Tokio runtime that has time.
     ///
     /// # Errors
     ///
-    /// Each [`Refusal`] says what is wrong with the component and what to do about it.
+    /// Each [`Refusal`] states what is wrong with the component and what to do about it.
     pub async fn load(
         &self,
         name: &str,
@@ -91,9 +91,10 @@ impl Plugins {
         self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
     }
 
-    /// How many instances of plugins with one memory, so how many live entities, the process has room for: the kernel
+    /// The number of instances with one memory, and so of live entities, that the process has room for. The kernel
     /// limits memory mappings (`vm.max_map_count`), and an instance takes five. All caches of entities together must
-    /// stay below it, with a few left for projections, sagas and what is being loaded: creating one more is a fault.
+    /// stay below this number, with a few left for projections, sagas and plugins that are being loaded: creating one
+    /// more is a fault.
     #[must_use]
     pub fn max_live_instances() -> usize {
         Mappings::of_this_process().instances()
@@ -174,50 +175,50 @@ impl LoadedPlugin {
         &self.origin.name
     }
 
-    /// The digest of its component: `sha256:` and 64 hexadecimal digits.
+    /// The digest of the component: `sha256:` and 64 hexadecimal digits.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.origin.digest
     }
 
-    /// What it may use.
+    /// The limits of the plugin.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.origin.limits
     }
 
-    /// The names of everything that it exports.
+    /// The names of all exports.
     #[must_use]
     pub fn exports(&self) -> &[String] {
         &self.exports
     }
 
-    /// The names of everything that it imports, for whoever installs it.
+    /// The names of all imports.
     #[must_use]
     pub fn imports(&self) -> &[String] {
         &self.imports
     }
 
-    /// The plugin as a command handler, if it is one.
+    /// The plugin as a command handler, if it has this role.
     #[must_use]
     pub fn handler(&self) -> Option<&WasmHandler> {
         self.handler.as_ref()
     }
 
-    /// The plugin as a projection, if it is one.
+    /// The plugin as a projection, if it has this role.
     #[must_use]
     pub fn projection(&self) -> Option<&WasmProjection> {
         self.projection.as_ref()
     }
 
-    /// The plugin as a saga, if it is one.
+    /// The plugin as a saga, if it has this role.
     #[must_use]
     pub fn saga(&self) -> Option<&WasmSaga> {
         self.saga.as_ref()
     }
 }
 
-/// Never more of a file than may be used: what grows while it is read is refused all the same.
+/// Reads a component. Never reads more than `limit_bytes` of a file, so a file that grows meanwhile is refused too.
 async fn read(source: Source, limit_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let bytes = match source {
         Source::Bytes(bytes) => bytes,

@@ -1,26 +1,27 @@
-//! The kernel's limit on memory mappings, shared out among the live instances.
+//! The kernel's limit on memory mappings, shared among the live instances.
 //!
 //! A process that has used up `vm.max_map_count` cannot even allocate for itself, and dies. So instances get a budget
-//! below it, and who asks for one too many is refused with words instead.
+//! below it, and one too many is refused with an error instead.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The limit of a Linux that nobody has tuned; assumed where the real one cannot be read.
+/// The default limit of Linux, assumed if the real one cannot be read.
 const USUAL_LIMIT: usize = 65_530;
-/// What is left for the host: code, threads, its own heap.
+/// The mappings left for the host: code, threads, its own heap.
 const KEPT_FOR_HOST: usize = 8_192;
-/// A memory: the guard before it, what lies below, in and above its first image, and what it may grow into.
+/// The mappings of a memory: the guard before it, the parts below, in and above its first image, and the part that it
+/// may grow into.
 const PER_MEMORY: usize = 5;
 
-/// The mappings that all live instances of the process may have together.
+/// The most mappings of all live instances of the process together.
 #[derive(Debug)]
 pub(crate) struct Mappings {
     used: AtomicUsize,
     limit: usize,
 }
 
-/// The mappings of one instance, given back when it goes.
+/// The mappings of one instance. Dropping it returns them.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     mappings: &'static Mappings,
@@ -28,7 +29,7 @@ pub(crate) struct Reserved {
 }
 
 impl Mappings {
-    /// Those of this process.
+    /// The mappings of this process.
     pub(crate) fn of_this_process() -> &'static Self {
         static MAPPINGS: LazyLock<Mappings> = LazyLock::new(|| {
             let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
@@ -38,17 +39,17 @@ impl Mappings {
         &MAPPINGS
     }
 
-    /// What an instance with so many memories takes.
+    /// The mappings of an instance with this many memories.
     pub(crate) fn needed(memories: usize) -> usize {
         PER_MEMORY.saturating_mul(memories)
     }
 
-    /// How many instances of plugins with one memory there is room for.
+    /// The number of instances with one memory that there is room for.
     pub(crate) fn instances(&self) -> usize {
         self.limit / Self::needed(1)
     }
 
-    /// Takes this many, or nothing if they are not there.
+    /// Reserves this many, or none if there are too few.
     pub(crate) fn reserve(&'static self, count: usize) -> Option<Reserved> {
         let with = |used: usize| used.checked_add(count).filter(|used| *used <= self.limit);
         self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).ok()?;

@@ -34,7 +34,7 @@ impl std::fmt::Debug for WasmProjection {
 }
 
 impl WasmProjection {
-    /// Checks that the component keeps to the role, and asks it who it is.
+    /// Checks that the component keeps to the role, and asks it for its descriptor.
     pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
         let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("projection", &blueprint, sandbox.store(), &instance)?;

@@ -1,4 +1,4 @@
-//! Why a component was not loaded. None of these is worth a retry with the same bytes, but for [`Refusal::Unreadable`].
+//! Why a component was not loaded. A retry with the same bytes helps only for [`Refusal::Unreadable`].
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::fault;
 use crate::guest::Origin;
 use crate::limits::InBytes;
 
-/// A component that the host does not take, with the plugin that it was meant for.
+/// A component that the host refuses, with the name of its plugin.
 #[derive(Debug, thiserror::Error)]
 #[error("plugin {plugin}{} is not loaded: {refusal}", .digest.as_ref().map(|d| format!(" ({d})")).unwrap_or_default())]
 pub struct LoadError {
@@ -16,7 +16,7 @@ pub struct LoadError {
     pub plugin: String,
     /// The digest of the component, once it was read.
     pub digest: Option<String>,
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
 }
 
@@ -34,13 +34,13 @@ pub enum Refusal {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         cause: std::io::Error,
     },
     /// It has more bytes than [`crate::Limits::component_bytes`].
     #[error("it has more than {}; raise the plugin's limit for components if it must be that large", InBytes(*.0))]
     TooLarge(usize),
-    /// It is native code that wasmtime wrote. Running it would mean to trust whoever wrote it as the host itself.
+    /// It is native code that wasmtime wrote. Whoever wrote such code would have to be trusted like the host itself.
     #[error(
         "it is compiled code, which is never taken from outside; load the component that it was compiled from"
     )]
@@ -48,8 +48,8 @@ pub enum Refusal {
     /// It is a module, as a compiler writes it.
     #[error("it is a core module; turn it into a component with `pelton component`")]
     CoreModule,
-    /// It is something else.
-    #[error("it is no WebAssembly component: the file begins with {0}")]
+    /// It is not WebAssembly.
+    #[error("it is not a WebAssembly component: the file begins with {0}")]
     NotWasm(String),
     /// It does not validate, or uses a proposal that the host does not run.
     #[error("it does not compile: {0}")]
@@ -61,18 +61,18 @@ pub enum Refusal {
         without_macro(.0)
     )]
     NoRole(Vec<String>),
-    /// It imports what a pure plugin may not.
+    /// It imports what a pure plugin may not import.
     #[error("it imports what a plugin may not: {}; {hint}", listed(.imports))]
     Forbidden {
         /// Each import, with the reason.
         imports: Vec<String>,
-        /// How to get rid of them.
+        /// How to avoid the imports.
         hint: &'static str,
     },
-    /// It exports a role, but not as the contract has it, or expects another `log`.
+    /// It exports a role, but not as in the contract, or expects another `log`.
     #[error("it does not keep to the contract: {0}; build it against the WIT of this host")]
     Interface(String),
-    /// What it says of itself breaks the contract.
+    /// Its descriptor breaks the contract.
     #[error("its descriptor breaks the contract: {0}")]
     Descriptor(String),
     /// It cannot be instantiated, or its `describe` does not work.
@@ -113,7 +113,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-/// The fault without name and digest, which the load error has said already.
+/// The fault without name and digest, which the load error states already.
 fn tried(fault: &PluginFault) -> String {
     let lines = fault.backtrace.iter().chain(&fault.log);
     lines.fold(fault.what.clone(), |text, line| text + "\n  " + line)

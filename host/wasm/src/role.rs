@@ -1,4 +1,4 @@
-//! The roles that a component exports, and what it imports, held against the contract.
+//! The roles that a component exports, and its imports, compared with the contract.
 
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
@@ -16,7 +16,7 @@ const PACKAGE: &str = "pelton:plugin/";
 const VERSION: &str = "0.1.0";
 const TRACK: &str = "0.1.";
 
-/// What a component exports and imports, by name, with the roles that this host runs.
+/// The exports and imports of a component, by name, with the roles that this host runs.
 #[derive(Debug, Default)]
 pub(crate) struct Surface {
     pub(crate) exports: Vec<String>,
@@ -27,7 +27,7 @@ pub(crate) struct Surface {
 }
 
 impl Surface {
-    /// Reads the component's type and refuses what imports more than a log, or has no role.
+    /// Reads the component's type. Refuses a component that imports more than a log, or has no role.
     pub(crate) fn of(component: &Component) -> Result<Self, Refusal> {
         let engine = component.engine();
         let kind = component.component_type();
@@ -63,7 +63,7 @@ impl Surface {
     }
 }
 
-/// Why a plugin may not import this, if it may not.
+/// Why a plugin may not import this. `None` if it may.
 fn why_forbidden(name: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> Option<&'static str> {
     let is_instance_of_types = |item: &ComponentItem| match item {
         ComponentItem::ComponentInstance(instance) => instance.exports(engine).all(|(_, e)| is_type(&e.ty)),
@@ -87,14 +87,14 @@ fn is_type(item: &ComponentItem) -> bool {
     matches!(item, ComponentItem::Type(_))
 }
 
-/// The interface's name if its version is one that links with the host's.
+/// The interface's name, if its version links with the host's.
 fn of_this_track(versioned: &str) -> Option<&str> {
     let (interface, version) = versioned.split_once('@')?;
     let patch = version.strip_prefix(TRACK)?;
     (!patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit())).then_some(interface)
 }
 
-/// A role that an instance exports, to check its functions one by one: the error names the one at fault, which the
+/// A role that an instance exports. Its functions are checked one by one, so that the error names the wrong one; the
 /// generated bindings do not.
 pub(crate) struct Interface<'a> {
     name: String,

@@ -46,7 +46,7 @@ impl std::fmt::Debug for WasmSaga {
 }
 
 impl WasmSaga {
-    /// Checks that the component keeps to the role, and asks it who it is.
+    /// Checks that the component keeps to the role, and asks it for its descriptor.
     pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
         let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("saga", &blueprint, sandbox.store(), &instance)?;
@@ -189,7 +189,7 @@ fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
     }
 }
 
-/// Rules as for instance ids.
+/// Checks the id of a timer. The rules of instance ids apply.
 fn check_timer_id(id: &str) -> Result<(), String> {
     check_token(id).map_err(|e| format!("the id of a timer {e}"))?;
     validate::at_most("the id of a timer", id.len(), MAX_INSTANCE_BYTES, "bytes")

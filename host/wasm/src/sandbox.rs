@@ -1,11 +1,11 @@
 //! One instance of a component in a store of its own, and the rules of calling into it.
 //!
-//! Calls run on the thread that makes them. Nearly all take microseconds: a stack of its own for each instance, so that a
-//! call could make way for others, would cost every call and every live entity more than it saves. A plugin whose calls
-//! take long has them made beside the others, see [`crate::guest`].
+//! A call runs on the thread that makes it. Nearly all calls take microseconds. A separate stack for each instance, on
+//! which a call could yield, would cost every call and every live entity more than it saves. The calls of a plugin
+//! whose calls take long run in `block_in_place`, see [`crate::guest`].
 //!
-//! After any error that is not a result of the contract the instance may be halfway through something: the sandbox is
-//! poisoned and runs nothing any more.
+//! After an error that is not a result of the contract, the instance may be in any state: the sandbox is poisoned and
+//! runs nothing any more.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Blueprint {
 }
 
 impl Blueprint {
-    /// A fresh instance in a store of its own, within the time limit of a call.
+    /// A fresh instance in a store of its own. Starting it must take no longer than a call may.
     pub(crate) fn build(&self) -> Result<(Sandbox, Instance), PluginFault> {
         let limits = &self.origin.limits;
         let reserved = Mappings::of_this_process().reserve(self.mappings).ok_or_else(|| {
@@ -59,7 +59,7 @@ impl Blueprint {
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
-        // Stops the guest itself at its deadline: only then is known where it was.
+        // The deadline interrupts the guest itself, because only then its position is known.
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
         let mut sandbox = Sandbox {
             store,
@@ -79,9 +79,9 @@ pub(crate) struct Sandbox {
     store: Store<Guest>,
     poisoned: bool,
     memory_bytes_at_start: usize,
-    // After the store: given back when its mappings are gone.
+    // Declared after the store, so that the mappings are returned after they are gone.
     _reserved: Reserved,
-    // An instance may outlive its plugin, and must not outlive the epoch: nothing else would stop it.
+    // An instance may outlive its plugin. It must not outlive the epoch, because nothing else would stop it.
     _engine: Arc<Engine>,
 }
 
@@ -99,7 +99,7 @@ impl Sandbox {
         &mut self.store
     }
 
-    /// Calls into the instance, if it can still be trusted. An error poisons the sandbox and is put into words.
+    /// Calls into the instance, unless it is poisoned. An error poisons the sandbox and becomes a fault.
     pub(crate) fn call<R>(
         &mut self,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
@@ -120,7 +120,7 @@ impl Sandbox {
         let beside = guest.origin.takes_call_beside();
         guest.begin_call();
         self.store.set_epoch_deadline(1);
-        // Also where the call panics.
+        // This also holds if the call panics.
         self.poisoned = true;
         let outcome = if beside { make_beside(|| call(&mut self.store)) } else { call(&mut self.store) };
         match outcome {
@@ -132,21 +132,22 @@ impl Sandbox {
         }
     }
 
-    /// What the last call returned breaks the contract. Poisons the sandbox: such a plugin is not trusted further.
+    /// Reports that the last call's result breaks the contract. Poisons the sandbox, because the plugin is not trusted
+    /// any more.
     pub(crate) fn refuse(&mut self, what: String) -> PluginFault {
         self.poisoned = true;
         let guest = self.store.data_mut();
         PluginFault { log: guest.log.take(), ..guest.origin.fault(FaultKind::Refused, what) }
     }
 
-    /// The linear memories, whether touched or not.
+    /// The size of the linear memories, touched or not.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.store.data().meter.memory_bytes()
     }
 
-    /// What it can be taken to hold of the machine's memory: what every live instance was measured to hold, and what
-    /// its memories have grown since it was made. Untouched pages of the first image are shared by all instances, and of
-    /// the first page of a heap, which every instance takes, only what is touched is there.
+    /// The estimated memory of the instance: the measured size of a live instance, and the growth of its memories since
+    /// it was made. All instances share the untouched pages of the first image. Of the first page of a heap, which
+    /// every instance takes, only the touched part is resident.
     pub(crate) fn resident_bytes(&self) -> usize {
         const LIVE_INSTANCE_BYTES: usize = 56 * 1024;
         const FIRST_OF_HEAP_BYTES: usize = 64 * 1024;

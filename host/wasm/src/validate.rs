@@ -1,4 +1,5 @@
-//! The limits that the contract sets on what a plugin says, where only the sandbox sees it. The errors say what it did.
+//! The contract's limits on a plugin's answers, as far as only the sandbox sees them. The errors state what the plugin
+//! did.
 
 use std::collections::HashSet;
 
@@ -10,7 +11,7 @@ use pelton_core::message::{EventType, Rejection};
 use pelton_core::plugin::Identity;
 use pelton_core::text::excerpt;
 
-/// Checks who a plugin says it is.
+/// Checks the plugin's name and version.
 pub(crate) fn identity(
     name: String,
     version: String,
@@ -77,7 +78,7 @@ pub(crate) fn rejection(rejection: &Rejection) -> Result<(), String> {
     at_most("its rejection, as JSON,", bytes, MAX_REJECTION_BYTES, "bytes")
 }
 
-/// Checks `metadata`: few entries, none long, no name twice.
+/// Checks `metadata`: the number of entries, their size, and that no name occurs twice.
 pub(crate) fn pairs(whose: &str, pairs: &[(String, String)]) -> Result<(), String> {
     if pairs.len() > MAX_EXTENSIONS {
         return Err(format!(
@@ -101,7 +102,7 @@ pub(crate) fn pairs(whose: &str, pairs: &[(String, String)]) -> Result<(), Strin
     Ok(())
 }
 
-/// Checks the size of something.
+/// Checks a size.
 pub(crate) fn at_most(what: &str, size: usize, limit: usize, unit: &str) -> Result<(), String> {
     if size > limit {
         return Err(format!("{what} has {size} {unit}; at most {limit} are allowed"));
@@ -122,7 +123,7 @@ fn type_name(what: &str, name: &str) -> Result<(), String> {
     at_most(&format!("the {what} type {shown:?}"), name.len(), MAX_NAME_BYTES, "bytes")
 }
 
-/// Whether programs can rely on it: 1 to 64 characters `a`-`z`, `0`-`9`, `-`.
+/// Whether a text is a code: 1 to 64 characters `a`-`z`, `0`-`9`, `-`.
 fn is_code(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

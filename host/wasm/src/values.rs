@@ -1,11 +1,11 @@
-//! The values of command handlers and projections: core's as the bindings take them, borrowed, and back, moved. A
+//! Conversion of the values of command handlers and projections: from core to the bindings borrowed, and back moved. A
 //! payload is copied once, into or out of the guest.
 
 use pelton_core::message::{Command, Failure, NewEvent, RecordedEvent, Rejection};
 
 use crate::bindings::folds::pelton::plugin::types;
 
-/// The most bytes kept of a text that is only for people: it goes into outcomes and dead letters, which have limits.
+/// The most bytes kept of a text for people. It goes into outcomes and dead letters, which have limits.
 const MAX_TEXT_BYTES: usize = 4096;
 
 /// Names with values, borrowed.
@@ -16,7 +16,7 @@ pub(crate) fn pairs(metadata: &[(String, String)]) -> Pairs<'_> {
     metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// The extensions of all events behind one another: what [`recorded_events`] takes its slices from.
+/// The extensions of all events, one after the other. [`recorded_events`] takes its slices from them.
 pub(crate) fn extensions(events: &[RecordedEvent]) -> Pairs<'_> {
     let mut all = Vec::with_capacity(events.iter().map(|e| e.event.extensions.len()).sum());
     all.extend(
@@ -25,7 +25,7 @@ pub(crate) fn extensions(events: &[RecordedEvent]) -> Pairs<'_> {
     all
 }
 
-/// The events, borrowed; `extensions` must be those of the same events.
+/// The events, borrowed. `extensions` must belong to the same events.
 pub(crate) fn recorded_events<'a>(
     events: &'a [RecordedEvent],
     mut extensions: &'a [(&'a str, &'a str)],
@@ -101,7 +101,7 @@ impl From<types::Failure> for Failure {
     }
 }
 
-/// A text that programs do not look at, cut to what outcomes and dead letters can carry.
+/// Cuts a text for people to the size that outcomes and dead letters can carry.
 pub(crate) fn for_people(mut text: String) -> String {
     if text.len() > MAX_TEXT_BYTES {
         text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));

@@ -6,7 +6,7 @@ use pelton_core::plugin::PluginFault;
 
 use crate::sandbox::{Blueprint, Sandbox};
 
-/// The most instances that wait for a call. More may run at once; what does not fit afterwards is dropped.
+/// The most instances that wait for a call. More may run at once; the surplus is dropped afterwards.
 const MAX_IDLE: usize = 4;
 
 /// Warm instances of one role of one plugin. `G` is the role's bindings.
@@ -16,7 +16,7 @@ pub(crate) struct Warm<G> {
     idle: Mutex<Vec<Held<G>>>,
 }
 
-/// An instance taken out for one call. Whoever meets a fault does not put it back.
+/// An instance taken out for one call. The caller puts it back unless the call faulted.
 #[derive(Debug)]
 pub(crate) struct Held<G> {
     pub(crate) sandbox: Sandbox,
@@ -25,12 +25,12 @@ pub(crate) struct Held<G> {
 }
 
 impl<G> Warm<G> {
-    /// Begins with the one instance that was made to describe the plugin.
+    /// Starts with the one instance that was made to describe the plugin.
     pub(crate) fn new(blueprint: Blueprint, sandbox: Sandbox, guest: G) -> Self {
         Self { blueprint, idle: Mutex::new(vec![Held { sandbox, guest, calls: 1 }]) }
     }
 
-    /// An instance that is idle, or a fresh one; `load` finds the role's functions in it.
+    /// An idle instance, or a fresh one. `load` finds the role's functions in it.
     pub(crate) fn take(
         &self,
         load: impl FnOnce(&mut Sandbox, &wasmtime::component::Instance) -> wasmtime::Result<G> + Send,
@@ -42,12 +42,12 @@ impl<G> Warm<G> {
         let (mut sandbox, instance) = self.blueprint.build()?;
         match load(&mut sandbox, &instance) {
             Ok(guest) => Ok(Held { sandbox, guest, calls: 0 }),
-            // It was checked at load: the same component has the same exports.
+            // The check at load found them, and the same component has the same exports.
             Err(e) => Err(sandbox.refuse(format!("its exports cannot be found: {e:#}"))),
         }
     }
 
-    /// Keeps an instance after a call that went well, unless it has served its time.
+    /// Keeps an instance after a call that succeeded, unless it is due to be replaced.
     pub(crate) fn put_back(&self, mut held: Held<G>) {
         held.calls = held.calls.saturating_add(1);
         let limits = &self.blueprint.origin.limits;

@@ -1,4 +1,4 @@
-//! What happens when the machine has room for no more entities. In a process of its own: it is full for all of it.
+//! Tests what happens when the machine has no room for more entities. It runs in a process of its own, which it fills.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use pelton_wasm::{Limits, Plugins, Settings};
 async fn that_there_is_room_for_no_more_entities_is_said_and_those_there_work_on() {
     let room = Plugins::max_live_instances();
     if room > 20_000 {
-        return; // a machine that was tuned: filling it takes too long
+        return; // this machine's limit was raised: filling it takes too long
     }
     let built = std::env::var_os("PELTON_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);

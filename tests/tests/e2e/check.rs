@@ -92,7 +92,7 @@ async fn what_is_no_plugin_is_refused_and_an_import_is_named() {
         refused(&folder, &["pelton.toml:5:13", "the plugin `order` cannot be used", parts[0], parts[1]])
             .await;
     }
-    refused(&folder(b"neither", ("", "")), &["pelton.toml:5:13", "it is no WebAssembly component"]).await;
+    refused(&folder(b"neither", ("", "")), &["pelton.toml:5:13", "it is not a WebAssembly component"]).await;
 }
 
 #[tokio::test]

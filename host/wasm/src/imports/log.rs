@@ -7,12 +7,14 @@ use crate::bindings::folds::pelton::plugin::log::Level;
 use crate::call_log::printable;
 use crate::guest::Guest;
 
-/// Gives guests the function. Lines go to the host's log under the target `plugin`, inside the span of the call's message.
+/// Links the function for guests. Lines go to the host's log under the target `plugin`, inside the span of the call's
+/// message.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.instance("pelton:plugin/log@0.1.0")?.func_wrap("log", write_line)
 }
 
-/// A line over the limits is counted and not even read: a flood must not cost the host more than the calls themselves.
+/// Writes a line. A line over the limits is counted and not even read, so that a flood costs the host no more than the
+/// calls themselves.
 fn write_line(
     mut store: StoreContextMut<'_, Guest>,
     (level, message): (Level, WasmStr),

@@ -1,4 +1,4 @@
-//! Compiled code on disk: used when it is sound and ours, and never otherwise.
+//! Compiled code on disk is used if it is sound and belongs to the host's user, and never otherwise.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

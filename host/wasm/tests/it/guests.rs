@@ -1,4 +1,4 @@
-//! Guests written by hand, so that they can do what no compiler would.
+//! Guests written by hand, which do what no compiler would generate.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -6,15 +6,15 @@ use std::path::Path;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// Where a function finds zeros for its result: an accepted decision without events, no snapshot, no keys.
+/// The address of zeros for a function's result: an accepted decision without events, no snapshot, no keys.
 const RESULT: u32 = 512;
 const DATA: u32 = 1024;
 
-/// A guest in the role `command-handler` that takes `do` and emits `done` version 1, and does nothing.
+/// A guest in the role `command-handler`. It accepts `do`, declares `done` version 1, and does nothing.
 ///
 /// `parts` replaces bodies of functions by name (`describe`, `constructor`, `restore`, `evolve`, `decide`, `snapshot`),
-/// the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use `$log`,
-/// and `$heap`, where the host's arguments lie from 64 KiB on.
+/// sets the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use
+/// `$log`, and `$heap`, where the host's arguments lie from 64 KiB on.
 pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
@@ -130,7 +130,7 @@ fn module(
     pelton_wasm::component::componentize(&module).expect("a component")
 }
 
-/// The guest's constants, laid out as the canonical ABI has them.
+/// The guest's constants, in the layout of the canonical ABI.
 #[derive(Default)]
 struct Data(Vec<u8>);
 
@@ -172,7 +172,7 @@ pub(crate) fn one_event(r#type: [u8; 4], data_bytes: u32) -> String {
     stored + &event_of(name, 4, data_bytes)
 }
 
-/// The same with a type of so many bytes from this address on.
+/// The same decision, with a type of this many bytes from this address.
 pub(crate) fn event_of(type_at: u32, type_bytes: u32, data_bytes: u32) -> String {
     // new-event: type, version, no datacontenttype, no extensions, data
     let event = 2048;
@@ -190,7 +190,7 @@ pub(crate) fn event_of(type_at: u32, type_bytes: u32, data_bytes: u32) -> String
     text + &decided(event, 1)
 }
 
-/// A decision in the guest's memory: the list at this address with so many entries.
+/// A decision in the guest's memory: the list at this address with this many entries.
 pub(crate) fn decided(list: u32, entries: u32) -> String {
     format!(
         "(i32.store8 (i32.const {RESULT}) (i32.const 0)) (i32.store (i32.const {}) (i32.const {list}))

@@ -1,4 +1,4 @@
-//! Guests that load well and then misbehave: each costs its own instance, and says what it did.
+//! Guests that load and then misbehave. Each costs its own instance, and the fault states what it did.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ async fn whatever_decide_does_is_a_fault_with_its_cause() {
     }
 }
 
-/// The first long call takes its thread's time; from then on everybody else is out of its way.
+/// The first long call blocks its thread. Later calls of the plugin do not block other work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_loop_does_not_keep_others_from_working() {
     let endless = hostile(&[("decide", "(loop $on (br $on)) (i32.const 512)")]).await;
@@ -146,7 +146,7 @@ async fn a_loop_does_not_keep_others_from_working() {
 
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut_and_the_rest_shown() {
-    // 1,000 lines of 11 bytes, one of 60 KiB in the middle of them for those who have bytes left.
+    // 1,000 lines of 11 bytes.
     let flood = "(local $n i32)
         (loop $on
           (call $log (i32.const 1) (i32.const 1024) (i32.const 11))
@@ -167,7 +167,7 @@ async fn a_flood_of_log_lines_is_cut_and_the_rest_shown() {
 
 #[tokio::test]
 async fn events_are_handed_over_a_thousand_at_a_time() {
-    // Traps when a call brings more than 1,000 events, and says how many calls there were in its snapshot.
+    // Traps when a call brings more than 1,000 events, and states the number of calls in its snapshot.
     let parts = [
         ("evolve", "(if (i32.gt_u (local.get 2) (i32.const 1000)) (then unreachable)) (i32.const 512)"),
         ("pages", "64"),
@@ -219,8 +219,8 @@ async fn a_growing_entity_weighs_more() {
     assert_eq!(entity.memory_bytes() - before, 31 * 64 * 1024, "all but the first page of its heap");
 }
 
-/// The first page of every heap was once counted as if it were there: of 10,000 entities some 9,300 were kept, and one
-/// command in fifteen loaded its entity anew.
+/// The first page of every heap was once counted as resident: of 10,000 entities some 9,300 were kept, and one command
+/// in fifteen loaded its entity anew.
 #[tokio::test]
 async fn as_many_entities_fit_the_cache_as_it_may_keep() {
     let parts = [("decide", "(drop (memory.grow (i32.const 1))) (i32.const 512)")];

@@ -1,4 +1,4 @@
-//! Components of every kind against the sandbox: refused, hostile, and real ones.
+//! Tests of the sandbox with components of every kind: refused, hostile, and real ones.
 
 mod booking;
 mod cache;

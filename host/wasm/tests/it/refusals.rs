@@ -1,4 +1,4 @@
-//! What is not loaded, and what is said about it.
+//! Components that are refused, and the error texts.
 
 use pelton_wasm::{Limits, Plugins};
 
@@ -32,12 +32,12 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
     let clock = r#"(import "pelton:plugin/clock@0.1.0" (instance))"#;
     let threads = "(component (core module (memory 1 1 shared)))";
     for (what, component, expected) in [
-        ("nothing", vec![], &["it is no WebAssembly component"][..]),
+        ("nothing", vec![], &["it is not a WebAssembly component"][..]),
         ("text", b"(component)".to_vec(), &["begins with \"(component)\""]),
         (
             "a program",
             b"\x7fELF\x02\x01\x01 and so on and on".to_vec(),
-            &["it is no WebAssembly component", "ELF"],
+            &["it is not a WebAssembly component", "ELF"],
         ),
         ("a core module", wat("(module)"), &["plugin guest (sha256:", "core module", "`pelton component`"]),
         ("compiled code", precompiled(), &["compiled code, which is never taken"]),
