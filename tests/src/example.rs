@@ -1,4 +1,4 @@
-//! An example as data: steps over HTTP with what each must answer, and what the streams hold in the end.
+//! An example as data: steps over HTTP with their expected answers, and the expected streams at the end.
 
 use anyhow::Context;
 use futures::future::join_all;
@@ -15,7 +15,7 @@ pub struct Example {
     pub name: &'static str,
     /// Its configuration, from the root of the repository.
     pub config: &'static str,
-    /// In order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
     /// The subjects of the events that each stream holds after the steps, in order.
     pub events: Vec<(&'static str, Vec<&'static str>)>,
@@ -23,12 +23,12 @@ pub struct Example {
     pub views: Vec<&'static str>,
 }
 
-/// One step: a request and what must come of it.
+/// One step: a request and its expected answer.
 #[derive(Debug)]
 pub struct Step {
     /// What happens, for people.
     pub title: &'static str,
-    /// What is asked.
+    /// The request.
     pub request: Request,
     expected: Expected,
 }
@@ -36,24 +36,24 @@ pub struct Step {
 #[derive(Debug)]
 struct Expected {
     status: u16,
-    /// What the body has at JSON pointers.
+    /// The expected values of the body at JSON pointers.
     parts: Vec<(&'static str, &'static str)>,
-    /// Whether the body is that of the step before.
+    /// Whether the body must be that of the step before.
     same: bool,
-    /// Whether to ask until it is so: what a bot or a view does takes a moment.
+    /// Whether to ask until the answer is as expected, because a saga or a view takes a moment.
     patient: bool,
-    /// How often it is asked at once; every answer must be the same.
+    /// The number of requests at once. All answers must be the same.
     at_once: usize,
 }
 
 impl Step {
-    /// Somebody wants something.
+    /// A request that changes something.
     #[must_use]
     pub fn put(title: &'static str, path: &str, body: &str) -> Self {
         Self::new(title, Request::put(path, body))
     }
 
-    /// Somebody looks at something.
+    /// A request that reads something.
     #[must_use]
     pub fn get(title: &'static str, path: &str) -> Self {
         Self::new(title, Request::get(path))
@@ -64,14 +64,14 @@ impl Step {
         Self { title, request, expected }
     }
 
-    /// With this header.
+    /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.with(name, value);
         self
     }
 
-    /// Accepted, with one event of this type.
+    /// Expects acceptance, with one event of this type.
     #[must_use]
     pub fn accepted(mut self, event: &'static str) -> Self {
         self.expected.parts =
@@ -80,7 +80,7 @@ impl Step {
         self
     }
 
-    /// Accepted, with three events of these types.
+    /// Expects acceptance, with three events of these types.
     #[must_use]
     pub fn accepted_with(mut self, events: [&'static str; 3]) -> Self {
         self.expected.parts = vec![
@@ -94,14 +94,14 @@ impl Step {
         self
     }
 
-    /// Asked this often at the same time; every answer must be the same, byte for byte.
+    /// Sends the request this many times at once. All answers must be the same, byte for byte.
     #[must_use]
     pub fn at_once(mut self, times: usize) -> Self {
         self.expected.at_once = times;
         self
     }
 
-    /// Accepted with the answer of the step before, byte for byte.
+    /// Expects acceptance with the answer of the step before, byte for byte.
     #[must_use]
     pub fn same(mut self) -> Self {
         self.expected.status = 201;
@@ -109,13 +109,13 @@ impl Step {
         self
     }
 
-    /// Refused by this rule of the domain.
+    /// Expects a rejection by this rule of the domain.
     #[must_use]
     pub fn rejected(self, code: &'static str) -> Self {
         self.refused(409, code)
     }
 
-    /// Refused with this status for this reason.
+    /// Expects a refusal with this status for this reason.
     #[must_use]
     pub fn refused(mut self, status: u16, code: &'static str) -> Self {
         self.expected.status = status;
@@ -123,28 +123,28 @@ impl Step {
         self
     }
 
-    /// Answered with this status.
+    /// Expects this status.
     #[must_use]
     pub fn status(mut self, status: u16) -> Self {
         self.expected.status = status;
         self
     }
 
-    /// The answer has this, from the first try on.
+    /// Expects these values in the first answer.
     #[must_use]
     pub fn shows(mut self, parts: &[(&'static str, &'static str)]) -> Self {
         self.expected.parts = parts.to_vec();
         self
     }
 
-    /// The answer will have this before long.
+    /// Expects these values before long.
     #[must_use]
     pub fn will_show(mut self, parts: &[(&'static str, &'static str)]) -> Self {
         self.expected.patient = true;
         self.shows(parts)
     }
 
-    /// Everything in which an answer is not as expected.
+    /// The differences between an answer and the expected one.
     fn differences(&self, answer: &Answer, before: Option<&Answer>) -> Vec<String> {
         let Expected { status, parts, same, .. } = &self.expected;
         let mut wrong = Vec::new();
@@ -171,17 +171,17 @@ pub struct Taken<'a> {
     pub number: usize,
     /// The step.
     pub step: &'a Step,
-    /// The answer, the last where it was asked several times; or why there is none.
+    /// The answer, the last one after several tries; or why there is none.
     pub answer: Result<Answer, String>,
-    /// How often it was asked.
+    /// The number of tries.
     pub tries: usize,
-    /// Everything that is not as expected.
+    /// The differences from the expected answer.
     pub wrong: Vec<String>,
 }
 
 impl Example {
-    /// Takes every step, at one host after the other, and shows each to `show` as soon as it was taken. Answers how many
-    /// went as expected.
+    /// Takes every step, at one host after the other, and passes each to `show` once it was taken. Returns the number
+    /// that went as expected.
     pub async fn run(&self, hosts: &[&Http], mut show: impl FnMut(&Taken<'_>)) -> usize {
         let mut before = None;
         let mut good = 0;
@@ -194,7 +194,7 @@ impl Example {
         good
     }
 
-    /// Reads the example's streams. For each its name, its events, and what is not as expected.
+    /// Reads the example's streams. Returns for each its name, its events, and the differences from the expected ones.
     pub async fn events(
         &self,
         streams: &Streams,

@@ -1,4 +1,4 @@
-//! The hotel: every step that it accepts and every one that it refuses, over HTTP.
+//! The hotel over HTTP: accepted and refused steps.
 
 use crate::example::{Example, Step};
 
@@ -77,7 +77,7 @@ fn first_room() -> Vec<Step> {
     ]
 }
 
-/// A client that has chosen the command's id may send it as often as it likes.
+/// A client that chooses the command's id may send the command any number of times.
 fn second_room() -> Vec<Step> {
     let book = r#"{"id":"order-7","data":{"room":{"id":2},"client":{"id":1},"date":"2022-12-12"}}"#;
     let other = r#"{"id":"order-7","data":{"room":{"id":3},"client":{"id":1},"date":"2022-12-12"}}"#;
@@ -94,7 +94,7 @@ fn second_room() -> Vec<Step> {
     ]
 }
 
-/// What never reaches a handler, but for the date that only the handler knows to be none.
+/// Requests that never reach a handler, except for the date, which only the handler checks.
 fn bad_requests() -> Vec<Step> {
     let book = r#"{"data":{"room":{"id":4},"client":{"id":1},"date":"2022-12-12"}}"#;
     let no_date = r#"{"data":{"room":{"id":4},"client":{"id":1}}}"#;

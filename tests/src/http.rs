@@ -1,4 +1,4 @@
-//! Requests and answers, as an example writes them down and shows them.
+//! Requests and answers, as an example states and shows them.
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{PATIENCE, PAUSE};
 
-/// The longest that one answer may take.
+/// The longest wait for one answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request.
@@ -40,7 +40,7 @@ impl Request {
         Self { method: "PUT".to_owned(), path: path.into(), headers, body: Some(body.into()) }
     }
 
-    /// The same with this header, instead of one of the same name.
+    /// Sets a header, replacing one of the same name.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
@@ -52,7 +52,7 @@ impl Request {
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// For example 201.
+    /// The status, for example 201.
     pub status: u16,
     /// The headers whose values are text.
     pub headers: Vec<(String, String)>,
@@ -70,13 +70,13 @@ impl Answer {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// What the body has at a JSON pointer: a text as it is, everything else as JSON, and `nothing`.
+    /// The value of the body at a JSON pointer: a text as it is, other values as JSON, and `nothing` if there is none.
     #[must_use]
     pub fn at(&self, pointer: &str) -> String {
         match self.json().pointer(pointer) {
@@ -104,12 +104,12 @@ pub struct Http {
 impl Http {
     /// A client of the gateway at `address`, such as `127.0.0.1:3000`.
     pub fn new(address: &str) -> anyhow::Result<Self> {
-        // An address of this machine is no business of a proxy's.
+        // An address of this machine must not go through a proxy.
         let client = Client::builder().no_proxy().timeout(TIMEOUT).build().context("no HTTP client")?;
         Ok(Self { client, base: format!("http://{address}") })
     }
 
-    /// Sends a request. The error says that there was no answer.
+    /// Sends a request. Fails if there is no answer.
     pub async fn send(&self, request: &Request) -> anyhow::Result<Answer> {
         let Request { method, path, headers, body } = request;
         let method = Method::from_bytes(method.as_bytes())?;
@@ -128,7 +128,7 @@ impl Http {
         Ok(Answer { status, headers, body: answer.text().await? })
     }
 
-    /// Asks again and again until the answer is good, then gives it.
+    /// Repeats the request until the answer is good, and returns that answer.
     pub async fn until(&self, request: &Request, good: impl Fn(&Answer) -> bool) -> anyhow::Result<Answer> {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -1,7 +1,7 @@
 //! Pelton, end to end: the real program, a real nats-server, real components, and requests over HTTP.
 //!
-//! What the demo (`src/bin/demo.rs`) and the tests (`tests/e2e`) share. An [`example::Example`] is data: the demo shows
-//! it, the tests check it.
+//! The code that the demo (`src/bin/demo.rs`) and the tests (`tests/e2e`) share. An [`example::Example`] is data: the
+//! demo shows it, the tests check it.
 #![forbid(unsafe_code)]
 
 pub mod crash;
@@ -17,7 +17,7 @@ pub mod streams;
 
 use std::time::Duration;
 
-/// How long anything may take before it counts as broken. Generous: builds and other tests use the same processors.
+/// The time after which anything counts as broken. Generous, because builds and other tests use the same processors.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// The wait between two looks at something that is expected to change.
+/// The wait between two checks of something that is expected to change.
 pub const PAUSE: Duration = Duration::from_millis(50);

@@ -25,7 +25,7 @@ pub fn example() -> Example {
             Step::put("Bob borrows it.", LEND, &lend("bob")).accepted("book-lent"),
             Step::get("Bob has it.", "/views/readers/bob").will_show(&[("/books/0", "emma")]),
         ],
-        // Ada is reminded whenever the saga comes to it, so her notice is looked for apart from the book's events.
+        // The saga reminds Ada at no fixed time, so her notice is checked apart from the book's events.
         events: Vec::new(),
         views: vec!["readers"],
     }

@@ -1,4 +1,4 @@
-//! The payment: an order is paid once however often it is asked, and never gives back more than was paid.
+//! The payment: an order is paid once, whatever the number of requests, and never refunds more than was paid.
 
 use crate::example::{Example, Step};
 
@@ -39,7 +39,7 @@ fn body(rest: &str) -> String {
     format!(r#"{{"data":{{"order":{{"id":1}},{rest}}}}}"#)
 }
 
-/// Placed with several events at once, paid once.
+/// An order that is placed with several events at once, and paid once.
 fn payment() -> Vec<Step> {
     let lines = r#""lines":[{"item":"a desk","amountCents":25000},{"item":"a lamp","amountCents":5000}]"#;
     let all = body(r#""amountCents":30000"#);
@@ -66,7 +66,7 @@ fn payment() -> Vec<Step> {
     ]
 }
 
-/// Given back at once, up to a limit.
+/// Refunds at once, up to a limit.
 fn small_refund() -> Vec<Step> {
     let refund = |cents: u32| body(&format!(r#""amountCents":{cents}"#));
     vec![
@@ -78,7 +78,7 @@ fn small_refund() -> Vec<Step> {
     ]
 }
 
-/// Given back after two people have approved it, once.
+/// A refund that two people approve, paid once.
 fn large_refund() -> Vec<Step> {
     let request = |id: &str| body(&format!(r#""refund":{{"id":"{id}"}},"amountCents":20000"#));
     let approve =

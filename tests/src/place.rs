@@ -1,14 +1,14 @@
-//! Where the things are that were built before.
+//! The places of things that were built before.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The environment variable that says where the `pelton` binary is.
+/// The environment variable with the path of the `pelton` binary.
 pub const PELTON: &str = "PELTON_BIN";
-/// The environment variable that says where the components of the examples are.
+/// The environment variable with the path of the examples' components.
 pub const PLUGINS: &str = "PELTON_PLUGINS";
-/// The environment variable that says where nats-server is.
+/// The environment variable with the path of nats-server.
 pub const NATS_SERVER: &str = "PELTON_NATS_SERVER";
 
 /// The root of the repository.
@@ -18,7 +18,7 @@ pub fn root() -> PathBuf {
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// The `pelton` binary: what the environment names, else what lies beside this program, where cargo puts it.
+/// The `pelton` binary: the one that the environment names, otherwise the one beside this program, where cargo puts it.
 pub fn pelton() -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os(PELTON).map(PathBuf::from) {
         return if named.is_file() {
@@ -28,7 +28,7 @@ pub fn pelton() -> anyhow::Result<PathBuf> {
         };
     }
     let own = std::env::current_exe().context("this program does not know where it is")?;
-    // A test lies one directory below.
+    // A test program lies one directory below.
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("pelton"));
     let found = beside.clone().find(|file| file.is_file());
     found.with_context(|| {
@@ -51,7 +51,8 @@ pub fn plugins() -> anyhow::Result<PathBuf> {
     bail!("no components in {}: run `make build plugins`, or set {PLUGINS}", folder.display())
 }
 
-/// The nats-server that `make tools` gets, unless the environment names one or there is none: then PATH has it.
+/// The nats-server that the environment names, otherwise the one of `make tools`. `None` if there is neither: then PATH
+/// has it.
 #[must_use]
 pub fn nats_server() -> Option<PathBuf> {
     let ours = root().join("target/tools/nats-server");

@@ -1,4 +1,4 @@
-//! `pelton` as a process of its own: started, listened to, signalled, waited for.
+//! `pelton` as a process of its own: start, output, signals, end.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -20,10 +20,10 @@ use crate::{PATIENCE, place};
 /// Settings that a shell may have and a test must not inherit.
 const SETTINGS: [&str; 5] =
     ["PELTON_CONFIG", "PELTON_NATS_URL", "PELTON_LISTEN", "PELTON_LOG", "PELTON_LOG_FORMAT"];
-/// How many of the last lines an error shows.
+/// The number of last lines that an error shows.
 const SHOWN_LINES: usize = 30;
 
-/// A running process. Dropped, it is killed.
+/// A running process. Dropping it kills it.
 #[derive(Debug)]
 pub struct Pelton {
     child: Child,
@@ -32,10 +32,10 @@ pub struct Pelton {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// Where a line was written.
+/// The stream that a line was written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// What was asked for.
+    /// The result of the command.
     Stdout,
     /// The log and errors.
     Stderr,
@@ -50,7 +50,7 @@ struct Line {
 /// How a process ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; none where a signal ended it.
+    /// Its exit code. `None` if a signal ended it.
     pub code: Option<i32>,
     /// All of its stdout.
     pub stdout: String,
@@ -85,12 +85,12 @@ impl Pelton {
         Ok(Self { child, said, changes, readers })
     }
 
-    /// Waits for a line that has this text, and answers the first.
+    /// Waits for a line that contains this text, and returns the first.
     pub async fn says(&self, part: &str) -> anyhow::Result<String> {
         let mut changes = self.changes.clone();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            // Before looking, so that what comes meanwhile is noticed.
+            // Marked before the lines are searched, so that a line that comes meanwhile is noticed.
             changes.mark_unchanged();
             let line =
                 self.lines().iter().find(|line| line.text.contains(part)).map(|line| line.text.clone());
@@ -124,7 +124,7 @@ impl Pelton {
         Ok(rest[..end].to_owned())
     }
 
-    /// Everything that it has written there so far.
+    /// Everything that the process has written to this stream so far.
     #[must_use]
     pub fn said(&self, output: Output) -> String {
         let lines = self.lines();
@@ -135,7 +135,7 @@ impl Pelton {
             .collect()
     }
 
-    /// The end of what it has written, for an error.
+    /// The end of what the process has written, for an error.
     #[must_use]
     pub fn last_lines(&self) -> String {
         let lines = self.lines();
@@ -143,14 +143,14 @@ impl Pelton {
         shown.iter().flat_map(|line| ["  | ", line.text.as_str(), "\n"]).collect()
     }
 
-    /// Sends it a signal.
+    /// Sends the process a signal.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         let pid = pid.context("pelton has ended already")?;
         kill_process(pid, signal).context("cannot signal pelton")
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn ended(mut self) -> anyhow::Result<Ended> {
         let deadline = Instant::now() + PATIENCE;
         let Ok(status) = timeout_at(deadline, self.child.wait()).await else {
@@ -164,13 +164,13 @@ impl Pelton {
         Ok(Ended { code: status.code(), stdout, stderr })
     }
 
-    /// Asks it to stop (SIGTERM) and waits for its end.
+    /// Stops the process (SIGTERM) and waits for its end.
     pub async fn stop(self) -> anyhow::Result<Ended> {
         self.signal(Signal::TERM)?;
         self.ended().await
     }
 
-    /// Kills it without a warning (SIGKILL), as a crash would.
+    /// Kills the process without a warning (SIGKILL), as a crash would.
     pub async fn kill(self) -> anyhow::Result<Ended> {
         self.signal(Signal::KILL)?;
         self.ended().await
@@ -181,7 +181,7 @@ impl Pelton {
     }
 }
 
-/// Reads lines until there are no more. What is no UTF-8 is shown as such.
+/// Reads lines until the end. Bytes that are not UTF-8 are replaced.
 async fn read(
     from: impl AsyncRead + Unpin,
     output: Output,

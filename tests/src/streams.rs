@@ -1,4 +1,4 @@
-//! What is in a stream, read past Pelton: with the NATS client alone.
+//! The contents of a stream, read with the NATS client alone, without Pelton.
 
 use anyhow::Context;
 use async_nats::jetstream::{self, stream::Info};
@@ -10,7 +10,7 @@ use serde_json::Value;
 pub struct Stored {
     /// Its position.
     pub sequence: u64,
-    /// Where it was published.
+    /// The subject that it was published to.
     pub subject: String,
     /// Its headers.
     pub headers: HeaderMap,
@@ -27,7 +27,7 @@ impl Stored {
         self.headers.get(name).map_or("", |value| value.as_str())
     }
 
-    /// The payload as JSON; null where it is none.
+    /// The payload as JSON; null if it is not JSON.
     #[must_use]
     pub fn data(&self) -> Value {
         serde_json::from_str(&self.payload).unwrap_or_default()
@@ -41,13 +41,13 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Those of the server at `url`.
+    /// The streams of the server at `url`.
     pub async fn at(url: &str) -> anyhow::Result<Self> {
         let client = async_nats::connect(url).await.with_context(|| format!("no NATS server at {url}"))?;
         Ok(Self { jetstream: jetstream::new(client) })
     }
 
-    /// Those that this context reaches.
+    /// The streams that this context reaches.
     #[must_use]
     pub fn of(jetstream: jetstream::Context) -> Self {
         Self { jetstream }
@@ -71,7 +71,7 @@ impl Streams {
         Ok(found.cached_info().clone())
     }
 
-    /// Everything in a stream, in order.
+    /// All messages of a stream, in order.
     pub async fn read(&self, stream: &str) -> anyhow::Result<Vec<Stored>> {
         let found = self.jetstream.get_stream(stream).await.with_context(|| format!("no stream {stream}"))?;
         let state = &found.cached_info().state;
@@ -83,7 +83,7 @@ impl Streams {
             use jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
             let message = match found.get_raw_message(sequence).await {
                 Ok(message) => message,
-                // Of a work queue, or purged.
+                // A message that a work queue has removed, or that was purged.
                 Err(error) if error.kind() == NoMessageFound => continue,
                 Err(error) => return Err(error).with_context(|| format!("message {sequence} of {stream}")),
             };

@@ -32,7 +32,7 @@ async fn crash() -> anyhow::Result<bool> {
     let mut terminated = signal(SignalKind::terminate())?;
     let summary = tokio::select! {
         summary = run(Settings { seed, replicas, length }) => summary?,
-        // What was started ends with this function.
+        // The processes that were started end with this function.
         _ = terminated.recv() => anyhow::bail!("stopped"),
         _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped"),
     };
@@ -40,7 +40,7 @@ async fn crash() -> anyhow::Result<bool> {
     Ok(summary.violations.is_empty())
 }
 
-/// What the environment says, or a default; an empty text is as good as none.
+/// The value of an environment variable, or a default. An empty text counts as unset.
 fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,

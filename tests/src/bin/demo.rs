@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
     if score.good == score.of { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// How many steps there were, and how many went as expected.
+/// The number of steps, and of those that went as expected.
 #[derive(Default)]
 struct Score {
     good: usize,
@@ -48,7 +48,7 @@ impl Score {
 }
 
 async fn demonstrate(example: &Example, style: &Style, score: &mut Score) -> anyhow::Result<()> {
-    // The streams and the stop count as steps too. Where it breaks off, the rest was not as expected.
+    // The streams and the stop count as steps too. If the demo breaks off, the remaining steps did not go as expected.
     score.of += example.steps.len() + example.events.len() + 1;
     let folder = tempfile::tempdir().context("no temporary folder")?;
     let (root, store) = (place::root(), folder.path().join("store"));
@@ -150,7 +150,7 @@ async fn stop(pelton: Pelton, style: &Style, score: &mut Score) -> anyhow::Resul
     Ok(())
 }
 
-/// Colour, where a terminal shows it.
+/// Colours, if the output is a terminal that shows them.
 struct Style {
     colour: bool,
 }

@@ -1,4 +1,4 @@
-//! Whether clients were told what is recorded.
+//! Checks that clients were told what is recorded.
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(super) fn check(at: &str, outcome: &Value, sent: &[Sent], violations: &mut V
     }
 }
 
-/// The answer says what is recorded, or nothing.
+/// Whether the answer agrees with the record, or states no outcome.
 fn says(answer: &Answer, outcome: &Value) -> bool {
     match answer {
         Answer::Nats(record) => record == outcome,
@@ -46,7 +46,7 @@ fn says(answer: &Answer, outcome: &Value) -> bool {
     }
 }
 
-/// The answer says that the id was used for something else, or nothing.
+/// Whether the answer says that the id was used for another command, or states no outcome.
 fn says_reused(answer: &Answer) -> bool {
     match answer {
         Answer::Nats(record) => record["rejection"]["code"] == ID_REUSED,
@@ -55,8 +55,9 @@ fn says_reused(answer: &Answer) -> bool {
     }
 }
 
-/// The answer says that the command waits, or that nobody knows. Whoever loses an id may be told that too: what he sent
-/// was stored, and lost to the other when it was its turn. No stream says later whether it was.
+/// Whether the answer says that the command waits or that its status is unknown. A client that lost an id to another
+/// command may be told this too: its command was stored, and was refused when its turn came. No stream shows later
+/// whether it was stored.
 fn says_nothing(status: u16, body: &Value) -> bool {
     match status {
         202 => body["status"] == "pending",

@@ -1,6 +1,6 @@
-//! What must be true when nothing is left to do, checked from the streams and from what clients were told.
+//! The properties that must hold once all work is done, checked from the streams and from what clients were told.
 //!
-//! A [`Checker`] goes on where it stopped: streams only grow. A new one checks everything from the start.
+//! A [`Checker`] continues where it stopped, because streams only grow. A new one checks everything from the start.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -14,25 +14,25 @@ use super::world::EVENTS;
 use super::{answers, letters};
 use crate::streams::{Stored, Streams};
 
-/// By how much the clocks of servers on one machine may differ, in milliseconds.
+/// The most by which the clocks of servers on one machine may differ, in milliseconds.
 const CLOCKS_MS: i128 = 50;
 
-/// What is known of the streams so far.
+/// The known part of the streams.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     events_read: u64,
     outcomes_read: u64,
     orders: HashMap<String, Vec<Happened>>,
     event_ids: HashSet<String>,
-    /// Where each command's events are: order and place among its events.
+    /// The events of each command: the order, and the index among the order's events.
     effects: HashMap<String, Vec<(String, usize)>>,
-    /// By command.
+    /// The outcomes, by command.
     outcomes: HashMap<String, Recorded>,
-    /// The dead letters that are said to have been kept.
+    /// The dead letters that the audit stream says were kept.
     kept: BTreeSet<u64>,
 }
 
-/// What is new in one check.
+/// The additions of one check.
 #[derive(Debug, Default)]
 struct News {
     commands: BTreeSet<String>,
@@ -48,7 +48,7 @@ struct Recorded {
     outcome: Value,
 }
 
-/// A refusal whose reason has to be found in the order's past.
+/// A refusal whose reason must be found in the order's earlier states.
 struct Refusal {
     command: String,
     sequence: u64,
@@ -58,7 +58,7 @@ struct Refusal {
 }
 
 impl Checker {
-    /// Checks what is new. Answers the violations.
+    /// Checks what is new. Returns the violations.
     pub(super) async fn check(
         &mut self,
         jetstream: &Context,
@@ -144,8 +144,8 @@ impl Checker {
         Ok(())
     }
 
-    /// One outcome, the events that it speaks of and no others, and every client was told just that. Answers a refusal
-    /// whose reason is to be found.
+    /// Checks that a command has one outcome, exactly the events that the outcome names, and that every client was told
+    /// this outcome. Returns a refusal whose reason must still be found.
     fn check_command(&self, id: &str, sent: &[Sent], violations: &mut Vec<String>) -> Option<Refusal> {
         let effect = self.effects.get(id).map_or(&[][..], Vec::as_slice);
         let events: Vec<&Happened> =
@@ -208,8 +208,9 @@ impl Checker {
         })
     }
 
-    /// Every decision on an order is what the rules say in the state before it, and every refusal is what they say in
-    /// some state that was not already past when the command was sent, and that there was when the refusal was recorded.
+    /// Checks that every decision on an order follows from the rules and the state before it, and that every refusal
+    /// follows from the rules and some state between the time when the command was sent and the time when the refusal
+    /// was recorded.
     fn check_order(
         &self,
         order: &str,

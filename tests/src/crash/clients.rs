@@ -1,4 +1,4 @@
-//! Clients: over HTTP to either host, and straight to NATS.
+//! Clients: over HTTP to either host, and directly to NATS.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::ledger::{Answer, Ledger};
 use super::plan::{Manner, Other, Payload, Plan, is_unreadable, plan};
 
-/// How long a client waits for an outcome before it asks again.
+/// The time that a client waits for an outcome before it asks again.
 const WAIT: Duration = Duration::from_secs(2);
-/// How long any one request may take.
+/// The longest time of one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is sent that is no command.
+/// The payload of a message that is not a command.
 pub(super) const UNREADABLE: &str = "no command";
 
 /// Sends the commands of a seed.
@@ -38,10 +38,10 @@ pub(super) struct Clients {
 #[derive(Debug, Clone, Copy)]
 enum Channel {
     Gateway(usize),
-    /// Straight to the command stream.
+    /// Directly to the command stream.
     Nats {
-        /// Only while no command with this id is there, as a gateway does it. Who may send different commands under one
-        /// id has to.
+        /// Publishes only while no command with this id is stored, as a gateway does. A client that may send different
+        /// commands under one id has to do this.
         guarded: bool,
     },
 }
@@ -57,12 +57,12 @@ impl Clients {
         Ok(Self { seed, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default() })
     }
 
-    /// The connection past all proxies.
+    /// The connection that bypasses all proxies.
     pub(super) fn nats(&self) -> &Client {
         &self.nats
     }
 
-    /// One client: sends command after command until it is told to stop, and finishes the one in hand.
+    /// One client: sends one command after the other until it is told to stop, and finishes the current one.
     pub(super) async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let n = self.next.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Clients {
         }
     }
 
-    /// Sends a message that is no command until it is stored. It has to be set aside, once.
+    /// Sends a message that is not a command until it is stored. It has to be set aside, once.
     async fn run_unreadable(&self, id: &str) {
         self.ledger.send_unreadable(id);
         let jetstream = jetstream::new(self.nats.clone());
@@ -123,14 +123,14 @@ impl Clients {
         }
     }
 
-    /// Sends it once. Answers whether the outcome is known now.
+    /// Sends the command once. Returns whether its outcome is known now.
     async fn send(&self, id: &str, payload: &Payload, channel: Channel, wait: bool) -> bool {
         self.ledger.send(id, payload);
         let sent = match channel {
             Channel::Gateway(gateway) => self.send_http(id, payload, &self.gateways[gateway], wait).await,
             Channel::Nats { guarded } => self.send_nats(id, payload, wait, guarded).await,
         };
-        // Without an answer nothing is known.
+        // Without an answer the outcome stays unknown.
         let Ok(Some(answer)) = sent else { return false };
         self.ledger.answered(id, payload, &answer);
         !matches!(answer, Answer::Http(202 | 503, _)) && !answer.is_id_in_use()
@@ -143,7 +143,7 @@ impl Clients {
         gateway: &str,
         wait: bool,
     ) -> anyhow::Result<Option<Answer>> {
-        // The data goes as it is: another spelling of it would be another command.
+        // The data is sent byte by byte: another spelling would be another command.
         let body = format!("{{\"id\":{},\"data\":{}}}", json!(id), payload.data);
         let wait = if wait { WAIT.as_secs() } else { 0 };
         let request = self.http.put(format!("{gateway}/payment/{}", payload.kind)).body(body);

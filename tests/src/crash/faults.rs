@@ -1,4 +1,5 @@
-//! What goes wrong, and when. Everything is drawn from the seed; the undoing of each fault is scheduled with it.
+//! The faults of a run, and when they happen. All of them are drawn from the seed; the end of each fault is scheduled
+//! with it.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use super::{Counts, add};
 
 /// The wait between two faults, in milliseconds.
 const BETWEEN_MS: std::ops::Range<u64> = 200..2_000;
-/// The wait between two looks.
+/// The wait between two checks.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What ends a fault.
+/// The end of a fault.
 #[derive(Debug, Clone, Copy)]
 enum Undo {
     StartHost(usize),
@@ -24,7 +25,7 @@ enum Undo {
     Open(usize, usize),
 }
 
-/// Breaks things.
+/// Injects faults.
 #[derive(Debug)]
 pub(super) struct Faults {
     random: Rng,
@@ -36,7 +37,7 @@ impl Faults {
         Self { random, undo: Vec::new() }
     }
 
-    /// Breaks things until it is told to stop. What is broken by then stays broken.
+    /// Injects faults until it is told to stop. The faults that are active then stay active.
     pub(super) async fn run(
         &mut self,
         world: &mut World,
@@ -55,7 +56,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Undoes everything. Hosts are started again without failpoints.
+    /// Ends all faults. Hosts are started again without failpoints.
     pub(super) async fn calm(&mut self, world: &mut World, counts: &Counts) -> anyhow::Result<()> {
         for proxy in world.proxies.iter().flatten() {
             proxy.set(Flow::Open);
@@ -75,7 +76,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Looks after what has ended by itself, and undoes what is due.
+    /// Handles processes that ended by themselves, and ends the faults that are due.
     pub(super) async fn look(
         &mut self,
         world: &mut World,
@@ -124,7 +125,7 @@ impl Faults {
                 }
             }
             35..45 => {
-                // A majority stays, where there is one.
+                // A majority of servers stays, if there is one.
                 if world.servers.iter().all(|server| server.pid().is_some()) {
                     world.servers[server].kill().await?;
                     add(&counts.kills, 1);

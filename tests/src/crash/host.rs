@@ -1,4 +1,4 @@
-//! A host as a process that is killed and started again, for as long as a run takes.
+//! A host as a process that is killed and started again throughout a run.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -12,32 +12,32 @@ use crate::place;
 
 #[cfg(debug_assertions)]
 use pelton_nats::failpoint::{NAMES, VARIABLE};
-/// A release has no failpoints.
+/// A release build has no failpoints.
 #[cfg(not(debug_assertions))]
 const NAMES: [&str; 0] = [];
 #[cfg(not(debug_assertions))]
 const VARIABLE: &str = "PELTON_FAILPOINT";
 
-/// How many of ten starts have a failpoint.
+/// The number of starts out of ten that have a failpoint.
 const ARMED_OF_TEN: u32 = 7;
-/// How much of a log a violation shows, in lines.
+/// The lines of a log that a violation shows.
 const LOG_TAIL_LINES: usize = 12;
 
-/// One host, whether it runs or not.
+/// One host, running or not.
 #[derive(Debug)]
 pub(super) struct Host {
     folder: PathBuf,
     number: usize,
-    /// Its gateway, on every start.
+    /// The port of its gateway, the same on every start.
     pub(super) port: u16,
     servers: Vec<String>,
-    /// Chooses failpoints: its own, so that when it dies does not change what happens to others.
+    /// Chooses failpoints. Each host has its own, so that the time of its death does not change what happens to others.
     random: Rng,
     child: Option<Child>,
     failpoint: Option<String>,
 }
 
-/// How a process ended that nobody killed.
+/// How a process ended that was not killed from outside.
 #[derive(Debug)]
 pub(super) enum End {
     /// At its failpoint.
@@ -51,7 +51,7 @@ impl Host {
         Self { folder: folder.to_owned(), number, port, servers, random, child: None, failpoint: None }
     }
 
-    /// Its configuration file.
+    /// The path of the host's configuration file.
     pub(super) fn config(&self) -> PathBuf {
         self.folder.join(format!("host-{}.toml", self.number))
     }
@@ -64,7 +64,7 @@ impl Host {
         self.child.is_some()
     }
 
-    /// Starts it, and has it die at a failpoint where `armed` allows it.
+    /// Starts the host, with a failpoint if `armed` allows it.
     pub(super) fn start(&mut self, armed: bool) -> anyhow::Result<()> {
         let dice =
             (self.random.u32(0..10), self.random.usize(..), self.random.u64(5..150), self.random.u32(..));
@@ -86,7 +86,7 @@ impl Host {
         Ok(())
     }
 
-    /// Kills it without a warning (SIGKILL).
+    /// Kills the host without a warning (SIGKILL).
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         match self.child.take() {
             Some(mut child) => child.kill().await.context("cannot kill a host"),
@@ -94,7 +94,7 @@ impl Host {
         }
     }
 
-    /// Whether it has ended by itself since the last look.
+    /// Whether the host has ended by itself since the last call.
     pub(super) fn ended(&mut self) -> anyhow::Result<Option<End>> {
         use std::os::unix::process::ExitStatusExt;
         let Some(child) = &mut self.child else { return Ok(None) };
@@ -112,9 +112,9 @@ impl Host {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
-    /// Forgets what it has logged, so that long runs do not fill the disk.
+    /// Truncates the log, so that long runs do not fill the disk.
     pub(super) fn forget_log(&self) -> anyhow::Result<()> {
-        // The process goes on writing at the end of what there is.
+        // The process goes on writing at the end of the file.
         File::options().write(true).open(self.log())?.set_len(0).context("cannot cut a log")
     }
 }

@@ -1,4 +1,4 @@
-//! What clients know: what they have sent, what was stored, and what they were told.
+//! The clients' knowledge: what they have sent, what was stored, and what they were told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use super::plan::Payload;
 
-/// What a client was told of a command, in the words of whoever told it.
+/// An answer to a client, in the form in which it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// By the gateway: status and body.
+    /// From the gateway: status and body.
     Http(u16, Value),
-    /// By NATS: the record of the outcome.
+    /// From NATS: the record of the outcome.
     Nats(Value),
 }
 
 impl Answer {
-    /// Another command with the id waits to be decided: this one is not stored.
+    /// Whether another command with the id waits to be decided, so that this one was not stored.
     pub(super) fn is_id_in_use(&self) -> bool {
         matches!(self, Self::Http(409, body) if body["code"] == "command-id-in-use")
     }
@@ -29,34 +29,34 @@ impl Answer {
 pub(super) struct Sent {
     pub(super) payload: Payload,
     pub(super) fingerprint: Fingerprint,
-    /// Somebody was told that it is stored.
+    /// Whether a client was told that it is stored.
     pub(super) stored: bool,
-    /// The order's latest sequence that any client knew before this was sent first.
+    /// The latest sequence of the order that any client knew before this command was sent first.
     pub(super) known: u64,
-    /// Different ones only.
+    /// The different answers.
     pub(super) answers: Vec<Answer>,
 }
 
 #[derive(Debug, Default)]
 struct Books {
     commands: HashMap<String, Vec<Sent>>,
-    /// The latest sequence of each order that a client was told of.
+    /// The latest sequence of each order that a client was told.
     orders: HashMap<String, u64>,
-    /// Commands of which something is new since the last check.
+    /// The commands that have changed since the last check.
     changed: BTreeSet<String>,
     unreadable: Unreadable,
 }
 
-/// Messages that are no commands, by the id in their subject, with where each is known to be stored. It may have been
-/// stored at other places too, with nobody told.
+/// The messages that are not commands, by the id in their subject, with the sequence at which each is known to be
+/// stored. It may have been stored at further sequences of which no client was told.
 pub(super) type Unreadable = BTreeMap<String, Option<u64>>;
 
-/// Shared by all clients.
+/// The knowledge that all clients share.
 #[derive(Debug, Default)]
 pub(super) struct Ledger(Mutex<Books>);
 
 impl Ledger {
-    /// Before anything is sent.
+    /// Notes a command before it is sent.
     pub(super) fn send(&self, id: &str, payload: &Payload) {
         let mut books = self.books();
         let known = books.orders.get(&payload.order).copied().unwrap_or_default();
@@ -69,12 +69,12 @@ impl Ledger {
         }
     }
 
-    /// The command is stored.
+    /// Notes that a command is stored.
     pub(super) fn stored(&self, id: &str, payload: &Payload) {
         self.change(id, payload, |sent| sent.stored = true);
     }
 
-    /// Somebody was told something.
+    /// Notes an answer to a client.
     pub(super) fn answered(&self, id: &str, payload: &Payload, answer: &Answer) {
         self.change(id, payload, |sent| {
             if !sent.answers.contains(answer) {
@@ -100,32 +100,32 @@ impl Ledger {
         }
     }
 
-    /// Before a message is sent that is no command.
+    /// Notes a message that is not a command before it is sent.
     pub(super) fn send_unreadable(&self, id: &str) {
         self.books().unreadable.insert(id.to_owned(), None);
     }
 
-    /// It is stored there.
+    /// Notes the sequence at which it is stored.
     pub(super) fn stored_unreadable(&self, id: &str, at: u64) {
         self.books().unreadable.insert(id.to_owned(), Some(at));
     }
 
-    /// Messages that are no commands.
+    /// The messages that are not commands.
     pub(super) fn unreadable(&self) -> Unreadable {
         self.books().unreadable.clone()
     }
 
-    /// How many commands were sent.
+    /// The number of commands that were sent.
     pub(super) fn len(&self) -> usize {
         self.books().commands.len()
     }
 
-    /// What was sent under this id.
+    /// The payloads that were sent under this id.
     pub(super) fn sent(&self, id: &str) -> Vec<Sent> {
         self.books().commands.get(id).cloned().unwrap_or_default()
     }
 
-    /// The commands of which something is new since the last call; all of them where `all` says so.
+    /// The commands that have changed since the last call; all commands if `all` is set.
     pub(super) fn take_changed(&self, all: bool) -> BTreeSet<String> {
         let mut books = self.books();
         let changed = std::mem::take(&mut books.changed);

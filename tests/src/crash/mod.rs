@@ -1,8 +1,8 @@
-//! Crashes: hosts and servers are killed and cut off while clients send the commands of the payment example.
+//! Crash tests: hosts and servers are killed and cut off while clients send the commands of the payment example.
 //!
-//! A run has rounds. In each, `faults` breaks things while `clients` send what `plan` says; then everything is mended,
-//! what is left is finished, and `check` looks whether every command took effect once. All of it follows from a seed:
-//! what is sent, what breaks and when. How the processes meet is up to the machine.
+//! A run has rounds. In each round `faults` injects faults while `clients` send what `plan` generates. Then all faults
+//! end, the remaining work is finished, and `check` verifies that every command took effect once. The commands, the
+//! faults and their times follow from a seed. The interleaving of the processes depends on the machine.
 
 mod answers;
 mod check;
@@ -35,40 +35,40 @@ use faults::Faults;
 use host::Host;
 use world::{HANDLER, World};
 
-/// How many clients send at a time.
+/// The number of clients that send at a time.
 const CLIENTS: usize = 64;
-/// How long a round's load lasts.
+/// The length of a round's load.
 const ROUND: Duration = Duration::from_secs(20);
-/// How long what is left may take once everything is mended.
+/// The longest time of the remaining work after all faults have ended.
 const SETTLING: Duration = Duration::from_secs(120);
-/// The wait between two lines about how it goes.
+/// The wait between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// The wait between two looks.
+/// The wait between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The most violations that are printed.
 const PRINTED: usize = 40;
 
-/// What to run.
+/// The settings of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// What everything follows from.
+    /// The seed of the run.
     pub seed: u64,
-    /// How many servers, and replicas of each stream: 1 or 3.
+    /// The number of servers, and of replicas of each stream: 1 or 3.
     pub replicas: usize,
-    /// For how long rounds are started.
+    /// The time within which rounds are started.
     pub length: Duration,
 }
 
-/// What has happened.
+/// The number of faults so far.
 #[derive(Debug, Default)]
 struct Counts {
     /// Hosts and servers killed from outside.
     kills: AtomicU64,
     /// Hosts that died at a failpoint.
     failpoints: AtomicU64,
-    /// Hosts that ended by themselves. Nothing is lost by that, so it is no violation.
+    /// Hosts that ended by themselves. Nothing is lost by this, so it is not a violation.
     given_up: AtomicU64,
-    /// Connections cut, stopped or deafened.
+    /// Connections that were cut, paused or lost their answers.
     cuts: AtomicU64,
 }
 
@@ -80,14 +80,14 @@ fn get(count: &AtomicU64) -> u64 {
     count.load(Ordering::Relaxed)
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Summary {
     commands: usize,
     kills: u64,
     cuts: u64,
     redeliveries: u64,
-    /// Each with ids, stream and sequences.
+    /// The violations, each with ids, stream and sequences.
     pub violations: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ impl Display for Summary {
     }
 }
 
-/// Runs rounds until the time is over or a promise is broken. Prints how it goes.
+/// Runs rounds until the time is over or a promise is broken. Prints its progress.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<Summary> {
         }
     }
     if violations.is_empty() {
-        // What was right then must still be there now.
+        // What held then must still hold now.
         violations = Checker::default().check(&run.jetstream(), &run.clients.ledger).await?;
     }
     let summary = run.summary(violations).await?;
@@ -148,7 +148,7 @@ struct Run {
 }
 
 impl Run {
-    /// Load and faults, then neither, until nothing is left to do. Answers what is left nevertheless.
+    /// Load with faults, then neither, until no work remains. Returns the work that remains nevertheless.
     async fn round(
         &self,
         world: &mut World,
@@ -171,7 +171,7 @@ impl Run {
         let deadline = Instant::now() + SETTLING;
         let mut left = Vec::new();
         while !working.is_empty() {
-            // Nobody else looks after the hosts now.
+            // Nothing else checks the hosts at this time.
             faults.look(world, &self.counts, false).await?;
             if Instant::now() > deadline {
                 left.push(format!("{} clients have no answer after {SETTLING:?} of calm", working.len()));
@@ -192,7 +192,7 @@ impl Run {
         jetstream::new(self.clients.nats().clone())
     }
 
-    /// How many commands wait, if the server answers.
+    /// The number of waiting commands, if the server answers.
     async fn waiting(&self) -> Option<u64> {
         let stream = self.jetstream().get_stream("COMMANDS").await.ok()?;
         Some(stream.cached_info().state.messages)

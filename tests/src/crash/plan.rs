@@ -1,4 +1,4 @@
-//! What clients send: the n-th command of a seed is always the same.
+//! The commands of the clients: the n-th command of a seed is always the same.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use fastrand::Rng;
 use pelton_core::message::Fingerprint;
 use serde_json::{Value, json};
 
-/// How many orders are in use at a time: few, so that commands meet.
+/// The number of orders in use at a time: few, so that commands compete.
 const HOT_ORDERS: u64 = 6;
-/// After so many commands other orders take their place, so that histories grow long but not endless.
+/// After this many commands other orders take their place, so that histories grow long but not endless.
 const COMMANDS_PER_GENERATION: u64 = 500;
-/// How many of the first commands of a generation mostly place orders.
+/// The number of commands at the start of a generation that mostly place orders.
 const OPENING: u64 = 24;
 const CENTS_PER_LINE: u64 = 4_000;
 
@@ -19,7 +19,7 @@ const CENTS_PER_LINE: u64 = 4_000;
 pub(super) struct Payload {
     pub(super) kind: &'static str,
     pub(super) order: String,
-    /// JSON, to the byte as it is sent.
+    /// JSON, byte by byte as it is sent.
     pub(super) data: String,
 }
 
@@ -28,19 +28,19 @@ impl Payload {
         Self { kind, order: order.to_owned(), data: data.to_string() }
     }
 
-    /// What tells it from another one under the same id, as the host computes it.
+    /// The fingerprint of the command, as the host computes it.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let entity = format!("order.{}", self.order);
         Fingerprint::of(&[self.kind.as_bytes(), entity.as_bytes(), self.data.as_bytes()])
     }
 }
 
-/// Whether and how somebody waits for the outcome.
+/// Whether the client waits for the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Sent until there is an answer.
+    /// The client sends it until there is an answer.
     Insist,
-    /// Sent once, and nobody looks back: what was stored must take effect all the same.
+    /// The client sends it once and does not wait. A stored command must take effect all the same.
     Forget,
 }
 
@@ -50,13 +50,13 @@ pub(super) struct Plan {
     pub(super) id: String,
     pub(super) payload: Payload,
     pub(super) manner: Manner,
-    /// How many are sent side by side at first.
+    /// The number of copies that are sent at once at first.
     pub(super) copies: usize,
-    /// Somebody else uses the same id for something else.
+    /// Another command that another client sends under the same id.
     pub(super) other: Option<Other>,
-    /// Sent once more, so long after the answer.
+    /// Sent once more, this long after the answer.
     pub(super) again: Option<Duration>,
-    /// For what is decided on the way.
+    /// For the decisions on the way.
     pub(super) random: Rng,
 }
 
@@ -64,11 +64,11 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Other {
     pub(super) payload: Payload,
-    /// It is sent while the first is still under way, and not afterwards.
+    /// It is sent while the first is still pending, and not afterwards.
     pub(super) at_once: bool,
 }
 
-/// Whether the n-th message to the command stream is none that anybody can read. It says nothing else.
+/// Whether the n-th message to the command stream is unreadable.
 pub(super) fn is_unreadable(seed: u64, n: u64) -> bool {
     Rng::with_seed(seed.wrapping_add(n)).fork().u32(0..100) < 3
 }
@@ -76,7 +76,7 @@ pub(super) fn is_unreadable(seed: u64, n: u64) -> bool {
 /// The n-th command.
 pub(super) fn plan(seed: u64, n: u64) -> Plan {
     let mut random = Rng::with_seed(seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    // Neighbouring seeds begin alike.
+    // Neighbouring seeds begin with similar numbers.
     random = random.fork();
     let payload = payload(&mut random, n);
     let other = (random.u32(0..100) < 4).then(|| {
@@ -95,7 +95,7 @@ pub(super) fn plan(seed: u64, n: u64) -> Plan {
     Plan { id: format!("c{n}"), payload, manner, copies, other, again, random }
 }
 
-/// The data names the order too.
+/// Writes the order into the data.
 fn with_order(payload: &Payload) -> Payload {
     let mut data: Value = serde_json::from_str(&payload.data).unwrap_or_default();
     data["order"]["id"] = json!(payload.order);
@@ -106,7 +106,7 @@ fn payload(random: &mut Rng, n: u64) -> Payload {
     let (generation, place) = (n / COMMANDS_PER_GENERATION, n % COMMANDS_PER_GENERATION);
     let hot = random.u64(0..HOT_ORDERS);
     let order = format!("g{generation}-{hot}");
-    // Every `place-order` of one order is the same, so that its price does not depend on which of them comes first.
+    // All `place-order` of one order are equal, so that its price does not depend on which of them comes first.
     let lines = 1 + (generation + hot) % 5;
     let total = lines * CENTS_PER_LINE;
     let place_order = |order: &str| {

@@ -1,4 +1,4 @@
-//! A TCP proxy that loses connections, delays what passes, or keeps answers to itself.
+//! A TCP proxy that closes connections, delays data, or loses answers.
 
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -7,19 +7,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// How much is passed on at once, in bytes.
+/// The most bytes that are passed on at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// What happens to what passes.
+/// What happens to data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// It is passed on.
+    /// The proxy passes it on.
     Open,
-    /// It waits.
+    /// The proxy holds it back.
     Paused,
-    /// Requests get through, answers are lost. What is left of the stream is garbage: cut it afterwards.
+    /// The proxy passes requests on and loses answers. The rest of the stream is garbage: cut the connection
+    /// afterwards.
     Deaf,
-    /// There are no connections.
+    /// The proxy accepts no connections.
     Closed,
 }
 
@@ -29,7 +30,7 @@ struct State {
     cuts: u64,
 }
 
-/// A proxy in front of one port of this machine. Dropped, it loses all connections.
+/// A proxy in front of one port of this machine. Dropping it closes all connections.
 #[derive(Debug)]
 pub(super) struct Proxy {
     pub(super) port: u16,
@@ -38,14 +39,14 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// On this port, in front of that one.
+    /// Starts a proxy on `port` in front of `upstream`.
     pub(super) async fn start(port: u16, upstream: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.context("the proxy has no port")?;
         let (state, states) = watch::channel(State { flow: Flow::Open, cuts: 0 });
         Ok(Self { port, state, task: tokio::spawn(accept(listener, upstream, states)) })
     }
 
-    /// Cuts every connection.
+    /// Closes every connection.
     pub(super) fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
@@ -78,7 +79,7 @@ async fn accept(listener: TcpListener, upstream: u16, states: watch::Receiver<St
 async fn connect(client: TcpStream, upstream: u16, mut states: watch::Receiver<State>) {
     let born = states.borrow().cuts;
     let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)).await else { return };
-    // Small messages go at once, as they do without a proxy.
+    // Sends small messages at once, as without a proxy.
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();

@@ -1,4 +1,4 @@
-//! Reads streams from some position on, many messages at a time.
+//! Reads streams from a given position, many messages at a time.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use crate::streams::Stored;
 
-/// How long one message may take.
+/// The longest wait for one message.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Everything from this sequence on, in order.
+/// All messages from this sequence on, in order.
 pub(super) async fn read_from(
     jetstream: &jetstream::Context,
     name: &str,
@@ -33,7 +33,7 @@ pub(super) async fn read_from(
         let message = message.context("the consumer has ended")??;
         let info = message.info().map_err(|error| anyhow::anyhow!("{error}"))?;
         let (sequence, pending) = (info.stream_sequence, info.pending);
-        // A consumer that the client library makes anew before its first message starts at the beginning.
+        // If the client library recreates a consumer before its first message, it starts at the beginning.
         if sequence < first {
             continue;
         }

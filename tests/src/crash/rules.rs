@@ -1,4 +1,4 @@
-//! The rules of the payment example, run natively on what the stream holds.
+//! The rules of the payment example, run natively on the contents of the stream.
 
 use payment_order::{Command, Event, Payment};
 use pelton_core::command::backlinks::Backlinks;
@@ -14,7 +14,7 @@ use crate::streams::Stored;
 pub(super) struct Happened {
     pub(super) sequence: u64,
     pub(super) id: String,
-    /// The command that it followed from.
+    /// The command that led to it.
     pub(super) cause: String,
     /// The fingerprint of that command.
     pub(super) fingerprint: String,
@@ -45,7 +45,7 @@ impl Happened {
         json!({ self.kind.as_str(): self.data })
     }
 
-    /// What is wrong with its list of the earlier events, given those that there are.
+    /// The mistakes in the event's list of earlier events, given those that exist.
     pub(super) fn history_violation(&self, earlier: &[Self]) -> Option<String> {
         let history = match Backlinks::parse(&self.history) {
             Ok(history) => history,
@@ -70,7 +70,7 @@ impl Happened {
 pub(super) struct State(Payment);
 
 impl State {
-    /// Folds an event. The error says that it cannot be read.
+    /// Folds an event. Fails if the event cannot be read.
     pub(super) fn fold(&mut self, event: &Happened) -> Result<(), String> {
         let read: Event = serde_json::from_value(event.as_decided())
             .map_err(|error| format!("event {} at {} cannot be read: {error}", event.id, event.sequence))?;
@@ -78,7 +78,7 @@ impl State {
         Ok(())
     }
 
-    /// What is wrong with these events as the answer to this command in this state.
+    /// The mistakes in these events as the decision on this command in this state.
     pub(super) fn decision_violation(&self, payload: &Payload, events: &[Happened]) -> Option<String> {
         let time = events.first().map_or("", |event| event.time.as_str());
         let expected = match self.decide(payload, time) {
@@ -89,7 +89,7 @@ impl State {
         (found != expected).then(|| format!("the rules decide {expected:?} there, the stream has {found:?}"))
     }
 
-    /// Whether the rules refuse this command in this state with these words.
+    /// Whether the rules refuse this command in this state with this rejection.
     pub(super) fn refuses(&self, payload: &Payload, rejection: &Value) -> bool {
         let refused = self.decide(payload, "1970-01-01T00:00:00Z").err();
         refused.is_some_and(|refused| {

@@ -15,27 +15,27 @@ use super::host::Host;
 use super::proxy::Proxy;
 use crate::place;
 
-/// How many hosts share the work.
+/// The number of hosts that share the work.
 pub(super) const HOSTS: usize = 2;
 /// The event stream of the payment example.
 pub(super) const EVENTS: &str = "payment";
 /// The handler of the payment example, and its consumer.
 pub(super) const HANDLER: &str = "order";
-/// Below the ports that connections to elsewhere get, so that nobody takes one while its owner is down.
+/// A range below the ports that outgoing connections get, so that no connection takes a port while its owner is down.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
 
-/// Everything that runs.
+/// All processes of a run.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) servers: Vec<Server>,
     pub(super) hosts: Vec<Host>,
-    /// By host and server.
+    /// The proxies, by host and server.
     pub(super) proxies: Vec<Vec<Proxy>>,
     pub(super) folder: TempDir,
 }
 
 impl World {
-    /// One server or a cluster, with hosts behind proxies. The hosts are not started.
+    /// Opens one server or a cluster, with hosts behind proxies. The hosts are not started.
     pub(super) async fn open(replicas: usize, random: &mut Rng) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pelton-crash-").tempdir().context("no folder")?;
         let mut ports = Ports(Vec::new());
@@ -66,23 +66,24 @@ impl World {
         Ok(Self { servers, hosts, proxies, folder })
     }
 
-    /// Where clients reach the gateways.
+    /// The addresses of the gateways.
     pub(super) fn gateways(&self) -> Vec<String> {
         self.hosts.iter().map(|host| format!("http://127.0.0.1:{}", host.port)).collect()
     }
 
-    /// The servers themselves, past the proxies.
+    /// The URLs of the servers themselves, which bypass the proxies.
     pub(super) fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Server::url).collect()
     }
 
-    /// Leaves everything on disk and says where.
+    /// Keeps all files on disk and returns their place.
     pub(super) fn keep(self) -> PathBuf {
         self.folder.keep()
     }
 }
 
-/// Clients are not told of the other servers: they would go there past the proxies.
+/// The configuration of a cluster. It does not tell clients of the other servers, because they would bypass the
+/// proxies.
 fn cluster(routes: &[u16], number: usize) -> String {
     let all: Vec<_> = routes.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
     format!(
@@ -92,9 +93,9 @@ fn cluster(routes: &[u16], number: usize) -> String {
     )
 }
 
-/// The payment example with times that make things happen within a short run, and a cache that is too small for the
-/// entities in use: they are loaded again and again, from snapshots too. The hosts differ in how they store decisions of
-/// one event.
+/// The payment example with short times, so that much happens within a short run, and a cache that is too small for the
+/// entities in use, so that they are loaded again and again, also from snapshots. The hosts differ in how they store
+/// decisions of one event.
 fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
     let compiled = place::root().join("target/tmp/crash-compiled");
@@ -110,7 +111,7 @@ fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     ))
 }
 
-/// Ports that nobody uses now.
+/// Unused ports.
 struct Ports(Vec<u16>);
 
 impl Ports {
