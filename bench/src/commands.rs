@@ -1,10 +1,10 @@
-//! Commands decided: how many a second, how long until an answer, and what that costs the processors.
+//! Commands: the number decided a second, the time until an answer, and the processor time.
 //!
-//! The commands lie ready in their stream before the clock starts. A feeder that ran beside would cost all sides the
-//! same on the same processors, and so draw every ratio towards one. How many are in flight is not left to the sides:
-//! the server hands out no more than `max_ack_pending` that are not acknowledged. The process stands still meanwhile
-//! (SIGSTOP); the clock runs from the moment it is let go until the last event is stored, by the server's own time
-//! stamp. Before that every account has had one command, so that all sides have their accounts in memory.
+//! The commands are stored in their stream before the clock starts. A feeder that ran at the same time would cost all
+//! sides the same on the same processors, and so draw every ratio towards one. The server controls the number of
+//! commands in flight: it delivers no more than `max_ack_pending` unacknowledged ones. The process is stopped meanwhile
+//! (SIGSTOP). The clock runs from the moment when the process continues until the last event is stored, by the server's
+//! own time stamp. Before that every account has had one command, so that all sides have their accounts in memory.
 
 use std::time::{Duration, SystemTime};
 
@@ -24,18 +24,18 @@ use crate::side::{Side, Work};
 const COMMANDS: &str = "COMMANDS";
 /// The stream of outcomes.
 const AUDIT: &str = "AUDIT";
-/// How long nothing may happen before a run counts as broken.
+/// The time without progress after which a run counts as broken.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The wait between two looks whether the work is done.
+/// The wait between two checks for the end of the work.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// What is to be measured on one fresh server after another.
+/// The measurements to take, each on a fresh server.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) setup: Setup,
     pub(crate) kind: Kind,
     pub(crate) accounts: usize,
-    /// Each with its commands in flight.
+    /// The runs, each with its commands in flight.
     pub(crate) runs: Vec<Run>,
 }
 
@@ -43,26 +43,26 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) in_flight: usize,
-    /// How many commands lie ready.
+    /// The number of commands that are stored in advance.
     pub(crate) commands: usize,
-    /// How many commands clients send while they wait for answers.
+    /// The number of commands that clients send while they wait for answers.
     pub(crate) conversation: usize,
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
     pub(crate) per_s: f64,
-    /// How long each answer took; only of sides that answer.
+    /// The time of each answer, for sides that answer.
     pub(crate) answers: Vec<Duration>,
     /// The processor time of a command, in microseconds: the side's own, and its servers'.
     pub(crate) side_us: f64,
     pub(crate) server_us: f64,
-    /// What is kept of a command, in bytes: events and outcome.
+    /// The stored bytes of a command: events and outcome.
     pub(crate) stored_bytes: f64,
 }
 
-/// Measures one side on fresh servers. Answers in the order of the plan's runs.
+/// Measures one side on fresh servers. Returns figures in the order of the plan's runs.
 async fn measure(side: Side, plan: &Plan, servers: Servers, seed: u64) -> anyhow::Result<Vec<Figures>> {
     let process = side.start(Work::Commands(plan.setup), &servers).await?;
     let client = servers.connect().await?;
@@ -92,7 +92,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Has the side work off these commands.
+    /// Lets the side process these commands.
     async fn drain(
         &mut self,
         commands: Vec<Message>,
@@ -126,7 +126,7 @@ impl Bench {
         })
     }
 
-    /// Has the server hand out no more unacknowledged commands than this.
+    /// Lets the server deliver no more unacknowledged commands than this.
     async fn let_through(&self, in_flight: usize) -> anyhow::Result<()> {
         let mut consumer: PullConsumer = self.jetstream.get_consumer_from_stream(LEDGER, COMMANDS).await?;
         let config = consumer.info().await?.config.clone();
@@ -166,21 +166,21 @@ impl Bench {
     }
 }
 
-/// What the event stream holds.
+/// The state of the event stream.
 struct Events {
     count: u64,
-    /// When the last was stored.
+    /// When the last event was stored.
     last: SystemTime,
-    /// With the outcomes.
+    /// The stored bytes, with the outcomes.
     bytes: u64,
 }
 
-/// Compares sides: in every round each has its turn on fresh servers, and another begins. Answers by side, round and
-/// run.
+/// Compares sides. In every round each side has its turn on fresh servers, and another side begins. Returns figures by
+/// side, round and run.
 pub(crate) async fn compare(sides: &[(Side, Plan)], rounds: usize) -> anyhow::Result<Vec<Vec<Vec<Figures>>>> {
     let mut all = vec![Vec::new(); sides.len()];
     for round in 0..rounds {
-        // Side by side: it takes servers seconds to find each other.
+        // Started concurrently, because servers take seconds to find each other.
         let servers = try_join_all(sides.iter().map(|(_, plan)| Servers::start(plan.setup))).await?;
         for (turn, servers) in servers.into_iter().enumerate() {
             let at = (round + turn) % sides.len();

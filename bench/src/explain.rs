@@ -1,4 +1,4 @@
-//! Where the time goes, in words with figures of the same run, for what is not reached.
+//! Explains with figures of the same run where the time goes, for every figure that misses its target.
 
 use crate::report::Report;
 

@@ -1,4 +1,4 @@
-//! What `bench-inside` measures within Pelton's own crates.
+//! The measurements of `bench-inside` within Pelton's own crates.
 
 use anyhow::{Context, ensure};
 use pelton_tests::place;
@@ -9,7 +9,7 @@ use crate::ledger::{self, lay_ready};
 use crate::servers::{Servers, Setup};
 use crate::side::beside;
 
-/// How many events an account has that is loaded.
+/// The number of events of an account that is loaded.
 const EVENTS: usize = 20;
 
 /// Calls into plugins: lists of figures by kind of plugin and by call.
@@ -17,14 +17,14 @@ pub(crate) async fn calls() -> anyhow::Result<Value> {
     run(&["calls"], &[]).await
 }
 
-/// Microseconds of a command in Pelton's own code, the sandbox included, with so many live entities.
+/// Microseconds of a command in Pelton's own code, the sandbox included, with this many live entities.
 pub(crate) async fn own_code(entities: usize, commands: usize) -> anyhow::Result<f64> {
     let took = run(&["commands"], &[entities.to_string(), commands.to_string()]).await?;
-    took.as_f64().context("it is no number")
+    took.as_f64().context("it is not a number")
 }
 
-/// Loads of accounts with twenty events each, in milliseconds. The accounts take turns in the stream, so that the
-/// events of one lie as far from each other as can be.
+/// The times of loads of accounts with twenty events each, in milliseconds. The accounts take turns in the stream, so
+/// that the events of one account lie as far apart as possible.
 pub(crate) async fn cold_loads(accounts: usize, loads: usize) -> anyhow::Result<Vec<f64>> {
     let servers = Servers::start(Setup::File).await?;
     let client = servers.connect().await?;
@@ -41,8 +41,8 @@ pub(crate) async fn cold_loads(accounts: usize, loads: usize) -> anyhow::Result<
 
 /// A list of numbers.
 pub(crate) fn figures(value: &Value) -> anyhow::Result<Vec<f64>> {
-    let list = value.as_array().with_context(|| format!("{value} is no list of figures"))?;
-    list.iter().map(|figure| figure.as_f64().context("a figure is no number")).collect()
+    let list = value.as_array().with_context(|| format!("{value} is not a list of figures"))?;
+    list.iter().map(|figure| figure.as_f64().context("a figure is not a number")).collect()
 }
 
 async fn run(what: &[&str], arguments: &[String]) -> anyhow::Result<Value> {

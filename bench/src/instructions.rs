@@ -1,8 +1,9 @@
-//! `make bench-instructions`: how many instructions a command takes in Pelton's own code, against what is on record.
+//! `make bench-instructions`: counts the instructions of a command in Pelton's own code, and compares them with the
+//! record.
 //!
-//! Times vary with the machine and with whatever else it does; instructions hardly do. Counted is the difference between
-//! two runs of `bench-inside commands`, of which one handles more commands for the same live entities: so neither the
-//! start of the program nor the making of instances counts.
+//! Times vary with the machine and its other load; instruction counts hardly do. The figure is the difference between
+//! two runs of `bench-inside commands`, of which one handles more commands for the same live entities. So neither the
+//! start of the program nor the creation of instances counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,10 +16,10 @@ use serde_json::{Map, Value, json};
 
 use crate::side::beside;
 
-/// By how much a command may become heavier than is on record.
+/// The largest allowed ratio of the count to the record.
 const ALLOWED: f64 = 1.1;
-/// The live entities of a run, and how many commands each has in the short run and in the long one. Every entity reserves
-/// 4 GiB of addresses, of which valgrind has little more than a hundred.
+/// The live entities of a run. `SHORT` and `LONG` are the commands of each in the short and in the long run. Every
+/// entity reserves 4 GiB of addresses, of which valgrind has little more than a hundred.
 const ENTITIES: u64 = 10;
 const SHORT: u64 = 10;
 const LONG: u64 = 50;
@@ -30,19 +31,19 @@ pub(crate) struct Instructions {
     record: bool,
 }
 
-/// What counts instructions.
+/// The counter of instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Counter {
-    /// valgrind's callgrind, which runs the program on a processor of its own making. The same everywhere.
+    /// valgrind's callgrind, which runs the program on a simulated processor. Its counts are the same everywhere.
     Callgrind,
-    /// The processor itself, asked through perf.
+    /// The processor's own counter, read through perf.
     Perf,
 }
 
 impl Instructions {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         let counter = Counter::find()?;
-        // Compiles the component, which the runs that count then find compiled.
+        // Compiles the component, so that the counted runs find it compiled.
         handle(Command::new(beside("bench-inside")?), SHORT)?;
         let more = ENTITIES * (LONG - SHORT);
         let counted = (counter.count(LONG)?.saturating_sub(counter.count(SHORT)?)) / more;
@@ -65,7 +66,7 @@ impl Instructions {
     }
 }
 
-/// Whether a command is as light as is on record.
+/// Compares a count with the record.
 fn verdict(counted: u64, recorded: u64) -> anyhow::Result<()> {
     let ratio = counted as f64 / recorded as f64;
     ensure!(
@@ -84,7 +85,7 @@ fn read(file: &Path) -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(&text).with_context(|| format!("{} holds no JSON object", file.display()))
 }
 
-/// Has `bench-inside` handle commands, or the program that runs it.
+/// Runs `bench-inside`, or the program that runs it, to handle commands.
 fn handle(mut program: Command, commands: u64) -> anyhow::Result<Output> {
     program
         .arg("commands")

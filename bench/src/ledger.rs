@@ -1,4 +1,4 @@
-//! What every side is given: deposits of 256 bytes as commands, and the events that follow from them.
+//! The input of every side: deposits of 256 bytes as commands, and the events that follow from them.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -13,12 +13,12 @@ use futures::StreamExt;
 
 /// The data of a command, in bytes.
 const COMMAND_BYTES: usize = 256;
-/// How many publishes are under way at once while work is laid ready.
+/// The number of concurrent publishes while work is stored in advance.
 const PUBLISHES: usize = 512;
-/// How long an answer may take before the run counts as broken.
+/// The wait for an answer after which the run counts as broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many events follow from a command.
+/// The number of events that follow from a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     One,
@@ -49,7 +49,7 @@ pub(crate) struct Teller {
     next: u64,
 }
 
-/// A message on its way.
+/// A message to publish.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
     subject: String,
@@ -92,7 +92,7 @@ impl Teller {
     }
 }
 
-/// A command. Nobody listens where its answer goes, but it is sent.
+/// A command. Its answer is sent, but not read.
 pub(crate) fn command(r#type: &str, id: &str, data: String) -> Message {
     let mut headers = HeaderMap::new();
     headers.insert("ce-specversion", "1.0");
@@ -104,7 +104,8 @@ pub(crate) fn command(r#type: &str, id: &str, data: String) -> Message {
     Message { subject: format!("command.{type}.{id}"), headers, data: data.into() }
 }
 
-/// An event of the ledger as Pelton stores it: the `nth` of its account, from 0, with the sequences of those before.
+/// An event of the ledger in Pelton's stored form: the `nth` of its account, from 0, with the sequences of the earlier
+/// ones.
 pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
     let (account, id) = (account(number), format!("{number:024}-{nth:04}:0"));
     let mut history = format!("{nth};");
@@ -157,8 +158,8 @@ async fn stored(publish: PublishAckFuture) -> anyhow::Result<()> {
     publish.await.map(drop).context("laying messages ready")
 }
 
-/// So many clients, each of which sends a command, waits for its answer, and sends the next. Answers how long each
-/// answer took, from the publish on.
+/// Runs clients, each of which sends a command, waits for its answer, and sends the next. Returns the time of each
+/// answer, from the publish on.
 pub(crate) async fn converse(
     client: &Client,
     clients: usize,

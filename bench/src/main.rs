@@ -49,22 +49,22 @@ struct Run {
     report: PathBuf,
 }
 
-/// How much is done.
+/// The amount of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
     /// About five minutes.
     Full,
-    /// Under one.
+    /// Under one minute.
     Quick,
 }
 
 impl Size {
-    /// How many rounds: in each every side has its turn.
+    /// The number of rounds. In each round every side has its turn.
     fn rounds(self) -> usize {
         if self == Self::Full { 5 } else { 1 }
     }
 
-    /// Of so many things this run does its share.
+    /// This run's share of `count` units of work.
     fn of(self, count: usize) -> usize {
         if self == Self::Full { count } else { count.div_ceil(10) }
     }

@@ -1,4 +1,4 @@
-//! The parts of a run, and the keys of the report that each gives.
+//! The parts of a run, and the keys of the report that each fills.
 
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use crate::side::Side;
 use crate::stats::{percentile_ms, quotients};
 use crate::{Size, inside, whole};
 
-/// How many accounts commands are spread over.
+/// The number of accounts that commands are spread over.
 const ACCOUNTS: usize = 10_000;
-/// Where a command by hand takes milliseconds: to give each account its first takes as long as all that is measured.
+/// The number of accounts where a command by hand takes milliseconds. The first command of each account would otherwise
+/// take as long as the measurement.
 const FEW_ACCOUNTS: usize = 1_000;
-/// How many events a view is made of.
+/// The number of events of a view.
 const EVENTS: usize = 20_000;
 
 /// `commands`, `commands_r3`, `commands_fsync`: all three sides with 1, 16 and 256 commands in flight.
@@ -59,7 +60,7 @@ pub(crate) async fn commands(report: &mut Report, size: Size, setup: Setup) -> a
     Ok(())
 }
 
-/// `cpu`: of a command with 256 in flight.
+/// `cpu`: the processor time of a command with 256 in flight.
 fn cpu(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) {
     let [same_us, pelton_us] = [same, pelton].map(|side| of(side, |figures| figures.side_us));
     report.median("cpu.us_per_command_pelton", &pelton_us);
@@ -69,7 +70,7 @@ fn cpu(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) {
     report.median("cpu.server_us_per_command_same", &of(same, |figures| figures.server_us));
 }
 
-/// `stored`: what is kept of a command. The yardstick must keep up with what Pelton keeps, or it does less work.
+/// `stored`: the stored bytes of a command. The yardstick must store as much as Pelton, or it does less work.
 fn stored(report: &mut Report, same: &[&Figures], pelton: &[&Figures]) -> anyhow::Result<()> {
     let [same, pelton] = [same, pelton].map(|side| of(side, |figures| figures.stored_bytes));
     for (same, pelton) in same.iter().zip(&pelton) {
@@ -91,7 +92,7 @@ pub(crate) async fn hot_entity(report: &mut Report, size: Size) -> anyhow::Resul
 }
 
 /// `multi_event`: three events follow from every command. By hand a batch costs milliseconds and there is one at a
-/// time, so the two sides get as many commands as they can do in about the same time.
+/// time, so the two sides get as many commands as they can process in about the same time.
 pub(crate) async fn multi_event(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let plan = |commands| plan_at_256(size, Kind::Three, size.of(FEW_ACCOUNTS), commands);
     two_sides(report, size, "multi_event", [plan(400), plan(8_000)]).await
@@ -141,7 +142,7 @@ pub(crate) async fn projection(report: &mut Report, size: Size) -> anyhow::Resul
     Ok(())
 }
 
-/// `end_to_end`: an HTTP command until its view has it, one after the other.
+/// `end_to_end`: the time from an HTTP command until its view shows it, one command after the other.
 pub(crate) async fn end_to_end(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let times = whole::end_to_end(size.of(1_000)).await?;
     for percent in [50, 99] {
@@ -163,7 +164,7 @@ pub(crate) async fn call(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `own_code`: a command without the messages that it takes, with few live entities and with many.
+/// `own_code`: a command without its messages, with few live entities and with many.
 pub(crate) async fn own_code(report: &mut Report, size: Size) -> anyhow::Result<()> {
     for (entities, commands) in [(10, 2_000), (ACCOUNTS, 5)] {
         let us = inside::own_code(entities, size.of(commands).max(2)).await?;
@@ -203,7 +204,7 @@ pub(crate) async fn start(report: &mut Report, size: Size) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Every round's figures of one run.
+/// The figures of one run in every round.
 fn of_run(rounds: &[Vec<Figures>], at: usize) -> Vec<&Figures> {
     rounds.iter().filter_map(|runs| runs.get(at)).collect()
 }

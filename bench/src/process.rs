@@ -1,4 +1,4 @@
-//! Programs as processes of their own: started, waited for, measured by what the kernel counts of them.
+//! Programs as processes of their own: start, wait, and the kernel's counters.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,14 +10,14 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-/// How long a program may take to be ready, or to stop.
+/// The longest time for a program to be ready, or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The wait between two looks at what it has written.
+/// The wait between two checks of its output.
 const LOOK: Duration = Duration::from_millis(1);
-/// How many of its last lines an error shows.
+/// The number of last lines that an error shows.
 const SHOWN_LINES: usize = 20;
 
-/// A running program. Dropped, it is killed.
+/// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -26,8 +26,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a program in a folder, where its output goes to `<its name>.log`, and waits until it has written `ready`.
-    /// It inherits none of Pelton's settings.
+    /// Starts a program in a folder, with its output in `<its name>.log`, and waits until it has written `ready`. The
+    /// program inherits none of Pelton's settings.
     pub(crate) async fn start<A: AsRef<OsStr>>(
         program: &Path,
         arguments: impl IntoIterator<Item = A>,
@@ -57,7 +57,7 @@ impl Process {
         Ok(process)
     }
 
-    /// That it still runs.
+    /// Checks that the program still runs.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -65,26 +65,26 @@ impl Process {
         }
     }
 
-    /// Where the gateway listens, of a host.
+    /// The address of the gateway, if the program is a host.
     pub(crate) fn address(&self) -> anyhow::Result<String> {
         let said = self.said();
         let (_, rest) = said.split_once("ready: http://").context("it does not say where it listens")?;
         Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
-    /// The processor time that it has used.
+    /// The processor time that the program has used.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         cpu(self.pid)
     }
 
-    /// What it holds of the machine's memory, in bytes.
+    /// The resident memory of the program, in bytes.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
         Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
     }
 
-    /// Holds it where it is, until [`Process::let_go`]. When this answers, every thread stands still.
+    /// Stops the program until [`Process::let_go`]. On return every thread is stopped.
     pub(crate) async fn hold(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
         let deadline = Instant::now() + PATIENCE;
@@ -110,7 +110,7 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Kills it: whatever it was measured for is over.
+    /// Kills the program after its measurement.
     pub(crate) async fn end(mut self) -> anyhow::Result<()> {
         self.check()?;
         self.child.kill().await.context("killing it")
@@ -132,8 +132,7 @@ impl Process {
     }
 }
 
-/// The processor time that a process has used, in user mode and in the kernel. The kernel counts it in hundredths of a
-/// second.
+/// The processor time of a process, in user mode and in the kernel. The kernel counts it in hundredths of a second.
 pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     let fields = fields(Path::new(&format!("/proc/{pid}/stat")))?;
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u32>().ok());
@@ -142,10 +141,10 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_secs_f64((f64::from(user) + f64::from(kernel)) / per_second))
 }
 
-/// What the kernel says of a process or thread, from its state on.
+/// The kernel's statistics of a process or thread, from its state on.
 fn fields(stat: &Path) -> anyhow::Result<Vec<String>> {
     let text = fs::read_to_string(stat)?;
-    // The name stands in parentheses and may contain anything, so the fields are counted from its end.
+    // The name stands in parentheses and may contain any character, so the fields are counted from its end.
     let (_, fields) = text.rsplit_once(')').context("no process statistics")?;
     Ok(fields.split_whitespace().map(str::to_owned).collect())
 }

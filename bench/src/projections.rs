@@ -1,7 +1,7 @@
-//! Views kept: how many events a second.
+//! Views: the number of events a second.
 //!
-//! The events lie ready in their stream while the process stands still (SIGSTOP). The clock runs from the moment it is
-//! let go until the last write to the view's bucket is stored, by the server's own time stamp.
+//! The events are stored in their stream while the process is stopped (SIGSTOP). The clock runs from the moment when
+//! the process continues until the last write to the view's bucket is stored, by the server's own time stamp.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,24 +16,24 @@ use crate::process::Process;
 use crate::servers::{ACCOUNTS, Servers, Setup};
 use crate::side::{Side, Work};
 
-/// How long a view may take.
+/// The longest time for a view.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The wait between two looks whether it is done.
+/// The wait between two checks for its end.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many accounts have deposits at a time. An account has a hundred, then it is another's turn: so it is with things
-/// that people work on.
+/// The number of accounts that have deposits at a time. An account has a hundred deposits before the next one takes its
+/// turn, as with things that people work on.
 const ACTIVE: usize = 100;
 
 /// How the events are spread over keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// Every event has its own.
+    /// Every event has a key of its own.
     One,
-    /// A hundred events each.
+    /// A hundred events have the same key.
     Hundred,
 }
 
-/// What came of keeping a view.
+/// The result of a view.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
     /// Events a second.
@@ -43,7 +43,7 @@ pub(crate) struct Kept {
     pub(crate) server_us: f64,
 }
 
-/// Has one side keep a view on a fresh server.
+/// Measures one side that keeps a view on a fresh server.
 pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) -> anyhow::Result<Kept> {
     let servers = Servers::start(Setup::File).await?;
     let mut process = side.start(Work::View, &servers).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) ->
     })
 }
 
-/// For every event its account, and how many the account had before.
+/// The account of every event, and the number of the account's earlier events.
 fn accounts(keys: Keys, events: usize, seed: u64) -> Vec<(usize, usize)> {
     match keys {
         Keys::One => (0..events).map(|account| (account, 0)).collect(),
@@ -95,7 +95,7 @@ fn accounts(keys: Keys, events: usize, seed: u64) -> Vec<(usize, usize)> {
     }
 }
 
-/// Waits until every event is in the view. Answers when the last write was stored.
+/// Waits until every event is in the view. Returns when the last write was stored.
 async fn finished(
     side: Side,
     bucket: &Store,
@@ -121,7 +121,7 @@ async fn finished(
     }
 }
 
-/// How far Pelton's view has come.
+/// The position of Pelton's view.
 async fn position(bucket: &Store) -> anyhow::Result<u64> {
     let Some(checkpoint) = bucket.get("checkpoint").await? else { return Ok(0) };
     let checkpoint: Value = serde_json::from_slice(&checkpoint)?;

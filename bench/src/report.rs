@@ -1,4 +1,4 @@
-//! The report: figures by key, what they ought to reach, the table for people and the file for programs.
+//! The report: figures by key, their targets, the table for people and the file for programs.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::stats::{median, spread};
 
-/// Figures in the order in which they were taken. Keys are paths, such as `commands.c1.bare_per_s`.
+/// Figures in the order in which they were measured. Keys are paths, such as `commands.c1.bare_per_s`.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     figures: Vec<Figure>,
@@ -16,18 +16,18 @@ pub(crate) struct Report {
 struct Figure {
     key: String,
     value: f64,
-    /// The least and the greatest, where it was taken several times.
+    /// The least and the greatest value, if there are several.
     spread: Option<(f64, f64)>,
 }
 
-/// What a figure ought to reach.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reach {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// What the figures ought to reach on two processors that they share with the server.
+/// The targets on two processors that are shared with the server.
 const REACH: [(&str, Reach); 17] = [
     ("commands.c1.ratio_bare", Reach::AtLeast(0.85)),
     ("commands.c1.ratio_same", Reach::AtLeast(0.95)),
@@ -49,30 +49,30 @@ const REACH: [(&str, Reach); 17] = [
 ];
 
 impl Report {
-    /// Adds a figure that was taken once.
+    /// Adds a figure with one value.
     pub(crate) fn put(&mut self, key: impl Into<String>, value: f64) {
         self.figures.push(Figure { key: key.into(), value, spread: None });
     }
 
-    /// Adds the median of what was taken in several rounds, with its spread.
+    /// Adds the median of the values of several rounds, with its spread.
     pub(crate) fn median(&mut self, key: impl Into<String>, rounds: &[f64]) {
         if let Some(value) = median(rounds) {
             self.figures.push(Figure { key: key.into(), value, spread: spread(rounds) });
         }
     }
 
-    /// A figure that was taken.
+    /// A figure of this run.
     pub(crate) fn get(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 
-    /// Whether a figure was taken that does not reach what it ought to.
+    /// Whether a figure of this run misses its target.
     pub(crate) fn is_missed(&self, key: &str) -> bool {
         self.get(key).zip(Reach::of(key)).is_some_and(|(value, reach)| !reach.met(value))
     }
 
-    /// The report as a file holds it: objects within objects. The ends of a spread stand beside a figure as `<key>_min`
-    /// and `<key>_max`.
+    /// The report in the form of the file: objects within objects. The ends of a spread stand beside a figure as
+    /// `<key>_min` and `<key>_max`.
     pub(crate) fn json(&self, environment: &Value, explained: &[String]) -> Value {
         let mut root = Map::from_iter([("environment".to_owned(), environment.clone())]);
         if !explained.is_empty() {
@@ -101,7 +101,7 @@ fn insert(object: &mut Map<String, Value>, key: &str, value: f64) {
     }
 }
 
-/// To four digits: what is beyond says nothing.
+/// Rounds to four digits, because more are noise.
 fn rounded(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }

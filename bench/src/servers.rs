@@ -1,4 +1,4 @@
-//! Fresh nats-servers, each with a store of its own that goes when they go.
+//! Fresh nats-servers, each with a store of its own that is removed with it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -15,12 +15,12 @@ use tokio::time::{Duration, Instant, sleep};
 
 use crate::process;
 
-/// What the work is done on.
+/// The servers that a side works on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setup {
     /// One server with file storage.
     File,
-    /// Three servers on loopback that keep everything three times, in files.
+    /// Three servers on loopback that keep three replicas, in files.
     Replicated,
     /// One server that forces every write to disk.
     Fsync,
@@ -31,12 +31,12 @@ pub(crate) const LEDGER: &str = "ledger";
 /// The view of accounts.
 pub(crate) const ACCOUNTS: &str = "accounts";
 
-/// Below the ports that connections to elsewhere get.
+/// A range below the ports that outgoing connections get.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
-/// How long a cluster may take to be one.
+/// The longest time for a cluster to form.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Running servers. Dropped, they are killed and their store is removed.
+/// Running servers. Dropping them kills them and removes their store.
 #[derive(Debug)]
 pub(crate) struct Servers {
     servers: Vec<Server>,
@@ -51,7 +51,7 @@ impl Setup {
 }
 
 impl Servers {
-    /// Starts them, with everything that the ledger needs: the same for every side.
+    /// Starts the servers, with everything that the ledger needs: the same for every side.
     pub(crate) async fn start(setup: Setup) -> anyhow::Result<Self> {
         let base = place::root().join("target/bench");
         std::fs::create_dir_all(&base)?;
@@ -73,7 +73,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// What Pelton would create itself.
+    /// Creates what Pelton would create itself.
     async fn prepare(&self) -> anyhow::Result<()> {
         let settings = ConnectSettings { urls: self.urls(), ..ConnectSettings::new("") };
         let nats = Nats::connect(&settings).await?;
@@ -101,7 +101,7 @@ impl Servers {
         Ok(())
     }
 
-    /// Where clients connect.
+    /// The URLs for clients.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.servers.iter().map(Server::url).collect()
     }
@@ -110,24 +110,24 @@ impl Servers {
         self.replicas
     }
 
-    /// A folder that goes when they go.
+    /// A folder that is removed with the servers.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A connection of the benchmark's own.
+    /// A connection of the benchmark itself.
     pub(crate) async fn connect(&self) -> anyhow::Result<async_nats::Client> {
         let urls: Vec<ServerAddr> = self.urls().iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
         async_nats::connect(urls).await.context("no connection to NATS")
     }
 
-    /// The processor time that they have used together.
+    /// The processor time that the servers have used together.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         self.servers.iter().filter_map(Server::pid).map(process::cpu).sum()
     }
 }
 
-/// As a host that is not told otherwise has it.
+/// The default of a host.
 pub(crate) const MAX_ACK_PENDING: u32 = 1024;
 
 fn cluster(routes: &[u16], number: usize) -> String {

@@ -10,30 +10,30 @@ use serde_json::json;
 use crate::process::Process;
 use crate::servers::{Servers, Setup};
 
-/// Who does the work.
+/// A side of the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The least that decides commands, by hand.
+    /// The least work that decides commands, by hand.
     Bare,
-    /// By hand, with all that Pelton stores and sends.
+    /// By hand, with everything that Pelton stores and sends.
     Same,
     /// Pelton.
     Pelton,
 }
 
-/// What is done.
+/// The work to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Commands are decided.
+    /// Decide commands.
     Commands(Setup),
-    /// The view of accounts is kept.
+    /// Keep the view of accounts.
     View,
-    /// Both; only Pelton does that.
+    /// Both; only Pelton does this.
     All,
 }
 
 impl Side {
-    /// Starts it on these servers and waits until it works.
+    /// Starts the side on these servers and waits until it is ready.
     pub(crate) async fn start(self, work: Work, servers: &Servers) -> anyhow::Result<Process> {
         let folder = servers.folder();
         let urls = servers.urls().join(",");
@@ -65,12 +65,12 @@ pub(crate) fn beside(name: &str) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Where compiled code is kept between the starts of a run, so that no side waits for a compiler.
+/// The folder of compiled code between the starts of a run, so that no side waits for a compiler.
 pub(crate) fn compiled_code() -> PathBuf {
     place::root().join("target/bench/compiled")
 }
 
-/// Everything that is not said here is as Pelton has it when it is not told otherwise.
+/// The configuration of a side. Other settings keep Pelton's defaults.
 fn config(work: Work, servers: &Servers) -> anyhow::Result<String> {
     let plugins = place::plugins()?;
     let component = |name: &str| json!(plugins.join(name).with_extension("wasm"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The middle of some figures: half are not above it, half not below. None where there are none.
+/// The median: half of the figures are not above it, half not below. `None` if there are no figures.
 pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -10,13 +10,13 @@ pub(crate) fn median(figures: &[f64]) -> Option<f64> {
     Some(if last % 2 == 0 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) })
 }
 
-/// The least and the greatest.
+/// The least and the greatest figure.
 pub(crate) fn spread(figures: &[f64]) -> Option<(f64, f64)> {
     let least = figures.iter().copied().reduce(f64::min)?;
     Some((least, figures.iter().copied().reduce(f64::max)?))
 }
 
-/// The time that this many of a hundred stayed within, in milliseconds: the nearest rank.
+/// The time that this many of a hundred did not exceed, in milliseconds: the nearest rank.
 pub(crate) fn percentile_ms(times: &[Duration], percent: usize) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -24,7 +24,7 @@ pub(crate) fn percentile_ms(times: &[Duration], percent: usize) -> Option<f64> {
     sorted.get(rank - 1).map(|time| time.as_secs_f64() * 1e3)
 }
 
-/// Round by round the quotient of two figures of one round.
+/// The quotients of two figures of one round, round by round.
 pub(crate) fn quotients(of: &[f64], by: &[f64]) -> Vec<f64> {
     of.iter().zip(by).map(|(of, by)| of / by).collect()
 }

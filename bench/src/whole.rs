@@ -1,4 +1,4 @@
-//! Pelton as a whole: from an HTTP request to its view, what it holds of the machine, how long it takes to start.
+//! Pelton as a whole: the time from an HTTP request to its view, the memory, and the time of a start.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::ledger::{account, command, converse};
 use crate::servers::{Servers, Setup};
 use crate::side::{self, Side, Work};
 
-/// How many clients book rooms at once while live entities are made.
+/// The number of clients that book rooms at once while live entities are made.
 const CLIENTS: usize = 16;
 
-/// From the request until the view shows what follows from it, over and over.
+/// The times from a request until the view shows its effect.
 pub(crate) async fn end_to_end(commands: usize) -> anyhow::Result<Vec<Duration>> {
     let servers = Servers::start(Setup::File).await?;
     let process = Side::Pelton.start(Work::All, &servers).await?;
@@ -38,14 +38,14 @@ pub(crate) async fn end_to_end(commands: usize) -> anyhow::Result<Vec<Duration>>
     Ok(times)
 }
 
-/// What a host holds, in bytes.
+/// The memory of a host, in bytes.
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) idle_bytes: f64,
     pub(crate) live_entity_bytes: f64,
 }
 
-/// The hotel's handler of bookings alone, idle, and with live entities: the difference between a few and many.
+/// Measures the hotel's handler of bookings alone, idle, and with live entities: the difference between a few and many.
 pub(crate) async fn memory(entities: usize) -> anyhow::Result<Memory> {
     let servers = Servers::start(Setup::File).await?;
     let client = servers.connect().await?;
@@ -68,7 +68,7 @@ pub(crate) async fn memory(entities: usize) -> anyhow::Result<Memory> {
     Ok(Memory { idle_bytes: idle as f64, live_entity_bytes: grown as f64 / (entities - few) as f64 })
 }
 
-/// How long the hotel takes to start, on a server that has its streams: without compiled code, and with.
+/// The times of the hotel's start on a server that has its streams: without compiled code, and with it.
 #[derive(Debug, Default)]
 pub(crate) struct Starts {
     pub(crate) first_compile: Vec<Duration>,
@@ -89,7 +89,7 @@ pub(crate) async fn starts(compiling: usize, cached: usize) -> anyhow::Result<St
     let kept = TempDir::new_in(servers.folder())?;
     let code = kept.path().join("compiled");
     let folder = hotel("hotel", &code, &[])?;
-    // The first makes the streams.
+    // The first start creates the streams.
     start(folder.path()).await?;
     for _ in 0..cached {
         starts.cached.push(start(folder.path()).await?);
@@ -101,7 +101,7 @@ pub(crate) async fn starts(compiling: usize, cached: usize) -> anyhow::Result<St
     Ok(starts)
 }
 
-/// What is left out of the hotel's configuration so that nothing but bookings is decided: every section that begins so.
+/// The sections of the hotel's configuration, by their beginning, that are left out so that only bookings are decided.
 const BOOKING_ALONE: [&str; 4] = ["[handlers.cleaning", "[projections.", "[sagas.", "[[routes"];
 
 /// The hotel's configuration in a folder of its own, without some of its sections.

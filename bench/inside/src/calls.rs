@@ -1,4 +1,4 @@
-//! What a call into a plugin costs: the host's border included, from its own types to its own types.
+//! Measures what a call into a plugin costs, from the host's own types to the host's own types.
 
 use std::path::Path;
 use std::time::Instant;
@@ -13,14 +13,14 @@ use serde_json::{Map, Value, json};
 
 use crate::{load, made};
 
-/// So many batches are timed; each is one figure.
+/// The number of timed batches; each is one figure.
 const BATCHES: usize = 51;
 /// The calls of one batch.
 const CALLS: usize = 1_000;
 /// The instances that one batch makes.
 const INSTANCES: usize = 100;
 
-/// Calls of one event or command of 256 bytes: with JSON and the SDK, and on raw bytes without it.
+/// Measures calls with one event or command of 256 bytes: with JSON and the SDK, and on raw bytes without it.
 pub(crate) async fn measure(plugins: &Path) -> anyhow::Result<Value> {
     let deposited = made::json(&format!(r#"{{"account":"{}","amount":7,"balance":7"#, made::account(1)));
     let (ledger, accounts) = (load(plugins, "bench-ledger").await?, load(plugins, "bench-accounts").await?);
@@ -44,14 +44,14 @@ pub(crate) async fn measure(plugins: &Path) -> anyhow::Result<Value> {
 }
 
 fn handler(plugin: &LoadedPlugin) -> anyhow::Result<WasmHandler> {
-    plugin.handler().cloned().context("it is no command handler")
+    plugin.handler().cloned().context("it is not a command handler")
 }
 
 fn projection(plugin: &LoadedPlugin) -> anyhow::Result<WasmProjection> {
-    plugin.projection().cloned().context("it is no projection")
+    plugin.projection().cloned().context("it is not a projection")
 }
 
-/// What is called, and with what.
+/// The functions to call, and their arguments.
 struct Subject {
     handler: WasmHandler,
     projection: WasmProjection,
@@ -60,7 +60,7 @@ struct Subject {
     view: ViewChange,
 }
 
-/// Times batches of an expression. Evaluates to the nanoseconds of one, batch by batch.
+/// Times batches of an expression. Evaluates to the nanoseconds of one call, batch by batch.
 macro_rules! batches {
     ($calls:expr, $call:expr) => {{
         let mut figures = Vec::with_capacity(BATCHES);
@@ -91,7 +91,7 @@ impl Subject {
         figures.insert("keys_ns".to_owned(), batches!(CALLS, drop(projection.keys(&events).await?)).into());
         let project = batches!(CALLS, drop(projection.project(&events, &views).await?));
         figures.insert("project_ns".to_owned(), project.into());
-        // Kept while the clock runs: taking one down is not making one.
+        // Kept while the clock runs, so that dropping an instance is not measured.
         let mut instantiate = Vec::with_capacity(BATCHES);
         for _ in 0..BATCHES {
             let mut alive = Vec::with_capacity(INSTANCES);

@@ -1,4 +1,4 @@
-//! How long an entity takes that is not alive: read from a large stream, instantiated, folded.
+//! Measures the load of an entity that is not alive: read from a large stream, instantiated, folded.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{load, made};
 
-/// How many events every account has.
+/// The number of events of every account.
 const EVENTS: usize = 20;
 
-/// Loads accounts drawn at random, one after the other, and answers how many milliseconds each took.
+/// Loads accounts drawn at random, one after the other. Returns the milliseconds of each load.
 pub(crate) async fn measure(
     plugins: &Path,
     url: &str,
@@ -23,7 +23,7 @@ pub(crate) async fn measure(
     loads: usize,
 ) -> anyhow::Result<Value> {
     let ledger = load(plugins, "bench-ledger").await?;
-    let handler = ledger.handler().context("it is no command handler")?;
+    let handler = ledger.handler().context("it is not a command handler")?;
     let nats = Nats::connect(&ConnectSettings::new(url)).await?;
     let store = StreamStore::start(&nats, &Name::new("ledger")?, StoreSettings::default());
     let mut random = fastrand::Rng::with_seed(1);

@@ -1,5 +1,5 @@
 //! The path of a command through Pelton's own code: decoded, decided in the sandbox, appended, folded, recorded. The
-//! store is in memory, so nothing here waits for anything.
+//! store is in memory, so nothing here waits.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,21 +20,21 @@ use pelton_core::retry::RetryPolicy;
 
 use crate::{load, made};
 
-/// Handles so many commands for each of so many entities, all of which stay alive. Answers how long a command took, the
-/// first of each entity left out, which makes it.
+/// Handles `commands` commands for each of `entities` entities, all of which stay alive. Returns the time of one
+/// command, without the first command of each entity, which creates the entity.
 pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> anyhow::Result<Duration> {
     let ledger = load(plugins, "bench-ledger").await?;
-    let handler = ledger.handler().context("it is no command handler")?.clone();
-    // What a handler says of a plugin that fails goes to its log; here nobody reads one.
+    let handler = ledger.handler().context("it is not a command handler")?.clone();
+    // The handler's errors about a plugin go to its log, which is not read here.
     handler.create("nobody").await?;
     let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
-    let weather = Arc::new(FlakyNetwork::reliable());
+    let network = Arc::new(FlakyNetwork::reliable());
     let flow = CommandFlow::new(
         Name::new("ledger")?,
         "ledger".into(),
         handler,
-        Arc::new(MemoryStore::new("ledger", weather.clone())),
-        Arc::new(MemoryDeadLetters::new(weather)),
+        Arc::new(MemoryStore::new("ledger", network.clone())),
+        Arc::new(MemoryDeadLetters::new(network)),
         HandlerSettings {
             retry: RetryPolicy::default(),
             on_failure: OnFailure::Skip,

@@ -1,4 +1,4 @@
-//! Commands and events of the ledger, as the host has them in hand.
+//! Commands and events of the ledger, in the host's types.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use pelton_core::time::Timestamp;
 /// The data of a command, and of an event, in bytes.
 const DATA_BYTES: usize = 256;
 
-/// How deposits find their account.
+/// The route of deposits, which finds their account.
 pub(crate) fn route() -> anyhow::Result<CommandRoute> {
     let template = EntityTemplate::parse("ledger.{account}")?;
     Ok(CommandRoute { template, tokens: BTreeMap::from([("account".to_owned(), "/account".to_owned())]) })
@@ -35,7 +35,7 @@ pub(crate) fn json(start: &str) -> Bytes {
     format!(r#"{start},"note":"{}"}}"#, "n".repeat(rest)).into()
 }
 
-/// The same in 256 raw bytes: a name, an amount, nothing.
+/// The same content in 256 raw bytes: a name, an amount, padding.
 pub(crate) fn raw(number: usize) -> Bytes {
     let mut bytes = vec![0; DATA_BYTES];
     bytes[..8].copy_from_slice(format!("{number:08}").as_bytes());
@@ -47,7 +47,7 @@ pub(crate) fn deposit(number: usize) -> Bytes {
     json(&format!(r#"{{"account":"{}","amount":7"#, account(number)))
 }
 
-/// A deposit as the command stream hands it out.
+/// A deposit as the command stream delivers it.
 pub(crate) fn incoming(number: usize, sequence: u64) -> anyhow::Result<Incoming> {
     let id = format!("bench-{sequence:026}");
     let headers = [

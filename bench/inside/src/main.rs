@@ -1,4 +1,4 @@
-//! What is measured inside Pelton's own crates, without the rest of the host around it.
+//! Measures Pelton's own crates, without the rest of the host around them.
 //!
 //! ```text
 //! bench-inside calls PLUGINS
@@ -6,8 +6,8 @@
 //! bench-inside commands PLUGINS ENTITIES COMMANDS
 //! ```
 //!
-//! PLUGINS is the folder with the components. The first two print a JSON object with a list of figures under every key;
-//! the third the microseconds of a command, and whoever calls it may count its instructions.
+//! PLUGINS is the folder with the components. The first two commands print a JSON object with a list of figures under
+//! every key. The third prints the microseconds of a command; its caller may count its instructions.
 #![forbid(unsafe_code)]
 
 mod calls;
@@ -23,7 +23,7 @@ use anyhow::{Context, bail};
 use mimalloc::MiMalloc;
 use pelton_wasm::{Limits, LoadedPlugin, Plugins, Settings};
 
-/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+/// A command makes and drops some hundred small values, while thousands of entities live long.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -56,12 +56,12 @@ async fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A component of the benchmark's. Compiled code is kept beside the components, so that a second run compiles nothing.
+/// A component of the benchmark. Compiled code is kept beside the components, so that a second run compiles nothing.
 async fn load(plugins: &Path, name: &str) -> anyhow::Result<LoadedPlugin> {
     let cache: PathBuf = plugins.with_file_name("bench").join("compiled");
     let sandbox = Plugins::new(&Settings { cache_dir: Some(cache) })?;
     let component = plugins.join(name).with_extension("wasm");
-    // Where instructions are counted everything takes many times as long.
+    // While instructions are counted, everything takes many times as long.
     let limits = Limits { call_time: Duration::from_secs(60), ..Limits::default() };
     sandbox
         .load(name, component, limits)

@@ -1,11 +1,11 @@
-//! *bare*: the least that decides a command and stores its event once.
+//! *bare*: the least work that decides a command and stores its event once.
 //!
 //! It does: read the command, decide natively on the state in memory, append the event with an expectation on the
 //! account's last sequence and with a message id, acknowledge.
 //!
 //! It leaves out: decisions of several events, any record of the outcome, causation and history on the event, an answer
-//! to whoever waits, the look whether the command was handled before (the server's duplicate window of two minutes is
-//! all there is), and loading what it does not remember.
+//! to a waiting client, the check whether the command was handled before (it has only the server's duplicate window of
+//! two minutes), and loading an account that is not in memory.
 
 use anyhow::{Context, ensure};
 use async_nats::jetstream;
@@ -24,7 +24,7 @@ pub(crate) struct Bare {
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     balance: u64,
-    /// The sequence of its last event; 0 where it has none.
+    /// The sequence of its last event; 0 if it has none.
     at: u64,
 }
 

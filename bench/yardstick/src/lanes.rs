@@ -1,8 +1,8 @@
-//! Messages of one account in order, those of different accounts side by side.
+//! Handles the messages of one account in order, and those of different accounts concurrently.
 //!
-//! Every lane is a task that owns the accounts whose names hash to it, so that no state is ever locked. There are
-//! several times as many lanes as messages in flight: two accounts seldom wait for each other. How many are in flight is
-//! the server's business (`max_ack_pending`).
+//! Every lane is a task that owns the accounts whose names hash to it, so no state is ever locked. There are several
+//! times as many lanes as messages in flight, so two accounts seldom wait for each other. The server controls the
+//! number of messages in flight (`max_ack_pending`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -18,27 +18,27 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How many lanes there are.
+/// The number of lanes.
 const LANES: usize = 1024;
-/// How many messages are asked for at once.
+/// The number of messages that are requested at once.
 const BATCH: usize = 256;
-/// How many messages may wait in one lane; the consumer hands out no more before some are acknowledged.
+/// The most messages that wait in one lane. The consumer delivers no more before some are acknowledged.
 const MAX_WAITING: usize = 1024;
 
-/// Where messages come from.
+/// The source of messages.
 pub(crate) type Consumer = jetstream::consumer::Consumer<pull::Config>;
 
-/// What is done with a message.
+/// The processing of a message.
 pub(crate) trait Side: Send + Sync + 'static {
     /// A message that has been read.
     type Input: Send + 'static;
-    /// What is remembered of an account.
+    /// The state of an account.
     type Account: Default + Send + 'static;
 
-    /// Reads a message. Answers the account's name too.
+    /// Reads a message. Also returns the account's name.
     fn read(&self, message: Message) -> anyhow::Result<(String, Self::Input)>;
 
-    /// Does what is to be done, and acknowledges the message last.
+    /// Processes the message, and acknowledges it last.
     fn handle(
         &self,
         account: &mut Self::Account,
@@ -46,7 +46,7 @@ pub(crate) trait Side: Send + Sync + 'static {
     ) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// Works until something fails.
+/// Works until an error.
 pub(crate) async fn run<S: Side>(consumer: Consumer, side: S) -> anyhow::Result<Infallible> {
     let side = Arc::new(side);
     let mut working = JoinSet::new();

@@ -1,4 +1,4 @@
-//! The ledger's rules in plain Rust: those of the plugin that Pelton runs.
+//! The ledger's rules in plain Rust, the same as those of the plugin that Pelton runs.
 
 use anyhow::{Context, anyhow, bail};
 use async_nats::jetstream::Message;
@@ -15,9 +15,9 @@ pub(crate) struct Command {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// One event.
+    /// Leads to one event.
     Deposit,
-    /// Three events, a third each.
+    /// Leads to three events of a third each.
     DepositInThirds,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Deposit {
     pub(crate) note: String,
 }
 
-/// The event.
+/// An event.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Deposited {
     pub(crate) account: String,
@@ -54,7 +54,7 @@ pub(crate) fn event_subject(account: &str) -> String {
     format!("ledger.{account}.{DEPOSITED}.v1")
 }
 
-/// The filter that takes in all events of an account.
+/// The filter on all events of an account.
 pub(crate) fn event_filter(account: &str) -> String {
     format!("ledger.{account}.>")
 }
@@ -66,7 +66,7 @@ impl Command {
         let kind = match tokens.next() {
             Some("deposit") => Kind::Deposit,
             Some("deposit-in-thirds") => Kind::DepositInThirds,
-            _ => bail!("{} is the subject of no command", message.subject),
+            _ => bail!("{} is not the subject of a command", message.subject),
         };
         let id = tokens.next().context("a command has no id")?.to_owned();
         let deposit = serde_json::from_slice(&message.payload).context("a command's data")?;
@@ -78,7 +78,7 @@ impl Command {
     }
 }
 
-/// The events that follow from a command on this balance. The benchmark sends nothing that is rejected.
+/// The events that follow from a command on this balance. The benchmark sends no command that would be rejected.
 pub(crate) fn decide(balance: u64, kind: Kind, deposit: &Deposit) -> anyhow::Result<Vec<Deposited>> {
     let Deposit { account, amount, note } = deposit;
     if *amount == 0 || balance.checked_add(*amount).is_none() {

@@ -1,10 +1,10 @@
 //! `yardstick bare|same|view URLS REPLICAS`: one side of the benchmark, written by hand.
 //!
-//! `bare` and `same` decide commands, `view` keeps a view; their modules say what each does and leaves out. All three
-//! take their messages and spread them over lanes as `lanes` does it. What none of them has: recovery. Whatever the
-//! server refuses ends the process, and with it the run that would have measured something else.
+//! `bare` and `same` decide commands, `view` keeps a view; their modules state what each does and leaves out. All three
+//! receive messages and spread them over lanes, see `lanes`. None of them has recovery: when the server refuses
+//! something, the process and the run end.
 //!
-//! The streams and the consumer of commands are there when it starts. It prints `ready` and works until it is killed.
+//! The streams and the consumer of commands exist when it starts. It prints `ready` and works until it is killed.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -22,12 +22,12 @@ use mimalloc::MiMalloc;
 
 /// The stream that holds commands, and its consumer.
 const COMMANDS: &str = "COMMANDS";
-/// The stream that holds events, and the name of the handler, whose consumer of commands is called the same.
+/// The stream that holds events, and the name of the handler and of its consumer of commands.
 const LEDGER: &str = "ledger";
 /// The bucket of the view.
 const BUCKET: &str = "accounts-v1";
 
-/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+/// A command makes and drops some hundred small values, while thousands of entities live long.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -47,7 +47,7 @@ async fn run() -> anyhow::Result<std::convert::Infallible> {
     let [side, urls, replicas] = arguments.as_slice() else {
         bail!("usage: yardstick bare|same|view URLS REPLICAS");
     };
-    let replicas: usize = replicas.parse().context("REPLICAS is no number")?;
+    let replicas: usize = replicas.parse().context("REPLICAS is not a number")?;
     let urls: Vec<ServerAddr> = urls.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let client = async_nats::connect(urls).await.context("no connection to NATS")?;
     let jetstream = jetstream::new(client.clone());

@@ -1,14 +1,13 @@
 //! *same*: [`bare`](crate::bare) and everything that Pelton's promises store or send for a command.
 //!
-//! It does, in this order: read the command; look whether an outcome is recorded under its id; look whether the account
-//! remembers it; decide natively on the state in memory; append with an expectation on the account's filter and message
-//! ids, several events as one atomic batch, every event a CloudEvent with its cause, its process, the account's earlier
-//! sequences, the command's fingerprint and the name of what decided it; record the outcome, the first one stands;
-//! answer whoever waits; acknowledge. The bytes that it stores are those that Pelton stores.
+//! It does, in this order: read the command; check whether an outcome is recorded under its id; check whether the
+//! account has the command in memory; decide natively on the state in memory; append with an expectation on the
+//! account's filter and message ids, several events as one atomic batch, every event a CloudEvent with its cause, its
+//! process, the account's earlier sequences, the command's fingerprint and the name of the decider; record the outcome,
+//! of which the first one stands; answer the waiting client; acknowledge. It stores the same bytes as Pelton.
 //!
-//! It leaves out: rejections (none are sent), loading what it does not remember, conflicts with other writers, dead
-//! letters, limits, a sandbox around the decision, and on a cluster the answer to a
-//! command that comes twice.
+//! It leaves out: rejections (none are sent), loading an account that is not in memory, conflicts with other writers,
+//! dead letters, limits, a sandbox around the decision, and on a cluster the answer to a command that comes twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
@@ -27,7 +26,7 @@ use crate::ledger::{self, Command, DEPOSITED};
 
 /// The most earlier sequences that an event lists.
 const MAX_LISTED: usize = 48;
-/// In the place of a component's digest.
+/// Stands in for a component's digest.
 const DECIDED_BY: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 #[derive(Debug)]
@@ -36,19 +35,19 @@ pub(crate) struct Same {
     read: Read,
 }
 
-/// Who is asked for an outcome.
+/// The server that is asked for an outcome.
 #[derive(Debug, Clone, Copy)]
 enum Read {
     /// Any server.
     Direct,
-    /// The stream's leader, where a replica could be behind.
+    /// The stream's leader, because a replica could be behind.
     Leader,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     balance: u64,
-    /// How many events it has, and the latest of their sequences.
+    /// The number of events, and the latest of their sequences.
     count: u64,
     latest: VecDeque<u64>,
     /// The events of every command that took effect.
@@ -130,7 +129,7 @@ impl Same {
         }
     }
 
-    /// Stores the events that follow from the command. Answers the new balance, and where the events are.
+    /// Stores the events that follow from the command. Returns the new balance, and the places of the events.
     async fn append(
         &self,
         account: &Account,
@@ -181,7 +180,7 @@ impl Same {
         Ok((balance, stored.collect()))
     }
 
-    /// Stores messages, several as one atomic batch. Answers the sequence of the last.
+    /// Stores messages, several as one atomic batch. Returns the sequence of the last.
     async fn publish(
         &self,
         subject: &str,
@@ -241,7 +240,7 @@ impl Same {
 }
 
 impl Account {
-    /// What the event after `n` events of its own batch says of the account's earlier events.
+    /// The list of the account's earlier events for the event after `n` events of its own batch.
     fn history(&self, n: usize) -> String {
         let mut text = format!("{};", self.count);
         for (i, sequence) in self.latest.iter().enumerate() {
@@ -281,7 +280,7 @@ fn fingerprint(command: &Command) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The sequence that something was stored at.
+/// The sequence of a stored message.
 fn stored(answer: &[u8]) -> anyhow::Result<u64> {
     #[derive(Deserialize)]
     struct Stored {

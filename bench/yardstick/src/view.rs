@@ -1,10 +1,10 @@
-//! *view*: a view kept by hand, one put to the key-value bucket for every event, as people write it.
+//! *view*: a view kept by hand, one put to the key-value bucket for every event, as people usually write it.
 //!
 //! It does: read the event, fold it into the value in memory, put the value under the account's key, acknowledge. Puts
-//! of one key are in order, 256 of different keys are under way at once.
+//! of one key are in order; 256 puts of different keys are pending at once.
 //!
-//! It leaves out: the position that the view has reached, any guard against two writers or against an event that is
-//! delivered twice (the value would count it twice), and reading the values back after a restart.
+//! It leaves out: the position of the view, any protection against two writers or against an event that is delivered
+//! twice (the value would count it twice), and reading the values back after a restart.
 
 use anyhow::anyhow;
 use async_nats::jetstream;
@@ -17,7 +17,7 @@ use crate::lanes::{Consumer, Side};
 use crate::ledger::Deposited;
 use crate::{BUCKET, LEDGER};
 
-/// How many puts are under way at once.
+/// The number of pending puts.
 const IN_FLIGHT: i64 = 256;
 
 #[derive(Debug)]
