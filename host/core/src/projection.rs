@@ -1,7 +1,8 @@
-//! The flow of a projection: read a batch, fold it into the values it touches, store values and checkpoint together.
+//! The flow of a projection: read a batch, fold it into the values that it touches, store values and checkpoint
+//! together.
 //!
-//! The checkpoint is the only memory of how far the view has come, and it guards every write. So no message is
-//! acknowledged: who starts, or loses a race, reads on after the checkpoint.
+//! The checkpoint is the only record of the view's position, and every write is conditional on it. So no message is
+//! acknowledged: a flow that starts, or loses a race, continues after the checkpoint.
 
 mod batch;
 mod batch_size;
@@ -35,26 +36,26 @@ use pipeline::{Changes, Pipeline, Stopped};
 use reader::{MAX_AHEAD_BATCHES, Reader};
 pub use reader::{MAX_AHEAD_BYTES, MAX_READ_BYTES};
 
-/// The most values that one commit stores; with the checkpoint they fit the server's atomic batch of 1,000 messages. A
-/// batch of events that touches more takes several commits.
+/// The most values that one commit stores. With the checkpoint they fit the server's atomic batch of 1,000 messages. A
+/// batch of events that touches more values takes several commits.
 pub const MAX_ROWS: usize = 900;
-/// How long a host that lost the race for the checkpoint watches before it takes over.
+/// The interval at which a host that lost the race for the checkpoint watches the checkpoint before it takes over.
 const STANDBY: Duration = Duration::from_secs(2);
-/// How often the flow looks whether an operator asks for something.
+/// The interval at which the flow looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
 
-/// A projection at work.
+/// One running projection.
 #[derive(Debug)]
 pub struct ProjectionFlow<P, V, L> {
-    /// Its name in the configuration, which is the view's.
+    /// The name of the projection in the configuration, and of its view.
     pub name: Name,
-    /// Where its events come from: the stream's name in the configuration.
+    /// The stream's name in the configuration.
     pub stream: Arc<str>,
-    /// What folds.
+    /// The plugin that folds.
     pub plugin: Arc<P>,
-    /// Where the view is.
+    /// The store of the view.
     pub store: Arc<V>,
-    /// Where events go that cannot be applied.
+    /// The store of the events that cannot be applied.
     pub letters: Arc<L>,
     /// How failures are retried before an event is set aside.
     pub retry: RetryPolicy,
@@ -66,15 +67,16 @@ pub struct ProjectionFlow<P, V, L> {
 
 /// Why a batch was not applied.
 enum ViewError {
-    /// The view is not, or may not be, where this flow thinks: read the checkpoint again.
+    /// The view may be at another position than this flow assumes: read the checkpoint again.
     Lost(CommitError),
-    /// The store is away.
+    /// The store is unavailable.
     Away(Unavailable),
-    /// The values up to an event were refused after the flow had gone on.
+    /// The values up to an event were refused after the flow had continued.
     Refused { at: Sequence, why: String },
     /// The batch cannot be applied as a whole.
     Batch(PluginFault),
-    /// An event must be set aside, and no more keys can wait: an operator has to do something first.
+    /// An event must be set aside, and the checkpoint has no room for more parked keys: an operator has to retry or
+    /// drop dead letters first.
     Full { at: Sequence, parked_keys: usize },
 }
 
@@ -108,7 +110,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    /// Says why the view does not move, and waits for as long as it makes sense.
+    /// Logs why the view does not move, and waits.
     async fn pause(&self, halt: ViewError, failures: &mut u32) {
         let is_full = matches!(halt, ViewError::Full { .. });
         let why = match halt {
@@ -124,7 +126,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 return;
             }
             ViewError::Away(away) => away.to_string(),
-            // `apply` finds the event at fault itself, so this is a fault that no event explains.
+            // `apply` finds an event that is at fault itself, so no single event explains this fault.
             ViewError::Batch(fault) => fault.to_string(),
             ViewError::Full { at, parked_keys } => self.what_to_do_when_full(at, parked_keys),
         };
@@ -132,7 +134,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let delay = self.retry.delay(*failures);
         tracing::warn!(view = %self.name, ?delay, "will be tried again: {why}");
         match is_full {
-            // Who asks for something makes room.
+            // An operator's request makes room.
             true => drop(tokio::time::timeout(delay, self.asked()).await),
             false => tokio::time::sleep(delay).await,
         }
@@ -148,7 +150,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         )
     }
 
-    /// Goes on from the checkpoint. Nothing of it is left behind when it ends.
+    /// Continues from the checkpoint. When it ends, all that it started has ended.
     async fn follow<F: EventFeed + 'static>(
         &self,
         feed: &Arc<Mutex<F>>,
@@ -166,7 +168,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let reading = tokio::spawn(reader.run(pipeline.checkpoint().position, ahead));
         let ended = self.go_on(&mut batches, &mut pipeline, failures).await;
         drop(batches);
-        // What it says is the same as what ended this, or comes after it.
+        // The result is the error that ended the flow, or a consequence of it.
         let _ = pipeline.arrive().await;
         match reading.await {
             Ok(()) => ended,
@@ -213,14 +215,14 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             }
             self.take_in(&batch, pipeline).await?;
             ended?;
-            // What was only sent says nothing yet.
+            // A commit that was only sent proves nothing yet.
             if pipeline.revision() != began_at {
                 *failures = 0;
             }
         }
     }
 
-    /// Waits until whoever won the race for the checkpoint has not moved it for a while.
+    /// Waits until the host that won the race for the checkpoint has not moved it for a while.
     async fn stand_by(&self) {
         let mut seen = None;
         loop {
@@ -228,7 +230,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             match self.store.checkpoint().await {
                 Ok(checkpoint) if seen == Some(checkpoint.revision) => return,
                 Ok(checkpoint) => seen = Some(checkpoint.revision),
-                Err(_) => return, // `follow` says it
+                Err(_) => return, // `follow` reports it
             }
         }
     }
@@ -248,7 +250,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             if count > 1 {
                 let keys = part.keys.iter().flatten().flatten();
                 match self.fold(part.events, keys, reaches, pipeline).await {
-                    // The one event that fails is found by and by.
+                    // Smaller batches isolate the one event that fails.
                     Err(ViewError::Batch(_)) => {
                         pipeline.batch_size.halve(count);
                         continue;
@@ -267,7 +269,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         Ok(())
     }
 
-    /// Sends new values on their way, with how far the view has come.
+    /// Sends new values together with the view's new position.
     async fn commit(
         &self,
         changes: Changes,
@@ -280,7 +282,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         pipeline.send(changes, next).await
     }
 
-    /// Stores new values. Where they are refused it is the plugin's fault.
+    /// Stores new values. A refusal is the plugin's fault.
     async fn commit_now(
         &self,
         changes: Changes,

@@ -1,4 +1,4 @@
-//! Events on their way into a view.
+//! Batches of events for a view.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::id::Sequence;
 use crate::message::{Incoming, RecordedEvent};
 use crate::plugin::PluginFault;
 
-/// The keys that an event touches, or why the plugin cannot tell.
+/// The keys that an event touches, or why the plugin cannot determine them.
 pub(super) type Keys = Result<Vec<String>, PluginFault>;
 
 /// Events that a view reads, in order, each with its message and its keys.
@@ -17,13 +17,13 @@ pub(super) struct Batch {
     pub(super) events: Vec<RecordedEvent>,
     pub(super) messages: Vec<Incoming>,
     pub(super) keys: Vec<Keys>,
-    /// Messages that hold no event, and why.
+    /// The messages that hold no event, and why.
     pub(super) unreadable: Vec<(Incoming, String)>,
-    /// How far the view has come with all of them: what else lies up to here is nothing that it reads.
+    /// The view's position after all of them. The view does not read the other messages up to here.
     pub(super) reaches: Sequence,
 }
 
-/// Some events of a batch, side by side.
+/// A part of a batch: some successive events.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part<'a> {
     pub(super) events: &'a [RecordedEvent],
@@ -40,7 +40,8 @@ impl Batch {
         self.reaches = later.reaches;
     }
 
-    /// The events from the one at this index on, if there are any. What lies between the two belongs to the second.
+    /// Splits off the events from this index on, if there are any. The position between the two parts belongs to the
+    /// second.
     pub(super) fn split_off(&mut self, at: usize) -> Option<Self> {
         if at >= self.events.len() {
             return None;
@@ -67,8 +68,8 @@ impl Part<'_> {
         )
     }
 
-    /// How many of the first events can be folded together, at most `max_events`: their keys are known and not parked, and
-    /// one commit can take the rows that they touch.
+    /// The number of the first events that can be folded together, at most `max_events`: their keys are determined and
+    /// not parked, and one commit can hold the rows that they touch.
     pub(super) fn fitting(self, max_events: usize, parked: &BTreeMap<String, Sequence>) -> usize {
         const { assert!(MAX_KEYS_PER_EVENT <= MAX_ROWS) };
         let mut touched = BTreeSet::new();

@@ -1,12 +1,12 @@
-//! How many events a projection is given at a time.
+//! The number of events that a projection gets in one call.
 
 use std::time::Duration;
 
-/// Calls that take longer get fewer events: well below the time limit of a call, which is 500 ms by default.
+/// A longer call leads to a smaller batch. Well below the time limit of a call, which is 500 ms by default.
 const LONG_CALL: Duration = Duration::from_millis(100);
 
-/// Grows again after it was too much: what a plugin cannot do in one call, because it takes too long or too much memory,
-/// is not asked of it again and again.
+/// The number shrinks when a call takes too long or too much memory, so that the flow does not repeat such a call. It
+/// grows again afterwards.
 #[derive(Debug)]
 pub(super) struct BatchSize {
     events: usize,
@@ -18,12 +18,12 @@ impl BatchSize {
         Self { events: max_events, max_events }
     }
 
-    /// The most events to take in next, at least one.
+    /// The most events of the next batch, at least one.
     pub(super) fn events(&self) -> usize {
         self.events
     }
 
-    /// A call with so many events took so long.
+    /// Notes the duration of a call with this many events.
     pub(super) fn took(&mut self, events: usize, duration: Duration) {
         if duration > LONG_CALL {
             self.halve(events);
@@ -32,7 +32,7 @@ impl BatchSize {
         }
     }
 
-    /// So many events were too many.
+    /// Halves the batch size after this many events were too many.
     pub(super) fn halve(&mut self, events: usize) {
         self.events = self.events.min(events / 2).max(1);
     }

@@ -1,4 +1,4 @@
-//! From events to new values: which keys they touch, what is there, and what the plugin makes of it.
+//! From events to new values: the keys that they touch, the present values, and the plugin's answer.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,8 @@ pub(super) async fn keys<P: ProjectionPlugin>(
 }
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
-    /// Folds events that touch these keys into the view, which has come so far with them, or does nothing.
+    /// Folds events that touch these keys into the view, which is at `position` then. If it fails, it has
+    /// done nothing.
     pub(super) async fn fold(
         &self,
         events: &[RecordedEvent],
@@ -49,7 +50,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         self.commit(changes, Checkpoint { position, ..pipeline.checkpoint().clone() }, pipeline).await
     }
 
-    /// The new values that events lead to that touch these keys.
+    /// The new values of events that touch these keys.
     pub(super) async fn changes(
         &self,
         events: &[RecordedEvent],
@@ -75,7 +76,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         Ok(self.check(changes, &views, rows)?)
     }
 
-    /// The changes under their rows, if the plugin may make them: `rows` are those that it was given.
+    /// The changes under their rows. Fails if the plugin changes a row that is not among `rows`, the ones it was given.
     fn check(
         &self,
         changes: Vec<ViewChange>,

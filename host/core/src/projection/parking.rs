@@ -1,4 +1,4 @@
-//! The one event that cannot be applied: tried again, then set aside, with its keys waiting behind it.
+//! Handles the one event that cannot be applied: it is retried, then set aside, and its keys wait behind it.
 
 use std::slice;
 
@@ -13,17 +13,17 @@ use crate::projection::view::Checkpoint;
 use crate::retry::Verdict;
 use crate::store::Unavailable;
 
-/// An event by itself.
+/// A single event.
 #[derive(Clone, Copy)]
 struct One<'a> {
     event: &'a RecordedEvent,
     message: &'a Incoming,
-    /// How far the view has come with it.
+    /// The view's position after it.
     reaches: Sequence,
 }
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
-    /// Applies the first event of a part by itself, or keeps it with the dead letters.
+    /// Applies the first event of a part by itself, or keeps it as a dead letter.
     pub(super) async fn apply_one(
         &self,
         part: Part<'_>,
@@ -66,8 +66,9 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         self.park(one, &keys.unwrap_or_default(), DeadLetterKind::Failed, &fault.to_string(), pipeline).await
     }
 
-    /// Keeps the event with the dead letters. Its keys take in nothing from now on, so that nothing is applied out of
-    /// order, unless they go on without it: then nothing waits behind the letter, and it has no key.
+    /// Keeps the event as a dead letter. From now on its keys take no events, so that none is applied out of order.
+    /// With `on-failure = "skip"` they go on without the event: then nothing waits behind the dead letter, and it has
+    /// no key.
     async fn park(
         &self,
         one: One<'_>,
@@ -76,7 +77,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         why: &str,
         pipeline: &mut Pipeline<V>,
     ) -> Result<(), ViewError> {
-        // Nothing is said to wait before what comes before it is stored.
+        // An event may be reported as parked only after the events before it are stored.
         pipeline.arrive().await?;
         let mut next = pipeline.checkpoint().clone();
         if self.on_failure == OnFailure::Skip && kind == DeadLetterKind::Failed {

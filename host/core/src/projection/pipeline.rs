@@ -1,9 +1,9 @@
-//! Where a view is: the commit that is stored, the one on its way, and what the view holds with both.
+//! The state of a view: the stored commit, the commit that was sent, and the values after both.
 //!
-//! While one commit is on its way, the next batch is folded on the values that it will leave. That is a way to be fast,
-//! never a way to be right: where a commit is not stored, everything that was known is forgotten, and the flow begins
-//! again at the checkpoint. A commit of which nobody knows whether it is stored is sent again, later and later: its
-//! checkpoint guards it, so it is stored once, and nothing has to be read again meanwhile.
+//! While one commit is pending, the next batch is folded on the values that it will leave. This is an optimisation;
+//! correctness does not depend on it: if the commit is not stored, the flow forgets all values and starts again at the
+//! checkpoint. A commit whose result is unclear is sent again with growing delays. Its checkpoint makes it conditional,
+//! so it is stored once, and nothing has to be read again meanwhile.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) type Changes = Vec<(ViewKey, Option<Bytes>)>;
 /// Completes once the flow has been told to stop.
 pub(super) type Stopped = Shared<BoxFuture<'static, ()>>;
 
-/// Where a view is.
+/// The state of a view.
 #[derive(Debug)]
 pub(super) struct Pipeline<V> {
     view: Name,
@@ -38,24 +38,24 @@ pub(super) struct Pipeline<V> {
     sent: Option<Sent>,
     known: Rows,
     pub(super) batch_size: BatchSize,
-    /// A commit up to here was refused. So that it shows whose fault it is, each waits for its answer up to here.
+    /// A commit up to here was refused. Up to here, the flow commits one batch at a time, to isolate the refused one.
     refused_at: Sequence,
 }
 
-/// A commit on its way.
+/// A commit that was sent.
 #[derive(Debug)]
 struct Sent {
     changes: Arc<Changes>,
     checkpoint: Checkpoint,
     answer: JoinHandle<Result<u64, CommitError>>,
-    /// How often its answer did not say whether it is stored.
+    /// The number of answers that left its result unclear.
     unclear: u32,
-    /// When to send it again; none while an answer is awaited.
+    /// When to send it again. `None` while its answer is pending.
     again_at: Option<Instant>,
 }
 
 impl<V: ViewStore> Pipeline<V> {
-    /// The view as its checkpoint has it.
+    /// The view at its stored checkpoint.
     pub(super) async fn of(
         view: &Name,
         store: &Arc<V>,
@@ -74,7 +74,7 @@ impl<V: ViewStore> Pipeline<V> {
         self.stored.revision
     }
 
-    /// Whether nobody else has moved the checkpoint meanwhile. An error where somebody has.
+    /// Fails if another host has moved the checkpoint meanwhile.
     pub(super) async fn check_is_current(&mut self) -> Result<(), ViewError> {
         self.arrive().await?;
         match self.store.checkpoint().await?.revision == self.stored.revision {
@@ -83,7 +83,7 @@ impl<V: ViewStore> Pipeline<V> {
         }
     }
 
-    /// How far the view has come once the commit on its way is stored.
+    /// The checkpoint after the pending commit.
     pub(super) fn checkpoint(&self) -> &Checkpoint {
         self.sent.as_ref().map_or(&self.stored, |sent| &sent.checkpoint)
     }
@@ -92,12 +92,12 @@ impl<V: ViewStore> Pipeline<V> {
         self.sent.is_some()
     }
 
-    /// Whether a commit has to wait for its answer before anything else is done.
+    /// Whether a commit has to wait for its answer before the flow continues.
     pub(super) fn goes_step_by_step(&self) -> bool {
         self.checkpoint().position <= self.refused_at
     }
 
-    /// Sends a commit on its way once the one before is stored. An error is about the one before.
+    /// Sends a commit once the one before is stored. An error is about the one before.
     pub(super) async fn send(&mut self, changes: Changes, next: Checkpoint) -> Result<(), ViewError> {
         self.arrive().await?;
         for (key, value) in &changes {
@@ -119,8 +119,8 @@ impl<V: ViewStore> Pipeline<V> {
         tokio::spawn(async move { store.commit(&changes, &checkpoint).await })
     }
 
-    /// Waits until the commit on its way is stored, if there is one; sends it again where that is unclear. Can be dropped
-    /// and called again.
+    /// Waits until the pending commit is stored, if there is one, and sends it again if its result is unclear. Cancel
+    /// safe.
     pub(super) async fn arrive(&mut self) -> Result<(), ViewError> {
         while let Some(sent) = &mut self.sent {
             if let Some(at) = sent.again_at {
@@ -157,7 +157,7 @@ impl<V: ViewStore> Pipeline<V> {
         Ok(())
     }
 
-    /// Nothing that was known holds any more.
+    /// Forgets all values, because they may not hold any more.
     fn failed(&mut self, error: CommitError) -> ViewError {
         self.forget_values();
         match (self.sent.take(), error) {
@@ -175,12 +175,12 @@ impl<V: ViewStore> Pipeline<V> {
         }
     }
 
-    /// Has all values read again.
+    /// Forgets all values, so that they are read again.
     pub(super) fn forget_values(&mut self) {
         self.known = Rows::default();
     }
 
-    /// The values of these keys as they are once the commit on its way is stored.
+    /// The values of these keys after the pending commit.
     pub(super) async fn values(&mut self, keys: &[&ViewKey]) -> Result<Vec<Option<Bytes>>, ViewError> {
         let mut values: Vec<_> = keys.iter().map(|key| self.known.get(key)).collect();
         let unknown = keys.iter().zip(&values).filter(|(_, value)| value.is_none());
@@ -190,7 +190,7 @@ impl<V: ViewStore> Pipeline<V> {
             let mut read = self.store.read(&unknown).await?.into_iter();
             for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
                 let found = read.next().flatten();
-                // A copy: what was read may be a small piece of a large message.
+                // Copied, because the value may be a small piece of a large message.
                 self.known.keep(key, found.as_deref().map(Bytes::copy_from_slice).as_ref());
                 *value = Some(found);
             }
@@ -200,6 +200,6 @@ impl<V: ViewStore> Pipeline<V> {
 }
 
 fn stopped() -> Unavailable {
-    let cause = "the flow was stopped before anybody knew whether it is stored".to_owned();
+    let cause = "the flow was stopped before its result was known".to_owned();
     Unavailable { doing: "committing a view".to_owned(), cause }
 }

@@ -1,4 +1,4 @@
-//! What projections stand on: a store of views, and a plugin in the role `projection`.
+//! The ports of a projection: a store of views, and a plugin in the role `projection`.
 
 use std::future::Future;
 
@@ -9,12 +9,12 @@ use crate::message::{EventType, Failure, RecordedEvent};
 use crate::plugin::{Identity, Plugin, PluginFault};
 use crate::store::{CommitError, Unavailable};
 
-/// What a projection says of itself.
+/// A projection plugin's description of itself.
 #[derive(Debug, Clone)]
 pub struct ProjectionDescriptor {
     /// The plugin's own name and version, for people.
     pub identity: Identity,
-    /// The event types that it reads; an empty list means all.
+    /// The event types that the plugin reads. An empty list means all types.
     pub events: Vec<EventType>,
     /// The version of the form of the view.
     pub view_version: u32,
@@ -22,7 +22,7 @@ pub struct ProjectionDescriptor {
 
 /// A plugin in the role `projection`.
 pub trait ProjectionPlugin: Plugin {
-    /// What it says of itself.
+    /// The plugin's description of itself.
     fn descriptor(&self) -> &ProjectionDescriptor;
 
     /// The keys that each event touches.
@@ -39,16 +39,16 @@ pub trait ProjectionPlugin: Plugin {
     ) -> impl Future<Output = Result<Result<Vec<ViewChange>, Failure>, PluginFault>> + Send;
 }
 
-/// Where one projection keeps its view and how far it has come.
+/// The store of one projection's view and checkpoint.
 pub trait ViewStore: Send + Sync + 'static {
-    /// How far the view has come, with the revision that guards the next commit.
+    /// The checkpoint, with the revision for the next commit.
     fn checkpoint(&self) -> impl Future<Output = Result<Checkpoint, Unavailable>> + Send;
 
     /// The present values of these keys, in the same order.
     fn read(&self, keys: &[ViewKey]) -> impl Future<Output = Result<Vec<Option<Bytes>>, Unavailable>> + Send;
 
-    /// Stores the values and the checkpoint together, if the checkpoint is still at its revision. Answers the
-    /// checkpoint's new revision.
+    /// Stores the values and the checkpoint together, if the stored checkpoint is still at the given one's revision.
+    /// Returns the new revision.
     fn commit(
         &self,
         changes: &[(ViewKey, Option<Bytes>)],

@@ -1,4 +1,4 @@
-//! Reading ahead: events are read, sorted out and asked for their keys while those before them are folded.
+//! Reads ahead: while earlier events are folded, it reads the next ones and asks the plugin for their keys.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::projection::ports::ProjectionPlugin;
 use crate::recorded;
 use crate::store::Unavailable;
 
-/// How many batches are read ahead.
+/// The number of batches that are read ahead.
 pub(super) const MAX_AHEAD_BATCHES: usize = 8;
-/// How many bytes of messages wait to be folded at most; as many may be in hand, and one read more.
+/// The most bytes of messages that wait to be folded. As many may be in the flow's hands, and one more read.
 pub const MAX_AHEAD_BYTES: usize = 16 * 1024 * 1024;
-/// The most events that are read at a time.
+/// The most events of one read.
 const MAX_EVENTS: usize = 500;
-/// After so many bytes a read ends; the last message may go beyond.
+/// A read ends after this many bytes; its last message may exceed them.
 pub const MAX_READ_BYTES: usize = MAX_AHEAD_BYTES / MAX_AHEAD_BATCHES;
 
-/// What reads ahead.
+/// The task that reads ahead.
 #[derive(Debug)]
 pub(super) struct Reader<P, F> {
     pub(super) plugin: Arc<P>,
@@ -32,7 +32,7 @@ pub(super) struct Reader<P, F> {
 }
 
 impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
-    /// Hands over what comes after a position, until the feed is stopped, fails, or nobody takes it any more.
+    /// Delivers the events after a position, until the feed is stopped or fails, or the receiver is dropped.
     pub(super) async fn run(self, after: Sequence, ahead: mpsc::Sender<Result<Batch, Unavailable>>) {
         let mut feed = self.feed.lock().await;
         if let Err(away) = feed.seek(after).await {
@@ -49,7 +49,7 @@ impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
                 Ok(items) => self.sorted(items),
                 Err(away) => return drop(ahead.send(Err(away)).await),
             };
-            // Where the plugin fails at an event, those before it go ahead.
+            // If the plugin fails at an event, the events before it are delivered first.
             loop {
                 batch.keys = self.keys_of_first(&batch).await;
                 let later = batch.split_off(batch.keys.len());
@@ -76,13 +76,14 @@ impl<P: ProjectionPlugin, F: EventFeed> Reader<P, F> {
                     batch.messages.push(message);
                 }
                 Ok(_) => {}
-                Err(why) => batch.unreadable.push((message, format!("it is no event: {why}"))),
+                Err(why) => batch.unreadable.push((message, format!("it is not an event: {why}"))),
             }
         }
         batch
     }
 
-    /// The keys of as many of the first events as the plugin can tell at once; where it fails at the first, why.
+    /// The keys of as many of the first events as the plugin can determine at once. If it fails at the first event, the
+    /// fault.
     async fn keys_of_first(&self, batch: &Batch) -> Vec<Keys> {
         let mut count = batch.events.len();
         loop {

@@ -1,16 +1,18 @@
-//! Trying parked events again, when an operator asks for it.
+//! Retries parked events on an operator's request.
 //!
-//! All parked events of the view are tried, in stream order, each by itself: one event may touch several keys, so the
-//! queues of keys hang together. What fails again stays, and so does everything behind it; in the end the keys that lack
-//! nothing any more are live again. The flow does nothing else meanwhile, so no event is parked behind its back.
+//! All parked events of the view are retried, in stream order, each by itself: one event may touch several keys, so the
+//! queues of keys depend on each other. An event that fails again stays parked, and so does every event behind it. In
+//! the end the keys that lack no event are live again. The flow does nothing else meanwhile, so no further event is
+//! parked.
 //!
-//! Every commit moves the checkpoint's mark of the first event that a key lacks beyond the event that it applies. So after
-//! a crash, or when another host was faster, a letter whose event was applied is known by the mark and only taken out.
+//! Every commit moves the checkpoint's mark of a key, the first event that the key lacks, beyond the applied event. So
+//! after a crash, or when another host was faster, the mark identifies a dead letter whose event was applied, and the
+//! dead letter is only removed.
 //!
-//! A host may hold an old checkpoint: it was paused, and another host has gone on and parked events meanwhile. Two things
-//! keep it from taking their letters out. It compares its checkpoint with the stored one first. And it leaves alone every
-//! letter of an event that its checkpoint has not reached: once a checkpoint has reached an event and does not lack it, no
-//! later checkpoint lacks it, so taking its letter out is right however old that checkpoint is.
+//! A host may hold an old checkpoint: it was paused while another host continued and parked events. Two things keep it
+//! from removing their dead letters. It compares its checkpoint with the stored one first. And it skips every dead
+//! letter of an event that its checkpoint has not reached. Once a checkpoint has reached an event and does not lack it,
+//! no later checkpoint lacks it, so removing its dead letter is right however old that checkpoint is.
 
 use std::collections::BTreeSet;
 
@@ -23,16 +25,16 @@ use crate::projection::ports::{ProjectionPlugin, ViewStore};
 use crate::recorded;
 use crate::retry::Verdict;
 
-/// What becomes of one letter.
+/// The result for one dead letter.
 enum Tried {
-    /// The view has its event, or does not care for it.
+    /// The view has its event, or does not read it.
     Applied,
-    /// It stays, and with it whatever touches these keys.
+    /// The dead letter stays, and so do later ones that touch these keys.
     Stays { keys: Vec<String>, cause: Option<String> },
 }
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
-    /// Tries what is parked, if somebody asks for it.
+    /// Retries the parked events if an operator requested it.
     pub(super) async fn retry_if_asked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
         while let Some(request) = self.letters.request(&self.name).await? {
             pipeline.check_is_current().await?;
@@ -43,7 +45,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         Ok(())
     }
 
-    /// Waits until somebody asks for it.
+    /// Waits until an operator requests a retry.
     pub(super) async fn asked(&self) {
         while !matches!(self.letters.request(&self.name).await, Ok(Some(_))) {
             tokio::time::sleep(REQUESTS_EVERY).await;
@@ -51,7 +53,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     }
 
     async fn retry_parked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
-        // The cause may have been a value, which somebody has put right behind the flow's back.
+        // A stored value may have been the cause, and an operator may have corrected it without the flow's knowledge.
         pipeline.forget_values();
         let mut blocked = BTreeSet::new();
         let (position, mut ahead) = (pipeline.checkpoint().position, 0);
@@ -97,7 +99,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let stays = |keys: Vec<String>, cause: String| Ok(Tried::Stays { keys, cause: Some(cause) });
         let event = match recorded::of_message(&self.stream, &letter.message) {
             Ok(event) => event,
-            Err(error) => return stays(vec![key], format!("it is no event: {error}")),
+            Err(error) => return stays(vec![key], format!("it is not an event: {error}")),
         };
         if !event.event.is_of(&self.plugin.descriptor().events) {
             return Ok(Tried::Applied);
@@ -129,7 +131,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    /// Applies one parked event, with as many attempts as any other.
+    /// Applies one parked event, with as many attempts as any other event.
     async fn apply_parked(
         &self,
         events: &[RecordedEvent],

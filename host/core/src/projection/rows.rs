@@ -1,16 +1,16 @@
-//! The values that were read or written last, so that they need not be read again.
+//! A cache of the values that were read or written last.
 
 use bytes::Bytes;
 use lru::LruCache;
 
 use crate::projection::view::ViewKey;
 
-/// The most bytes of values, with their keys, that one projection remembers.
+/// The most bytes of keys and values that one projection caches.
 const MAX_KNOWN_BYTES: usize = 16 * 1024 * 1024;
-/// What an entry takes beside the bytes of its key and value.
+/// The size of an entry beside the bytes of its key and value.
 const ENTRY_BYTES: usize = 128;
 
-/// Values of a view. What is remembered holds as long as nobody else writes the view, which the checkpoint tells.
+/// Cached values of a view. They hold as long as no other host writes the view, which the checkpoint shows.
 #[derive(Debug)]
 pub(super) struct Rows {
     values: LruCache<ViewKey, Option<Bytes>>,
@@ -24,7 +24,7 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// The value under a key, if it is known; the inner none says that there is no value.
+    /// The value under a key, if it is cached. The inner `None` means that the key has no value.
     pub(super) fn get(&mut self, key: &ViewKey) -> Option<Option<Bytes>> {
         self.values.get(key).cloned()
     }

@@ -1,4 +1,4 @@
-//! Views: values under keys, and how far they have come.
+//! Views: values under keys, and a position.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::text::excerpt;
 /// One value of a view. No value means that there is none under this key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewChange {
-    /// The key as the plugin gave it.
+    /// The key as the plugin wrote it.
     pub key: String,
     /// The value.
     pub value: Option<Bytes>,
@@ -23,7 +23,7 @@ pub struct ViewChange {
 pub struct ViewKey(String);
 
 impl ViewKey {
-    /// Checks the length. The error says what is wrong with the key.
+    /// Checks the length. The error states what is wrong with the key.
     pub fn new(key: &str) -> Result<Self, String> {
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
             let shown = excerpt(key);
@@ -42,27 +42,27 @@ impl ViewKey {
     }
 }
 
-/// The most bytes that the keys of parked events may take in a checkpoint, which is one message: some 13,000 keys of 30
-/// bytes. With everything else it fits what a server takes by default, 1 MiB.
+/// The most bytes of the keys of parked events in a checkpoint, which is one message: some 13,000 keys of 30 bytes.
+/// With everything else they fit the server's default `max_payload` of 1 MiB.
 pub const MAX_PARKED_BYTES: usize = 512 * 1024;
 
-/// How far a view has come.
+/// The position of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The last event that the view has taken in, or set aside.
+    /// The last event that the view has applied or set aside.
     pub position: Sequence,
-    /// Keys with an event that could not be applied, and the first event that they lack: that one and all that follow
-    /// are set aside. Whatever a key has taken in lies before it.
+    /// The keys with an event that could not be applied, and the first event that each lacks: that event and all later
+    /// ones are set aside. Every event that a key has applied lies before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parked: BTreeMap<String, Sequence>,
-    /// What guards the next commit; 0 where there is no checkpoint yet. Not part of the stored value.
+    /// The revision for the next commit; 0 if there is no checkpoint yet. Not part of the stored value.
     #[serde(skip)]
     pub revision: u64,
 }
 
 impl Checkpoint {
-    /// Has these keys wait from an event on, unless they do already. None: with them, those that wait would take more
-    /// than [`MAX_PARKED_BYTES`].
+    /// Parks these keys from `first` on; a key that is parked already keeps its event. `None` if the parked keys would
+    /// exceed [`MAX_PARKED_BYTES`].
     #[must_use]
     pub fn with_parked(&self, keys: &[String], first: Sequence) -> Option<Self> {
         let mut next = self.clone();
@@ -73,7 +73,7 @@ impl Checkpoint {
         fits.then_some(next)
     }
 
-    /// How many bytes the keys of parked events take where it is stored.
+    /// The bytes of the parked keys in the stored checkpoint.
     #[must_use]
     pub fn parked_bytes(&self) -> usize {
         serde_json::to_vec(&self.parked).map_or(usize::MAX, |json| json.len())
