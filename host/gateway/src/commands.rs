@@ -1,4 +1,4 @@
-//! A command's way through the gateway, and where its outcome can be read.
+//! A command's path through the gateway, and the place of its outcome.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::state::Shared;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// Takes a command: nothing is stored unless every check has passed, and nothing but the store is asked after that.
+/// Accepts a command. Nothing is stored unless every check has passed; after that only the store is asked.
 pub(crate) async fn submit<I: Ingress, V>(
     shared: &Shared<I, V>,
     r#type: CommandType,
@@ -74,7 +74,7 @@ pub(crate) async fn submit<I: Ingress, V>(
     Ok(response)
 }
 
-/// Checked so that the stored message can be decoded by `Intake::decode`.
+/// Checks that the stored message can be decoded by `Intake::decode`.
 fn checked_correlation_id(id: String) -> Result<String, Refusal> {
     if (1..=MAX_ATTRIBUTE_BYTES).contains(&id.len()) {
         return Ok(id);
@@ -92,7 +92,7 @@ fn command_id(in_body: Option<&str>, in_header: Option<&str>) -> Result<CommandI
             id if id.is_of_saga() => Err(Refusal::SagasId),
             id => Ok(id),
         },
-        // Ids that grow with time keep what is stored under them close together.
+        // Ids that grow with time keep their messages close together in the store.
         None => CommandId::new(Uuid::now_v7().to_string()).map_err(Refusal::Id),
     }
 }
@@ -122,7 +122,7 @@ fn ended(record: OutcomeRecord) -> Result<Response, Refusal> {
     let body = Accepted { command_id: &command_id, status: "accepted", entity: &entity, events: &events };
     let mut response = (status, [(LOCATION, location(&command_id))], Json(body)).into_response();
     if let Some(last) = events.last() {
-        // What `If-Match` takes: the entity's sequence after this command.
+        // The value for `If-Match`: the entity's sequence after this command.
         let tag = format!("\"{}\"", last.sequence);
         let tag = HeaderValue::try_from(tag).expect("digits in quotes are a header value");
         response.headers_mut().insert(ETAG, tag);
@@ -145,8 +145,8 @@ fn pending(id: &CommandId, entity: Option<&str>) -> Response {
     unended(&Unended { command_id: id, status: "pending", entity, detail: None })
 }
 
-/// Not a refusal: the command is kept, and will be decided under this id. Who took it for one, and sent it again under
-/// another, would have it twice.
+/// Not a refusal: the command is kept, and will be decided under this id. A client that took it for a refusal and sent
+/// the command again under another id would execute it twice.
 fn parked(command: &ParkedCommand, entity: Option<&str>) -> Response {
     let ParkedCommand { command_id, cause } = command;
     let detail = format!(
@@ -159,13 +159,13 @@ fn unended(body: &Unended<'_>) -> Response {
     (StatusCode::ACCEPTED, [(LOCATION, location(body.command_id))], Json(body)).into_response()
 }
 
-/// Where the outcome can be read.
+/// The path of the outcome.
 fn location(id: &CommandId) -> HeaderValue {
     let path = format!("/commands/{}", utf8_percent_encode(id.as_str(), URN_ESCAPED));
     HeaderValue::try_from(path).expect("escaped text is printable ASCII")
 }
 
-/// `GET /commands/{id}`: the outcome as it was recorded, but for the backtrace of a failure, which is the operator's.
+/// `GET /commands/{id}`: the outcome as it was recorded, without the backtrace of a failure, which is for operators.
 pub(crate) async fn status<I: Ingress, V>(
     State(shared): State<Arc<Shared<I, V>>>,
     id: Result<Path<String>, PathRejection>,

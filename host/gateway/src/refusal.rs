@@ -1,4 +1,4 @@
-//! Every answer that says no: named by cause, and turned into a response in one place.
+//! Every refusal: named by cause, and turned into a response in one place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,60 +14,60 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
-/// How far a view has come.
+/// The position of a view.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("pelton-position");
 
-/// When to come back after the store did not answer, in seconds.
+/// The seconds after which a client may retry when the store did not answer.
 const RETRY_AFTER_SECONDS: u64 = 1;
-/// The longest cause of a failed command that a client is told, in characters. The dead letter has all of it.
+/// The longest cause of a failed command in an answer, in characters. The dead letter has the whole cause.
 const MAX_CAUSE_CHARS: usize = 300;
 
-/// Why a request does not get what it asks for.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// No route has this path.
     UnknownRoute,
     /// The path has no such method. The router adds `Allow`.
     Method,
-    /// A name in the path is not UTF-8 once its escapes are undone.
+    /// A name in the path is not UTF-8 after unescaping.
     Path,
     /// A query parameter cannot be read.
     Parameter { name: String, cause: String },
     /// A header cannot be read.
     Header { name: &'static str, wanted: &'static str },
-    /// The body is not said to be JSON.
+    /// The body is not declared as JSON.
     MediaType,
-    /// The body is larger than the gateway takes.
+    /// The body is larger than the gateway accepts.
     BodyTooLarge { max_bytes: usize },
     /// The body did not arrive in time.
     BodyTooSlow { timeout: Duration },
     /// The body ended too early, or its framing is broken.
     BodyCut,
-    /// The body is not what a command looks like.
+    /// The body is not a command.
     Body(serde_json::Error),
     /// `Idempotency-Key` and the body's `id` differ.
     TwoIds,
-    /// The command's id cannot be one.
+    /// The command's id is not valid.
     Id(TokenError),
     /// The command's id is one that only a saga may use.
     SagasId,
-    /// The process's id cannot be one.
+    /// The process's id is not valid.
     CorrelationId { bytes: usize, max_bytes: usize },
     /// The entity cannot be found in the data.
     Entity(IntakeError),
-    /// The store did not answer a reader.
+    /// The store did not answer a read.
     Unavailable,
-    /// The store did not answer to a command; it may have been stored.
+    /// The store did not answer a write; the command may have been stored.
     Unanswered { command: CommandId },
     /// The store does not answer.
     NotReady(Unavailable),
     /// This host cannot work any more and has to be started again.
     Broken(Unavailable),
-    /// The command is larger than the store takes.
+    /// The command is larger than the store accepts.
     CommandTooLarge { bytes: usize, max_bytes: usize },
     /// Another message with the command's id waits to be decided.
     IdInUse { command: CommandId },
-    /// A rule of the domain said no.
+    /// A rule of the domain rejected the command.
     Rejected { command: CommandId, entity: String, rejection: Rejection },
     /// The command was set aside as a dead letter.
     Failed { command: CommandId, entity: String, cause: String },
@@ -79,12 +79,12 @@ pub(crate) enum Refusal {
     UnknownKey { view: String, key: String, position: Sequence },
 }
 
-/// A problem as RFC 9457 has it, and the headers that go with it.
+/// A problem details object (RFC 9457), and its headers.
 struct Problem {
     status: StatusCode,
     code: String,
     detail: String,
-    /// The problem's type and title; without them it is `about:blank`, whose title is the status's own phrase.
+    /// The problem's type and title. Without them it is `about:blank`, whose title is the status's own phrase.
     kind: Option<(String, &'static str)>,
     members: Vec<(&'static str, Value)>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -128,9 +128,9 @@ impl IntoResponse for Refusal {
 }
 
 impl Refusal {
-    /// What a reader is told when the store did not answer; the logs have the cause.
+    /// The refusal of a read when the store did not answer. The cause is logged.
     pub(crate) fn unread(cause: &Unavailable) -> Self {
-        warn!(%cause, "the store did not answer to a reader");
+        warn!(%cause, "the store did not answer a read");
         Self::Unavailable
     }
 
@@ -143,7 +143,7 @@ impl Refusal {
                 "method-not-allowed",
                 "this path does not take this method; the header `Allow` lists what it takes",
             ),
-            Self::Path => Problem::new(S::BAD_REQUEST, "invalid-path", "the path is not UTF-8 once its escapes are undone"),
+            Self::Path => Problem::new(S::BAD_REQUEST, "invalid-path", "the path is not UTF-8 after unescaping"),
             Self::Parameter { name, cause } => {
                 Problem::new(S::BAD_REQUEST, "invalid-parameter", format!("the parameter {name:?} {cause}"))
                     .member("parameter", name)
@@ -178,7 +178,7 @@ impl Refusal {
             Self::TwoIds => Problem::new(
                 S::BAD_REQUEST,
                 "invalid-id",
-                "the header `Idempotency-Key` and the member `id` of the body say different ids",
+                "the header `Idempotency-Key` and the member `id` of the body have different ids",
             ),
             Self::Id(cause) => Problem::new(S::BAD_REQUEST, "invalid-id", format!("the command's id {cause}")),
             Self::SagasId => Problem::new(
@@ -213,7 +213,7 @@ impl Refusal {
             Self::UnknownCommand => Problem::new(
                 S::NOT_FOUND,
                 "unknown-command",
-                "neither a command nor an outcome has this id: it was never stored, or is kept no longer",
+                "neither a command nor an outcome has this id: it was never stored, or is no longer kept",
             ),
             Self::UnknownView { view } => {
                 Problem::new(S::NOT_FOUND, "unknown-view", format!("there is no view {view:?}")).member("view", view)
@@ -236,7 +236,7 @@ fn entity(error: &IntakeError) -> Problem {
                 .member("pointer", format!("/data{pointer}"))
                 .member("token", name.as_str())
         }
-        // The configuration is checked for this before anything is served: not the client's fault.
+        // The configuration is checked for this before the gateway serves, so the client is not at fault.
         IntakeError::UnknownType(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-handler", detail),
         _ => Problem::new(StatusCode::BAD_REQUEST, "invalid-body", detail),
     }
@@ -253,7 +253,7 @@ fn rejected(command: &CommandId, entity: String, rejection: Rejection) -> Proble
         Rejection::VERSION_MISMATCH => StatusCode::PRECONDITION_FAILED,
         _ => StatusCode::CONFLICT,
     };
-    // The code is the plugin's text; a URN takes less than that.
+    // The code is the plugin's text, and may have characters that a URN may not.
     let r#type = format!("urn:pelton:rejection:{}", utf8_percent_encode(&rejection.code, URN_ESCAPED));
     let problem = Problem::new(status, rejection.code, rejection.message)
         .member("commandId", command.as_str())
@@ -263,7 +263,7 @@ fn rejected(command: &CommandId, entity: String, rejection: Rejection) -> Proble
     Problem { kind: Some((r#type, "The command was rejected")), ..problem }
 }
 
-/// What cannot stand for itself in a URN or in a segment of a path: everything but RFC 3986's unreserved characters.
+/// The characters that need escaping in a URN or in a segment of a path: all but RFC 3986's unreserved characters.
 pub(crate) const URN_ESCAPED: &percent_encoding::AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 

@@ -1,4 +1,4 @@
-//! The gateway as a whole: which path leads where.
+//! The gateway as a whole: its paths and their handlers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that hands commands to `ingress` after `intake` has found their entity, and reads views from `views`.
+    /// A gateway that passes commands to `ingress` after `intake` has found their entity, and reads views from `views`.
     #[must_use]
     pub fn new<I: Ingress, V: ViewReader>(
         settings: Settings,
@@ -45,8 +45,8 @@ impl Gateway {
         self.router.clone()
     }
 
-    /// Answers requests until `shutdown` resolves; then accepts no more, finishes what is under way, and cuts off what
-    /// is left when `drain` has passed. Answers how many connections were cut off.
+    /// Answers requests until `shutdown` resolves. Then it accepts no more, finishes pending requests, and cuts off the
+    /// connections that are left after `drain`. Returns the number of connections that were cut off.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -79,7 +79,8 @@ fn router<I: Ingress, V: ViewReader>(shared: Arc<Shared<I, V>>) -> Router {
         .with_state(shared)
 }
 
-/// For whoever restarts a host that is broken. A store that is away is no reason to: the host waits for it.
+/// For a supervisor that restarts a broken host. An unavailable store is not a reason to restart: the host waits for
+/// it.
 async fn alive<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
@@ -87,7 +88,7 @@ async fn alive<I: Ingress, V: ViewReader>(
     Ok(Json(json!({ "status": "up" })))
 }
 
-/// For whoever sends requests to several hosts: this one takes commands now.
+/// For a load balancer that sends requests to several hosts: whether this one accepts commands now.
 async fn ready<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
@@ -95,7 +96,7 @@ async fn ready<I: Ingress, V: ViewReader>(
     Ok(Json(json!({ "status": "ready" })))
 }
 
-/// What there is, for people who open the address in a browser.
+/// The paths of the gateway, for people who open the address in a browser.
 async fn index<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Json<serde_json::Value> {

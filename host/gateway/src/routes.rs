@@ -1,4 +1,4 @@
-//! Which paths take commands and which views can be read, checked before anything is served.
+//! The paths that accept commands and the views that can be read, checked before the gateway serves.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ const MAX_PATH_BYTES: usize = 256;
 /// The gateway's own paths begin with one of these.
 const RESERVED: [&str; 4] = ["commands", "views", "healthz", "readyz"];
 
-/// A path that takes commands of one type.
+/// A path that accepts commands of one type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     method: Method,
@@ -34,7 +34,7 @@ pub enum RouteError {
     /// The method is not one that may change something.
     #[error("method {0:?} is not one of PUT, POST, PATCH and DELETE")]
     Method(String),
-    /// The path is none that a request could have in one way only.
+    /// The path is one that requests could write in several ways.
     #[error("path {path:?} {cause}")]
     Path {
         /// The path.
@@ -48,19 +48,19 @@ pub enum RouteError {
     /// An earlier route has the same method and path.
     #[error("{method} {path} is already the route of command {command:?}")]
     Repeated {
-        /// The place of the later one in the list, from 0.
+        /// The index of the later route in the list, from 0.
         at: usize,
         /// The method.
         method: &'static str,
         /// The path.
         path: String,
-        /// What the earlier one takes.
+        /// The command type of the earlier route.
         command: CommandType,
     },
 }
 
 impl Route {
-    /// A route for commands of this type. The method is `PUT` where none is given; the path is literal.
+    /// A route for commands of this type. The default method is `PUT`; the path is literal.
     pub fn new(method: Option<&str>, path: &str, command: CommandType) -> Result<Self, RouteError> {
         let method = match method {
             None => Method::Put,
@@ -82,7 +82,7 @@ impl Route {
         &self.path
     }
 
-    /// The type of the commands that it takes.
+    /// The type of the commands that the route accepts.
     #[must_use]
     pub fn command(&self) -> &CommandType {
         &self.command
@@ -115,7 +115,7 @@ impl Method {
     }
 }
 
-/// Only characters that no client escapes or normalizes: the router compares paths as they were sent, and gives
+/// Allows only characters that no client escapes or normalizes: the router compares paths as they were sent, and gives
 /// braces a meaning of its own.
 fn check_path(path: &str) -> Result<(), RouteError> {
     let bad = |cause: String| RouteError::Path { path: path.to_owned(), cause };
@@ -143,7 +143,7 @@ fn check_path(path: &str) -> Result<(), RouteError> {
     Ok(())
 }
 
-/// Everything that a gateway serves under names from the configuration.
+/// All that a gateway serves under names from the configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     commands: Vec<Route>,
@@ -151,7 +151,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Puts routes and views together. The error has every route that repeats an earlier one.
+    /// Combines routes and views. The error has every route that repeats an earlier one.
     pub fn new(commands: Vec<Route>, views: impl IntoIterator<Item = Name>) -> Result<Self, Vec<RouteError>> {
         let repeated = |(at, route): (usize, &Route)| {
             let same = |other: &&Route| other.method == route.method && other.path == route.path;
@@ -169,7 +169,7 @@ impl Routes {
         Ok(Self { commands, views: views.into_iter().collect() })
     }
 
-    /// The paths that take commands.
+    /// The paths that accept commands.
     #[must_use]
     pub fn commands(&self) -> &[Route] {
         &self.commands

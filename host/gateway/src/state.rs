@@ -1,4 +1,4 @@
-//! What every request shares: the bounds, the routes, and where commands and views are.
+//! The state that all requests share: the bounds, the routes, the ingress and the views.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::routes::Routes;
 pub struct Settings {
     /// The largest body of a request, in bytes.
     pub max_body_bytes: usize,
-    /// How long an outcome is waited for when the client does not say.
+    /// The time to wait for an outcome if the client names none.
     pub default_wait: Duration,
-    /// The longest that a client may ask to wait.
+    /// The longest time that a client may ask to wait.
     pub max_wait: Duration,
-    /// How long a client may take to send a request's head, and how long its connection may lie idle.
+    /// The longest time for a request's head, and for an idle connection.
     pub head_timeout: Duration,
-    /// How long a client may take to send a request's body.
+    /// The longest time for a request's body.
     pub body_timeout: Duration,
-    /// The most connections at a time; more wait to be accepted.
+    /// The most connections at a time. Further ones wait to be accepted.
     pub max_connections: usize,
 }
 
@@ -37,7 +37,7 @@ impl Default for Settings {
     }
 }
 
-/// What every request shares.
+/// The state that all requests share.
 pub(crate) struct Shared<I, V> {
     pub(crate) settings: Settings,
     pub(crate) routes: Routes,

@@ -1,4 +1,4 @@
-//! Views as clients read them: one value, or values in the order of their keys.
+//! Views for clients: one value, or values in the order of their keys.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ struct Page<'a> {
     position: Sequence,
 }
 
-/// A value that is no JSON comes as base64 under a name of its own, as CloudEvents does it with data.
+/// A value that is not JSON is base64 under a name of its own, as CloudEvents does with data.
 #[derive(Serialize)]
 struct Row<'a> {
     key: &'a str,
@@ -89,7 +89,7 @@ pub(crate) async fn list<I, V: ViewReader>(
     Ok(([(POSITION, HeaderValue::from(page.position.0))], Json(body)).into_response())
 }
 
-/// Which rows a client wants.
+/// The rows that a client asks for.
 #[derive(Debug)]
 struct Selection {
     prefix: String,
@@ -98,7 +98,7 @@ struct Selection {
 }
 
 impl Selection {
-    /// Reads a query strictly: a misspelt `prefix` would answer with every row there is.
+    /// Reads a query strictly, because a misspelt `prefix` would return every row.
     fn read(query: &str) -> Result<Self, Refusal> {
         let bad =
             |name: &str, cause: &str| Refusal::Parameter { name: name.to_owned(), cause: cause.to_owned() };
@@ -137,7 +137,7 @@ fn too_long(name: &str, key: &str) -> Refusal {
     Refusal::Parameter { name: name.to_owned(), cause }
 }
 
-/// The value as JSON, if it is that.
+/// The value as JSON, if it is JSON.
 fn json(value: &Bytes) -> Option<&RawValue> {
     serde_json::from_slice(value).ok()
 }

@@ -1,4 +1,4 @@
-//! The body of a command's request: read within bounds, then taken apart without touching the bytes of `data`.
+//! The body of a command's request: read within bounds, then taken apart without changing the bytes of `data`.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 
 use crate::refusal::Refusal;
 
-/// How much of a body that is too large is read and thrown away. Closing a connection on a client that is still
-/// sending resets it, and the client may never see the answer.
+/// The bytes of a too large body that are read and discarded. Closing a connection while the client is still sending
+/// resets it, and the client may never see the answer.
 const DISCARDED_BYTES: usize = 1024 * 1024;
 
 /// Reads a body of at most `max_bytes`.
@@ -43,20 +43,20 @@ async fn collect(body: Body, max_bytes: usize) -> Result<Bytes, Refusal> {
     if seen > max_bytes { Err(Refusal::BodyTooLarge { max_bytes }) } else { Ok(kept.freeze()) }
 }
 
-/// What a command's request has in its body.
+/// The content of the body of a command's request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Envelope {
     /// The bytes of the member `data`, as they were sent.
     pub(crate) data: Bytes,
     /// The command's id.
     pub(crate) id: Option<String>,
-    /// The process that it belongs to.
+    /// The process that the command belongs to.
     pub(crate) correlation_id: Option<String>,
 }
 
 impl Envelope {
-    /// Reads `{"data": …, "id": …, "correlationId": …}`. Other members are refused: a misspelt `id` would cost the
-    /// client its protection against doing a thing twice, and nobody would notice.
+    /// Reads `{"data": …, "id": …, "correlationId": …}`. Other members are refused: a misspelt `id` would silently cost
+    /// the client its protection against executing a command twice.
     pub(crate) fn read(body: &Bytes) -> Result<Self, serde_json::Error> {
         let Object(members) = serde_json::from_slice(body)?;
         Ok(Self {
@@ -76,7 +76,7 @@ struct Members<'a> {
     correlation_id: Option<String>,
 }
 
-/// Members of a JSON object. What serde derives would take an array of their values as well.
+/// The members of a JSON object. What serde derives would also accept an array of their values.
 struct Object<'a>(Members<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {

@@ -1,4 +1,4 @@
-//! What a client says in headers, read once and strictly.
+//! The headers of a request, read once and strictly.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Refuses what is not JSON in UTF-8: `application/json`, or any media type that ends in `+json`.
+/// Refuses a body that is not JSON in UTF-8: `application/json`, or any media type that ends in `+json`.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let given = headers.get(CONTENT_TYPE).map(text).transpose().ok().flatten();
     let utf8 = |parameter: &str| match parameter.split_once('=') {
@@ -29,7 +29,7 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The id in `Idempotency-Key`: bare, as most clients send it, or in quotes, as its specification has it.
+/// The id in `Idempotency-Key`: bare, as most clients send it, or in quotes, as in its specification.
 pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let refusal = || Refusal::Header { name: "Idempotency-Key", wanted: "one id, in UTF-8" };
     let Some(value) = only(headers, &IDEMPOTENCY_KEY).map_err(|()| refusal())? else {
@@ -39,7 +39,7 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Refus
     Ok(Some(key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(key)))
 }
 
-/// The entity's sequence that the client insists on.
+/// The sequence that the client expects the entity to be at.
 pub(crate) fn expected_sequence(headers: &HeaderMap) -> Result<Option<Sequence>, Refusal> {
     let refusal = || Refusal::Header {
         name: "If-Match",
@@ -54,7 +54,7 @@ pub(crate) fn expected_sequence(headers: &HeaderMap) -> Result<Option<Sequence>,
     digits.and_then(|digits| digits.parse().ok()).map(|sequence| Some(Sequence(sequence))).ok_or_else(refusal)
 }
 
-/// The trace that the request belongs to. A malformed one is as good as none (W3C Trace Context, section 3.2.2.3).
+/// The trace that the request belongs to. A malformed header counts as absent (W3C Trace Context, section 3.2.2.3).
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     let value = only(headers, &TRACEPARENT).ok().flatten()?.to_str().ok()?.trim();
     let mut parts = value.split('-');
@@ -64,22 +64,22 @@ pub(crate) fn traceparent(headers: &HeaderMap) -> Option<&str> {
     };
     let (version, trace, parent, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
     let zero = |part: &str| part.bytes().all(|b| b == b'0');
-    // Version 00 ends here; a later one may have more.
+    // Version 00 ends here; a later version may have more.
     let complete = version != "00" || parts.next().is_none();
     (version != "ff" && !zero(trace) && !zero(parent) && complete).then_some(value)
 }
 
-/// How long to wait for an outcome.
+/// The time to wait for an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
     pub(crate) duration: Duration,
-    /// Whether that is because the client asked.
+    /// Whether the client asked for this time.
     asked: bool,
 }
 
 impl Wait {
-    /// What `Prefer: wait=N` asks for, within the settings (RFC 7240). What cannot be read is ignored, as are other
-    /// preferences; of several, only the first counts.
+    /// The time of `Prefer: wait=N`, within the settings (RFC 7240). A value that cannot be read is ignored, as are
+    /// other preferences. Of several values only the first counts.
     pub(crate) fn of(headers: &HeaderMap, settings: &Settings) -> Self {
         let first = (headers.get_all(PREFER).iter())
             .filter_map(|value| text(value).ok())
@@ -92,14 +92,14 @@ impl Wait {
         Self { duration, asked: asked.is_some() }
     }
 
-    /// The value of `Preference-Applied`, if there is something to say.
+    /// The value of `Preference-Applied`, if the client asked for a wait.
     pub(crate) fn applied(self) -> Option<HeaderValue> {
         let value = format!("wait={}", self.duration.as_secs());
         self.asked.then(|| HeaderValue::try_from(value).expect("letters and digits are a header value"))
     }
 }
 
-/// `delta-seconds`: digits; more than fit are as many as fit (RFC 9111, section 1.2.2).
+/// `delta-seconds`: digits. A number that does not fit becomes the largest one (RFC 9111, section 1.2.2).
 fn seconds(digits: &str) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
     all_digits.then(|| digits.parse().unwrap_or(u64::MAX))
@@ -118,7 +118,7 @@ fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The value of a header that may come once at most.
+/// The value of a header that may occur once at most.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

@@ -1,7 +1,7 @@
-//! The server around the service: bounded connections, and an end that keeps its deadline.
+//! The server around the service, with bounded connections and a deadline for its end.
 //!
-//! `axum::serve` bounds neither connections nor the time that a request's head may take, and leaves what is under way
-//! at the deadline to the end of the process; so the loop is written out here, on hyper.
+//! `axum::serve` bounds neither connections nor the time of a request's head, and leaves requests that are pending at
+//! the deadline to the end of the process. So the loop is written out here, on hyper.
 
 use std::future::Future;
 use std::io;
@@ -23,7 +23,7 @@ use crate::state::Settings;
 
 /// The largest head of a request, in bytes; hyper answers 431 to a larger one.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// How long to leave the listener alone after it failed, most likely for want of file descriptors.
+/// The pause after the listener failed, most likely for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// See [`crate::Gateway::serve`].
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
     cut
 }
 
-/// Accepts connections until told to stop, and closes the listener.
+/// Accepts connections until it is told to stop, and closes the listener.
 async fn accept(
     router: &Router,
     settings: &Settings,
@@ -83,7 +83,7 @@ async fn accept(
                         drop(place);
                     });
                 }
-                // The client went away before it was accepted: no fault of the listener.
+                // The client left before its connection was accepted; the listener did not fail.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     error!(%error, "a connection could not be accepted");
@@ -94,9 +94,10 @@ async fn accept(
     }
 }
 
-/// Serves one connection until the client leaves, or until it is told to stop and has answered what it has read.
+/// Serves one connection until the client leaves, or until it is told to stop and has answered the requests that it has
+/// read.
 async fn connection(http: http1::Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
-    // Answers are small and written at once; waiting to fill a packet would only delay them.
+    // Answers are small and written at once, so waiting to fill a packet would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY could not be set");
     }

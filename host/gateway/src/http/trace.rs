@@ -1,4 +1,4 @@
-//! One span per request, which says what was asked and how it ended.
+//! One span for each request, with its method, path and result.
 
 use std::time::Instant;
 
@@ -11,11 +11,11 @@ use tracing::{Instrument, debug, info_span, warn};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id of a request that is taken over from a client, in bytes.
+/// The longest request id that is accepted from a client, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// Runs a request in its span. The id of the request goes back in `X-Request-Id`: the client's own where it sent a
-/// usable one, otherwise a fresh one, so that an answer can be found in the logs.
+/// Runs a request in its span. The answer carries the request's id in `X-Request-Id`, so that it can be found in the
+/// logs: the client's id if it is usable, otherwise a fresh one.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&request);
