@@ -207,8 +207,8 @@ impl<N: TryFrom<u64> + Display> Form for Count<N> {
 }
 
 /// Bounds have made sure that it fits.
-fn fitting<N: TryFrom<u64>>(number: At<u64>) -> Option<At<N>> {
-    Some(At { value: N::try_from(number.value).ok()?, span: number.span })
+fn fitting<N: TryFrom<u64>>(At { value, span }: At<u64>) -> Option<At<N>> {
+    Some(At { value: N::try_from(value).ok()?, span })
 }
 
 /// One of a few small numbers.
