@@ -123,6 +123,14 @@ fn an_import_that_no_plugin_may_have_is_named() {
 }
 
 #[test]
+fn the_reference_is_printed_without_a_configuration() {
+    let output = pelton(&["check", "--reference", "--config", "nowhere.toml"]);
+    check(&output, 0, &[]);
+    let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(printed.contains("| `ack-wait` | duration, 1s to 1h | `\"30s\"` |"), "{printed}");
+}
+
+#[test]
 fn the_hotel_is_sound() {
     let output = pelton(&["check", "--config", &hotel().display().to_string()]);
     check(&output, 0, &[]);
