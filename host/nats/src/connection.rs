@@ -1,4 +1,4 @@
-//! The connection to NATS: made once, kept for the life of the host, handed around as [`Nats`].
+//! The connection to NATS: made once, kept for the life of the host, and shared as [`Nats`].
 
 mod address;
 mod reading;
@@ -24,24 +24,24 @@ pub use version::{MIN_VERSION, Version};
 
 /// The longest wait between two tries to connect.
 pub const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
-/// How many refusals by NATS permissions are remembered for the errors that they cause.
+/// The number of refusals by NATS permissions that are kept for the errors that they cause.
 const MAX_DENIALS: usize = 32;
-/// How long a connection that is up may take to flush when somebody asks whether it still works.
+/// The longest wait for the flush by which [`Nats::is_closed`] checks the connection.
 const ALIVE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How to reach NATS.
 #[derive(Debug, Clone)]
 pub struct ConnectSettings {
     /// Servers of one cluster, such as `nats://127.0.0.1:4222`. User info in them (`nats://user:password@host`,
-    /// `nats://token@host`) takes the place of `credentials`, which must be none then.
+    /// `nats://token@host`) replaces `credentials`, which must be none then.
     pub urls: Vec<String>,
-    /// What the server lists the connection as.
+    /// The name of the connection in the server's list.
     pub name: String,
-    /// Who the host is.
+    /// The identity of the host.
     pub credentials: Credentials,
-    /// How long an answer may take. What was asked may still happen after that.
+    /// The longest wait for an answer. The request may still take effect after that.
     pub request_timeout: Duration,
-    /// How long the first connection may take; none: as long as it takes.
+    /// The longest wait for the first connection. `None`: no limit.
     pub start_deadline: Option<Duration>,
 }
 
@@ -59,10 +59,10 @@ impl ConnectSettings {
     }
 }
 
-/// Who the host is to NATS. Secrets do not show in debug output.
+/// The identity of the host for NATS. Secrets do not show in debug output.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// The server asks for none.
+    /// The server requires no credentials.
     #[default]
     None,
     /// A `.creds` file with a JWT and a seed.
@@ -99,7 +99,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// An address cannot be read.
-    #[error("{url:?} is no address of a NATS server: {cause}")]
+    #[error("{url:?} is not an address of a NATS server: {cause}")]
     Url {
         /// The address.
         url: String,
@@ -111,23 +111,23 @@ pub enum ConnectError {
     Credentials {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
-    /// The server does not let the host in. Trying again is of no use.
+    /// The server refuses the credentials. Trying again does not help.
     #[error("the NATS server at {urls} refuses the credentials: {cause}")]
     Refused {
         /// The servers.
         urls: String,
-        /// The server's word.
+        /// The server's answer.
         cause: String,
     },
-    /// The server is too old. Trying again is of no use until somebody updates it.
+    /// The server is too old. Trying again does not help until it is updated.
     #[error("{urls}: {cause}")]
     TooOld {
         /// The servers.
         urls: String,
-        /// The version and what is needed.
+        /// The server's version and the required one.
         cause: String,
     },
     /// No server answered within the deadline.
@@ -137,17 +137,18 @@ pub enum ConnectError {
         urls: String,
         /// The deadline.
         after: Duration,
-        /// What happened at the last try.
+        /// The error of the last try.
         cause: String,
     },
 }
 
 /// A connection to NATS. Clones share it.
 ///
-/// It comes back by itself after the server was away. Whatever outsiders may have written is read over other connections
-/// ([`crate::PullConsumer`], [`crate::StreamFeed`], [`crate::StreamIngress`] and direct reads have their own), because a
-/// message with unreadable headers breaks the connection that it comes over. What is published meanwhile is sent then, also when whoever
-/// published it has stopped waiting: a timeout means "unknown", never "failed".
+/// It reconnects by itself after the server was unavailable. Messages that other clients may have written are read over
+/// other connections ([`crate::PullConsumer`], [`crate::StreamFeed`], [`crate::StreamIngress`] and direct reads have
+/// their own), because a message with unreadable headers breaks the connection that it comes over. A message that is
+/// published while the server is unavailable is sent after the reconnect, even if the publisher has stopped waiting: a
+/// timeout means "unknown", never "failed".
 #[derive(Clone)]
 pub struct Nats {
     client: Client,
@@ -164,7 +165,8 @@ impl fmt::Debug for Nats {
 }
 
 impl Nats {
-    /// Connects, and waits for a server that is away. Logs when the waiting begins, when its cause changes and when it ends.
+    /// Connects, and waits for a server that is unavailable. Logs when the wait begins, when its cause changes and when
+    /// it ends.
     pub async fn connect(settings: &ConnectSettings) -> Result<Self, ConnectError> {
         Self::connect_to(settings, &[]).await
     }
@@ -217,25 +219,25 @@ impl Nats {
         Self { client, jetstream, settings: Arc::new(settings.clone()), signs, reading: Arc::default() }
     }
 
-    /// The client of the library.
+    /// The client of the client library.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// JetStream over it.
+    /// JetStream over this connection.
     #[must_use]
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }
 
-    /// How long an answer may take.
+    /// The longest wait for an answer.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         self.settings.request_timeout
     }
 
-    /// Waits until the server has read all that was published before, acknowledgements of messages among it.
+    /// Waits until the server has read everything that was published before, including acknowledgements of messages.
     pub async fn flush(&self) -> Result<(), Unavailable> {
         let doing = "flushing the connection to NATS";
         let inbox = self.client.new_inbox();
@@ -261,8 +263,9 @@ impl Nats {
         flushed
     }
 
-    /// A connection of its own to the same cluster, for what may break a connection: see [`crate::consumer`]. The server of
-    /// the settings may be the one that is away, so the others count too that this one's connection has learned of.
+    /// Opens a separate connection to the same cluster, for messages that may break a connection: see
+    /// [`crate::consumer`]. The server of the settings may be the unavailable one, so the servers that this connection
+    /// has learned of count too.
     pub(crate) async fn another(&self, purpose: &str) -> Result<Self, ConnectError> {
         let name = format!("{} {purpose}", self.settings.name);
         let learned = self.client.server_info().connect_urls;
@@ -270,7 +273,7 @@ impl Nats {
         Self::connect_to(&ConnectSettings { name, ..ConnectSettings::clone(&self.settings) }, &learned).await
     }
 
-    /// Returns when a host has nothing left to do but to end, and says why: the connection is closed for good, which only
+    /// Returns when the host can only end, and says why. Either the connection is closed for good, which only
     /// [`Nats::close`] or a bug in the client library does, or it came up again at a server that is too old.
     pub async fn ended(&self) -> String {
         loop {
@@ -284,18 +287,18 @@ impl Nats {
         }
     }
 
-    /// Whether the connection is closed for good. One that is lost and tried again is not closed.
+    /// Whether the connection is closed for good. A lost connection that is retried is not closed.
     pub async fn is_closed(&self) -> bool {
         let flushed = tokio::time::timeout(ALIVE_TIMEOUT, self.client.flush()).await;
         matches!(flushed, Ok(Err(_)))
     }
 
-    /// Counts how often the connection came up. What was asked of the server before has to be asked again after.
+    /// The number of times that the connection came up. Requests to the server from before must be repeated after.
     pub(crate) fn connects(&self) -> watch::Receiver<u64> {
         self.signs.connects.subscribe()
     }
 
-    /// The error for an answer that did not come, with the server's refusal where its permissions are the cause.
+    /// The error for an answer that did not come, with the server's refusal if its permissions are the cause.
     pub(crate) fn timed_out(&self, doing: String, subject: &str) -> Unavailable {
         let cause = match self.signs.denial_of(subject) {
             Some(denial) => format!("the NATS permissions of this connection do not allow it: {denial}"),
@@ -333,7 +336,7 @@ async fn options(
     Ok(options)
 }
 
-/// At once, then twice as long every time, up to [`MAX_RECONNECT_DELAY`].
+/// The wait before a reconnect: none at first, then twice as long every time, up to [`MAX_RECONNECT_DELAY`].
 fn reconnect_delay(attempt: usize) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
     match attempt {
@@ -363,16 +366,16 @@ fn report(event: &Event, signs: &Signs) {
             signs.remember_denial(text);
         }
         Event::ServerError(error) => tracing::error!("NATS server: {error}"),
-        // Every failed try to reconnect is one: that the connection is lost has been said once.
+        // Every failed reconnect is such an event. The loss of the connection is logged once, above.
         Event::ClientError(error) => tracing::debug!("NATS client: {error}"),
         Event::Draining | Event::Closed => tracing::debug!("the connection to NATS: {event}"),
     }
 }
 
-/// What the server says beside its answers.
+/// The server's notices besides its answers.
 #[derive(Clone, Default)]
 struct Signs {
-    /// What its permissions refused, latest last, bounded: the request itself simply gets no answer.
+    /// The refusals by the server's permissions, latest last, bounded. A refused request itself gets no answer.
     denials: Arc<Mutex<VecDeque<String>>>,
     connects: watch::Sender<u64>,
 }

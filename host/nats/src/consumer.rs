@@ -1,4 +1,4 @@
-//! Where messages come from: durable pull consumers, and feeds of a stream's events.
+//! The sources of messages: durable pull consumers, and feeds of a stream's events.
 
 mod feed;
 mod pull;

@@ -1,9 +1,10 @@
-//! Messages that could not be processed, kept in the dead-letter stream until somebody retries or drops them.
+//! Messages that could not be processed, kept in the dead-letter stream until an operator retries or drops them.
 //!
-//! A letter lies at `dead-letter.<consumer>.<key>.<kind>.<stream>.<sequence>.<command>`: the key as a hash, the command's
-//! id where the message is one, `-` for what there is not. The stream holds one message per subject, so keeping the same
-//! message again changes nothing, however much later. (A message id would have the server forget a letter that was
-//! taken out and comes back within the duplicate window.) The letters of one consumer and key are a [`queue`].
+//! The subject of a dead letter is `dead-letter.<consumer>.<key>.<kind>.<stream>.<sequence>.<command>`. The key is
+//! hashed, the command is the id if the message is a command, and a missing part is `-`. The stream holds one message a
+//! subject, so keeping the same message again changes nothing, at any time. (With a message id the server would reject
+//! a dead letter that was removed and comes back within the duplicate window.) The dead letters of one consumer and key
+//! are a [`queue`].
 
 mod form;
 mod journal;
@@ -30,29 +31,29 @@ pub use operator::{Operator, Retried};
 
 use queue::Queue;
 
-/// A letter as the stream holds it.
+/// A dead letter as the stream holds it.
 #[derive(Debug, Clone)]
 pub struct KeptLetter {
     /// Its position in the dead-letter stream.
     pub sequence: Sequence,
     /// When it was set aside.
     pub kept_at: Timestamp,
-    /// Where it lies.
+    /// Its subject.
     pub subject: String,
-    /// The letter. Its attempts are those that had been made.
+    /// The dead letter. Its attempts are those before it was kept.
     pub letter: DeadLetter,
-    /// How many parts its message is kept in; 0 where the letter holds it whole.
+    /// The number of parts that hold its message; 0 if the dead letter itself holds the whole message.
     parts: u64,
 }
 
 impl KeptLetter {
-    /// The id of the command in it, if it holds one that has an id.
+    /// The id of the command in it, if it holds a command with an id.
     #[must_use]
     pub fn command(&self) -> Option<&str> {
         subjects::id_of_command(&self.letter.message)
     }
 
-    /// That id, where the command could be read: the outcome under it is this command's.
+    /// The same id, if the command could be read: the outcome under it is this command's.
     #[must_use]
     pub fn readable_command(&self) -> Option<CommandId> {
         self.letter.key.as_ref()?;
@@ -64,12 +65,12 @@ impl KeptLetter {
 #[derive(Debug, Clone)]
 pub struct StreamDeadLetters {
     nats: Nats,
-    /// Whether the stream has more than one replica, so that a read may be answered by one that is behind.
+    /// Whether the stream has more than one replica, so that a replica that is behind may answer a read.
     replicated: bool,
 }
 
 impl StreamDeadLetters {
-    /// In the dead-letter stream of this server.
+    /// The dead letters in the stream of this server.
     #[must_use]
     pub fn new(nats: &Nats, replicated: bool) -> Self {
         Self { nats: nats.clone(), replicated }
@@ -98,15 +99,15 @@ impl DeadLetters for StreamDeadLetters {
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         let queue = Queue::of(&letter.consumer, letter.key.as_deref().unwrap_or_default());
-        // Whoever asks for a command again and again must not fill the queue. That one waits under its id is enough also
-        // where the payload is another: an id counts once, and the first one's answer is the one to give.
+        // A client that sends a command again and again must not fill the queue. One dead letter under the id is enough
+        // even if the payload differs: an id counts once, and the first command's answer is the answer.
         if let Some(found) = queue.find(&self.nats, &letter.message).await?
             && let Some(there) = described(found)?
         {
             if there.letter.kind == DeadLetterKind::Failed && there.letter.id() == letter.id() {
                 return Ok(Parking::Failed(there.letter.cause));
             }
-            // Whoever kept it may have been interrupted before this.
+            // The host that kept it may have been interrupted before this.
             journal::note_kept(&self.nats, there.sequence, &there.letter).await?;
             return Ok(Parking::Parked);
         }
@@ -121,12 +122,12 @@ impl DeadLetters for StreamDeadLetters {
     }
 }
 
-/// The letter that a message says it is the retry of.
+/// The dead letter that a message claims to be the retry of.
 fn retry_of(message: &Incoming) -> Option<Sequence> {
     message.headers.get(RETRY_OF)?.parse().ok().map(Sequence)
 }
 
-/// Keeps a letter; see [`DeadLetters::keep`].
+/// Keeps a dead letter; see [`DeadLetters::keep`].
 pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavailable> {
     if let Some(sequence) = retry_of(&letter.message)
         && let Some(kept) = wire::leader_at(nats, DEAD_LETTERS, sequence).await?
@@ -146,7 +147,7 @@ fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {
     }
 }
 
-/// Stores a letter, where asked for only behind the last one of its queue. Answers where it lies, now or from before.
+/// Stores a dead letter; if `behind` is given, only behind the last one of its queue. Returns its place, new or old.
 async fn store(
     nats: &Nats,
     letter: &DeadLetter,
@@ -179,7 +180,7 @@ async fn store(
     }
 }
 
-/// What waits under a command's id, if anything: it has no outcome, and none comes unless somebody does something.
+/// The dead letter that holds a command's id, if there is one. The command then has no outcome until an operator acts.
 pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedCommand>, Unavailable> {
     for kind in [DeadLetterKind::Parked, DeadLetterKind::Failed] {
         let filter = Filter {
@@ -202,8 +203,8 @@ pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedC
     Ok(None)
 }
 
-/// The letter at a position of the dead-letter stream; none where there is none, or only a part of one. One that is kept
-/// in parts comes without its message's headers and payload: [`read`] has them.
+/// The dead letter at a position of the dead-letter stream. `None` if there is none, or only a part of one. A dead
+/// letter that is kept in parts is returned without its message's headers and payload; [`read`] returns them.
 pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
     match wire::leader_at(nats, DEAD_LETTERS, sequence).await? {
         Some(message) => described(message),
@@ -211,8 +212,8 @@ pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLett
     }
 }
 
-/// The whole letter at a position of the dead-letter stream. None also where a part of it is missing: then somebody was
-/// interrupted who was taking it out.
+/// The whole dead letter at a position of the dead-letter stream. Also `None` if a part of it is missing: then its
+/// removal was interrupted.
 pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
     let Some(mut kept) = describe(nats, sequence).await? else { return Ok(None) };
     if kept.parts > 0 {
@@ -229,12 +230,12 @@ pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>,
     Ok(Some(kept))
 }
 
-/// The position of the letter at this subject.
+/// The position of the dead letter at this subject.
 pub async fn at(nats: &Nats, subject: &str) -> Result<Option<Sequence>, Unavailable> {
     Ok(wire::leader_last(nats, DEAD_LETTERS, subject).await?.map(|message| message.sequence))
 }
 
-/// The letter that a message of the stream describes. Where it is kept in parts, without its headers and payload.
+/// The dead letter that a message of the stream describes. One that is kept in parts has no headers and payload here.
 fn described(message: StoredMessage) -> Result<Option<KeptLetter>, Unavailable> {
     let unreadable = |cause: String| unreadable(message.sequence, cause);
     let letter = form::letter(&message).map_err(unreadable)?;

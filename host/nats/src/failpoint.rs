@@ -1,20 +1,20 @@
 //! Places where a build for tests ends as if it had crashed. A release build has none of them.
 //!
-//! `PELTON_FAILPOINT=<name>:at=<n>` ends the process when it passes the place for the n-th time;
-//! `<name>:1in=<n>:seed=<s>` ends it at one of n passages on average, which of them follows from the seed. The end is a
-//! SIGKILL: nothing is flushed, acknowledgements on their way out are lost.
+//! `PELTON_FAILPOINT=<name>:at=<n>` ends the process when it passes the place for the n-th time.
+//! `<name>:1in=<n>:seed=<s>` ends it at one of n passages on average; the seed determines which. The process ends by
+//! SIGKILL: nothing is flushed, and acknowledgements in transit are lost.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 
-/// The environment variable that chooses one.
+/// The environment variable that chooses a failpoint.
 pub const VARIABLE: &str = "PELTON_FAILPOINT";
 /// After the first messages of an atomic batch were sent, before its last.
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
-/// All of them, in the order in which a command passes them.
+/// All failpoints, in the order in which a command passes them.
 pub const NAMES: [&str; 16] = [
     "before-look-up",
     "after-load",
@@ -51,23 +51,23 @@ static CHOSEN: LazyLock<Result<Option<Failpoint>, String>> =
     LazyLock::new(|| match std::env::var(VARIABLE) {
         Ok(text) => Failpoint::parse(&text)
             .map(Some)
-            .ok_or_else(|| format!("{VARIABLE} is {text:?}, which is no failpoint")),
+            .ok_or_else(|| format!("{VARIABLE} is {text:?}, which is not a failpoint")),
         Err(_) => Ok(None),
     });
 
-/// Whether the variable can be read. The error says what is wrong with it.
+/// Checks that the variable can be read. The error states what is wrong with it.
 pub fn check() -> Result<(), String> {
     CHOSEN.as_ref().map(drop).map_err(Clone::clone)
 }
 
-/// Ends the process if this is the chosen place and now is the time.
+/// Ends the process if this is the chosen failpoint and this passage is the chosen one.
 pub fn pass(name: &str) {
     if due(name) {
         crash();
     }
 }
 
-/// Whether the process is to end here, now.
+/// Whether the process must end at this passage.
 pub(crate) fn due(name: &str) -> bool {
     let chosen = CHOSEN.as_ref().ok().and_then(Option::as_ref).filter(|chosen| chosen.name == name);
     chosen.is_some_and(|chosen| chosen.when.is(chosen.passed.fetch_add(1, Ordering::Relaxed) + 1))
@@ -75,7 +75,7 @@ pub(crate) fn due(name: &str) -> bool {
 
 /// Ends the process.
 pub(crate) fn crash() {
-    // To itself a process may always send signals; where it may not, an abort comes next to it.
+    // A process may always send signals to itself. If it may not, it aborts.
     let _ = kill_process(getpid(), Signal::KILL);
     std::process::abort();
 }
@@ -95,7 +95,7 @@ impl Failpoint {
 }
 
 impl When {
-    /// Whether it is the time at this passage, counted from 1.
+    /// Whether this passage, counted from 1, is the chosen one.
     fn is(&self, passage: u64) -> bool {
         match self {
             Self::At(n) => passage == *n,
@@ -104,7 +104,7 @@ impl When {
     }
 }
 
-/// The finalizer of splitmix64: neighbouring numbers come out far apart.
+/// The finalizer of splitmix64: neighbouring numbers give distant results.
 fn mixed(number: u64) -> u64 {
     let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,8 +1,8 @@
 //! Pelton on NATS JetStream: the ports of `pelton-core` as streams, consumers and key-value buckets.
 //!
-//! Start with [`topology`], what is on the server, and [`subjects`], what everything there is called. A command comes in
-//! through [`commands::StreamIngress`], is handed out by [`consumer::PullConsumer`], and ends in
-//! [`commands::StreamStore`]. [`server`] runs a nats-server of our own for development and tests.
+//! Start with [`topology`], the objects on the server, and [`subjects`], their names. A command comes in through
+//! [`commands::StreamIngress`], is delivered by [`consumer::PullConsumer`], and ends in [`commands::StreamStore`].
+//! [`server`] runs a nats-server of our own for development and tests.
 #![forbid(unsafe_code)]
 
 pub mod commands;

@@ -26,7 +26,7 @@ impl SagaStates {
         Self { nats: nats.clone(), saga }
     }
 
-    /// Whether the command that waits under this id is the very one that is to be sent, from an earlier try.
+    /// Whether the command under this id is the very one that is to be sent, from an earlier try.
     async fn is_sent(
         &self,
         id: &CommandId,
@@ -62,7 +62,7 @@ impl SagaStore for SagaStates {
         };
         let record = serde_json::from_slice(&message.payload).map_err(|e| Unavailable {
             doing: format!("loading instance {instance} of saga {}", self.saga),
-            cause: format!("message {} of stream {SAGAS} is no instance: {e}", message.sequence),
+            cause: format!("message {} of stream {SAGAS} is not an instance: {e}", message.sequence),
         })?;
         Ok((Some(record), message.sequence.0))
     }

@@ -1,9 +1,9 @@
 //! A nats-server of our own, as a child process: for `pelton dev`, the demo and the tests.
 //!
 //! It listens on loopback only and keeps everything under one directory: configuration, log, pid and data. It never
-//! outlives its owner: dropping [`Server`] kills it, and when the owner itself is killed, a watching shell notices the
-//! end of its standard input and stops the server. Should that fail as well, the next start on the same directory
-//! finds the server by its pid file and stops it.
+//! outlives its owner. Dropping [`Server`] kills it. When the owner itself is killed, a watching shell notices the end
+//! of its standard input and stops the server. If that fails too, the next start on the same directory finds the server
+//! by its pid file and stops it.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -19,29 +19,30 @@ use tokio::time::Instant;
 
 use crate::connection::{MIN_VERSION, Version};
 
-/// The environment variable that says where nats-server is.
+/// The environment variable with the path of nats-server.
 pub const BINARY_VARIABLE: &str = "PELTON_NATS_SERVER";
-/// How long a server may take to be ready, recovery of its streams included.
+/// The longest time for a server to be ready, recovery of its streams included.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// How long a server may take to stop before it is killed.
+/// The longest time for a server to stop before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
-/// The wait between two looks.
+/// The wait between two checks.
 const POLL: Duration = Duration::from_millis(20);
-/// How much of a server's log an error shows, in lines.
+/// The lines of a server's log that an error shows.
 const LOG_TAIL_LINES: usize = 8;
 
-/// What to start.
+/// The options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The program; none: `PELTON_NATS_SERVER`, then `nats-server` on PATH.
+    /// The program. `None`: `PELTON_NATS_SERVER`, then `nats-server` on PATH.
     pub binary: Option<PathBuf>,
-    /// Everything of this server is kept here. Two servers cannot share it.
+    /// The directory of all files of this server. Two servers cannot share it.
     pub store_dir: PathBuf,
-    /// The port on 127.0.0.1; 0: a free one, which restarts keep.
+    /// The port on 127.0.0.1. 0 chooses a free one, which restarts keep.
     pub port: u16,
-    /// The server's name; servers of one cluster need different ones.
+    /// The server's name. The servers of one cluster need different names.
     pub name: String,
-    /// How often data is forced to disk, as nats-server has it: `always`, or a duration such as `2m`; none: its default.
+    /// How often data is forced to disk, in nats-server's terms: `always`, or a duration such as `2m`. `None`: its
+    /// default.
     pub sync_interval: Option<String>,
     /// More configuration in nats-server's own language, for example a `cluster` block.
     pub extra_config: String,
@@ -62,7 +63,7 @@ impl Options {
     }
 }
 
-/// Why there is no server.
+/// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The program was not found.
@@ -72,10 +73,10 @@ pub enum ServerError {
         MIN_VERSION
     )]
     NotFound {
-        /// Where it was looked for.
+        /// The places that were searched.
         looked: String,
     },
-    /// The program is too old, or no nats-server.
+    /// The program is too old, or is not a nats-server.
     #[error("{path} says that it is {found:?}; nats-server {} or later is needed", MIN_VERSION, path = .path.display())]
     TooOld {
         /// The program.
@@ -92,7 +93,7 @@ pub enum ServerError {
     /// The server did not get ready.
     #[error("nats-server did not start: {cause}; the end of {log}:\n{tail}", log = .log.display())]
     Failed {
-        /// What was seen of it.
+        /// What was observed.
         cause: String,
         /// Its log.
         log: PathBuf,
@@ -102,9 +103,9 @@ pub enum ServerError {
     /// A file or a process could not be handled.
     #[error("{doing}: {cause}")]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: String,
-        /// What came of it.
+        /// The error.
         cause: io::Error,
     },
 }
@@ -120,13 +121,13 @@ pub struct Server {
     binary: PathBuf,
     options: Options,
     port: u16,
-    // Dropped in this order: the watcher must be gone before the pid that it watches is free for others.
+    // Dropped in this order: the watcher must be gone before the pid that it watches may be reused.
     watcher: Option<Watcher>,
     child: Option<Child>,
     _lock: File,
 }
 
-/// A shell that stops the server when its standard input ends, which it does however this process ends.
+/// A shell that stops the server when its standard input ends, which happens in any case when this process ends.
 #[derive(Debug)]
 struct Watcher {
     child: Child,
@@ -134,7 +135,7 @@ struct Watcher {
 }
 
 impl Server {
-    /// Starts a server and waits until it takes connections. A server that an earlier owner left behind on the same
+    /// Starts a server and waits until it accepts connections. A server that an earlier owner left running on the same
     /// directory is stopped first.
     pub async fn start(options: Options) -> Result<Self, ServerError> {
         let binary = find_binary(options.binary.as_deref()).await?;
@@ -150,7 +151,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where clients connect.
+    /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
@@ -162,13 +163,13 @@ impl Server {
         self.port
     }
 
-    /// The process, while there is one.
+    /// The process id, while the server runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Stops it as an operator would, and kills it when it takes more than 10 s.
+    /// Stops the server as an operator would. Kills it after 10 s.
     pub async fn stop(&mut self) -> Result<(), ServerError> {
         self.unwatch().await;
         let Some(mut child) = self.child.take() else { return Ok(()) };
@@ -182,14 +183,14 @@ impl Server {
         Ok(())
     }
 
-    /// Kills it without a warning (SIGKILL), as a crash would.
+    /// Kills the server without a warning (SIGKILL), as a crash would.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
         self.unwatch().await;
         let Some(mut child) = self.child.take() else { return Ok(()) };
         child.kill().await.map_err(io_error("killing nats-server"))
     }
 
-    /// Starts it again after [`Server::stop`] or [`Server::kill`], on the same port and data.
+    /// Starts the server again after [`Server::stop`] or [`Server::kill`], on the same port and data.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.kill().await?;
         self.launch().await
@@ -207,7 +208,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(log_again)
-            // Ctrl-C in a terminal goes to the whole group; the owner must be able to finish first.
+            // Ctrl-C in a terminal goes to the whole process group; the owner must be able to finish first.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -241,7 +242,7 @@ impl Server {
         )
     }
 
-    /// Waits for the ports file, which tells a port that the server chose itself, then for a greeting.
+    /// Waits for the ports file, which tells a port that the server chose itself, and then for a greeting.
     async fn ready(&mut self, pid: u32) -> Result<(), ServerError> {
         let deadline = Instant::now() + READY_DEADLINE;
         let ports = self.options.store_dir.join(format!("nats-server_{pid}.ports"));
@@ -302,7 +303,7 @@ fn watch(pid: u32) -> Result<Watcher, ServerError> {
     Ok(Watcher { child, _stdin: stdin })
 }
 
-/// Held until this process ends, whichever way.
+/// A lock that is held until this process ends, in whatever way.
 fn lock(dir: &Path) -> Result<File, ServerError> {
     let path = dir.join(LOCK_FILE);
     let file = File::create(&path).map_err(io_error(format!("creating {}", path.display())))?;
@@ -313,8 +314,8 @@ fn lock(dir: &Path) -> Result<File, ServerError> {
     }
 }
 
-/// Nobody owns the directory, but the server that its pid file names may still run. Its command line names our
-/// configuration file, so that no other process that has got the pid meanwhile is touched.
+/// Stops a server that an earlier owner left running. The directory has no owner now, but the server that its pid file
+/// names may still run. Its command line must name our configuration file, because another process may have got the pid.
 async fn stop_leftover(dir: &Path) -> Result<(), ServerError> {
     let Some(pid) =
         std::fs::read_to_string(dir.join(PID_FILE)).ok().and_then(|text| text.trim().parse().ok())
@@ -393,7 +394,7 @@ fn on_path() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file())
 }
 
-/// From `nats-server: v2.15.1`, also with a suffix such as `-RC.2`.
+/// Parses `nats-server: v2.15.1`, also with a suffix such as `-RC.2`.
 fn version_in(text: &str) -> Option<Version> {
     Version::parse(text.rsplit_once('v')?.1)
 }

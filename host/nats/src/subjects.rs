@@ -1,6 +1,7 @@
-//! Names of streams, and every subject and filter of Pelton's, each spelled here and nowhere else.
+//! Names of streams, and every subject and filter of Pelton, each spelled here and nowhere else.
 //!
-//! Replicas check an expectation by the very string of its filter: two spellings of one filter would not see each other.
+//! Replicas check an expectation by the very string of its filter: two spellings of one filter would not see each
+//! other.
 
 use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
@@ -13,19 +14,19 @@ use pelton_core::subject::{Entity, EntityTemplate};
 pub const COMMANDS: &str = "COMMANDS";
 /// The stream that holds the outcomes of commands.
 pub const AUDIT: &str = "AUDIT";
-/// The stream that holds what could not be processed.
+/// The stream that holds dead letters.
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
 /// The stream that holds the instances of sagas.
 pub const SAGAS: &str = "SAGAS";
 
-/// The bucket that holds the snapshots of entities, of all handlers.
+/// The bucket that holds the snapshots of the entities of all handlers.
 pub const SNAPSHOTS: &str = "snapshots";
 
-/// Subjects that Pelton and the server publish to. A stream of events must take in none of them.
+/// Subjects that Pelton and the server publish to. A stream of events must not match any of them.
 pub const RESERVED: [&str; 8] =
     ["command.>", "audit.>", "dead-letter.>", "saga.>", "$JS.>", "$KV.>", "$SYS.>", "_INBOX.>"];
 
-/// The token for what there is not.
+/// The token for a missing part.
 const NOTHING: &str = "-";
 
 // ---- entities ------------------------------------------------------------------------------------------------------
@@ -107,12 +108,12 @@ pub(crate) fn registered(id: &CommandId) -> String {
 
 /// All dead letters.
 pub(crate) const ALL_DEAD_LETTERS: &str = "dead-letter.>";
-/// The token in the place of a letter's kind that marks the release of a queue.
+/// The token in place of a dead letter's kind that marks the release of a queue.
 const RELEASED: &str = "released";
-/// Which token of a letter's subject is the kind.
+/// The index of the kind among the tokens of a dead letter's subject.
 const KIND_AT: usize = 3;
 
-/// Where a letter lies.
+/// The subject of a dead letter.
 #[must_use]
 pub fn dead_letter(letter: &DeadLetter) -> String {
     let DeadLetter { consumer, key, kind, message, .. } = letter;
@@ -121,12 +122,12 @@ pub fn dead_letter(letter: &DeadLetter) -> String {
     format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{command}", message.stream, message.sequence)
 }
 
-/// A key as one token of a subject: keys are longer than that, and have any characters.
+/// A key as one token of a subject. It is hashed, because keys are longer than tokens and have any characters.
 fn key_token(key: Option<&str>) -> String {
     key.map_or_else(|| NOTHING.to_owned(), |key| Fingerprint::of(&[key.as_bytes()]).0[..16].to_owned())
 }
 
-/// Letters by what is known of them; what is none is any.
+/// The filter on dead letters with these properties; `None` matches any.
 pub(crate) fn dead_letters(
     consumer: Option<&str>,
     key: Option<&str>,
@@ -141,13 +142,13 @@ pub(crate) fn dead_letters(
     format!("dead-letter.{consumer}.{key}.{kind}.{stream}.*.{command}")
 }
 
-/// The letters of one consumer and key, and releases of their queue, not the parts of letters. Without a key: of all
-/// keys of the consumer.
+/// The dead letters of one consumer and key, and the releases of their queue, without the parts of dead letters.
+/// Without a key: of all keys of the consumer.
 pub(crate) fn dead_letter_queue(consumer: &str, key: Option<&str>) -> String {
     dead_letters(Some(consumer), key, None, None, None)
 }
 
-/// The letters of one queue and kind that hold this message, or a command of its id.
+/// The dead letters of one queue and kind that hold this message, or a command of its id.
 pub(crate) fn dead_letter_of(
     consumer: &str,
     key: Option<&str>,
@@ -164,7 +165,7 @@ pub(crate) fn dead_letter_of(
     }
 }
 
-/// Where the release lies that makes a queue count as empty, given its last letter's subject.
+/// The subject of the release that makes a queue count as empty, given its last dead letter's subject.
 pub(crate) fn release(letter: &str) -> String {
     let mut tokens: Vec<&str> = letter.split('.').collect();
     if let Some(kind) = tokens.get_mut(KIND_AT) {
@@ -173,40 +174,41 @@ pub(crate) fn release(letter: &str) -> String {
     tokens.join(".")
 }
 
-/// Whether a release lies at this subject.
+/// Whether a message at this subject is a release.
 pub(crate) fn is_release(subject: &str) -> bool {
     subject.split('.').nth(KIND_AT) == Some(RELEASED)
 }
 
-/// Where the n-th part of a large letter lies.
+/// The subject of the n-th part of a large dead letter.
 pub(crate) fn dead_letter_part(letter: &str, n: u64) -> String {
     format!("{letter}.part.{n}")
 }
 
-/// All parts of a large letter.
+/// All parts of a large dead letter.
 pub(crate) fn dead_letter_parts(letter: &str) -> String {
     format!("{letter}.part.*")
 }
 
-/// Where an operator asks a projection or saga to try the letters of a key again. Without a key: all such requests.
+/// The subject of an operator's request to a projection or saga to retry the dead letters of a key. Without a key: all
+/// such requests.
 pub(crate) fn retry_request(consumer: &str, key: Option<&str>) -> String {
     let key = key.map_or_else(|| "*".to_owned(), |key| key_token(Some(key)));
     format!("dead-letter.{consumer}.{key}.retry")
 }
 
-/// Where the audit stream says what happened to a letter; `what` is one token, or two.
+/// The subject of an entry of the audit stream about a dead letter. `what` is one token, or two.
 pub(crate) fn dead_letter_entry(letter: Sequence, what: &str) -> String {
     format!("audit.dead-letter.{letter}.{what}")
 }
 
-/// Everything that the audit stream says of a letter.
+/// All entries of the audit stream about a dead letter.
 pub(crate) fn dead_letter_entries(letter: Sequence) -> String {
     format!("audit.dead-letter.{letter}.>")
 }
 
 // ---- sagas ---------------------------------------------------------------------------------------------------------
 
-/// Where an instance of a saga is stored.
+/// The subject of an instance of a saga.
 #[must_use]
 pub fn saga_state(saga: &Name, instance: &InstanceId) -> String {
     format!("saga.{saga}.{instance}.state")
@@ -220,7 +222,7 @@ pub fn saga_consumer(saga: &Name) -> String {
 
 // ---- buckets -------------------------------------------------------------------------------------------------------
 
-/// The bucket of a view. A new version of the view gets a new one beside it.
+/// The bucket of a view. A new version of the view has a new bucket beside the old one.
 #[must_use]
 pub fn view_bucket(view: &Name, version: u32) -> String {
     format!("{view}-v{version}")
@@ -232,37 +234,37 @@ pub fn bucket_stream(bucket: &str) -> String {
     format!("KV_{bucket}")
 }
 
-/// Everything in a bucket.
+/// All messages of a bucket.
 pub(crate) fn bucket_filter(bucket: &str) -> String {
     format!("$KV.{bucket}.>")
 }
 
-/// Where a view's checkpoint lies in its bucket. No row can lie there, whatever a plugin calls its keys.
+/// The subject of a view's checkpoint in its bucket. No row can have this subject, whatever keys a plugin chooses.
 pub(crate) fn checkpoint(bucket: &str) -> String {
     format!("$KV.{bucket}.checkpoint")
 }
 
-/// What the subject of every row of a view begins with.
+/// The prefix of the subject of every row of a view.
 pub(crate) fn rows(bucket: &str) -> String {
     format!("$KV.{bucket}.r.")
 }
 
-/// Where the value under a key of a view lies.
+/// The subject of the value under a key of a view.
 pub(crate) fn row(bucket: &str, key: &ViewKey) -> String {
     rows(bucket) + &escape(key.as_str())
 }
 
-/// Where a snapshot lies. None: its key is longer than a bucket's may be, so its entity has no snapshot.
+/// The subject of a snapshot. `None` if its key is longer than a bucket allows, so that its entity has no snapshot.
 pub(crate) fn snapshot(key: &SnapshotKey) -> Option<String> {
     let key = ViewKey::new(key.as_str()).ok()?;
     Some(format!("$KV.{SNAPSHOTS}.{}", escape(key.as_str())))
 }
 
-/// A key as a bucket can hold it.
+/// A key in a form that a bucket can hold.
 ///
-/// Letters, digits, `-`, `_` and `/` stand for themselves, and `.` where it is alone and inside; every other byte is
-/// written as `=` and two hexadecimal digits. Keys of a bucket match `[-/_=.a-zA-Z0-9]+` and neither begin nor end
-/// with a dot (NATS ADR-8).
+/// Letters, digits, `-`, `_` and `/` stand for themselves, and so does a single `.` inside the key. Every other byte is
+/// written as `=` and two hexadecimal digits. Keys of a bucket match `[-/_=.a-zA-Z0-9]+` and neither begin nor end with
+/// a dot (NATS ADR-8).
 pub(crate) fn escape(key: &str) -> String {
     use std::fmt::Write;
     let mut escaped = String::with_capacity(key.len());
@@ -277,7 +279,7 @@ pub(crate) fn escape(key: &str) -> String {
     escaped
 }
 
-/// The key that was escaped, if this is one.
+/// The original of an escaped key. `None` if this is not one.
 pub(crate) fn unescape(escaped: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut rest = escaped.as_bytes();
@@ -294,7 +296,7 @@ pub(crate) fn unescape(escaped: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether a filter takes a subject: `*` stands for one token, `>` for one or more at the end.
+/// Whether a filter matches a subject: `*` stands for one token, `>` for one or more at the end.
 pub(crate) fn takes(filter: &str, subject: &str) -> bool {
     let mut subject = subject.split('.');
     for token in filter.split('.') {

@@ -1,7 +1,7 @@
-//! What is on the server: streams, consumers and buckets, by name and with their settings.
+//! The objects on the server: streams, consumers and buckets, by name and with their settings.
 //!
-//! [`Topology::ensure`] creates what is missing and compares what exists. It never changes what exists: a limit that
-//! grew or shrank without anybody noticing is how data gets lost.
+//! [`Topology::ensure`] creates what is missing and compares what exists. It never changes what exists, because a limit
+//! that changes unnoticed leads to loss of data.
 
 mod compare;
 mod objects;
@@ -18,20 +18,20 @@ use crate::wire;
 
 pub use compare::Problem;
 
-/// How long `ensure` goes on asking a server that does not answer, for example while a cluster elects its leader.
+/// The time that `ensure` keeps asking a server that does not answer, for example while a cluster elects its leader.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long JetStream may be off before `ensure` gives up: a server that is just starting may need a moment.
+/// The time that JetStream may be off before `ensure` fails: a server that is just starting may need a moment.
 const OFF_PATIENCE: Duration = Duration::from_secs(3);
-/// The wait between two such tries.
+/// The wait between two tries.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Where the server keeps data.
+/// The server's storage of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
     /// On disk.
     #[default]
     File,
-    /// In memory: gone when the server ends. For tests and experiments.
+    /// In memory: lost when the server ends. For tests and experiments.
     Memory,
 }
 
@@ -40,7 +40,7 @@ pub enum Storage {
 pub struct EventStream {
     /// Its name in the configuration, and on the server.
     pub name: Name,
-    /// The subjects that it takes in, such as `booking.>`.
+    /// The subjects that the stream captures, such as `booking.>`.
     pub subjects: Vec<String>,
 }
 
@@ -73,18 +73,18 @@ pub struct View {
     pub version: u32,
 }
 
-/// Everything that a host needs on the server.
+/// All objects that a host needs on the server.
 #[derive(Debug, Clone)]
 pub struct Topology {
-    /// Where data is kept.
+    /// The storage of all streams.
     pub storage: Storage,
-    /// How many servers keep each stream: 1, 3 or 5.
+    /// The number of servers that keep each stream: 1, 3 or 5.
     pub replicas: u8,
-    /// How long the server remembers message ids. An optimisation, never a guarantee.
+    /// The time that the server remembers message ids. This is an optimisation, never a guarantee.
     pub duplicate_window: Duration,
-    /// How long outcomes are kept.
+    /// The time that outcomes are kept.
     pub outcome_retention: Duration,
-    /// How long a message may be worked on without a sign of life before the server hands it out again.
+    /// The time after which the server redelivers a message that is neither settled nor reported as in progress.
     pub ack_wait: Duration,
     /// The event streams.
     pub streams: Vec<EventStream>,
@@ -112,13 +112,13 @@ impl Default for Topology {
     }
 }
 
-/// Why the server is not as the configuration wants it.
+/// Why the server does not match the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
     /// The server did not answer.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// JetStream is off. Asking again is of no use until somebody turns it on.
+    /// JetStream is off. Asking again does not help until it is turned on.
     #[error(
         "JetStream is off at the NATS server {server}: start nats-server with -js, or put `jetstream {{}}` into its \
          configuration (and `jetstream: enabled` into the account that this host uses)"
@@ -127,12 +127,12 @@ pub enum TopologyError {
         /// Name, host and port of the server.
         server: String,
     },
-    /// What is there is not what is configured. All that was found, at once.
+    /// Existing objects differ from the configuration. Holds all differences at once.
     #[error(transparent)]
     Differs(Differences),
 }
 
-/// What was found, object by object.
+/// The differences, object by object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Differences(pub Vec<Problem>);
 
@@ -153,7 +153,7 @@ impl fmt::Display for Differences {
     }
 }
 
-/// What to do about objects that are missing.
+/// What to do about missing objects.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
     Create,
@@ -161,13 +161,13 @@ enum Missing {
 }
 
 impl Topology {
-    /// Creates what is missing, compares what exists. Several hosts may do so at once. Goes on asking for 30 s while
+    /// Creates what is missing and compares what exists. Several hosts may do so at once. Keeps asking for 30 s while
     /// the server does not answer.
     pub async fn ensure(&self, nats: &Nats) -> Result<(), TopologyError> {
         self.reconcile(nats, Missing::Create).await
     }
 
-    /// Compares only; what is missing is a difference.
+    /// Compares only. A missing object is a difference.
     pub async fn check(&self, nats: &Nats) -> Result<(), TopologyError> {
         self.reconcile(nats, Missing::Report).await
     }

@@ -1,5 +1,4 @@
-//! What goes over the wire: headers, publishes with their answers, questions to the JetStream API, and writes that are
-//! made only on what their writer has seen.
+//! The wire protocol: headers, publishes with their answers, requests to the JetStream API, and conditional writes.
 
 mod batch;
 mod conditional;

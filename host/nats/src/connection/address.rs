@@ -1,4 +1,4 @@
-//! Addresses of servers, and who the host is where an address says it.
+//! Addresses of servers, and the credentials in them.
 
 use std::str::FromStr;
 
@@ -7,8 +7,8 @@ use percent_encoding::percent_decode_str;
 
 use super::{ConnectError, Credentials};
 
-/// The addresses without their user info, and the credentials to use: those of the addresses where they have any. The
-/// client library ignores user info, so it must not get there.
+/// The addresses without their user info, and the credentials to use: those of the addresses if they have any. The
+/// client library ignores user info, so it must not receive it.
 pub(super) fn read(
     urls: &[String],
     configured: &Credentials,
@@ -40,13 +40,13 @@ pub(super) fn read(
     Ok((addresses, credentials))
 }
 
-/// `user:password@` and `token@`, percent-encoded where they have special characters.
+/// Parses an address. `user:password@` and `token@` are percent-encoded if they have special characters.
 fn parts(url: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
     let address = ServerAddr::from_str(url).map_err(|error| error.to_string())?;
     let mut bare = address.into_inner();
     let decoded = |text: &str| match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err("its user info is no UTF-8".to_owned()),
+        Err(_) => Err("its user info is not UTF-8".to_owned()),
     };
     let credentials = match (bare.username(), bare.password()) {
         ("", None) => None,
@@ -62,7 +62,7 @@ fn parts(url: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
     Ok((ServerAddr::from_url(bare).map_err(|error| error.to_string())?, credentials))
 }
 
-/// The URL for logs and errors: whatever stands before an `@` may be a secret.
+/// The URL for logs and errors. The text before an `@` may be a secret.
 pub(super) fn without_password(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
@@ -79,7 +79,7 @@ mod tests {
         Credentials::User { user: user.into(), password: password.into() }
     }
 
-    /// R30: the check let user info pass, and the connection ignored it.
+    /// R30: the check accepted user info, and the connection ignored it.
     #[test]
     fn user_info_is_used_or_refused_with_a_word() {
         let read = |urls: &[&str], configured: &Credentials| {
@@ -101,7 +101,7 @@ mod tests {
             (vec!["nats://a:hidden@h1", "nats://h2"], &none, "no user info"),
             (vec!["nats://h2", "nats://a:hidden@h1"], &none, "differs"),
             (vec!["nats://:hidden@h"], &none, "no user"),
-            (vec!["nats://a:%ff@h"], &none, "no UTF-8"),
+            (vec!["nats://a:%ff@h"], &none, "not UTF-8"),
         ] {
             let error = read(&urls, configured).unwrap_err();
             assert!(error.contains(part) && !error.contains("hidden"), "{urls:?}: {error}");

@@ -1,9 +1,9 @@
-//! The connection over which messages are read as somebody stored them.
+//! The connection that reads messages which other clients have stored.
 //!
-//! async-nats 0.51 drops a connection when a message comes whose headers it cannot read, and its task panics over a bare
-//! carriage return in a header value. So what outsiders may have written never comes over the host's main connection.
-//! This one may be lost at any time: it is opened again at the next read, and whoever lost an answer with it reads the
-//! message as JSON from the stream's leader.
+//! async-nats 0.51 drops a connection when it receives a message whose headers it cannot read, and its task panics at a
+//! bare carriage return in a header value. So messages of other clients never come over the host's main connection.
+//! This one may be lost at any time. It is opened again at the next read, and a reader that lost an answer with it
+//! reads the message as JSON from the stream's leader.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,11 +11,11 @@ use pelton_core::store::Unavailable;
 
 use super::Nats;
 
-/// The connection for reads, once somebody has read.
+/// The connection for reads, once there was a read.
 #[derive(Default)]
 pub(super) struct Reading {
     current: RwLock<Option<Arc<Nats>>>,
-    /// Held by the one who opens it.
+    /// Held by the task that opens the connection.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -30,7 +30,7 @@ impl Reading {
 
     pub(super) async fn close(&self) {
         if let Some(nats) = self.current() {
-            // It was closed before, or it is broken: either way nothing is left of it.
+            // The connection was closed before, or it is broken. Either way nothing remains of it.
             let _ = nats.client.drain().await;
             self.replace(None);
         }
@@ -38,7 +38,7 @@ impl Reading {
 }
 
 impl Nats {
-    /// The connection for messages that somebody else may have stored. Opens it if there is none.
+    /// The connection for messages that other clients may have stored. Opens it if there is none.
     pub(crate) async fn reading(&self) -> Result<Arc<Self>, Unavailable> {
         if let Some(nats) = self.reading.current() {
             return Ok(nats);
@@ -52,7 +52,7 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Has the next read open another connection: this one is broken.
+    /// Drops this connection, which is broken, so that the next read opens another.
     pub(crate) fn give_up_reading(&self, broken: &Arc<Self>) {
         if self.reading.current().is_some_and(|current| Arc::ptr_eq(&current, broken)) {
             tracing::warn!(
@@ -62,7 +62,7 @@ impl Nats {
         }
     }
 
-    /// Opens a connection of its own within the time for one answer, and waits until it has counted itself as up.
+    /// Opens a separate connection within the time for one answer, and waits until it has counted itself as up.
     pub(crate) async fn open_another(&self, purpose: &str) -> Result<Self, Unavailable> {
         let open = Box::pin(async {
             let nats = self.another(purpose).await.map_err(|error| error.to_string())?;

@@ -1,9 +1,9 @@
-//! Which nats-server Pelton works with.
+//! The versions of nats-server that Pelton works with.
 
 use std::fmt;
 
-/// The oldest nats-server that Pelton's promises were tested with. Before 2.12 a server ignores what makes a batch
-/// atomic, and stores each of its messages alone.
+/// The oldest nats-server that Pelton was tested with. A server before 2.12 ignores the headers of an atomic batch, and
+/// stores each of its messages by itself.
 pub const MIN_VERSION: Version = Version(2, 15, 1);
 
 /// A version of nats-server, compared as numbers.
@@ -11,14 +11,14 @@ pub const MIN_VERSION: Version = Version(2, 15, 1);
 pub struct Version(pub u32, pub u32, pub u32);
 
 impl Version {
-    /// From `2.15.1`, also with a suffix such as `-RC.2`.
+    /// Parses `2.15.1`, also with a suffix such as `-RC.2`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(['-', '+']).next()?.split('.').map(|part| part.trim().parse().ok());
         Some(Self(parts.next()??, parts.next()??, parts.next()??))
     }
 
-    /// Whether a server that says that it is this version will do. The error says why not and what to do.
+    /// Checks the version that a server reports. The error states the reason and the remedy.
     pub(crate) fn check(text: &str) -> Result<(), String> {
         match Self::parse(text) {
             Some(version) if version >= MIN_VERSION => Ok(()),

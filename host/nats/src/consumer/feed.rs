@@ -1,11 +1,11 @@
-//! The events of one stream, in order and without a gap, for whoever keeps its own position.
+//! The events of one stream, in order and without a gap, for a reader that keeps its own position.
 //!
-//! Behind the feed is a consumer that lives only as long as somebody reads from it. It acknowledges nothing: the
-//! position is with the reader. Whenever it is gone, or may have lost a message on the way, another is made that starts
-//! after the last item that was handed out.
+//! The feed uses a consumer that lives only as long as the feed is read. It acknowledges nothing, because the reader
+//! keeps the position. When the consumer is gone, or may have lost a message, the feed creates another one that starts
+//! after the last delivered item.
 //!
-//! A feed has a connection of its own: a message whose headers cannot be read breaks it (see [`super::unreadable`]). The
-//! feed then opens another, reads that message as JSON from the stream's leader, and hands it out as unreadable.
+//! A feed has a connection of its own: a message whose headers cannot be read breaks it (see [`super::unreadable`]).
+//! The feed then opens another, reads that message as JSON from the stream's leader, and delivers it as unreadable.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,58 +26,59 @@ use super::unreadable;
 use crate::connection::Nats;
 use crate::wire;
 
-/// How many messages are fetched ahead; half as many again may be on their way.
+/// The number of messages that are fetched ahead. Half as many again may be in transit.
 const AHEAD_MESSAGES: usize = 4096;
-/// How many bytes are fetched ahead, but at least two of the largest messages that the server takes.
+/// The bytes that are fetched ahead, at least two of the largest messages that the server accepts.
 const AHEAD_BYTES: usize = 8 * 1024 * 1024;
-/// How long one request for messages stands at the server.
+/// The lifetime of one pull request at the server.
 const PULL_EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server says that it has nothing; after twice as long without a word the consumer is made anew.
+/// The interval of the server's heartbeats while it has no message. After twice this time without a word the consumer
+/// is recreated.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long the server keeps a consumer that nobody asks.
+/// The time after which the server deletes an unused consumer.
 const INACTIVE: Duration = Duration::from_secs(60);
-/// How often an idle feed looks whether the connection was lost meanwhile, and messages with it.
+/// The interval at which an idle feed checks whether the connection, and messages with it, were lost.
 const CONNECTION_CHECK: Duration = Duration::from_secs(1);
-/// How often an idle feed asks the server whether it has sent anything that never arrived.
+/// The interval at which an idle feed asks the server whether a delivered message never arrived.
 const DELIVERY_CHECK: Duration = Duration::from_secs(15);
-/// How long making a consumer may take.
+/// The longest time to create a consumer.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An [`EventFeed`] over a stream of the server.
 ///
-/// [`EventFeed::next`] answers an error where no consumer can be made. Asking again tries again and misses nothing.
+/// [`EventFeed::next`] fails if no consumer can be created. Calling it again tries again and misses nothing.
 pub struct StreamFeed {
-    /// The host's connection: for what cannot break it.
+    /// The host's connection, for requests that cannot break it.
     nats: Nats,
-    /// Only for messages of the stream; none until it is needed, and after it was lost.
+    /// The connection for messages of the stream. `None` until it is needed, and after it was lost.
     line: Option<Nats>,
     stream: Name,
     after: Sequence,
     consumer: Option<Live>,
-    /// Where the feed was when it last lost its consumer.
+    /// The position at which the feed last lost its consumer.
     lost_at: Option<Sequence>,
-    /// Two consumers in a row were lost at one place: perhaps the client library cannot read the message that comes there.
+    /// Two consumers in a row were lost at one position: the client library may be unable to read the next message.
     stuck: bool,
     stop: CancellationToken,
 }
 
-/// A consumer and what has come from it.
+/// A consumer and the state of its deliveries.
 struct Live {
     client: Client,
     messages: pull::Stream,
     consumer: Consumer<pull::Config>,
-    /// How many messages it has delivered, by its own count.
+    /// The number of delivered messages, by the consumer's own count.
     delivered: u64,
-    /// How often the client had connected before it was made.
+    /// The client's number of connects when the consumer was created.
     connects: u64,
-    /// When it was last asked what it has delivered.
+    /// When the consumer was last asked for its deliveries.
     checked: Instant,
-    /// What it said to have delivered, where that was more than had arrived.
+    /// The consumer's number of deliveries, if it was higher than the number of arrivals.
     missing: Option<u64>,
 }
 
 impl StreamFeed {
-    /// A feed of the stream of this name, from its first event on; `stop` ends it.
+    /// A feed of the stream of this name, from its first event on. `stop` ends it.
     #[must_use]
     pub fn new(nats: &Nats, stream: Name, stop: CancellationToken) -> Self {
         Self {
@@ -92,7 +93,7 @@ impl StreamFeed {
         }
     }
 
-    /// The next message, in order. None when the feed is stopped. Can be dropped at any time without losing anything.
+    /// The next message, in order. `None` once the feed is stopped. Cancel safe.
     async fn first(&mut self) -> Result<Option<FeedItem>, Unavailable> {
         let stop = self.stop.clone();
         loop {
@@ -135,7 +136,8 @@ impl StreamFeed {
 
     /// A message that has arrived already, if there is one.
     fn buffered(&mut self) -> Option<FeedItem> {
-        // Without `unconstrained` the runtime would say "nothing there" after some hundred polls, to be fair to others.
+        // Without `unconstrained` the runtime would report "pending" after some hundred polls, to be fair to other
+        // tasks.
         let live = self.consumer.as_mut()?;
         let message = tokio::task::unconstrained(live.messages.next()).now_or_never()?;
         match live.accept(message) {
@@ -154,16 +156,16 @@ impl StreamFeed {
 
     fn lost(&mut self, why: &str) {
         tracing::info!(stream = %self.stream, after = %self.after, "reading on with a new consumer: {why}");
-        // The connection may be what broke, and the library does not say so.
+        // The connection may be what broke, and the library does not report it.
         (self.consumer, self.line) = (None, None);
         self.stuck = self.lost_at == Some(self.after);
         self.lost_at = Some(self.after);
     }
 
-    /// The next message, and why it is no event where its headers are no text.
+    /// The next message, and why it is not an event if its headers are not text.
     ///
     /// The library drops the connection over headers that it cannot read, and takes a message with a status in its
-    /// headers for a word of the server. Read as JSON such a message does no harm.
+    /// headers for one of the server's own. Read as JSON, such a message does no harm.
     async fn next_from_leader(&self) -> Result<Option<(Incoming, Option<String>)>, Unavailable> {
         let from = Sequence(self.after.0 + 1);
         let Some(raw) = wire::leader_next(&self.nats, self.stream.as_str(), from, ">").await? else {
@@ -233,7 +235,7 @@ impl StreamFeed {
 }
 
 impl Live {
-    /// Has the server forget the consumer now, and not only after [`INACTIVE`].
+    /// Lets the server delete the consumer now instead of after [`INACTIVE`].
     async fn delete(self) {
         let info = self.consumer.cached_info();
         let subject = format!("$JS.API.CONSUMER.DELETE.{}.{}", info.stream_name, info.name);
@@ -242,7 +244,7 @@ impl Live {
         }
     }
 
-    /// The next message, or why this consumer is of no more use.
+    /// The next message, or why this consumer cannot be used any more.
     async fn next(&mut self) -> Result<Incoming, String> {
         let mut check = tokio::time::interval_at(Instant::now() + CONNECTION_CHECK, CONNECTION_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -267,7 +269,7 @@ impl Live {
         wire::incoming(&message)
     }
 
-    /// Finds out whether messages were lost on their way while nothing came that would show the gap.
+    /// Checks whether messages were lost in transit while no later message showed the gap.
     async fn check(&mut self) -> Result<(), String> {
         if self.client.statistics().connects.load(Ordering::Relaxed) != self.connects {
             return Err("the connection was lost meanwhile".to_owned());
@@ -280,7 +282,7 @@ impl Live {
         if self.checked.elapsed() >= DELIVERY_CHECK {
             let info = self.consumer.get_info().await.map_err(|e| e.to_string())?;
             self.checked = Instant::now();
-            // A message that is still on its way has until the next check to arrive.
+            // A message that is still in transit has until the next check to arrive.
             let delivered = info.delivered.consumer_sequence;
             self.missing = (self.delivered < delivered).then_some(delivered);
         }

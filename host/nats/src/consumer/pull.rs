@@ -1,12 +1,12 @@
-//! Messages from a durable pull consumer, one at a time, until told to stop.
+//! Messages from a durable pull consumer, one at a time, until it is stopped.
 //!
-//! The inbox asks for messages in small portions, and for the next portion when half of the last has come, so that
-//! what waits here unread is bounded and does not use up its ack wait. The server sends a heartbeat while it has
-//! nothing; when that fails to come, or the connection was lost, the inbox asks again.
+//! The consumer requests messages in small portions, and the next portion when half of the last has come. So the number
+//! of unread messages is bounded, and they do not use up their ack wait. The server sends a heartbeat while it has no
+//! message. When the heartbeat fails to come, or the connection was lost, the consumer requests again.
 //!
-//! Every inbox has a connection of its own, for what outsiders send: a message with malformed headers makes the client
-//! library drop the connection, or panic in its task (async-nats 0.51, a bare carriage return in a value). So only
-//! this inbox feels it; it connects again and sets the message aside.
+//! Every consumer has a connection of its own, because other clients send its messages: a message with malformed
+//! headers makes the client library drop the connection, or panic in its task (async-nats 0.51, a bare carriage return
+//! in a value). So this affects only one consumer, which connects again and sets the message aside.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,53 +28,55 @@ use crate::connection::Nats;
 use crate::subjects::{COMMANDS, saga_consumer};
 use crate::wire;
 
-/// How long one request for messages stands at the server.
+/// The lifetime of one pull request at the server.
 const EXPIRES: Duration = Duration::from_secs(30);
-/// How often the server says that it is there while it has no message.
+/// The interval of the server's heartbeats while it has no message.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// After this long without anything the request is taken for lost.
+/// The time without any message after which the request counts as lost.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The wait before asking a server again that said no.
+/// The wait before a request is repeated after the server refused it.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The wait before looking again for messages that cannot be read, after one of them could not be set aside. Those that
-/// can be read go on meanwhile.
+/// The wait before the next search for unreadable messages, after one of them could not be set aside. Readable messages
+/// go on meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How much of a reason goes to the server with a termination, in bytes.
+/// The most bytes of a reason that go to the server with a termination.
 const MAX_REASON_BYTES: usize = 256;
-/// By how much a retry's delay varies to either side, so that messages that failed together do not return together.
+/// The fraction by which a retry's delay varies to either side, so that messages that failed together do not return
+/// together.
 const JITTER: f64 = 0.2;
 
 /// A [`Consumer`] over a durable pull consumer, which [`crate::Topology`] has created.
 pub struct PullConsumer {
-    /// The host's connection: settlements, and everything that comes from the host itself. Every message that is handed
-    /// out holds it, and a copy of it costs a dozen atomic operations.
+    /// The host's connection: for settlements, and for everything that comes from the host itself. Every delivered
+    /// message holds it, and a copy of it costs a dozen atomic operations.
     nats: Arc<Nats>,
-    /// Only for messages of the consumer.
+    /// The connection for messages of the consumer only.
     line: Line,
     stream: String,
     consumer: String,
-    /// Whose messages these are: the handler or the saga.
+    /// The handler or the saga that owns the consumer.
     owner: Name,
-    /// How many messages may wait here unread.
+    /// The most unread messages.
     prefetch: usize,
-    /// How many messages the server may still send for what was asked.
+    /// The number of requested messages that the server may still send.
     asked: usize,
     /// When the server last sent something, or was asked.
     heard: Instant,
     stop: CancellationToken,
-    /// When to look for messages that cannot be read: as soon as the connection was lost, perhaps because of one.
+    /// When to search for unreadable messages: at once after the connection was lost, because one of them may be the
+    /// cause.
     look_at: Option<Instant>,
     draining: bool,
     healthy: bool,
 }
 
 impl PullConsumer {
-    /// The commands of a handler. `prefetch` bounds what is fetched and not yet handed on.
+    /// The commands of a handler. `prefetch` bounds the messages that are fetched and not yet delivered.
     pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
         Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await
     }
 
-    /// The events of a saga: one after the other.
+    /// The events of a saga, one after the other.
     pub async fn of_saga(nats: &Nats, stream: &Name, saga: &Name) -> Result<Self, Unavailable> {
         Self::open(nats, stream.to_string(), saga_consumer(saga), saga, 1).await
     }
@@ -87,7 +89,7 @@ impl PullConsumer {
         prefetch: usize,
     ) -> Result<Self, Unavailable> {
         let line = Line::open(nats, &consumer).await.map_err(|cause| Unavailable {
-            doing: format!("opening the inbox of consumer {consumer} of stream {stream}"),
+            doing: format!("opening consumer {consumer} of stream {stream}"),
             cause,
         })?;
         Ok(Self {
@@ -100,15 +102,15 @@ impl PullConsumer {
             asked: 0,
             heard: Instant::now(),
             stop: CancellationToken::new(),
-            // An earlier host may have ended over one.
+            // An earlier host may have ended because of one.
             look_at: Some(Instant::now()),
             draining: false,
             healthy: true,
         })
     }
 
-    /// Cancelling it stops the inbox: nothing more is fetched, what has been fetched is still handed on, then
-    /// [`Consumer::next`] answers none.
+    /// Cancelling it stops the consumer: it fetches nothing more and still delivers what it has fetched. Then
+    /// [`Consumer::next`] returns `None`.
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
@@ -143,7 +145,7 @@ impl PullConsumer {
         }
     }
 
-    /// After the connection has ended for good.
+    /// Opens another connection after this one has ended for good.
     async fn open_again(&mut self) {
         self.unwell("the connection has ended; another one is opened");
         self.asked = 0;
@@ -157,8 +159,8 @@ impl PullConsumer {
         }
     }
 
-    /// The client library drops the connection over a message whose headers it cannot read, and such a message would
-    /// come again and again. So after every loss of the connection it is looked for.
+    /// Searches for unreadable messages after every loss of the connection. The client library drops the connection
+    /// over a message whose headers it cannot read, and such a message would be delivered again and again.
     async fn look_for_unreadable(&mut self) {
         match unreadable::set_aside(&self.nats, &self.stream, &self.consumer, &self.owner).await {
             Ok(()) => self.look_at = None,
@@ -169,7 +171,7 @@ impl PullConsumer {
         }
     }
 
-    /// A message of the consumer, or none where the server only said something about what was asked.
+    /// A message of the consumer. `None` if it is the server's answer to a request.
     async fn sort(&mut self, message: Message) -> Option<PullDelivery> {
         let Some(status) = status(&message) else {
             self.asked = self.asked.saturating_sub(1);
@@ -179,7 +181,7 @@ impl PullConsumer {
         let what = message.description.clone().unwrap_or_default();
         match status {
             100 => self.well(),
-            // The request has ended: expired, or ended by the server. The header tells how much of it is left.
+            // The request has expired, or the server has ended it. A header tells how much of it is left.
             404 | 408 => self.asked = self.asked.saturating_sub(undelivered(&message, self.asked)),
             409 if what.to_ascii_lowercase().contains("deleted") => {
                 self.asked = 0;
@@ -210,7 +212,7 @@ impl PullConsumer {
         match (wire::incoming(&message), reply) {
             (Ok(message), Some(reply)) => Some(PullDelivery { nats: self.nats.clone(), message, reply }),
             (Err(error), _) => {
-                tracing::error!(subject = %message.subject, consumer = self.consumer, "what came is no message of a consumer: {error}");
+                tracing::error!(subject = %message.subject, consumer = self.consumer, "a message that is not from the consumer: {error}");
                 None
             }
             (Ok(_), None) => None,
@@ -232,7 +234,7 @@ impl PullConsumer {
     }
 }
 
-/// The connection of an inbox.
+/// The connection of a consumer.
 struct Line {
     nats: Nats,
     inbox: String,
@@ -242,7 +244,7 @@ struct Line {
 
 impl Line {
     async fn open(host: &Nats, consumer: &str) -> Result<Self, String> {
-        let nats = host.another(&format!("inbox of {consumer}")).await.map_err(|e| e.to_string())?;
+        let nats = host.another(&format!("consumer {consumer}")).await.map_err(|e| e.to_string())?;
         let inbox = nats.client().new_inbox();
         let messages = nats.client().subscribe(inbox.clone()).await.map_err(|e| e.to_string())?;
         let connects = nats.connects();
@@ -250,14 +252,14 @@ impl Line {
     }
 }
 
-/// The server's word about what was asked. A stored message may say anything in its first line, so what can be
-/// acknowledged is a message.
+/// The status of the server's answer to a request. A stored message may have any first line, so a message that can be
+/// acknowledged has no status.
 fn status(message: &Message) -> Option<u16> {
     let is_message = message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK."));
     message.status.filter(|_| !is_message).map(|status| status.as_u16())
 }
 
-/// How many of the messages asked for will not come, after the server ended a request.
+/// The number of requested messages that will not come after the server ended a request.
 fn undelivered(message: &Message, all: usize) -> usize {
     let header = message.headers.as_ref().and_then(|h| h.get("Nats-Pending-Messages"));
     header.and_then(|value| value.as_str().parse().ok()).unwrap_or(all)
@@ -269,7 +271,7 @@ impl Consumer for PullConsumer {
     async fn next(&mut self) -> Option<PullDelivery> {
         loop {
             if self.draining {
-                // Ends once the server has answered the unsubscription; what was under way has come by then.
+                // Ends once the server has answered the unsubscription; messages in transit have come by then.
                 match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
                     Ok(Some(message)) if status(&message).is_none() => {
                         if let Some(delivery) = self.delivery(message) {
@@ -316,7 +318,7 @@ impl Consumer for PullConsumer {
     }
 }
 
-/// A message that a consumer handed out.
+/// A message that a consumer delivered.
 pub struct PullDelivery {
     nats: Arc<Nats>,
     message: Incoming,
@@ -341,13 +343,13 @@ impl Delivery for PullDelivery {
         self.tell(Bytes::from_static(b"+WPI")).await;
     }
 
-    /// What is told here is on its way, not at the server: [`Nats::flush`] before the host ends.
+    /// A settlement is sent, but not yet at the server: call [`Nats::flush`] before the host ends.
     async fn settle(self, settlement: Settlement) {
         self.tell(words(&settlement)).await;
     }
 }
 
-/// What the server is told. Source: NATS ADR-15; the library has no reason for `+TERM`.
+/// The settlement in the server's words. Source: NATS ADR-15; the library has no reason for `+TERM`.
 fn words(settlement: &Settlement) -> Bytes {
     match settlement {
         Settlement::Ack => Bytes::from_static(b"+ACK"),

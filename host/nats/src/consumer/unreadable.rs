@@ -1,7 +1,7 @@
-//! Messages that the client library cannot read: headers that are no UTF-8, or no headers at all.
+//! Messages that the client library cannot read: their headers are not UTF-8, or not headers at all.
 //!
-//! Anybody who may send commands can send one. The library loses the connection when it comes, so it is read here as
-//! JSON from the stream's leader, kept among the dead letters with its header block as it was, and terminated.
+//! Any client that may send commands can send one. The library loses the connection when it arrives. So the message is
+//! read here as JSON from the stream's leader, kept as a dead letter with its original header block, and terminated.
 
 use std::str::FromStr;
 
@@ -17,12 +17,12 @@ use crate::connection::Nats;
 use crate::dead_letters;
 use crate::wire::{self, RawMessage};
 
-/// The header, added to those that could be read, with the whole block in base64.
+/// The header with the whole block in base64, added to the headers that could be read.
 pub(crate) const RAW_HEADERS: &str = "Pelton-Raw-Headers";
-/// The most messages that one look reads. What a consumer has handed out and not settled is far less.
+/// The most messages that one search reads. A consumer has far fewer delivered and unsettled messages.
 const MAX_READ: usize = 10_000;
 
-/// What a consumer has handed out: its settings, and from where to where.
+/// The consumer's settings, and the range of its delivered messages.
 #[derive(Deserialize)]
 struct Info {
     config: Config,
@@ -43,8 +43,8 @@ struct Position {
     stream_seq: u64,
 }
 
-/// Looks at everything that the consumer has handed out and not had settled, and sets aside what cannot be read. One
-/// that cannot be set aside is the error after all others had their turn.
+/// Examines every message that the consumer has delivered and that is not settled, and sets the unreadable ones aside.
+/// If one cannot be set aside, its error is returned after all others were examined.
 pub(super) async fn set_aside(
     nats: &Nats,
     stream: &str,
@@ -113,22 +113,23 @@ async fn set_one_aside(
         digest: None,
     };
     dead_letters::keep(nats, &letter).await?;
-    // The subject that the message itself would have brought, as NATS ADR-15 has it. The server goes by the stream
-    // sequence; the delivery's own number and time are not known here.
+    // The subject that the message itself would have brought, as in NATS ADR-15. The server uses the stream sequence;
+    // the delivery's own number and time are not known here.
     let reply = format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.{}.0", stored_at.0);
     let terminated =
         nats.client().publish(reply, Bytes::from_static(b"+TERM its headers cannot be read")).await;
     terminated.map_err(|e| away(e.to_string()))
 }
 
-/// What the library would stumble over, if anything: the same steps that it takes (`Connection::try_read_op`).
+/// Why the library cannot read a header block, if it cannot. It takes the same steps as the library
+/// (`Connection::try_read_op`).
 pub(super) fn why_unreadable(block: &[u8]) -> Option<String> {
     if block.is_empty() {
         return None;
     }
     let text = match std::str::from_utf8(block) {
         Ok(text) => text,
-        Err(error) => return Some(format!("the message's headers are no UTF-8: {error}")),
+        Err(error) => return Some(format!("the message's headers are not UTF-8: {error}")),
     };
     let mut lines = text.lines();
     let Some(version) = lines.next().and_then(|line| line.strip_prefix("NATS/1.0")) else {
@@ -137,7 +138,7 @@ pub(super) fn why_unreadable(block: &[u8]) -> Option<String> {
     let status = version.split_whitespace().next();
     if let Some(status) = status.filter(|status| StatusCode::from_str(status).is_err()) {
         return Some(format!(
-            "the message's headers begin with a status {status:?}, which is no number of three digits"
+            "the message's headers begin with a status {status:?}, which is not a number of three digits"
         ));
     }
     for line in lines.filter(|line| !line.is_empty()) {
@@ -145,7 +146,7 @@ pub(super) fn why_unreadable(block: &[u8]) -> Option<String> {
             return Some(format!("the message has a header line with a bare carriage return: {line:?}"));
         }
         if line.starts_with(char::is_whitespace) {
-            continue; // the line before goes on
+            continue; // the continuation of the line before
         }
         let Some((name, _)) = line.split_once(':') else {
             return Some(format!("the message has a header line {line:?} without a colon"));

@@ -1,8 +1,8 @@
-//! A letter as messages of the dead-letter stream, and back.
+//! Converts a dead letter to messages of the dead-letter stream, and back.
 //!
-//! The payload is the original's. The original's headers are there with `Pelton-Header-` in front, so that none of
-//! them means anything to the server; everything else is in headers of Pelton's own. Values are percent-encoded, and so
-//! are the original's names: outsiders write names that no header may have.
+//! The payload is the original's. The original's headers have the prefix `Pelton-Header-`, so that none of them has a
+//! meaning for the server. Everything else is in headers of Pelton's own. Values are percent-encoded, and so are the
+//! original's names, because clients can write names that a header may not have.
 
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
@@ -15,9 +15,9 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use crate::subjects;
 use crate::wire::{self, BatchMessage, StoredMessage};
 
-/// What original headers have in front.
+/// The prefix of the original's headers.
 const ORIGINAL: &str = "Pelton-Header-";
-/// How many parts follow a letter whose message does not fit beside its description.
+/// The number of parts that follow a dead letter whose message does not fit beside its description.
 const PARTS: &str = "Pelton-Parts";
 /// The size of a part, in bytes; with its headers it stays below any sensible `max_payload`.
 const PART_BYTES: usize = 256 * 1024;
@@ -39,7 +39,7 @@ mod name {
     pub(super) const ID: &str = "Pelton-Dead-Letter";
 }
 
-/// The headers of a letter that is kept in one message: its description and the original's.
+/// The headers of a dead letter in one message: its description and the original's headers.
 pub(super) fn whole(letter: &DeadLetter) -> Result<HeaderMap, String> {
     let mut headers = description(letter);
     for (name, value) in letter.message.headers.iter() {
@@ -49,12 +49,12 @@ pub(super) fn whole(letter: &DeadLetter) -> Result<HeaderMap, String> {
     wire::to_wire(&headers).map_err(|e| e.to_string())
 }
 
-/// A message near `max_payload` does not fit beside its description: the description alone, then headers and payload
-/// of the original in parts, for one batch.
+/// A dead letter in parts, for one batch: the description alone, then the original's headers and payload in parts. For
+/// a message near `max_payload`, which does not fit beside its description.
 pub(super) fn in_parts(subject: &str, letter: &DeadLetter) -> Result<Vec<BatchMessage>, String> {
     let pairs: Vec<(&str, &str)> = letter.message.headers.iter().collect();
     let mut bytes = serde_json::to_vec(&pairs).map_err(|e| e.to_string())?;
-    bytes.push(b'\n'); // JSON has none of its own
+    bytes.push(b'\n'); // the JSON before it has no line break
     bytes.extend_from_slice(&letter.message.payload);
     let parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
     let mut description = description(letter);
@@ -90,17 +90,17 @@ fn description(letter: &DeadLetter) -> Headers {
     headers
 }
 
-/// How many parts follow the message, 0 where it holds the whole letter.
+/// The number of parts that follow the message; 0 if it holds the whole dead letter.
 pub(super) fn parts(message: &StoredMessage) -> Result<u64, String> {
     message.headers.get(PARTS).map_or(Ok(0), |text| text.parse().map_err(|e| format!("{PARTS}: {e}")))
 }
 
-/// Whether the message is a letter that holds a message of this one's subject: a command of its type and id.
+/// Whether the kept message holds a message of this one's subject: a command of its type and id.
 pub(super) fn holds(kept: &StoredMessage, message: &Incoming) -> bool {
     kept.headers.get(name::SUBJECT).map(decode).as_deref() == Some(message.subject.as_str())
 }
 
-/// Whether the message is a letter of this consumer.
+/// Whether the message is a dead letter of this consumer.
 pub(super) fn is_by(kept: &StoredMessage, consumer: &str) -> bool {
     kept.headers.get(name::CONSUMER).map(decode).as_deref() == Some(consumer)
 }
@@ -111,7 +111,7 @@ pub(super) fn from_parts(bytes: &[u8]) -> Result<(Headers, bytes::Bytes), String
     Ok((pairs.into_iter().collect(), bytes::Bytes::copy_from_slice(&bytes[end + 1..])))
 }
 
-/// The letter that the message describes; none where it describes none, as a part of a letter does not.
+/// The dead letter that the message describes. `None` if it describes none, such as a part of a dead letter.
 pub(super) fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
     let headers = &message.headers;
     if headers.get(name::ID).is_none() {

@@ -1,7 +1,7 @@
-//! What happened to each letter, in the audit stream.
+//! The history of each dead letter, in the audit stream.
 //!
-//! Entries lie at `audit.dead-letter.<letter>.<what>`, those of which a letter may have several with a token behind
-//! that tells them apart. They are kept as long as outcomes are.
+//! The subject of an entry is `audit.dead-letter.<dead letter>.<what>`. Entries that a dead letter may have several of
+//! end in a token that tells them apart. Entries are kept as long as outcomes.
 
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::Sequence;
@@ -15,27 +15,27 @@ use crate::connection::Nats;
 use crate::subjects::{self, AUDIT};
 use crate::wire::{self, PublishError, StoredMessage};
 
-/// How many entries are read at a time.
+/// The number of entries that are read at a time.
 const PAGE_ENTRIES: usize = 1000;
 
-/// Something that happened to a letter.
+/// An event in the history of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The letter's position in the dead-letter stream.
+    /// The dead letter's position in the dead-letter stream.
     pub letter: Sequence,
     /// The handler, projection or saga.
     pub consumer: String,
     /// The entity, view key or instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// When, by the writer's clock.
+    /// When it happened, by the writer's clock.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     #[serde(flatten)]
     pub what: Happening,
 }
 
-/// What happened to a letter.
+/// What happened to a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum Happening {
@@ -43,35 +43,34 @@ pub enum Happening {
     Kept {
         /// `failed` or `parked`.
         kind: String,
-        /// Why.
+        /// The cause.
         cause: String,
     },
-    /// Somebody is about to have it processed again.
+    /// An operator is about to retry it.
     Retried {
-        /// Who.
+        /// The operator.
         by: String,
     },
     /// It failed again, and stays.
     FailedAgain {
-        /// Why.
+        /// The cause.
         cause: String,
     },
-    /// It was processed, and is taken out.
+    /// It was processed, and is removed.
     Settled {
-        /// How it ended.
+        /// The outcome.
         outcome: String,
     },
-    /// Somebody gives it up; it is taken out.
+    /// An operator gave it up; it is removed.
     Dropped {
-        /// Who.
+        /// The operator.
         by: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Everything that is known to have happened to a letter, in order. `replicated`: the stream has replicas, which may be
-/// behind.
+/// The history of a dead letter, in order. `replicated`: the stream has replicas, which may be behind.
 pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<Vec<Entry>, Unavailable> {
     let filter = subjects::dead_letter_entries(letter);
     let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));
@@ -103,7 +102,8 @@ pub(super) async fn note_failed_again(
     publish(nats, &subject, entry(at, letter, Happening::FailedAgain { cause })).await
 }
 
-/// Why the retry failed that was sent as this message of the command stream; none where it did not, or not yet.
+/// The cause for which the retry failed that was sent as this message of the command stream. `None` if it did not fail,
+/// or not yet.
 pub(super) async fn failed_again(
     nats: &Nats,
     letter: &KeptLetter,
@@ -116,9 +116,9 @@ pub(super) async fn failed_again(
     }
 }
 
-/// Writes down what an operator does to a letter.
+/// Notes an operator's action on a dead letter.
 pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> Result<(), Unavailable> {
-    // Of what may happen several times each entry has a subject of its own.
+    // Entries that may occur several times have a subject of their own each.
     let place = match &what {
         Happening::Dropped { .. } => "dropped".to_owned(),
         Happening::Settled { .. } => "settled".to_owned(),

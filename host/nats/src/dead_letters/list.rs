@@ -1,4 +1,4 @@
-//! Listing letters, a page at a time.
+//! Lists dead letters, a page at a time.
 
 use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::{CommandId, Sequence};
@@ -10,21 +10,21 @@ use crate::connection::Nats;
 use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire;
 
-/// The most messages that are read at a time; each may be as large as the server takes.
+/// The most messages of one read. Each may be as large as the server accepts.
 const PAGE_MESSAGES: usize = 50;
 
-/// Which letters. What is none is any.
+/// Selects dead letters. `None` matches any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Of this handler, projection or saga.
+    /// The handler, projection or saga.
     pub consumer: Option<String>,
-    /// Of this entity, view key or instance.
+    /// The entity, view key or instance.
     pub key: Option<String>,
-    /// That failed, or that wait.
+    /// Failed or parked.
     pub kind: Option<DeadLetterKind>,
-    /// From this stream.
+    /// The stream of the message.
     pub stream: Option<String>,
-    /// With this command.
+    /// The command.
     pub command: Option<CommandId>,
     /// Kept at this time or later.
     pub since: Option<Timestamp>,
@@ -45,16 +45,17 @@ impl Filter {
     }
 }
 
-/// Some letters, in the order in which they were kept.
+/// Some dead letters, in the order in which they were kept.
 #[derive(Debug)]
 pub struct Page {
-    /// The letters. One that is kept in parts comes without its message's headers and payload; [`super::read`] has them.
+    /// The dead letters. One that is kept in parts has no headers and payload here; [`super::read`] returns them.
     pub letters: Vec<KeptLetter>,
-    /// Where the next page begins; none where this is the last.
+    /// The start of the next page. `None` on the last page.
     pub next: Option<Sequence>,
 }
 
-/// The letters from a position of the dead-letter stream on. `replicated`: the stream has replicas, which may be behind.
+/// The dead letters from a position of the dead-letter stream on. `replicated`: the stream has replicas, which may be
+/// behind.
 pub async fn page(
     nats: &Nats,
     filter: &Filter,

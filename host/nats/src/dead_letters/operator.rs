@@ -1,7 +1,7 @@
-//! What an operator does about letters: have them processed again, or give them up.
+//! An operator's actions on dead letters: retry and drop.
 //!
-//! Every step can be done again: whoever was interrupted starts anew, and what was done is found done. A command that
-//! is retried keeps its id, so it takes effect once however often it is retried, and whoever else is at it.
+//! Every step can be repeated: after an interruption the action starts anew and finds what was done. A retried command
+//! keeps its id, so it takes effect once, whatever the number of retries and of operators.
 
 use std::time::Duration;
 
@@ -21,47 +21,48 @@ use crate::connection::Nats;
 use crate::subjects::{self, ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header_bytes};
 
-/// The wait before the second look at what became of a retried message; it doubles with every further one.
+/// The wait before the second check of a retried message. It doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest such wait.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 
-/// Works on dead letters in somebody's name.
+/// Works on dead letters in an operator's name.
 #[derive(Debug)]
 pub struct Operator {
     nats: Nats,
-    /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
+    /// Whether the streams have more than one replica, so that a replica that is behind may answer a read.
     replicated: bool,
     by: String,
     patience: Duration,
 }
 
-/// What became of a retry.
+/// The result of a retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
-    /// The message was processed, now or before, and the letter is gone. A command's outcome in a word.
+    /// The message was processed, now or before, and the dead letter is removed. Holds the name of the command's
+    /// outcome.
     Settled(String),
-    /// It failed again, for this cause. The letter stays.
+    /// It failed again, for this cause. The dead letter stays.
     Failed(String),
-    /// Another letter comes first: this one, or that of an event which shares another key. The letter stays.
+    /// Another dead letter comes first: this one, or that of an event which shares another key. The dead letter stays.
     Waits(Option<Sequence>),
-    /// Nothing has become of it within the operator's patience. The letter stays, and the message waits for a host: it
+    /// There is no result within the operator's patience. The dead letter stays, and the message waits for a host: it
     /// may still be processed.
     Unanswered,
     /// It cannot be retried, for this reason. Nothing was done.
     Impossible(String),
-    /// There is no such letter any more.
+    /// The dead letter does not exist any more.
     Gone,
 }
 
 impl Operator {
-    /// Somebody of this name, who waits so long for a retried command to end.
+    /// An operator of this name, who waits up to `patience` for a retried command to end.
     #[must_use]
     pub fn new(nats: &Nats, replicated: bool, by: String, patience: Duration) -> Self {
         Self { nats: nats.clone(), replicated, by, patience }
     }
 
-    /// Has the message in a letter processed again. The letter is taken out when that has worked.
+    /// Retries the message in a dead letter. The dead letter is removed when that has succeeded.
     pub async fn retry(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
         if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
             return self.gone(letter).await;
@@ -72,7 +73,7 @@ impl Operator {
         }
     }
 
-    /// A command is decided again, and its letter is taken out once it has ended without failing.
+    /// Retries a command. Its dead letter is removed once the command has ended without failing.
     async fn retry_command(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
         let subject = &letter.letter.message.subject;
         if let Some(first) = self.first(letter).await?
@@ -102,10 +103,10 @@ impl Operator {
         self.outcome(letter, id.as_ref(), sent).await
     }
 
-    /// An event is tried again by the host that runs the projection or saga.
+    /// Retries an event, which the host that runs the projection or saga does.
     async fn retry_event(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
         let Some(key) = &letter.letter.key else {
-            let why = "nothing waits behind it: what it was meant for has gone on without it";
+            let why = "nothing waits behind it: its keys or instance went on without it";
             return Ok(Retried::Impossible(why.to_owned()));
         };
         journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
@@ -127,13 +128,13 @@ impl Operator {
         })
     }
 
-    /// Asks a projection or saga to try the letters of a key again. Answers whether it has done so, all of it after this
-    /// was called, within the operator's patience. Where it has not, a request stays for the next host, or one is still
-    /// being worked on.
+    /// Asks a projection or saga to retry the dead letters of a key. Returns whether it has done so within the operator's
+    /// patience, all of it after this call. If not, a request stays for the next host, or a host still works on one.
     pub async fn ask(&self, consumer: &str, key: &str) -> Result<bool, Unavailable> {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
-        // Who is at another request may be past the letter in question: it is waited for, and then asked anew.
+        // A host that works on another request may be past this dead letter, so this waits for that request and then
+        // makes a new one.
         let mut made = requests::make(&self.nats, consumer, key).await?;
         loop {
             if let Some(at) = made
@@ -152,9 +153,9 @@ impl Operator {
         }
     }
 
-    /// How a letter went that is not there any more.
+    /// The result for a dead letter that does not exist any more.
     async fn gone(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        // Not always the last entry: whoever was about to retry it may have noted that after it was settled.
+        // This is not always the last entry: a retry may have been noted after it was settled.
         let journal = journal(&self.nats, letter.sequence, self.replicated).await?;
         let settled = journal.into_iter().find_map(|entry| match entry.what {
             Happening::Settled { outcome } => Some(outcome),
@@ -163,8 +164,8 @@ impl Operator {
         Ok(settled.map_or(Retried::Gone, Retried::Settled))
     }
 
-    /// Gives a letter up, and says why in the audit stream. A command that has ended without failing cannot be given up
-    /// any more: its letter is taken out as after a retry, and the answer is its outcome in a word.
+    /// Drops a dead letter, and notes the reason in the audit stream. A command that has ended without failing cannot
+    /// be dropped any more: its dead letter is removed as after a retry, and the answer is the name of its outcome.
     pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<Option<&'static str>, Unavailable> {
         if let Some(ended) = self.ended(letter.readable_command().as_ref()).await? {
             self.settle(letter, ended).await?;
@@ -176,7 +177,7 @@ impl Operator {
         Ok(None)
     }
 
-    /// The next letter after this one that waits for the same entity.
+    /// The next dead letter after this one that waits for the same entity.
     pub async fn next(&self, after: &KeptLetter) -> Result<Option<KeptLetter>, Unavailable> {
         let Some(key) = &after.letter.key else { return Ok(None) };
         let from = Sequence(after.sequence.0 + 1);
@@ -186,7 +187,7 @@ impl Operator {
         }
     }
 
-    /// The position of the last letter that there is.
+    /// The position of the last dead letter.
     pub async fn end(&self) -> Result<Sequence, Unavailable> {
         let last = wire::leader_last(&self.nats, DEAD_LETTERS, ALL_DEAD_LETTERS).await?;
         Ok(last.map_or(Sequence::NONE, |last| last.sequence))
@@ -198,7 +199,7 @@ impl Operator {
         Ok(first.map(|first| first.sequence))
     }
 
-    /// How the command ended, if it has and did not fail.
+    /// The name of the command's outcome, if it has ended and did not fail.
     async fn ended(&self, id: Option<&CommandId>) -> Result<Option<&'static str>, Unavailable> {
         let Some(id) = id else { return Ok(None) };
         let record = register::outcome(&self.nats, id, true).await?;
@@ -217,7 +218,7 @@ impl Operator {
         }
     }
 
-    /// The headers of a retry: those that the message came with, and the mark. The error says why it cannot be sent.
+    /// The headers of a retry: those of the message, and the mark. The error says why it cannot be sent.
     fn headers(&self, whole: &KeptLetter) -> Result<HeaderMap, String> {
         let message = &whole.letter.message;
         let forged = |name: &str| name.eq_ignore_ascii_case(RETRY_OF);
@@ -235,8 +236,8 @@ impl Operator {
         Ok(headers)
     }
 
-    /// Puts the command back on its stream, unless one with its id is there: perhaps from a retry that was interrupted.
-    /// Answers where it lies.
+    /// Puts the command back on its stream, unless a command with its id is there, perhaps from an interrupted retry.
+    /// Returns its place.
     async fn publish(&self, whole: &KeptLetter, mut headers: HeaderMap) -> Result<Sequence, Unavailable> {
         let Incoming { subject, payload, .. } = &whole.letter.message;
         let others = whole.command().map(|id| {
@@ -292,7 +293,7 @@ impl Operator {
         }
     }
 
-    /// What became of a command that has left its stream, with nothing recorded under an id that is known to be its own.
+    /// The result for a command that has left its stream although no outcome is recorded under its own id.
     async fn left_without_outcome(
         &self,
         letter: &KeptLetter,
@@ -323,7 +324,7 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-/// The word for an outcome, unless it is that the command failed.
+/// The name of an outcome, unless the command failed.
 fn unfailed(outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::Accepted { .. } => Some("accepted"),

@@ -1,10 +1,10 @@
-//! The letters of one consumer and key, in the order in which they were kept.
+//! The dead letters of one consumer and key, in the order in which they were kept.
 //!
-//! Whoever takes out the last letter and whoever parks a message behind it must not miss each other, or the message
-//! waits for nothing. So a message is parked by a publish that expects the last letter to be the last message on the
-//! queue's one filter, and the last letter is taken out by a publish with the same expectation: a release, after which
-//! the queue counts as empty. (A deletion is no use for that: on three replicas the server checks an expectation before
-//! a deletion that is under way has been applied.) The letter and the release are deleted after that, in any order.
+//! Removing the last dead letter and parking a message behind it must exclude each other, or the message waits for
+//! nothing. So a message is parked by a publish that expects the last dead letter to be the last message on the queue's
+//! one filter. The last dead letter is removed by a publish with the same expectation: a release, after which the queue
+//! counts as empty. (A deletion does not work for this: on three replicas the server checks an expectation before it
+//! has applied a pending deletion.) The dead letter and the release are deleted after that, in any order.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use crate::wire::{self, PublishError, StoredMessage, header};
 #[derive(Debug)]
 pub(super) struct Queue {
     consumer: String,
-    /// None: all keys of the consumer.
+    /// `None`: all keys of the consumer.
     key: Option<String>,
 }
 
@@ -31,23 +31,24 @@ impl Queue {
         Self::with(consumer, Some(key))
     }
 
-    /// Of one key, or of all keys of a consumer: not one queue, but good to read.
+    /// The dead letters of one key, or of all keys of a consumer. The latter is not one queue, and good only for
+    /// reading.
     pub(super) fn with(consumer: &str, key: Option<&str>) -> Self {
         Self { consumer: consumer.to_owned(), key: key.map(str::to_owned) }
     }
 
-    /// The one filter of all expectations: it takes in letters and releases, not the parts of letters.
+    /// The one filter of all expectations. It matches dead letters and releases, not the parts of dead letters.
     fn filter(&self) -> String {
         subjects::dead_letter_queue(&self.consumer, self.key.as_deref())
     }
 
-    /// Has a publish fail unless this is still the queue's last message.
+    /// Makes a publish fail unless this is still the queue's last message.
     pub(super) fn expect_last(&self, headers: &mut HeaderMap, last: Sequence) {
         headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, last.to_string());
         headers.insert(header::EXPECTED_SUBJECT, self.filter());
     }
 
-    /// The last letter; none where the queue is empty or released.
+    /// The last dead letter. `None` if the queue is empty or released.
     pub(super) async fn last(&self, nats: &Nats, replicated: bool) -> Result<Option<Sequence>, Unavailable> {
         let last = match replicated {
             true => wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await?,
@@ -56,12 +57,12 @@ impl Queue {
         Ok(last.filter(|last| !subjects::is_release(&last.subject)).map(|last| last.sequence))
     }
 
-    /// The first letter.
+    /// The first dead letter.
     pub(super) async fn first(&self, nats: &Nats) -> Result<Option<StoredMessage>, Unavailable> {
         self.next(nats, Sequence(1)).await
     }
 
-    /// The first letter at or after this position of the stream.
+    /// The first dead letter at or after this position of the stream.
     pub(super) async fn next(
         &self,
         nats: &Nats,
@@ -76,7 +77,7 @@ impl Queue {
         Ok(None)
     }
 
-    /// The letter of this message, or of the command that it holds, if it is in it.
+    /// The dead letter of this message, or of the command that it holds, if the queue has it.
     pub(super) async fn find(
         &self,
         nats: &Nats,
@@ -91,8 +92,8 @@ impl Queue {
         Ok(None)
     }
 
-    /// Lets messages through from now on, if this is the last letter. What was parked meanwhile makes another the last.
-    /// Answers whether there is a release now.
+    /// Releases the queue, so that messages go through, if this is its last dead letter. A message that was parked
+    /// meanwhile makes another the last. Returns whether there is a release now.
     async fn release(&self, nats: &Nats, letter: &KeptLetter) -> Result<bool, Unavailable> {
         let release = subjects::release(&letter.subject);
         loop {
@@ -105,7 +106,7 @@ impl Queue {
             match wire::publish(nats, &release, headers, Bytes::new()).await {
                 Ok(_) => return Ok(true),
                 Err(PublishError::WrongSequence(_)) => {}
-                // From an earlier life of this letter.
+                // The release of an earlier life of this dead letter.
                 Err(PublishError::SubjectFull(_)) => purge(nats, &release, letter).await?,
                 Err(error) => return Err(removing(letter, error.to_string())),
             }
@@ -113,13 +114,14 @@ impl Queue {
     }
 }
 
-/// Takes a letter out. Taking it out again is harmless.
+/// Removes a dead letter. Removing it again is harmless.
 pub(super) async fn remove(nats: &Nats, letter: &KeptLetter) -> Result<(), Unavailable> {
     let released = match &letter.letter.key {
         Some(key) => Queue::of(&letter.letter.consumer, key).release(nats, letter).await?,
         None => false,
     };
-    // Its parts first: a letter without its parts can still be found and taken out, parts without a letter cannot.
+    // The parts are removed first: a dead letter without its parts can be found and removed, parts without a dead
+    // letter cannot.
     if letter.parts > 0 {
         purge(nats, &subjects::dead_letter_parts(&letter.subject), letter).await?;
     }

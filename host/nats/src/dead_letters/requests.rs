@@ -1,7 +1,7 @@
-//! Requests of operators to projections and sagas, and what these do about their letters.
+//! Operators' requests to projections and sagas, and the processing of these requests.
 //!
-//! A request is a message at `dead-letter.<consumer>.<key>.retry`; who has done what it asks takes it out. It outlives
-//! the operator who made it and the host that was at it.
+//! A request is a message at `dead-letter.<consumer>.<key>.retry`. The host that has done what it asks removes it. It
+//! outlives the operator who made it and a host that worked on it.
 
 use async_nats::HeaderMap;
 use pelton_core::dead_letter::{DeadLetter, Place, Retries, RetryRequest};
@@ -15,13 +15,13 @@ use crate::connection::Nats;
 use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header};
 
-/// What a request says.
+/// The content of a request.
 #[derive(Serialize, Deserialize)]
 struct Body {
     key: String,
 }
 
-/// Makes a request. None: one is open, of which nobody knows how far it has come.
+/// Makes a request. `None`: one is open, whose progress is unknown.
 pub(super) async fn make(nats: &Nats, consumer: &str, key: &str) -> Result<Option<Sequence>, Unavailable> {
     let subject = subjects::retry_request(consumer, Some(key));
     let away = |cause: String| Unavailable { doing: format!("asking for a retry at {subject}"), cause };
@@ -35,7 +35,7 @@ pub(super) async fn make(nats: &Nats, consumer: &str, key: &str) -> Result<Optio
     }
 }
 
-/// Whether the request that was made at this position is open.
+/// Whether the request at this position is open.
 pub(super) async fn is_open(nats: &Nats, at: Sequence) -> Result<bool, Unavailable> {
     Ok(wire::leader_at(nats, DEAD_LETTERS, at).await?.is_some())
 }
@@ -49,7 +49,7 @@ impl Retries for StreamDeadLetters {
         match serde_json::from_slice::<Body>(&message.payload) {
             Ok(Body { key }) => Ok(Some(RetryRequest { at: message.sequence, key })),
             Err(error) => {
-                tracing::warn!(subject = message.subject, "taken out, for it is no request: {error}");
+                tracing::warn!(subject = message.subject, "removed, because it is not a request: {error}");
                 wire::delete(&self.nats, DEAD_LETTERS, message.sequence).await?;
                 Ok(None)
             }
@@ -60,7 +60,7 @@ impl Retries for StreamDeadLetters {
         let mut places = Vec::new();
         let queue = Queue::with(consumer.as_str(), key);
         let mut from = Sequence(1);
-        // From the leader, one after the other: one that is missed would be overtaken.
+        // Read from the leader, one after the other: a missed dead letter would be overtaken by a later one.
         while let Some(message) = queue.next(&self.nats, from).await? {
             from = Sequence(message.sequence.0 + 1);
             if let Some(kept) = described(message)?
@@ -77,7 +77,7 @@ impl Retries for StreamDeadLetters {
         if let Some(kept) = read(&self.nats, at).await? {
             return Ok(Some(kept.letter));
         }
-        // What is left of a letter that somebody was taking out.
+        // The rest of a dead letter whose removal was interrupted.
         if let Some(kept) = describe(&self.nats, at).await? {
             queue::remove(&self.nats, &kept).await?;
         }
@@ -102,5 +102,5 @@ impl Retries for StreamDeadLetters {
     }
 }
 
-/// The outcome of a message that has none of its own.
+/// The outcome of a message that has no outcome of its own.
 pub(super) const PROCESSED: &str = "processed";

@@ -1,4 +1,4 @@
-//! Looks at every object, creates it if it is missing, and lists what differs.
+//! Reads every object, creates it if it is missing, and lists the differences.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,12 +13,12 @@ use super::objects::{Kind, Object};
 use crate::connection::Nats;
 use crate::wire::{self, ApiError};
 
-/// How often an object is looked at again after another host was faster at creating it.
+/// The number of times that an object is read again after another host created it first.
 const RACES: usize = 5;
-/// The wait before that, for a cluster to finish what the other host asked for.
+/// The wait before that, in which a cluster completes the other host's request.
 const RACE_PAUSE: Duration = Duration::from_millis(200);
 
-/// One thing that is not as configured.
+/// An object that differs from the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     object: String,
@@ -27,7 +27,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A command of NATS' own tool that begins to solve it.
+    /// A command of the `nats` tool that begins to solve it.
     #[must_use]
     pub fn remedy(&self) -> &str {
         &self.remedy
@@ -45,7 +45,7 @@ pub(super) async fn all(
     objects: &[Object],
     missing: Missing,
 ) -> Result<Vec<Problem>, Unavailable> {
-    // First what exists: a start that is refused must leave the server as it was.
+    // Existing objects come first: a start that is refused must leave the server as it was.
     let mut problems = Vec::new();
     let mut not_there = Vec::new();
     for object in objects {
@@ -97,7 +97,7 @@ async fn one(nats: &Nats, object: &Object, missing: Missing) -> Result<Found, Un
         match create(nats, object).await? {
             Ok(created) => {
                 tracing::info!("created {object}");
-                // A server that does not know a setting leaves it out and creates the object all the same.
+                // A server that does not know a setting omits it and creates the object all the same.
                 let differences = differences(object, &created);
                 return Ok(if differences.is_empty() { Found::Alike } else { Found::Different(differences) });
             }
@@ -117,7 +117,7 @@ fn is_temporary(error: &ApiError) -> bool {
     error.err_code == 10008 || error.code == 503
 }
 
-/// What the server answers to a question for an object, and to its creation.
+/// The server's answer to a request for an object, and to its creation.
 #[derive(Deserialize)]
 struct Info {
     config: Map<String, Value>,
@@ -164,7 +164,7 @@ fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Problem> {
     differ.collect()
 }
 
-/// The server leaves out what is off, and does not keep the order of lists.
+/// Whether two values are equal. The server omits settings that are off, and does not keep the order of lists.
 fn alike(a: &Value, b: &Value) -> bool {
     let is_off = |v: &Value| match v {
         Value::Null | Value::Bool(false) => true,
@@ -195,7 +195,7 @@ fn shown(field: &str, value: &Value) -> String {
     }
 }
 
-/// In the largest unit that leaves no rest.
+/// The duration in the largest unit that leaves no remainder.
 fn duration(nanoseconds: u64) -> String {
     const UNITS: [(u64, &str); 6] = [
         (86_400_000_000_000, "d"),
@@ -221,7 +221,7 @@ impl Object {
         Problem { object: self.to_string(), what, remedy }
     }
 
-    /// What the server's refusals mean here.
+    /// The meaning of the server's refusals here.
     fn hint(&self, why: &str) -> String {
         if why.contains("error code 10065") {
             return "; another stream on this server takes in some of its subjects: `nats stream ls`"

@@ -1,7 +1,7 @@
-//! The settings of every object, as the server's API has them.
+//! The settings of every object, in the terms of the server's API.
 //!
-//! A setting that is listed here is compared, also where it is off; what is not listed (descriptions, metadata,
-//! placement, compression) is the operator's.
+//! A listed setting is compared, even if it is off. Settings that are not listed (descriptions, metadata, placement,
+//! compression) are left to the operator.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::subjects::{
     saga_consumer, view_bucket,
 };
 
-/// A stream or consumer as it should be.
+/// The intended settings of a stream or consumer.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
     pub(super) kind: Kind,
@@ -71,7 +71,7 @@ impl Topology {
             self.stream(stream.name.as_str(), &stream.subjects, settings)
         }));
         objects.extend(self.views.iter().map(|view| {
-            // The marks of deleted rows go after a while.
+            // The tombstones of deleted rows expire after a while.
             self.bucket(&view_bucket(&view.name, view.version), json!({ "allow_msg_ttl": true }))
         }));
         objects.extend(self.handlers.iter().map(|handler| {
@@ -121,7 +121,7 @@ impl Topology {
         Object { kind: Kind::Stream { name: name.to_owned() }, settings: merged(settings, special) }
     }
 
-    /// As NATS ADR-8 has a bucket with a history of one, so that every client can read it; plus atomic batches.
+    /// A bucket with a history of one, as in NATS ADR-8, so that every client can read it; plus atomic batches.
     fn bucket(&self, name: &str, special: Value) -> Object {
         let settings = json!({
             "max_msgs_per_subject": 1,
@@ -135,7 +135,7 @@ impl Topology {
         self.stream(&bucket_stream(name), &[subjects::bucket_filter(name)], settings)
     }
 
-    /// `max_deliver` stays without a limit: a store that is away for an hour must not end a good command.
+    /// `max_deliver` has no limit: a store that is unavailable for an hour must not end a good command.
     fn consumer(&self, stream: &str, name: &str, filters: &[String], max_ack_pending: u32) -> Object {
         let filter = match filters {
             [] => json!({}),

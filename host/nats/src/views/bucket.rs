@@ -1,7 +1,7 @@
-//! How a view lies in its key-value bucket, and how many of its values are read at once.
+//! The layout of a view in its key-value bucket, and the number of values that are read at once.
 //!
-//! Rows are under `r.<escaped key>`, the checkpoint is under `checkpoint`: no key can be both, whatever a plugin calls
-//! its rows. `nats kv get <bucket> r.<escaped key>` shows a row.
+//! Rows are under `r.<escaped key>`, the checkpoint is under `checkpoint`: no key can be both, whatever keys a plugin
+//! chooses. `nats kv get <bucket> r.<escaped key>` shows a row.
 
 use std::collections::HashMap;
 
@@ -17,20 +17,20 @@ use crate::wire::{self, Lasts, StoredMessage};
 
 /// The most subjects of one read; the server answers at most 1,024 messages.
 pub(crate) const MAX_SUBJECTS: usize = 256;
-/// How much of a read the server sends in one go, in bytes; what is left is asked for again.
+/// The most bytes of a read that the server sends at once. The rest is requested again.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// What marks a deleted row: a header of key-value buckets, and its value.
+/// The tombstone of a deleted row: a header of key-value buckets, and its value.
 pub(crate) const DELETED: (&str, &str) = ("KV-Operation", "DEL");
 
-/// Where one version of a view is kept.
+/// The bucket of one version of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     name: String,
 }
 
 impl Bucket {
-    /// The bucket `<view>-v<version>`. A view whose name has other characters than letters, digits, `-` and `_` has none.
+    /// The bucket `<view>-v<version>`. Fails if the view's name has other characters than letters, digits, `-` and `_`.
     pub fn new(view: &Name, version: u32) -> Result<Self, String> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if !view.as_str().bytes().all(fits) {
@@ -41,13 +41,13 @@ impl Bucket {
         Ok(Self { name: subjects::view_bucket(view, version) })
     }
 
-    /// Its name, as `nats kv` takes it.
+    /// The bucket's name, for `nats kv`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The stream behind it.
+    /// The stream behind the bucket.
     #[must_use]
     pub fn stream(&self) -> String {
         subjects::bucket_stream(&self.name)
@@ -59,7 +59,7 @@ impl Bucket {
         subjects::checkpoint(&self.name)
     }
 
-    /// What the subject of every row begins with.
+    /// The prefix of the subject of every row.
     #[must_use]
     pub fn rows(&self) -> String {
         subjects::rows(&self.name)
@@ -72,23 +72,23 @@ impl Bucket {
     }
 }
 
-/// What a bucket holds under one subject.
+/// The content of a bucket under one subject.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     /// Its position in the bucket's stream.
     pub(crate) sequence: u64,
-    /// The value; none where it was deleted.
+    /// The value. `None` if it was deleted.
     pub(crate) value: Option<Bytes>,
 }
 
-/// What a bucket held under some subjects.
+/// The content of a bucket under some subjects.
 ///
-/// One piece of an answer is of one moment. Where an answer came in several, later pieces are never of an earlier
+/// One piece of an answer is of one moment. If an answer came in several pieces, later pieces are never of an earlier
 /// moment, and the checkpoint is of the last. So with `up_to >= r` and a checkpoint at revision `r`, the rows are
-/// exactly those that belong to `r`; and no row is older than `up_to`.
+/// exactly those that belong to `r`, and no row is older than `up_to`.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// By subject; what is missing was not there.
+    /// The rows by subject. A missing row was not in the bucket.
     pub(crate) rows: HashMap<String, Held>,
     /// The checkpoint as stored.
     pub(crate) checkpoint: Option<Held>,
@@ -97,7 +97,7 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// The revision of the checkpoint; 0 where there is none.
+    /// The revision of the checkpoint; 0 if there is none.
     pub(crate) fn revision(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |held| held.sequence)
     }
@@ -107,12 +107,12 @@ impl Reading {
 pub(crate) fn decode_checkpoint(bucket: &Bucket, held: Option<&Held>) -> Result<Checkpoint, Unavailable> {
     let Some(Held { sequence, value: Some(value) }) = held else { return Ok(Checkpoint::default()) };
     let checkpoint: Checkpoint = serde_json::from_slice(value)
-        .map_err(|e| unreadable(bucket, format!("what it has under `checkpoint` is no checkpoint: {e}")))?;
+        .map_err(|e| unreadable(bucket, format!("its `checkpoint` cannot be read: {e}")))?;
     Ok(Checkpoint { revision: *sequence, ..checkpoint })
 }
 
-/// The checkpoint as the leader has it. Without one the bucket must be empty: rows that no checkpoint vouches for may
-/// have any number of events in them.
+/// The checkpoint, read from the leader. Without a checkpoint the bucket must be empty: rows without one may have any
+/// number of events in them.
 pub(crate) async fn leader_checkpoint(nats: &Nats, bucket: &Bucket) -> Result<Checkpoint, Unavailable> {
     let message = wire::leader_last(nats, &bucket.stream(), &bucket.checkpoint()).await?;
     let held = message.map(held);
@@ -140,18 +140,19 @@ async fn messages(nats: &Nats, bucket: &Bucket) -> Result<u64, Unavailable> {
     Ok(info.map_err(|error| unreadable(bucket, error.to_string()))?.state.messages)
 }
 
-/// Subjects in groups that one [`read`] can take.
+/// Subjects in groups of the size that one [`read`] accepts.
 pub(crate) fn groups(subjects: &[String]) -> std::slice::Chunks<'_, String> {
     subjects.chunks(MAX_SUBJECTS)
 }
 
-/// Reads rows and the checkpoint with them, from whichever replica answers.
+/// Reads rows together with the checkpoint, from any replica.
 pub(crate) async fn read(nats: &Nats, bucket: &Bucket, rows: &[String]) -> Result<Reading, Unavailable> {
     let reading = read_within(nats, bucket, rows, usize::MAX).await?;
     reading.ok_or_else(|| unreadable(bucket, "its rows have no bound"))
 }
 
-/// The same. None: the rows have more than `max_bytes`; at most [`MAX_ANSWER_BYTES`] more were read to find that out.
+/// The same with a limit. `None`: the rows have more than `max_bytes`; at most [`MAX_ANSWER_BYTES`] more were read to
+/// find that out.
 pub(crate) async fn read_within(
     nats: &Nats,
     bucket: &Bucket,

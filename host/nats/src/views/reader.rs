@@ -1,7 +1,7 @@
-//! Views for those who only read them.
+//! Reads views for the gateway.
 //!
-//! Keys come from the leader's list of subjects, values from whichever replica answers, so both may be a little newer
-//! than the position that is told with them, and never older: it is the lowest of all that were read on the way.
+//! Keys come from the leader's list of subjects, values from any replica. So both may be a little newer than the
+//! position that is returned with them, and never older: it is the lowest of all positions that were read on the way.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
@@ -21,33 +21,35 @@ use crate::connection::Nats;
 use crate::subjects::{escape, unescape};
 use crate::wire;
 
-/// After so many bytes of values a page ends, whatever its limit; one value always fits.
+/// A page ends after this many bytes of values, whatever its limit. One value always fits.
 pub const MAX_PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The most keys that one page looks at. Where more share its prefix, the page may be short, or even empty, with a next one.
+/// The most keys that one page looks at. If more share its prefix, the page may be short or even empty, and have a next
+/// one.
 pub const MAX_PAGE_KEYS: usize = 10_000;
-/// How many pages are read at a time; whoever comes next waits for as long as an answer may take.
+/// The number of pages that are read at a time. A further reader waits up to the time for an answer.
 pub const MAX_LISTS: usize = 4;
 
 /// A [`ViewReader`] of some views, each in its bucket.
 ///
-/// A page costs a list of all keys that share the prefix's whole tokens, and one read for the values: measured in a debug
-/// build, 0.25 s without a prefix among 50,000 rows, 13 ms with one that 500 of them have. One row costs one round trip.
+/// A page costs a list of all keys that share the prefix's whole tokens, and one read for the values. Measured in a
+/// debug build: 0.25 s without a prefix among 50,000 rows, 13 ms with one that 500 of them have. One row costs one
+/// round trip.
 #[derive(Debug)]
 pub struct BucketReader {
     nats: Nats,
     views: RwLock<HashMap<Name, Bucket>>,
-    /// A place for each page that is read at a time.
+    /// The permits for pages that are read at a time.
     lists: Semaphore,
 }
 
 impl BucketReader {
-    /// Reads these views.
+    /// A reader of these views.
     #[must_use]
     pub fn new(nats: &Nats, views: HashMap<Name, Bucket>) -> Self {
         Self { nats: nats.clone(), views: RwLock::new(views), lists: Semaphore::new(MAX_LISTS) }
     }
 
-    /// From now on this view is read from this bucket.
+    /// Serves this view from this bucket from now on.
     pub fn serve(&self, view: Name, bucket: Bucket) {
         self.views.write().unwrap_or_else(PoisonError::into_inner).insert(view, bucket);
     }
@@ -68,7 +70,7 @@ fn position(bucket: &Bucket, reading: &Reading) -> Result<Sequence, Unavailable>
 impl ViewReader for BucketReader {
     async fn get(&self, view: &Name, key: &str) -> Result<(Option<Bytes>, Sequence), Unavailable> {
         let bucket = self.bucket(view)?;
-        // A text that is no key has no row.
+        // A text that is not a key has no row.
         let subjects: Vec<String> = ViewKey::new(key).iter().map(|key| bucket.row(key)).collect();
         let reading = bucket::read(&self.nats, &bucket, &subjects).await?;
         let position = position(&bucket, &reading)?;
@@ -92,8 +94,8 @@ impl ViewReader for BucketReader {
         };
         let mut left = keys.first.as_slice();
         let (mut bytes, mut group, mut last) = (0, limit.saturating_add(1).min(MAX_SUBJECTS), None);
-        // One row more than asked for tells whether there is another page. Deleted rows are among the keys, so that a
-        // page may take more than one read.
+        // One row more than the limit tells whether there is another page. Deleted rows are among the keys, so a page
+        // may take more than one read.
         while page.rows.len() <= limit && bytes < MAX_PAGE_BYTES && !left.is_empty() {
             let (some, rest) = left.split_at(group.min(left.len()));
             let subjects: Vec<String> = some.iter().map(|key| bucket.rows() + key).collect();
@@ -131,19 +133,19 @@ impl BucketReader {
     }
 }
 
-/// Some of a view's keys, by their escaped form.
+/// A range of a view's keys, by their escaped form.
 #[derive(Debug, PartialEq, Eq)]
 struct Range {
-    /// What all keys longer than the prefix begin with.
+    /// The prefix of all keys that are longer than the range's prefix.
     start: String,
     /// The key that is the prefix itself. A dot at its end is escaped, unlike in longer keys.
     exact: Option<String>,
-    /// The key before the first.
+    /// The key before the first key of the range.
     after: String,
 }
 
 impl Range {
-    /// None where no key can be in it.
+    /// A range of keys. `None` if no key can be in it.
     fn new(prefix: &str, after: Option<&str>) -> Option<Self> {
         let escaped = |key: &str| match key {
             "" => Ok(String::new()),
@@ -151,7 +153,7 @@ impl Range {
         };
         let after = escaped(after.unwrap_or_default()).ok()?;
         let exact = escaped(prefix).ok()?;
-        // What follows a byte decides only whether it is the last.
+        // The byte after a dot decides whether the dot is escaped.
         let longer = ViewKey::new(&format!("{prefix}x")).map(|longer| escape(longer.as_str()));
         let start = longer.map_or_else(|_| exact.clone(), |longer| longer[..longer.len() - 1].to_owned());
         Some(Self { start, exact: (!exact.is_empty()).then_some(exact), after })
@@ -161,14 +163,14 @@ impl Range {
         (key.starts_with(&self.start) || self.exact.as_deref() == Some(key)) && *key > *self.after
     }
 
-    /// A subject filter, after the rows' own part, that lets through all keys in the range, except perhaps `exact`.
+    /// A subject filter, after the rows' own part, that matches all keys in the range, except perhaps `exact`.
     fn filter(&self) -> String {
         let whole_tokens = self.start.rfind('.').map_or("", |dot| &self.start[..=dot]);
         format!("{whole_tokens}>")
     }
 }
 
-/// The first keys of a range, in order, those of deleted rows among them.
+/// The first keys of a range, in order, including those of deleted rows.
 #[derive(Debug, Default)]
 struct Keys {
     /// At most [`MAX_PAGE_KEYS`].
@@ -191,7 +193,7 @@ async fn keys(nats: &Nats, bucket: &Bucket, range: &Range) -> Result<Keys, Unava
     let subject = format!("$JS.API.STREAM.INFO.{}", bucket.stream());
     let rows = bucket.rows();
     let doing = format!("listing the keys of {}", bucket.name());
-    // The key that the filter may miss. If there is no such row, reading it finds nothing.
+    // The key that the filter may miss. If it has no row, reading it finds nothing.
     let mut keys: BTreeSet<String> = range.exact.iter().filter(|key| range.contains(key)).cloned().collect();
     let (mut offset, mut has_more) = (0, false);
     loop {

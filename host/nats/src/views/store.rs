@@ -1,9 +1,10 @@
-//! Views in key-value buckets: rows and checkpoint are written together, guarded by the checkpoint.
+//! Views in key-value buckets. Rows and checkpoint are written together, on the condition that the checkpoint has not
+//! changed.
 //!
-//! **No stale row is folded.** On a replicated bucket any replica answers a read, also one that is behind. But a replica
-//! applies a commit's rows before its checkpoint, and a commit is acknowledged with the checkpoint's revision. So every
-//! answer is asked for the checkpoint too, and only one at exactly the revision that this store has last seen is
-//! believed: an answer from behind is asked for again, and one from ahead means that somebody else writes the view.
+//! **A stale row is never folded.** On a replicated bucket any replica answers a read, also one that is behind. But a
+//! replica applies a commit's rows before its checkpoint, and a commit is acknowledged with the checkpoint's revision.
+//! So every read includes the checkpoint, and only an answer at exactly the revision that this store has last seen is
+//! used. An answer that is behind is requested again. An answer that is ahead means that another host writes the view.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,21 +23,22 @@ use crate::wire::{self, BatchMessage, MAX_BATCH_MESSAGES};
 
 /// The most rows of one commit: with the checkpoint they fill the server's atomic batch.
 pub const MAX_ROWS: usize = MAX_BATCH_MESSAGES - 1;
-/// How often a read is repeated when a replica that is behind has answered.
+/// The number of times that a read is repeated after a replica that is behind has answered.
 const MAX_STALE_READS: u32 = 20;
-/// How long to wait before such a read is repeated.
+/// The wait before such a read is repeated.
 const STALE_PAUSE: Duration = Duration::from_millis(25);
 
-/// How long the mark of a deleted row stays, for those who watch the bucket; then the server removes it. Reads find no
-/// row either way.
+/// The time that the tombstone of a deleted row stays, for clients that watch the bucket. Then the server removes it.
+/// Reads find no row either way.
 const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
 
-/// A [`ViewStore`] in one bucket. One flow at a time uses it: it remembers the revision that the flow has seen last.
+/// A [`ViewStore`] in one bucket. One flow at a time uses it, because it remembers the revision that the flow has seen
+/// last.
 #[derive(Debug)]
 pub struct BucketViews {
     nats: Nats,
     bucket: Bucket,
-    /// The checkpoint's revision as this store has seen it last.
+    /// The checkpoint's revision that this store has seen last.
     revision: Mutex<Option<u64>>,
     tombstone_ttl: Duration,
 }
@@ -48,7 +50,7 @@ impl BucketViews {
         Self { nats: nats.clone(), bucket, revision: Mutex::new(None), tombstone_ttl: TOMBSTONE_TTL }
     }
 
-    /// Keeps the marks of deleted rows for so long, in whole seconds, at least one.
+    /// Keeps the tombstones of deleted rows for this time, in whole seconds, at least one.
     #[must_use]
     pub fn with_tombstone_ttl(self, tombstone_ttl: Duration) -> Self {
         Self { tombstone_ttl, ..self }
@@ -62,7 +64,7 @@ impl BucketViews {
         *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
     }
 
-    /// Rows as they belong to the checkpoint at `revision`.
+    /// The rows that belong to the checkpoint at `revision`.
     async fn read_at(&self, revision: u64, subjects: &[String]) -> Result<Reading, Unavailable> {
         for _ in 0..MAX_STALE_READS {
             let reading = bucket::read(&self.nats, &self.bucket, subjects).await?;
@@ -73,7 +75,7 @@ impl BucketViews {
                 return Err(bucket::unreadable(
                     &self.bucket,
                     format!(
-                        "somebody else writes it: its checkpoint is at revision {}, not at {revision}",
+                        "another host writes it: its checkpoint is at revision {}, not at {revision}",
                         reading.revision()
                     ),
                 ));

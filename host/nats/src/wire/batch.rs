@@ -1,8 +1,8 @@
-//! Atomic batches: several messages of one stream, stored together or not at all (NATS ADR-50).
+//! Atomic batches: several messages of one stream that are stored together or not at all (NATS ADR-50).
 //!
 //! Every message carries `Nats-Batch-Id` and `Nats-Batch-Sequence`, from 1; the last also `Nats-Batch-Commit: 1`. Only
-//! the last is a request: its answer tells the stream sequence of the last message, and how many were stored. They lie
-//! in the stream side by side. The server forgets a batch that is not ended within 10 s.
+//! the last is a request. Its answer holds the stream sequence of the last message, and the number of stored messages.
+//! They are adjacent in the stream. The server drops a batch that is not ended within 10 s.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -12,21 +12,21 @@ use super::headers::header;
 use super::request::{self, PubAck, PublishError};
 use crate::connection::Nats;
 
-/// The most messages of one batch; the server answers 10199 beyond.
+/// The most messages of one batch. The server answers 10199 to more.
 pub(crate) const MAX_BATCH_MESSAGES: usize = 1000;
 
 /// One message of a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchMessage {
     pub(crate) subject: String,
-    /// Expectations and message ids go here too. Of messages whose subjects share an expectation's filter only the
-    /// first carries it.
+    /// Also holds expectations and message ids. Of messages whose subjects share an expectation's filter only the first
+    /// carries it.
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
 }
 
 impl BatchMessage {
-    /// What it has on the wire, headers and payload.
+    /// The bytes on the wire, headers and payload.
     pub(crate) fn bytes(&self) -> usize {
         header_bytes(&self.headers) + self.payload.len()
     }
@@ -58,7 +58,7 @@ pub(crate) async fn publish_batch(
     }
     #[cfg(debug_assertions)]
     if crate::failpoint::due(crate::failpoint::MID_BATCH) {
-        // What was sent so far is at the server.
+        // Flushes what was sent so far to the server.
         let _ = nats.client().flush().await;
         crate::failpoint::crash();
     }
@@ -77,10 +77,11 @@ pub(crate) async fn publish_batch(
     Ok(ack)
 }
 
-/// What the batch's own headers add to a message, at most, in bytes.
+/// The most bytes that the batch's own headers add to a message.
 const BATCH_HEADER_BYTES: usize = 128;
 
-/// Before the first one is sent, so that a message that is too large does not leave an open batch behind.
+/// Checks all sizes before the first message is sent, so that a message that is too large does not leave an open batch
+/// behind.
 fn check_sizes(nats: &Nats, messages: &[BatchMessage], last: &BatchMessage) -> Result<(), PublishError> {
     let max = nats.client().max_payload();
     for message in messages.iter().chain([last]) {

@@ -1,4 +1,4 @@
-//! Writes that are made only if the last message of their subject is still the expected one.
+//! Conditional writes: they are stored only if the last message that a filter matches is still the expected one.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use pelton_core::id::Sequence;
@@ -9,25 +9,27 @@ use super::headers::header;
 use super::request::PublishError;
 use crate::connection::Nats;
 
-/// Messages that are stored together, if the last one that a filter matches is the one that the first of them expects.
+/// Messages that are stored together, if the last message that a filter matches is the one that the first of them
+/// expects.
 #[derive(Debug, Clone)]
 pub(crate) struct ConditionalWrite {
-    /// What the expectation is on.
+    /// The filter of the expectation.
     pub(crate) filter: String,
-    /// At least one; the first carries the expectation.
+    /// At least one message; the first carries the expectation.
     pub(crate) messages: Vec<BatchMessage>,
 }
 
-/// Where messages are stored.
+/// The place of stored messages.
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) sequences: Vec<Sequence>,
-    /// A message with the id of one was stored before: these are not.
+    /// Whether a message with the id of one of them was stored before, so that these were not stored.
     pub(crate) duplicate: bool,
 }
 
 impl ConditionalWrite {
-    /// Messages that this stream stores only if the last one that the filter matches is at `expected` (0: there is none).
+    /// Messages that this stream stores only if the last message that the filter matches is at `expected` (0: there is
+    /// none).
     pub(crate) fn new(stream: &str, filter: String, expected: u64, mut messages: Vec<BatchMessage>) -> Self {
         if let Some(first) = messages.first_mut() {
             let mut expect = |name, value| first.headers.insert(HeaderName::from_static(name), value);
@@ -38,12 +40,12 @@ impl ConditionalWrite {
         Self { filter, messages }
     }
 
-    /// What it has on the wire.
+    /// The bytes on the wire.
     pub(crate) fn bytes(&self) -> usize {
         self.messages.iter().map(BatchMessage::bytes).sum()
     }
 
-    /// Stores it by itself.
+    /// Stores the messages by themselves.
     pub(crate) async fn store(self, nats: &Nats) -> Result<Stored, PublishError> {
         let count = self.messages.len();
         let ack = publish_batch(nats, self.messages).await?;
@@ -52,7 +54,7 @@ impl ConditionalWrite {
 }
 
 impl Stored {
-    /// So many messages side by side, the last one here.
+    /// The place of `count` adjacent messages, the last at `last`.
     pub(crate) fn side_by_side(last: u64, count: usize) -> Self {
         let sequences = (0..count as u64).rev().map(|back| Sequence(last.saturating_sub(back))).collect();
         Self { sequences, duplicate: false }
@@ -72,7 +74,7 @@ impl From<PublishError> for CommitError {
             PublishError::WrongSequence(_) => Self::Conflict,
             PublishError::Unclear(away) => Self::Unclear(away),
             PublishError::NotNow(_) => Self::Unclear(pelton_core::store::Unavailable {
-                doing: "a guarded write".to_owned(),
+                doing: "a conditional write".to_owned(),
                 cause: error.to_string(),
             }),
             PublishError::SubjectFull(_) | PublishError::TooLarge(_) | PublishError::Refused(_) => {

@@ -1,10 +1,10 @@
-//! Gathers guarded writes that wait to be stored into one atomic batch.
+//! Group commit: stores waiting conditional writes together in one atomic batch.
 //!
-//! On one server with file storage a batch costs milliseconds whatever is in it, and one at a time per stream; with
-//! `sync_interval: always` it costs one fsync, and on replicas one round of agreement. While one batch is under way, the
-//! writes that arrive wait for the next: the busier the stream, the larger the batch. Each keeps its own expectation. One
-//! that does not hold has the server refuse the whole batch; its writes are then stored one by one, so that none suffers
-//! for another.
+//! On one server with file storage a batch costs milliseconds whatever its content, and a stream takes one at a time.
+//! With `sync_interval: always` it costs one fsync, and on replicas one round of agreement. While one batch is pending,
+//! arriving writes wait for the next: the busier the stream, the larger the batch. Each write keeps its own
+//! expectation. If one does not hold, the server refuses the whole batch. Its writes are then stored one by one, so
+//! that none fails because of another.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -18,12 +18,12 @@ use super::request::PublishError;
 use super::worker::Worker;
 use crate::connection::Nats;
 
-/// How many writes may wait.
+/// The most waiting writes.
 const MAX_WAITING: usize = 1024;
 /// The most bytes of one batch of several writes. The server holds a batch in memory until it is complete, and the
-/// client what the connection has not taken yet.
+/// client holds what the connection has not accepted yet.
 const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// How many writes of a refused batch are stored side by side. The server takes 50 open batches per stream.
+/// The number of writes of a refused batch that are stored concurrently. The server accepts 50 open batches per stream.
 const MAX_ONE_BY_ONE: usize = 16;
 
 type Answer = Result<Stored, PublishError>;
@@ -34,16 +34,16 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-/// The gatherer of one stream.
+/// The group commit of one stream.
 #[derive(Debug)]
 pub(crate) struct GroupCommit(Worker<Waiting>);
 
 impl GroupCommit {
     pub(crate) fn start(nats: Nats) -> Self {
-        Self(Worker::start("gathering writes", MAX_WAITING, |waiting| run(nats, waiting)))
+        Self(Worker::start("the group commit", MAX_WAITING, |waiting| run(nats, waiting)))
     }
 
-    /// Stores a write together with others. It is stored also when the caller stops waiting.
+    /// Stores a write together with others. The write is stored even if the caller stops waiting.
     pub(crate) async fn store(&self, write: ConditionalWrite) -> Answer {
         self.0.ask(|answer| Waiting { write, answer }).await.unwrap_or_else(|| {
             let (doing, cause) = ("storing".to_owned(), "this host is stopping".to_owned());
@@ -51,7 +51,7 @@ impl GroupCommit {
         })
     }
 
-    /// Takes nothing more and waits until everything that waits is stored.
+    /// Accepts nothing more and waits until all waiting writes are stored.
     pub(crate) async fn close(&self) {
         self.0.close().await;
     }
@@ -75,8 +75,8 @@ async fn run(nats: Nats, mut queue: mpsc::Receiver<Waiting>) {
     }
 }
 
-/// What goes into the next batch, in order of arrival. No two writes with one filter: the server would let the second
-/// pass on the expectation of the first. One that is larger than a batch may be goes alone.
+/// The writes of the next batch, in order of arrival. Each filter occurs once, because the server would accept a second
+/// write on the expectation of the first. A write that is larger than a batch goes alone.
 fn portion(left: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut filters = HashSet::new();
     let (mut messages, mut bytes) = (0, 0);
@@ -119,7 +119,7 @@ async fn store(nats: &Nats, writes: Vec<Waiting>) {
         Err(refused) => {
             tracing::debug!(
                 writes = counts.len(),
-                "a gathered batch was refused and is stored one by one: {refused}"
+                "a group commit was refused and is stored one by one: {refused}"
             );
             one_by_one(nats, writes).await;
         }
@@ -133,7 +133,7 @@ async fn one_by_one(nats: &Nats, writes: Vec<Waiting>) {
     futures::stream::iter(each).buffer_unordered(MAX_ONE_BY_ONE).collect::<()>().await;
 }
 
-/// Whoever stopped waiting looks again, as after a crash.
+/// A caller that stopped waiting reads the result later, as after a crash.
 fn answer(to: oneshot::Sender<Answer>, with: Answer) {
     drop(to.send(with));
 }

@@ -1,4 +1,4 @@
-//! Headers, as core has them and as the client library wants them; and a message as core has it.
+//! Conversion of headers between core and the client library, and of messages to core.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use pelton_core::id::{Name, Sequence};
 use pelton_core::message::{Headers, Incoming};
 use pelton_core::time::Timestamp;
 
-/// Headers that the server obeys. None of these is taken from outside: see [`to_wire`].
+/// Headers that the server obeys. None of these is accepted from clients: see [`to_wire`].
 pub(crate) mod header {
     pub(crate) const PREFIX: &str = "Nats-";
     pub(crate) const MSG_ID: &str = "Nats-Msg-Id";
@@ -29,7 +29,7 @@ pub(crate) mod header {
     pub(crate) const UP_TO: &str = "Nats-UpTo-Sequence";
 }
 
-/// A header that cannot go over the wire.
+/// A header that cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the header {name:?} cannot be sent: {cause}")]
 pub(crate) struct BadHeader {
@@ -43,7 +43,7 @@ impl BadHeader {
     }
 }
 
-/// Headers as the client library wants them, without any that the server would obey (`Nats-…`, in any case).
+/// Converts headers for the client library, without those that the server would obey (`Nats-…`, in any case).
 pub(crate) fn to_wire(headers: &Headers) -> Result<HeaderMap, BadHeader> {
     let mut map = HeaderMap::new();
     for (name, value) in headers.iter() {
@@ -54,8 +54,8 @@ pub(crate) fn to_wire(headers: &Headers) -> Result<HeaderMap, BadHeader> {
     Ok(map)
 }
 
-/// Headers with different names as the client library wants them. A borrowed name is one that the code has, so it is
-/// taken as it is.
+/// Converts headers with different names for the client library. A borrowed name comes from the code, so it is not
+/// checked.
 pub(crate) fn header_map<'a>(
     headers: impl Iterator<Item = (Cow<'static, str>, Cow<'a, str>)>,
 ) -> Result<HeaderMap, BadHeader> {
@@ -83,8 +83,8 @@ fn append(map: &mut HeaderMap, name: &str, value: &str) -> Result<(), BadHeader>
     Ok(())
 }
 
-/// Headers as core has them. Names keep their case; names that differ stand in alphabetical order, for the library
-/// does not keep the sender's.
+/// Converts headers for core. Names keep their case. Different names are in alphabetical order, because the library
+/// does not keep the sender's order.
 pub(crate) fn from_wire(map: Option<&HeaderMap>) -> Headers {
     let mut pairs: Vec<(&str, &str)> = map
         .into_iter()
@@ -95,7 +95,7 @@ pub(crate) fn from_wire(map: Option<&HeaderMap>) -> Headers {
     pairs.into_iter().collect()
 }
 
-/// A message as a consumer hands it out.
+/// Converts a message of a consumer for core.
 pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incoming, String> {
     let info = message.info().map_err(|e| format!("the reply subject of a consumer's message: {e}"))?;
     Ok(Incoming {

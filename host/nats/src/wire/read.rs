@@ -1,9 +1,9 @@
-//! Reading messages of a stream, two ways.
+//! Reads messages of a stream, in two ways.
 //!
-//! A leader read (`$JS.API.STREAM.MSG.GET.<stream>`) sees every write that was acknowledged before it, and its answer is
-//! JSON. A direct read (`$JS.API.DIRECT.GET.<stream>`) is answered by any replica, may be behind, and its answer is the
-//! message itself; it is several times as fast. Direct reads have a connection of their own, because a message whose
-//! headers cannot be read breaks it; what is lost with it is read from the leader.
+//! A leader read (`$JS.API.STREAM.MSG.GET.<stream>`) sees every write that was acknowledged before it, and its answer
+//! is JSON. A direct read (`$JS.API.DIRECT.GET.<stream>`) is answered by any replica, which may be behind, and its
+//! answer is the message itself; it is several times as fast. Direct reads have a connection of their own, because a
+//! message whose headers cannot be read breaks it. An answer that is lost with it is read from the leader.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) struct StoredMessage {
     pub(crate) stored_at: Timestamp,
 }
 
-/// The last message whose subject matches, as the leader has it.
+/// The last message whose subject matches, read from the leader.
 pub(crate) async fn leader_last(
     nats: &Nats,
     stream: &str,
@@ -40,7 +40,7 @@ pub(crate) async fn leader_last(
     leader_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
 }
 
-/// The message at a sequence, as the leader has it.
+/// The message at a sequence, read from the leader.
 pub(crate) async fn leader_at(
     nats: &Nats,
     stream: &str,
@@ -58,7 +58,7 @@ async fn leader_read(
     Ok(leader_raw(nats, stream, query, what).await?.map(StoredMessage::from))
 }
 
-/// A message as a stream holds it, its headers as they were sent: perhaps unreadable.
+/// A message as a stream holds it, with its original headers, which may be unreadable.
 #[derive(Debug, Clone)]
 pub(crate) struct RawMessage {
     pub(crate) subject: String,
@@ -75,7 +75,7 @@ impl From<RawMessage> for StoredMessage {
     }
 }
 
-/// Removes a message. That it is gone already is no error.
+/// Deletes a message. A message that is gone already is not an error.
 pub(crate) async fn delete(nats: &Nats, stream: &str, sequence: Sequence) -> Result<(), Unavailable> {
     let doing = format!("deleting message {sequence} of stream {stream}");
     let subject = format!("$JS.API.STREAM.MSG.DELETE.{stream}");
@@ -87,8 +87,8 @@ pub(crate) async fn delete(nats: &Nats, stream: &str, sequence: Sequence) -> Res
     }
 }
 
-/// The first message at or after a sequence whose subject matches, as the leader has it. The answer is JSON, so that
-/// it can be read whatever the message's headers are.
+/// The first message at or after a sequence whose subject matches, read from the leader. The answer is JSON, so it can
+/// be read whatever the message's headers are.
 pub(crate) async fn leader_next(
     nats: &Nats,
     stream: &str,
@@ -142,14 +142,14 @@ fn base64(text: &str) -> Result<Vec<u8>, String> {
         .map_err(|e| format!("the answer holds no base64: {e}"))
 }
 
-/// A header block as it is stored: a version line, then `name: value` lines.
+/// Parses a stored header block: a version line, then `name: value` lines.
 pub(crate) fn raw_headers(block: &[u8]) -> Headers {
     let text = String::from_utf8_lossy(block);
     let lines = text.split("\r\n").skip(1);
     lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect()
 }
 
-/// The last message whose subject matches, as one of the replicas has it.
+/// The last message whose subject matches, read from any replica.
 pub(crate) async fn direct_last(
     nats: &Nats,
     stream: &str,
@@ -158,7 +158,7 @@ pub(crate) async fn direct_last(
     direct_read(nats, stream, &serde_json::json!({ "last_by_subj": filter }), filter).await
 }
 
-/// The message at a sequence, as one of the replicas has it.
+/// The message at a sequence, read from any replica.
 pub(crate) async fn direct_at(
     nats: &Nats,
     stream: &str,
@@ -197,16 +197,16 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Where to go on reading; none where this is the end.
+    /// The position at which to continue. `None` at the end.
     pub(crate) fn next(&self) -> Option<Sequence> {
         self.messages.last().filter(|_| self.more).map(|last| Sequence(last.sequence.0 + 1))
     }
 }
 
-/// At most `max` messages whose subjects match, from a sequence on, as one of the replicas has them.
+/// At most `max` messages whose subjects match, from a sequence on, read from any replica.
 ///
-/// The server answers one query with many messages and ends with status 204. Every message says which one came before
-/// it, so that one that gets lost on the way is noticed.
+/// The server answers one request with many messages and ends with status 204. Every message names the one before it,
+/// so a message that is lost in transit is noticed.
 pub(crate) async fn direct_from(
     nats: &Nats,
     stream: &str,
@@ -251,8 +251,8 @@ pub(crate) async fn direct_from(
     }
 }
 
-/// At most `max` messages whose subjects match, from a sequence on, with every write that was acknowledged before: where
-/// replicas may be behind, from the leader, which answers with one message at a time.
+/// At most `max` messages whose subjects match, from a sequence on, with every write that was acknowledged before. If
+/// replicas may be behind, they are read from the leader, which answers one message at a time.
 pub(crate) async fn page(
     nats: &Nats,
     stream: &str,
@@ -287,7 +287,7 @@ async fn leader_page(
     Ok(Tail { messages, more: true })
 }
 
-/// The messages that answer one question, over the connection for reads.
+/// The answers to one request, over the connection for reads.
 struct Answers<'a> {
     nats: &'a Nats,
     reading: Arc<Nats>,
@@ -321,7 +321,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// The next message. None: the connection was lost, perhaps over that very message.
+    /// The next message. `None`: the connection was lost, perhaps because of that very message.
     async fn next(&mut self, doing: impl Fn() -> String) -> Result<Option<Message>, Unavailable> {
         tokio::select! {
             biased;
@@ -339,19 +339,19 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// The last messages of some subjects, as far as they fit into one answer.
+/// The last messages of some subjects, as many as fit into one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Lasts {
-    /// In the order of their sequences.
+    /// The messages, in the order of their sequences.
     pub(crate) messages: Vec<StoredMessage>,
-    /// The last sequence that the replica had stored when it began to answer; 0 where it had nothing to answer.
+    /// The last sequence that the replica had stored when it began to answer; 0 if it had nothing to answer.
     pub(crate) up_to: u64,
     /// Whether there are others that did not fit.
     pub(crate) more: bool,
 }
 
-/// One request `multi_last`: the last message of each subject, all of one moment, as one of the replicas has them.
-/// The server answers at most 1,024 messages (`maxAllowedResponses` in its `getDirectMulti`).
+/// One request `multi_last`: the last message of each subject, all of one moment, read from any replica. The server
+/// answers at most 1,024 messages (`maxAllowedResponses` in its `getDirectMulti`).
 pub(crate) async fn direct_lasts(
     nats: &Nats,
     stream: &str,
@@ -397,14 +397,14 @@ pub(crate) async fn direct_lasts(
     }
 }
 
-/// The server's word instead of a message. A stored message may say anything in its first line, so what has a sequence
-/// is a message.
+/// The status that the server sent instead of a message. A stored message may have any first line, so an answer with a
+/// sequence is a message.
 fn status(message: &Message) -> Option<u16> {
     let says = message.status.map(|s| s.as_u16())?;
     servers_last::<u64>(message, header::SEQUENCE).is_none().then_some(says)
 }
 
-/// The server adds its headers behind those that a message was stored with, so its word is the last one.
+/// The last value of a header. The server adds its own headers after those of the stored message.
 fn servers_last<T: std::str::FromStr>(message: &Message, name: &'static str) -> Option<T> {
     let value = message.headers.as_ref()?.get_last(HeaderName::from_static(name))?;
     value.as_str().parse().ok()

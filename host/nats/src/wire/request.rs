@@ -1,4 +1,4 @@
-//! Publishes with their answers, and questions to the JetStream API.
+//! Publishes with their answers, and requests to the JetStream API.
 
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::connection::Nats;
 
-/// What the server says of an error.
+/// An error of the server.
 #[derive(Debug, Clone, Deserialize, thiserror::Error)]
 #[error("{description} (error code {err_code})")]
 pub(crate) struct ApiError {
@@ -20,7 +20,7 @@ pub(crate) struct ApiError {
     pub(crate) description: String,
 }
 
-/// That something was stored.
+/// The confirmation that a message was stored.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct PubAck {
     #[serde(rename = "seq")]
@@ -28,12 +28,12 @@ pub(crate) struct PubAck {
     /// A message with this id was stored before; nothing was stored now.
     #[serde(default)]
     pub(crate) duplicate: bool,
-    /// How many messages an atomic batch stored.
+    /// The number of messages that an atomic batch stored.
     #[serde(default, rename = "count")]
     pub(crate) batch_size: u64,
 }
 
-/// Why something was not stored, as far as is known. Named by what the server checked.
+/// Why a message was not stored, as far as is known. Named by the server's check.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum PublishError {
     /// 10071, and 10164 in races on three replicas: an expectation does not hold. Nothing was stored.
@@ -45,16 +45,17 @@ pub(crate) enum PublishError {
     /// The message or its headers are too large, for the server or for the stream. Nothing was stored.
     #[error("{0}")]
     TooLarge(String),
-    /// The server will never take it like this. Nothing was stored.
+    /// The server will never accept this message. Nothing was stored.
     #[error("{0}")]
     Refused(String),
-    /// Nothing was stored by this publish, and whether another one has stored it must be looked up: 10158 (its id is
+    /// This publish stored nothing, and whether another one has stored the message must be looked up: 10158 (its id is
     /// being stored right now), 10201 (a batch with an id that is stored), 10163, 10176 and 10210 (the server was busy,
     /// or lost part of the batch).
     #[error("{0}")]
     NotNow(ApiError),
-    /// No answer, or one that does not say whether it is stored; or the stream has not the settings that Pelton gave it,
-    /// which is no fault of the message: it is tried until they are put right.
+    /// There was no answer, or one that leaves it open whether the message is stored. Or the stream does not have the
+    /// settings that Pelton gave it: this is not the message's fault, so the publish is retried until they are
+    /// corrected.
     #[error(transparent)]
     Unclear(#[from] Unavailable),
 }
@@ -66,14 +67,14 @@ impl PublishError {
             10077 if error.description.contains("per subject") => Self::SubjectFull(error),
             10054 | 10097 => Self::TooLarge(error.to_string()),
             10158 | 10163 | 10176 | 10201 | 10210 => Self::NotNow(error),
-            // Another stream takes the subject, it is sealed, it takes no batches.
+            // Another stream captures the subject, the stream is sealed, or it accepts no batches.
             10060 | 10109 | 10174 => Self::Unclear(Unavailable {
                 doing: doing.to_owned(),
                 cause: format!(
-                    "{error}: somebody has changed the stream; `pelton run` says at its start what differs"
+                    "{error}: the stream's settings were changed; `pelton run` says at its start what differs"
                 ),
             }),
-            // What no retry changes: a bad or too large batch, a bad expectation.
+            // A retry changes none of these: a bad or too large batch, a bad expectation.
             10175 | 10177 | 10179 | 10193 | 10199 | 10200 => Self::Refused(error.to_string()),
             _ => Self::Unclear(Unavailable { doing: doing.to_owned(), cause: error.to_string() }),
         }
@@ -103,7 +104,7 @@ pub(crate) async fn publish(
     }
 }
 
-/// Asks the JetStream API. The error inside is the server's answer.
+/// Sends a request to the JetStream API. The inner error is the server's answer.
 pub(crate) async fn api<T: DeserializeOwned>(
     nats: &Nats,
     subject: &str,
@@ -114,8 +115,8 @@ pub(crate) async fn api<T: DeserializeOwned>(
     Ok(answer(&message.payload))
 }
 
-/// Whether JetStream is off: at the server and all that it is connected with, or for this connection's account. False
-/// also where it cannot be told.
+/// Whether JetStream is off: at the server and all servers that it is connected with, or for this connection's account.
+/// False if it is unknown.
 pub(crate) async fn is_jetstream_off(nats: &Nats) -> bool {
     match send(nats, "$JS.API.INFO", Request::new()).await {
         Err(SendError::NoAnswer(NoAnswer::NoResponders)) => true,
@@ -128,7 +129,7 @@ pub(crate) async fn is_jetstream_off(nats: &Nats) -> bool {
     }
 }
 
-/// Publishes without waiting for anything. The error says why it cannot even be sent.
+/// Publishes without waiting for an answer. The error says why the message cannot even be sent.
 pub(crate) async fn fire(
     client: &Client,
     subject: String,
@@ -162,7 +163,8 @@ pub(super) async fn request(
     }
 }
 
-/// Asks over the connection for reads. None: that connection was lost meanwhile, perhaps over the answer itself.
+/// Sends a request over the connection for reads. `None`: that connection was lost meanwhile, perhaps because of the
+/// answer.
 pub(super) async fn request_reading(
     nats: &Nats,
     subject: &str,
@@ -249,7 +251,7 @@ fn answer<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
 mod tests {
     use super::*;
 
-    /// What is called refused becomes the plugin's or the sender's fault, for good: nothing may be that only passes.
+    /// A refusal becomes a permanent fault of the plugin or the sender, so a passing condition must never be named one.
     #[test]
     fn an_error_of_the_server_is_named_by_what_to_do_about_it() {
         let per_subject = "maximum messages per subject exceeded";

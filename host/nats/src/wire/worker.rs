@@ -1,21 +1,21 @@
-//! A bounded queue of questions, and the task that answers them.
+//! A bounded queue of requests, and the task that answers them.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Answers until [`Worker::close`].
+/// Answers requests until [`Worker::close`].
 #[derive(Debug)]
 pub(crate) struct Worker<T> {
-    /// What the task is for, in messages about it.
+    /// The purpose of the task, for messages about it.
     what: &'static str,
     waiting: Mutex<Option<mpsc::Sender<T>>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<T: Send> Worker<T> {
-    /// Starts the task. Whoever comes when `max_waiting` questions wait, waits for a place.
+    /// Starts the task. A caller waits for a place while `max_waiting` requests wait.
     pub(crate) fn start<W>(
         what: &'static str,
         max_waiting: usize,
@@ -29,7 +29,8 @@ impl<T: Send> Worker<T> {
         Self { what, waiting: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
-    /// Asks, and waits for the answer. None: this host is stopping. It is answered also where nobody waits any more.
+    /// Sends a request and waits for the answer. `None`: this host is stopping. The request is answered even if the
+    /// caller stops waiting.
     pub(crate) async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> T) -> Option<A> {
         let queue = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (answer, answered) = oneshot::channel();
@@ -37,7 +38,7 @@ impl<T: Send> Worker<T> {
         answered.await.ok()
     }
 
-    /// Takes nothing more and waits until everybody who waits has an answer.
+    /// Accepts nothing more and waits until all waiting callers have an answer.
     pub(crate) async fn close(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -92,7 +92,7 @@ async fn a_commit_on_an_old_checkpoint_stores_nothing() {
     assert_eq!(theirs.checkpoint().await.unwrap(), at(1, first));
     let second = theirs.commit(&[row("a", "3")], &at(2, first)).await.unwrap();
     let error = soon(ours.read(&[key("a")])).await.unwrap_err().to_string();
-    assert!(error.contains("somebody else writes it"), "{error}");
+    assert!(error.contains("another host writes it"), "{error}");
     assert!(matches!(ours.commit(&[], &at(2, first)).await, Err(CommitError::Conflict)));
     assert_eq!(ours.checkpoint().await.unwrap(), at(2, second));
     assert_eq!(texts(&ours, &["a"]).await, [some("3")]);
