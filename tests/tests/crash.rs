@@ -1,4 +1,4 @@
-//! A short run of the crash harness; `make crash` runs it as long as you like. It prints its seed, which replays.
+//! A short run of the crash harness; `make crash` runs it for any time. It prints its seed, which replays the run.
 
 use std::time::Duration;
 

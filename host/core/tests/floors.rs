@@ -1,5 +1,5 @@
-//! Core lies on floors, and every module imports only what lies below it. The compiler enforces this between crates;
-//! between the modules of core this test does.
+//! The modules of core lie on floors, and each imports only from the floors below it. The compiler enforces this
+//! between crates; this test enforces it between the modules of core.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ struct Floor {
     siblings: bool,
 }
 
-/// The modules at the root of the crate that each of them imports, with a file that does.
+/// The modules at the root of the crate that each module imports, with a file that does so.
 type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
 
 fn imports(source: &Path) -> Imports {
@@ -48,7 +48,7 @@ fn imports(source: &Path) -> Imports {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            // What a module's own tests use does not count.
+            // The imports of a module's own tests do not count.
             let text = text.split("#[cfg(test)]").next().unwrap();
             let of_module = imports.entry(module.clone()).or_default();
             for name in text.split("crate::").skip(1).map(first_name).filter(|name| *name != module) {
@@ -67,7 +67,7 @@ fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.modules.contains(&module))
 }
 
-/// Everything that breaks the rules, in words.
+/// All violations, in words.
 fn violations(imports: &Imports) -> Vec<String> {
     let mut violations = Vec::new();
     for (module, imported) in imports {
@@ -90,7 +90,7 @@ fn violations(imports: &Imports) -> Vec<String> {
     violations
 }
 
-/// Whether following imports from one module leads to another.
+/// Whether imports lead from one module to another.
 fn reaches(imports: &Imports, from: &str, to: &str) -> bool {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {

@@ -1,7 +1,7 @@
-//! Fenced blocks of Markdown files and of Rust's documentation, with what the comment above each says of it.
+//! Fenced blocks of Markdown files and of Rust's documentation, with the comments above each.
 //!
-//! Comments such as `<!-- from: plugins/library/books/src/lib.rs -->` stand on the lines above the fence; readers do not
-//! see them. Each has one word for what is done with the block, and after a colon more of it.
+//! Comments such as `<!-- from: plugins/library/books/src/lib.rs -->` stand on the lines above the fence; readers do
+//! not see them. Each has one word for the test of the block, and an argument after a colon.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,19 @@ pub(crate) struct Block {
     pub(crate) line: usize,
     /// The first word after the fence.
     pub(crate) language: String,
-    /// What the comments say: each a word, and what follows its colon.
+    /// The comments: each a word and its argument.
     pub(crate) said: Vec<(String, String)>,
     /// Its lines.
     pub(crate) text: String,
 }
 
 impl Block {
-    /// Where it is, for an error.
+    /// The block's place, for an error.
     pub(crate) fn place(&self) -> String {
         format!("{}:{}", self.file, self.line)
     }
 
-    /// Whether a comment has this word; then what follows it.
+    /// The argument of a comment with this word, if there is one.
     pub(crate) fn says(&self, word: &str) -> Option<&str> {
         self.said.iter().find(|(said, _)| said == word).map(|(_, rest)| rest.as_str())
     }

@@ -1,4 +1,4 @@
-//! What `docs/deploy/` gives to systemd and Docker fits the program: its flags, its paths, its settings.
+//! The files of `docs/deploy/` for systemd and Docker match the program: its flags, its paths, its settings.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ fn text(file: &str) -> String {
     fs::read_to_string(place::root().join("docs/deploy").join(file)).expect("a file of docs/deploy")
 }
 
-/// Whether the program takes these arguments: asked for help, it reads all of them and does nothing.
+/// Checks that the program accepts these arguments: with `--help` it reads all of them and does nothing.
 fn takes(arguments: &[&str]) {
     let output = Command::new(place::pelton().expect("pelton")).args(arguments).arg("--help").output();
     let output = output.expect("pelton runs");
@@ -24,7 +24,7 @@ fn the_unit_starts_the_program_with_flags_that_it_has() {
     let program = words.next().expect("a program");
     assert_eq!(program, "/usr/local/bin/pelton");
     takes(&words.collect::<Vec<_>>());
-    // systemd checks the rest, where it is there.
+    // systemd checks the rest, if it is installed.
     if Command::new("systemd-analyze").arg("--version").output().is_err() {
         return;
     }
@@ -62,7 +62,8 @@ fn the_image_copies_what_a_release_has_and_starts_the_program_with_flags_that_it
     }
 }
 
-/// The contract has one copy, and the package of the SDK has it inside: a package takes the files that a link leads to.
+/// The contract has one copy, and the package of the SDK contains it: a package includes the files that a link leads
+/// to.
 #[test]
 fn the_package_of_the_sdk_has_the_contract_inside() {
     let root = place::root();

@@ -1,4 +1,4 @@
-//! `docs/http.md` names every problem and header that the gateway has, as its source says.
+//! `docs/http.md` names every problem and header in the gateway's source.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn source() -> String {
                 folders.push(entry.path());
             } else {
                 let file = fs::read_to_string(entry.path()).expect("a source file");
-                // What tests name is no promise.
+                // Names in tests are not a promise.
                 text.push_str(file.split("#[cfg(test)]").next().unwrap_or_default());
             }
         }
@@ -37,7 +37,7 @@ fn source() -> String {
     text
 }
 
-/// The text between quotes that comes first.
+/// The first quoted text.
 fn quoted(text: &str) -> &str {
     text.split('"').nth(1).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! README, `docs/` and the SDK's page: what they quote is what is in the files, and what they say to do works.
+//! README, `docs/` and the SDK's page: their quotes match the files, and their instructions work.
 //!
-//! Comments above a fenced block say what is done with it; a block without one fails, so that none is skipped in silence:
+//! Comments above a fenced block say how it is tested. A block without one fails, so that none is skipped silently:
 //!
 //! - `from: FILE`: it quotes the file ([`quotes`]).
 //! - `file: WORLD/PATH`: it is written there, as the reader is told to.

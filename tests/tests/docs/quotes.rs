@@ -1,4 +1,4 @@
-//! What the documentation quotes is in the file that it names, line by line (N6: the samples did not fit together).
+//! The quotes of the documentation match the named files, line by line (N6: the samples did not fit together).
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use pelton_tests::place;
 
 use crate::blocks::{self, Block};
 
-/// A line that stands for others that are left out.
+/// A line that stands for omitted lines.
 const GAP: &str = "// …";
 
 #[test]
@@ -27,8 +27,8 @@ fn every_quote_is_in_its_file() {
     assert!(quotes >= 6, "the SDK's page alone has six quotes; {quotes} were found");
 }
 
-/// Every part between gaps has to stand in the source as lines that follow each other, after the part before it.
-/// Indentation does not count, and what rustdoc hides is no quote.
+/// Every part between gaps must stand in the source as successive lines, after the part before it. Indentation does not
+/// count, and lines that rustdoc hides are not part of a quote.
 fn quoted(block: &Block, source: &str) -> Result<(), String> {
     let text =
         fs::read_to_string(place::root().join(source)).map_err(|error| format!("{source}: {error}"))?;
@@ -52,7 +52,7 @@ fn quoted(block: &Block, source: &str) -> Result<(), String> {
     if from == 0 { Err("anything: the quote is empty".to_owned()) } else { Ok(()) }
 }
 
-/// Without blank lines at both ends.
+/// The text without blank lines at both ends.
 fn trimmed<'a, 'b>(mut part: &'b [&'a str]) -> &'b [&'a str] {
     while let [first, rest @ ..] = part
         && first.is_empty()

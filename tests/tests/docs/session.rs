@@ -1,4 +1,4 @@
-//! What the documents say to do is done, block by block, with the real program and a real server.
+//! Follows the instructions of the documents, block by block, with the real program and a real server.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::blocks::{self, Block};
 
-/// Every document that says to do something, as a test of its own.
+/// Every document with instructions, as a test of its own.
 macro_rules! documents {
     ($($name:ident: $file:literal,)*) => {
         $(#[tokio::test]
@@ -44,14 +44,14 @@ documents! {
     troubleshooting: "docs/troubleshooting.md",
 }
 
-/// A compiler may have to build what nothing has built before.
+/// The longest time of a script. A compiler may have to build everything.
 const BUILD: std::time::Duration = std::time::Duration::from_secs(840);
 
-/// Where the blocks of one document are run.
+/// The folder in which the blocks of one document run.
 struct Session {
     folder: TempDir,
     hosts: Vec<Pelton>,
-    /// What a document calls an address, and what it is here.
+    /// The addresses in a document, and their counterparts here.
     addresses: BTreeMap<String, String>,
     nats: Option<String>,
 }
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// The folder of a world, made when it is first named.
+    /// The folder of a world, created at its first use.
     fn world(&self, world: &str) -> PathBuf {
         let (name, inner) = world.split_once('/').unwrap_or((world, ""));
         let folder = self.folder.path().join(name);
@@ -179,7 +179,7 @@ impl Session {
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &text]).current_dir(folder).stdin(Stdio::null());
         command.env("PATH", format!("{tools}:{path}")).env("NO_COLOR", "1").kill_on_drop(true);
-        // What is compiled for a document is compiled once, not in each folder anew.
+        // Compiled code is shared, so that the folders do not compile anew.
         command.env("CARGO_TARGET_DIR", place::root().join("target/docs")).env("PELTON", place::root());
         for setting in ["PELTON_CONFIG", "PELTON_NATS_URL", "PELTON_LISTEN", "PELTON_LOG"] {
             command.env_remove(setting);
@@ -198,7 +198,8 @@ fn library(folder: &Path, config: &str) {
     fs::write(folder.join(config), text).expect("a configuration");
 }
 
-/// What is printed and not as wanted, if anything. JSON needs at least the members that are wanted, text its lines.
+/// The difference between the printed and the expected text, if any. JSON needs at least the expected members, text the
+/// expected lines.
 fn difference(printed: &str, wanted: &str) -> Option<String> {
     if let Ok(wanted) = serde_json::from_str::<Value>(wanted) {
         let found: Value =
@@ -214,7 +215,7 @@ fn difference(printed: &str, wanted: &str) -> Option<String> {
     missing.map(|line| format!("no line is like {line:?}"))
 }
 
-/// Whether `found` has all that `wanted` has; the text `…` stands for anything.
+/// Whether `found` has all that `wanted` has. The text `…` stands for anything.
 fn has(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (_, Value::String(any)) if any == "…" => !found.is_null(),

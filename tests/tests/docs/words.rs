@@ -1,4 +1,4 @@
-//! No block of a document goes without a test, and what documents name exists.
+//! Every block of a document has a test, and everything that documents name exists.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use pelton_tests::place;
 
 use crate::blocks;
 
-/// What a comment above a block can say.
+/// The words of a comment above a block.
 const WORDS: [&str; 9] = ["from", "file", "run", "start", "gives", "becomes", "config", "make", "picture"];
 
 #[test]

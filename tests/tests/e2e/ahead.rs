@@ -1,4 +1,4 @@
-//! Many commands that wait for one entity are decided ahead of each other and stored together, each with its own outcome.
+//! Many waiting commands of one entity are decided ahead and stored together, each with its own outcome.
 
 use anyhow::ensure;
 use async_nats::HeaderMap;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::house::{House, eventually};
 
 const REFUNDS: usize = 120;
-/// Of these there is money for so many.
+/// The number of these commands that the money suffices for.
 const COVERED: usize = 100;
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn many_commands_of_one_entity_are_stored_together_and_each_has_its_outcom
     }
     host.stop().await;
 
-    // They all wait when the host comes. Every tenth comes twice.
+    // All of them wait when the host starts. Every tenth is stored twice.
     let streams = house.streams().await;
     for n in (0..REFUNDS).flat_map(|n| std::iter::repeat_n(n, if n % 10 == 0 { 2 } else { 1 })) {
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! What is refused at the border: nothing of it is stored.
+//! Requests that are refused at the border: nothing of them is stored.
 
 use pelton_tests::http::Request;
 use pelton_tests::payment;
@@ -75,7 +75,8 @@ async fn an_id_of_any_script_is_as_good_as_another() {
     host.stop().await;
 }
 
-/// `ETag` says which sequence the entity has after a command; `If-Match` has another command decided on that only.
+/// `ETag` states the sequence of the entity after a command. `If-Match` lets another command be decided only at that
+/// sequence.
 #[tokio::test]
 async fn a_client_may_insist_on_the_state_that_it_has_seen() {
     let house = House::open_with(payment::example().config).await;

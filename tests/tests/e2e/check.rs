@@ -1,4 +1,4 @@
-//! A configuration or a component that is wrong: refused by `pelton check`, and at the start in the same words.
+//! A wrong configuration or component is refused by `pelton check`, and in the same words at the start.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use pelton_tests::place;
 use pelton_tests::process::{Ended, Pelton};
 use tempfile::TempDir;
 
-/// Ways to look at a configuration. None of them gets as far as a server.
+/// The commands that read a configuration. None of them reaches a server here.
 const COMMANDS: [&str; 3] = ["check", "run", "dev"];
 
 async fn pelton(folder: &Path, command: &str) -> Ended {
@@ -35,7 +35,7 @@ commands.pay = { id = "/order/id" }
     folder
 }
 
-/// Checks that all commands refuse it, with exit code 3, and say all of these.
+/// Checks that all commands refuse it, with exit code 3 and all of these texts.
 async fn refused(folder: &TempDir, parts: &[&str]) {
     for command in COMMANDS {
         let ended = pelton(folder.path(), command).await;
@@ -55,7 +55,7 @@ async fn the_hotel_is_sound() {
     for part in ["booking.{room}.{day} on hotel", "imports pelton:plugin/log@0.1.0", "saga", "sha256:"] {
         assert!(ended.stdout.contains(part), "{part:?} is not in:\n{}", ended.stdout);
     }
-    // Nothing was started: nothing is on the server.
+    // Nothing was started, so the server has no objects.
     let streams = house.streams().await;
     assert!(streams.info("COMMANDS").await.is_err());
 }

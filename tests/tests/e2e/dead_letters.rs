@@ -1,7 +1,7 @@
-//! Dead letters under an operator's hands: the real `pelton dlq` against running hosts.
+//! An operator's actions on dead letters: the real `pelton dlq` against running hosts.
 //!
-//! The failures are some that happen: the plugin may use too little memory for one large command, and the fix is a limit
-//! in the configuration and a restart; or a row or an instance is not what the plugin has written.
+//! The failures are realistic: the plugin has too little memory for one large command, and the fix is a limit in the
+//! configuration and a restart; or a row or an instance has a form that the plugin has not written.
 
 use pelton_tests::PAUSE;
 use pelton_tests::http::{Answer, Request};
@@ -14,17 +14,17 @@ use crate::house::{Host, House, book, check_in, cleanup, eventually};
 
 const KEY: &str = "booking.1.2022-12-12";
 
-/// How many commands are sent to an entity while it is retried, at most.
+/// The most commands that are sent to an entity while it is retried.
 const MOST_SENT: usize = 100;
 
-/// A hotel whose bookings park what comes behind a failure.
+/// A hotel whose bookings park commands behind a failure.
 async fn house() -> House {
     let house = House::open().await;
     house.configure(|text| parking(&text));
     house
 }
 
-/// One where the plugin for bookings may use enough memory for those of every day, not for [`large_booking`].
+/// A hotel whose plugin for bookings has enough memory for ordinary bookings, but not for [`large_booking`].
 async fn fragile_house() -> House {
     let house = House::open().await;
     let limited = "hotel-booking.wasm\", limits = { memory-bytes = \"1216KiB\" } }";
@@ -55,14 +55,14 @@ fn start_dlq(house: &House, arguments: &[&str]) -> Pelton {
     Pelton::start(folder, ["dlq"].iter().chain(arguments)).expect("pelton starts")
 }
 
-/// Runs `pelton dlq … --json`, which must exit with this code, and answers the objects that it writes.
+/// Runs `pelton dlq … --json`, which must exit with this code, and returns the objects that it writes.
 async fn dlq_json(house: &House, arguments: &[&str], code: i32) -> Vec<Value> {
     let ended = dlq(house, &[arguments, &["--json"]].concat()).await;
     assert_eq!(ended.code, Some(code), "{}\n{}", ended.stdout, ended.stderr);
     ended.stdout.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()
 }
 
-/// What stands under these names in each object.
+/// The values of these names in each object.
 fn pick(objects: &[Value], names: &[&str]) -> Vec<Vec<String>> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     objects.iter().map(|object| names.iter().map(|name| text(&object[*name])).collect()).collect()
@@ -159,7 +159,7 @@ async fn an_entity_is_retried_in_order_while_new_commands_for_it_keep_coming() {
         let pelton = start_dlq(&house, &["retry", "--entity", KEY, "--json", "--by", "ada"]);
         async move { pelton.ended().await.expect("an end") }
     });
-    // Not so many that the retry never comes to an end: it takes longer for each than sending one does.
+    // Limited, so that the retry ends: it takes longer for each command than sending one does.
     while !retry.is_finished() && sent.len() < MOST_SENT {
         let id = format!("new-{}", sent.len());
         let answer: Answer = host.send(&check_in(&id, 1, 1).with("Prefer", "wait=0")).await;
@@ -202,7 +202,7 @@ async fn a_retry_that_was_killed_is_simply_run_again() {
     with_a_queue(&house).await.stop().await;
     house.configure(|text| parking(&text));
     let streams = house.streams().await;
-    // No host runs, so it has sent the first command and waits.
+    // No host runs, so the retry has sent the first command and waits.
     for _ in 0..2 {
         let killed = start_dlq(&house, &["retry", "--entity", KEY]);
         eventually("the first command is sent", async || {
@@ -253,7 +253,7 @@ async fn what_fails_again_stays_first_and_what_is_dropped_has_failed_for_good() 
     assert_eq!((outcome.status, outcome.at("/cause").as_str()), (200, "dropped by ada: no use"), "{outcome}");
     let again = host.send(&check_in("second", 1, 1)).await;
     assert_eq!(again.status, 500, "what was given up is not decided after all: {again}");
-    // The third was not given up, so the entity still waits.
+    // The third was not dropped, so the entity still waits.
     assert_eq!(host.send(&check_in("fourth", 1, 1)).await.at("/status"), "parked");
     let rest = dlq_json(&house, &["retry", "--all"], 0).await;
     assert_eq!(pick(&rest, &["command", "detail"]), rows(&[&["third", "rejected"], &["fourth", "rejected"]]));
@@ -295,7 +295,7 @@ async fn a_selection_that_says_nothing_is_refused_and_what_no_handler_takes_can_
     host.stop().await;
 }
 
-/// Stores events like those of room 2 for room 7. Answers how many.
+/// Stores events like those of room 2 for room 7. Returns their number.
 async fn copy_events(house: &House) -> usize {
     let events = house.events().await;
     for (n, event) in events.iter().enumerate() {
@@ -326,7 +326,7 @@ async fn stay(host: &Host) {
     }
 }
 
-/// Writes what is no booking where the view has that of room 7, or takes it out again.
+/// Writes a row that is not a booking in place of room 7's, or removes it again.
 async fn write_row(house: &House, broken: bool) {
     let mut headers = async_nats::HeaderMap::new();
     if !broken {
@@ -339,7 +339,7 @@ async fn write_row(house: &House, broken: bool) {
     stored.expect("it is sent").await.expect("it is stored");
 }
 
-/// A host whose view has all events of room 7 set aside, and how many these are.
+/// A host whose view has set aside all events of room 7, and the number of these events.
 async fn with_a_parked_view(house: &House) -> (Host, usize) {
     let host = house.host().await;
     stay(&host).await;
@@ -387,7 +387,7 @@ async fn a_view_goes_on_without_what_is_dropped() {
     let first = letters[0]["sequence"].to_string();
     let dropped = dlq_json(&house, &["drop", &first, "--reason", "nobody booked room 7"], 0).await;
     assert_eq!(pick(&dropped, &["result"]), rows(&[&["dropped"]]));
-    // The others were tried again, on a view that has never seen it.
+    // The others were retried, on a view that has never seen it.
     assert_eq!(dlq_json(&house, &["list"], 0).await.len(), 0, "of {count}");
     let mut events = house.events().await;
     let dropped = letters[0]["streamSequence"].as_u64();

@@ -1,4 +1,4 @@
-//! Commands that somebody publishes straight to NATS, past the gateway.
+//! Commands that a client publishes to NATS directly, without the gateway.
 
 use async_nats::HeaderMap;
 use futures::StreamExt;
@@ -56,7 +56,7 @@ async fn a_command_may_come_in_either_mode_of_cloudevents() {
     });
     let headers = [("Content-Type", STRUCTURED)];
     publish(&house, "command.book-room.structured", &headers, &event.to_string()).await;
-    // Neither mode makes a difference to the rules.
+    // The rules are the same in either mode.
     let again = binary("again", "book-room");
     publish(&house, "command.book-room.again", &again, &data(1).to_string()).await;
     for (id, status, entity) in [
@@ -85,7 +85,7 @@ async fn a_command_may_come_in_either_mode_of_cloudevents() {
     host.stop().await;
 }
 
-/// The server obeys what is in headers called `Nats-…`, so none of a client's may reach an event.
+/// The server obeys headers named `Nats-…`, so a client's may never reach an event.
 #[tokio::test]
 async fn nothing_that_a_client_says_to_the_server_is_on_an_event() {
     let house = House::open().await;
@@ -142,7 +142,7 @@ async fn nothing_that_a_client_says_to_the_server_is_on_an_event() {
     host.stop().await;
 }
 
-/// Subject, headers, payload, and what the cause says.
+/// Subject, headers, payload, and a part of the cause.
 type Undecodable<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
     for (subject, headers, payload, _) in cases {
         publish(&house, subject, headers, payload).await;
     }
-    // Headers that are no text at all: no client library would send them.
+    // Headers that are not text. No client library would send them.
     let raw = "command.book-room.raw";
     publish_raw(&house.nats.url(), raw, b"NATS/1.0\r\nce-id: \xff\xfe\r\n\r\n", b"raw").await;
     // It comes behind all of them, on the entity that they name.
@@ -199,7 +199,7 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
     host.stop().await;
 }
 
-/// The gateway has no route to such; anybody on NATS can send one.
+/// The gateway has no route to such a command, but any client on NATS can send one.
 #[tokio::test]
 async fn what_no_handler_takes_is_set_aside_with_its_cause() {
     let house = House::open().await;
@@ -222,7 +222,7 @@ async fn what_no_handler_takes_is_set_aside_with_its_cause() {
     host.stop().await;
 }
 
-/// All dead letters, once there are so many.
+/// All dead letters, once there are `count` of them.
 async fn letters(house: &House, count: usize) -> Vec<KeptLetter> {
     let streams = house.streams().await;
     let last = eventually("the dead letters are kept", async || {
@@ -248,7 +248,7 @@ async fn publish_raw(url: &str, subject: &str, headers: &[u8], payload: &[u8]) {
     let connect: &[u8] = b"CONNECT {\"verbose\":false,\"headers\":true}\r\n";
     let message = [connect, sizes.as_bytes(), headers, payload, b"\r\nPING\r\n"].concat();
     server.write_all(&message).await.expect("writable");
-    // The server answers in order: with its PONG it has the message.
+    // The server answers in order: after its PONG it has the message.
     let mut line = String::new();
     while line != "PONG\r\n" {
         line.clear();

@@ -1,11 +1,11 @@
-//! What the hotel's views must be, worked out from the events once more and in another way than the plugins do.
+//! The expected views of the hotel, computed from the events again and in another way than the plugins do.
 
 use std::collections::BTreeMap;
 
 use pelton_tests::streams::Stored;
 use serde_json::{Value, json};
 
-/// The rows of a view by key, without what the fold cannot know: when something was stored.
+/// The rows of a view by key, without the time of storing, which the fold cannot know.
 pub(crate) type Rows = BTreeMap<String, Value>;
 
 /// The rows that the gateway lists.

@@ -1,4 +1,4 @@
-//! Components that load well, and then decide what no plugin may.
+//! Components that load, and then decide what the contract forbids.
 
 #[path = "../../../host/wasm/tests/it/guests.rs"]
 #[allow(dead_code, reason = "the sandbox's tests use the rest")]
@@ -30,7 +30,7 @@ path = "/do"
 command = "do"
 "#;
 
-/// A rejection with as many details as are allowed, each of control characters: JSON spells them out.
+/// A rejection with as many details as are allowed, each of control characters, which JSON escapes.
 const CONTROL_CHARACTERS: &str = r"(local $n i32) (local $entry i32)
     (memory.fill (i32.const 0x100000) (i32.const 1) (i32.const 4000))
     (loop $more
@@ -47,7 +47,7 @@ const CONTROL_CHARACTERS: &str = r"(local $n i32) (local $entry i32)
     (i32.store (i32.const 532) (i32.const 0x200000)) (i32.store (i32.const 536) (i32.const 64))
     (i32.const 512)";
 
-/// Also where the server would not take what the plugin gave, or a cause that quotes it: the command ends.
+/// The command also ends if the server would not accept the plugin's answer, or a cause that quotes it.
 #[tokio::test]
 async fn what_the_contract_forbids_is_the_plugins_fault_and_nothing_is_stored() {
     // It lies behind the host's arguments, all zeros.

@@ -1,4 +1,4 @@
-//! A hotel to test: a nats-server of its own, a configuration, and as many hosts as a test wants.
+//! A hotel to test: a nats-server of its own, a configuration, and any number of hosts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// A server and a configuration for it. The server forgets message ids after a second and hands out again after
-    /// two what nobody has given a sign for.
+    /// A server and a configuration for it. The server forgets message ids after a second, and redelivers a message
+    /// after two seconds without a report of progress.
     pub(crate) async fn open() -> Self {
         Self::open_with(hotel::example().config).await
     }
@@ -43,7 +43,7 @@ impl House {
         house
     }
 
-    /// Writes the configuration, changed.
+    /// Writes the configuration with a change.
     pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
         let original = fs::read_to_string(place::root().join(self.example)).expect("the example");
         let plugins = place::plugins().expect("the components");
@@ -92,7 +92,7 @@ impl House {
         self.streams().await.read(EVENTS).await.expect("the events")
     }
 
-    /// Waits until nothing is left to do: no command waits, and the saga has seen every event.
+    /// Waits until all work is done: no command waits, and the saga has seen every event.
     pub(crate) async fn settle(&self) {
         let streams = self.streams().await;
         eventually("nothing is left to do", async || {
@@ -106,8 +106,8 @@ impl House {
         .await;
     }
 
-    /// Checks that nothing happened twice: no event of the hotel can for one room and day, and the same commands have
-    /// the same ids. Answers how many events there are of each type.
+    /// Checks that nothing happened twice: the hotel has each event once for one room and day, and the same commands
+    /// have the same ids. Returns the number of events of each type.
     pub(crate) async fn each_once(&self) -> std::collections::BTreeMap<String, usize> {
         let mut counts = std::collections::BTreeMap::new();
         let (mut subjects, mut ids) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
@@ -119,7 +119,7 @@ impl House {
         counts
     }
 
-    /// Waits until the views are what the events make of them.
+    /// Waits until the views are the fold of the events.
     pub(crate) async fn views_equal_the_fold(&self, host: &Host) {
         let events = self.events().await;
         for (view, expected) in
@@ -135,7 +135,7 @@ impl House {
     }
 }
 
-/// A host that runs.
+/// A running host.
 pub(crate) struct Host {
     pub(crate) pelton: Pelton,
     pub(crate) http: Http,
@@ -158,21 +158,21 @@ impl Host {
         self.send(&Request::get(path)).await
     }
 
-    /// Stops it cleanly.
+    /// Stops the host cleanly.
     pub(crate) async fn stop(self) -> Ended {
         let ended = self.pelton.stop().await.expect("an end");
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         ended
     }
 
-    /// Ends it as a crash would.
+    /// Ends the host as a crash would.
     pub(crate) async fn kill(self) {
         let ended = self.pelton.kill().await.expect("an end");
         assert_eq!(ended.code, None, "{}", ended.stderr);
     }
 }
 
-/// Tries until it works. The last error tells why it never did.
+/// Tries until it succeeds. The last error tells why it never did.
 pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> anyhow::Result<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -184,7 +184,7 @@ pub(crate) async fn eventually<T>(what: &str, attempt: impl AsyncFn() -> anyhow:
     }
 }
 
-/// A booking of a room on the hotel's favourite day.
+/// A booking of a room on the day of the tests.
 pub(crate) fn book(id: &str, room: usize, client: usize) -> Request {
     let data = json!({ "room": { "id": room }, "client": { "id": client }, "date": "2022-12-12" });
     command("/mutation/book-room", id, &data)

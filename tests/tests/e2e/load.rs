@@ -1,4 +1,4 @@
-//! Clients that want an answer: they send the same command until it has ended, wherever the host is by then.
+//! Clients that need an answer: each sends the same command until it has ended, on whatever host.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::house::Host;
 
-/// How many send at a time, so that a load lasts long enough for something to happen in it.
+/// The number of clients that send at a time, so that a load lasts long enough for the test's events.
 const CLIENTS: usize = 8;
 
 /// Commands that are being sent.
@@ -39,12 +39,12 @@ impl Load {
         Self { clients, address, ended }
     }
 
-    /// From now on everything goes to this host.
+    /// Sends everything to this host from now on.
     pub(crate) fn go_on_at(&self, host: &Host) {
         self.address.send_replace(host.address.clone());
     }
 
-    /// Waits until so many commands have ended.
+    /// Waits until `count` commands have ended.
     pub(crate) async fn until(&mut self, count: usize) {
         let reached = timeout(PATIENCE, self.ended.wait_for(|ended| *ended >= count)).await;
         assert!(
@@ -53,13 +53,13 @@ impl Load {
         );
     }
 
-    /// Waits until all have ended, and answers what they got, in no order.
+    /// Waits until all have ended, and returns their answers, in no order.
     pub(crate) async fn finish(self) -> Vec<Answer> {
         self.clients.join_all().await
     }
 }
 
-/// 202: it is stored and goes on. 503, or no answer: perhaps stored, perhaps not.
+/// 202: the command is stored and pending. 503, or no answer: it may be stored.
 async fn insist(addresses: &watch::Receiver<String>, command: &Request) -> Answer {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,5 +1,4 @@
-//! The real program against a real nats-server, with real components: what happens when things go wrong, and that it
-//! goes right.
+//! The real program against a real nats-server, with real components: failures, and the ordinary case.
 #![forbid(unsafe_code)]
 
 mod ahead;

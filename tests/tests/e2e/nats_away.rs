@@ -1,4 +1,4 @@
-//! A nats-server that is not there, at the start or later.
+//! A nats-server that is unavailable, at the start or later.
 
 use pelton_tests::http::Request;
 use pelton_tests::process::Output;
@@ -46,7 +46,7 @@ async fn a_server_that_goes_away_in_mid_run_costs_time_and_nothing_else() {
     host.stop().await;
 }
 
-/// The host lives and says so; it is not ready; a command is told to come back, and with which id.
+/// The host is alive and not ready, and tells a client to send the command again under its id.
 async fn without_a_server(host: &Host) {
     assert_eq!(host.get("/healthz").await.status, 200);
     let answer = host.http.until(&Request::get("/readyz"), |answer| answer.status == 503).await;

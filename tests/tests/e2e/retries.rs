@@ -1,4 +1,4 @@
-//! The same command again, long after: the outcome of the first try, whatever has happened since.
+//! The same command again, much later, gets the outcome of the first try, whatever has happened since.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::house::{House, book, check_in, cleanup};
 
-/// Longer than the server remembers message ids here.
+/// Longer than the server remembers message ids in this test.
 const LONGER_THAN_THE_WINDOW: Duration = Duration::from_millis(1_500);
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_retry_after_everything_was_restarted_gives_the_first_outcome() {
     let too_early = host.send(&check_in("too-early", 1, 1)).await;
     assert_eq!((booked.status, too_early.status), (201, 409), "{booked}\n{too_early}");
     assert_eq!(too_early.at("/code"), "room-not-available");
-    // By now the answer to a new command would be another one.
+    // A new command would get another answer now.
     let view = Request::get("/views/bookings/1.2022-12-12");
     for (wanted, command) in [("cleaning", cleanup("clean", 1)), ("available", check_in("in-time", 1, 1))] {
         let reached = host.http.until(&view, |answer| answer.at("/availability") == wanted).await;

@@ -1,4 +1,4 @@
-//! The examples as they should go.
+//! The examples in the ordinary case.
 
 use pelton_tests::example::Example;
 use pelton_tests::process::Output;
@@ -17,7 +17,7 @@ async fn the_hotel_goes_as_expected() {
     host.stop().await;
 }
 
-/// What a host keeps of an entity is old whenever it is asked: the other one has gone on with it.
+/// A host's live entity is always outdated, because the other host has handled the last step.
 #[tokio::test]
 async fn the_hotel_goes_as_expected_with_each_step_at_another_host() {
     let house = House::open().await;
@@ -29,7 +29,7 @@ async fn the_hotel_goes_as_expected_with_each_step_at_another_host() {
     }
 }
 
-/// Among the steps is the impatient clicker: the same request ten times at once, one withdrawal, ten equal answers.
+/// One step is an impatient client: the same request ten times at once, one withdrawal, ten equal answers.
 #[tokio::test]
 async fn the_payment_goes_as_expected() {
     let example = payment::example();
@@ -50,7 +50,7 @@ async fn the_payment_goes_as_expected_with_each_step_at_another_host() {
     }
 }
 
-/// All four plugins together: the saga's command is decided by a handler, which the samples of the docs once lacked (N6).
+/// All four plugins together: a handler decides the saga's command, which the samples of the docs once lacked (N6).
 #[tokio::test]
 async fn the_library_goes_as_expected_and_its_saga_has_a_reader_reminded() {
     let example = library::example();
@@ -71,7 +71,7 @@ async fn the_library_goes_as_expected_and_its_saga_has_a_reader_reminded() {
     host.stop().await;
 }
 
-/// What `docs/nats.md` quotes: a client without HTTP gets its outcome, and the same one again.
+/// The client that `docs/nats.md` quotes: without HTTP it gets its outcome, and the same one again.
 #[tokio::test]
 async fn the_sample_publisher_is_answered_with_the_outcome() {
     let house = House::open_with(library::example().config).await;
@@ -110,14 +110,14 @@ async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
     }
 }
 
-/// From the first command to the last event: each event names what caused it, and the process that it belongs to.
+/// From the first command to the last event: each event names its cause and its process.
 async fn a_process_can_be_followed(house: &House) {
     let events = house.events().await;
     let [booked, scheduled, cleaned, available, ..] = events.as_slice() else { panic!("{events:#?}") };
     let [process, cause] = ["ce-correlationid", "ce-causationid"];
     for (event, causing) in [(scheduled, booked), (available, cleaned)] {
         assert_eq!(event.header(process), causing.header(process));
-        // The saga's command, whose id says which event it was sent for.
+        // The saga's command, whose id names the event that it was sent for.
         let command = format!("saga:housekeeping:1~2022-12-12:hotel:{}:0", causing.sequence);
         assert_eq!(event.header(cause), command);
     }

@@ -1,4 +1,4 @@
-//! An entity that is loaded from its snapshot knows all that it knew before.
+//! An entity that is loaded from its snapshot knows everything that it knew before.
 
 use anyhow::ensure;
 use pelton_tests::http::{Answer, Request};
@@ -42,7 +42,7 @@ async fn an_early_command_is_known_from_the_snapshot_when_no_outcome_is_kept_any
     let events = streams.read("payment").await.expect("the events").len();
     assert_eq!(events, 6);
 
-    // Whatever was recorded of these commands is gone, but their events.
+    // All records of these commands are gone, except their events.
     streams.jetstream().delete_stream("AUDIT").await.expect("it is deleted");
     let host = Host::ready(house.run_with(["--log", "info,pelton_core=debug"])).await;
     let seen = |answer: &Answer| (answer.status, answer.body.clone());
@@ -54,7 +54,7 @@ async fn an_early_command_is_known_from_the_snapshot_when_no_outcome_is_kept_any
     assert_eq!((&restored["key"], &restored["folded"]), (&json!("payment-order.v1.order.1"), &json!(1)));
     assert_eq!(streams.read("payment").await.expect("the events").len(), events);
 
-    // And it decides on the state that it had.
+    // The entity also decides on its earlier state.
     let all = |id: &str, cents: u32| command("/payment/refund", id, &json!({ "amountCents": cents }));
     let refused = host.send(&all("too-much", 801)).await;
     assert_eq!((refused.status, refused.at("/code").as_str()), (409, "refund-exceeds-payment"), "{refused}");

@@ -32,7 +32,7 @@ async fn a_host_that_is_told_to_stop_finishes_or_hands_back_what_it_holds() {
     host.stop().await;
 }
 
-/// Nothing can be finished then, and nothing is lost: the server hands it out again. The host says so and ends.
+/// The host cannot finish anything then, and nothing is lost, because the server redelivers. The host says so and ends.
 #[tokio::test]
 async fn a_host_whose_server_is_away_stops_all_the_same() {
     let mut house = House::open().await;
@@ -47,7 +47,7 @@ async fn a_host_whose_server_is_away_stops_all_the_same() {
     assert!(ended.stderr.contains("not everything was finished"), "{}", ended.stderr);
 }
 
-/// A rolling restart under load. What a host leaves to the others, views among it, does not keep it from ending.
+/// A rolling restart under load. Work that a host leaves to the others, including views, does not delay its end.
 #[tokio::test]
 async fn a_host_stops_cleanly_while_others_go_on_working() {
     let house = House::open().await;
@@ -65,7 +65,7 @@ async fn a_host_stops_cleanly_while_others_go_on_working() {
             Ok(())
         })
         .await;
-        // At most one of them is the one that writes a view.
+        // Only one of them writes a view at a time.
         first.stop().await;
         second.stop().await;
     };

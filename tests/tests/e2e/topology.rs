@@ -1,4 +1,4 @@
-//! A server that is not as the configuration wants it.
+//! A server that does not match the configuration.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ async fn a_stream_with_other_settings_is_reported_field_by_field_and_left_alone(
     assert!(!ended.stderr.contains("ready: "), "{}", ended.stderr);
     let after = streams.info(EVENTS).await.expect("the stream");
     assert_eq!(after.config, before);
-    // Nor has anything been added, least of all to a stream that may be somebody else's.
+    // Nothing was added either, least of all to a stream that may belong to another program.
     assert_eq!(after.state.consumer_count, 0, "{}", ended.stderr);
     let names: Vec<String> = streams.jetstream().stream_names().try_collect().await.expect("the streams");
     assert_eq!(names, [EVENTS], "{}", ended.stderr);

@@ -6,7 +6,7 @@ use pelton_tests::http::Answer;
 use crate::house::{House, book};
 use crate::load::{Load, all_accepted};
 
-/// How many want the same room on the same day.
+/// The number of guests who want the same room on the same day.
 const GUESTS: usize = 40;
 
 #[tokio::test]

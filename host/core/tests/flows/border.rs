@@ -1,4 +1,4 @@
-//! What crosses the borders comes back as it went: commands into the core, decided events into a stream and out again.
+//! Values that cross the borders come back unchanged: commands into the core, decided events into a stream and back.
 
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ fn metadata_whose_name_begins_like_the_servers_headers_is_the_senders_all_the_sa
     assert_eq!(command.metadata, named(["natsuser".to_owned()]));
 }
 
-// R1: a client's command under an id of a saga's form took the place of the saga's.
+// R1: a client could use an id of a saga's form, and its command took the place of the saga's.
 #[test]
 fn only_a_saga_sends_a_command_under_an_id_of_a_sagas_form() {
     let id = "saga:cleaning:1:hotel:7:0";

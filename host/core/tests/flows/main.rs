@@ -15,7 +15,7 @@ use pelton_core::message::{Event, Incoming};
 use pelton_core::plugin::Plugin;
 use pelton_core::time::Timestamp;
 
-/// An event of this type whose data is this text.
+/// An event of this type with this text as its data.
 pub(crate) fn event(r#type: &str, data: &str) -> Event {
     Event {
         id: format!("{type}-{data}"),

@@ -23,9 +23,9 @@ use tracing::Level;
 use crate::log::{self, Log};
 use crate::{Native, event, message};
 
-/// `append` events with data `k1,k2:text` append the text to the values of the keys; the text `bad` cannot be applied,
-/// `stray` answers a key that was not named, `lost` has keys that cannot be told, `gone` removes. Once it is fixed, the
-/// first three are texts like others.
+/// `append` events with data `k1,k2:text` append the text to the values of the keys. The text `bad` cannot be applied,
+/// `stray` returns a key that was not named, `lost` has keys that cannot be determined, `gone` removes. Once the plugin
+/// is fixed, the first three are texts like any other.
 pub(crate) struct Appender(Native, ProjectionDescriptor, pub(crate) AtomicBool);
 
 impl Plugin for Appender {
@@ -82,19 +82,19 @@ impl ProjectionPlugin for Appender {
     }
 }
 
-/// A view that takes no value with `huge` in it, and counts what is asked of it.
+/// A view that accepts no value with `huge` in it, and counts its requests.
 #[derive(Debug)]
 pub(crate) struct Counter {
     views: MemoryViews,
     keys_read: AtomicUsize,
     pub(crate) commits: AtomicUsize,
-    /// What comes of a commit.
+    /// The result of the next commits.
     pub(crate) trouble: Mutex<Trouble>,
-    /// What the next questions for the checkpoint are answered with, as if they had been asked long ago.
+    /// The answers to the next reads of the checkpoint, as if those reads had been delayed.
     pub(crate) old_checkpoints: Mutex<VecDeque<Checkpoint>>,
 }
 
-/// What comes of a commit.
+/// The result of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
     None,
@@ -191,7 +191,7 @@ impl Run {
         self.flow.run(MemoryFeed::new(items)).await;
     }
 
-    /// Has the parked events tried again, by however many hosts, until that is done.
+    /// Retries the parked events, on any number of hosts, until that is done.
     pub(crate) async fn retry(&self, hosts: usize) {
         self.letters.ask("view", "a");
         while self.letters.is_asked() {
@@ -223,7 +223,7 @@ async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
     }
 }
 
-// R16: the lines that a plugin wrote could not be told to a message.
+// R16: the log lines of a plugin could not be matched to a message.
 #[tokio::test(start_paused = true)]
 async fn every_log_line_of_a_view_carries_the_events_that_are_folded() {
     let listener = Log::listen(Level::INFO);
@@ -279,7 +279,8 @@ async fn an_event_whose_keys_cannot_be_told_is_set_aside_and_no_key_waits_for_it
     }
 }
 
-/// The next batch is folded before the values of the one before are stored: when those are refused, it has to be undone.
+/// The next batch is folded before the values of the one before are stored. When those are refused, it has to be
+/// undone.
 #[tokio::test(start_paused = true)]
 async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them() {
     use DeadLetterKind::{Failed, Parked};
@@ -305,7 +306,7 @@ async fn a_batch_takes_as_many_commits_as_its_rows_need() {
     let texts: Vec<String> = (0..2 * MAX_ROWS + 1).map(|n| format!("k{n}:x")).collect();
     run.feed(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!((run.rows().len(), run.letters()), (texts.len(), vec![]));
-    // It is read in pieces, of which some are put together.
+    // The feed delivers it in pieces, and some are joined.
     let commits = run.flow.store.commits.load(Ordering::Relaxed);
     assert!((3..=6).contains(&commits), "{commits} commits");
 }
@@ -316,7 +317,7 @@ async fn values_that_were_read_or_written_are_not_read_again() {
     run.feed(&["a:1", "b:1", "a:2", "a:gone", "b:2", "a:3", "a:4"]).await;
     assert_eq!(run.rows(), rows(&[("a", "34"), ("b", "12")]));
     assert_eq!(run.flow.store.keys_read.load(Ordering::Relaxed), 2);
-    // Another run begins at the checkpoint, and knows nothing.
+    // Another run starts at the checkpoint, with an empty cache.
     run.feed(&["", "", "", "", "", "", "", "a:5"]).await;
     assert_eq!((run.rows()[0].1.as_str(), run.flow.store.keys_read.load(Ordering::Relaxed)), ("345", 3));
 }
@@ -342,7 +343,7 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
             let run = Run::new(FlakyNetwork::flaky(seed, 20, 150), 3);
             let texts: Vec<String> = (0..60).map(|n| format!("k{}:{n},", n % 5)).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            // Two hosts at once; the slower one loses the race for the checkpoint again and again.
+            // Two hosts run at once; the slower one loses the race for the checkpoint again and again.
             tokio::join!(run.feed(&texts), run.feed(&texts));
             for k in 0..5 {
                 let expected: String = (0..60).filter(|n| n % 5 == k).map(|n| format!("{n},")).collect();
@@ -354,7 +355,7 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
     }
 }
 
-/// It once slept and stood by without an eye on the stop, so that a host was cut off at its deadline.
+/// Regression: the flow slept and stood by without checking for the stop, so the host was cut off at its deadline.
 #[tokio::test(start_paused = true)]
 async fn a_projection_that_cannot_go_on_stops_when_it_is_told_to() {
     let run = Run::new(FlakyNetwork::flaky(1, 0, 1000), 10);
@@ -394,7 +395,7 @@ async fn what_fails_again_stays_with_all_that_follow_on_its_keys() {
     assert_eq!((run.rows(), run.letters()), (before, letters));
     let again: Vec<u64> = run.letters.failed_again().iter().map(|(at, _)| at.0).collect();
     assert_eq!(again, [1, 4], "what only waits has not failed");
-    // The first of `a` is given up; the others go on without it.
+    // The first event of `a` is dropped; the others go on without it.
     run.letters.remove(Sequence(1));
     run.retry(1).await;
     assert_eq!(run.rows(), rows(&[("a", "12"), ("b", "23")]));
@@ -402,10 +403,10 @@ async fn what_fails_again_stays_with_all_that_follow_on_its_keys() {
     assert_eq!(run.views.present_checkpoint().parked.keys().collect::<Vec<_>>(), ["c"]);
 }
 
-/// The checkpoint was once refused as too large a message, again and again, without a word about what to do.
+/// Regression: the checkpoint was refused as too large a message, again and again, without an instruction.
 #[tokio::test(start_paused = true)]
 async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with_them() {
-    // Each event touches as many keys as it may, and they do not fit all together.
+    // Each event touches as many keys as it may, and they do not all fit.
     const KEY_BYTES: usize = 240;
     let keys = |event: usize| -> Vec<String> {
         (0..MAX_KEYS_PER_EVENT)

@@ -1,4 +1,4 @@
-//! When a message is tried again, and when it is set aside.
+//! When a message is retried, and when it is set aside.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn what_is_nobodys_fault_is_tried_for_ever_and_what_cannot_work_is_set_aside_at_
         for attempt in [1, 2, 3, 4, 1000, u32::MAX] {
             let expected = match set_aside_at {
                 Some(last) if attempt >= last => Verdict::SetAside,
-                // R16: how long the plugin asked to wait was not heard.
+                // R16: the delay that the plugin asked for was ignored.
                 _ if matches!(&stop, NotProcessed::Plugin(fault) if fault.kind == FaultKind::RetryAfter(ASKED)) => {
                     Verdict::Retry(ASKED)
                 }

@@ -23,12 +23,12 @@ use crate::log::{self, Log};
 use crate::{Native, event, message};
 
 /// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
-/// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer.
-/// While the switch is on, every reaction fails for good.
+/// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer. While the
+/// switch is on, every reaction fails for good.
 struct Counter(Native, SagaDescriptor, Mutex<HashMap<InstanceId, u32>>, AtomicBool);
 
 impl Counter {
-    /// How often the instance was here before.
+    /// The number of earlier inputs of the instance.
     fn tries(&self, instance: &InstanceId) -> u32 {
         let mut tries = self.2.lock().unwrap();
         let tries = tries.entry(instance.clone()).or_default();
@@ -119,7 +119,7 @@ fn flow() -> Flow {
     }
 }
 
-/// Hands the event in until it is settled for good, as the consumer would; answers the settlements.
+/// Passes the event until it is settled for good, as the consumer would. Returns the settlements.
 async fn hand_in(flow: &Flow, sequence: u64, r#type: &str, instances: &str) -> Vec<Settlement> {
     let mut settlements = Vec::new();
     let mut message = message(sequence, &event(r#type, instances));
@@ -181,7 +181,7 @@ async fn a_command_that_may_be_lost_is_sent_again_before_the_input_is_done() {
     assert_eq!(sent(&flow), ["saga:saga:a:stream:1:0=1"; 3]);
 }
 
-// R1: a saga took a foreign command under its id for its own, and the command was never sent.
+// R1: a saga took another sender's command under its id for its own, and its own command was never sent.
 #[tokio::test]
 async fn a_foreign_command_under_an_id_of_the_saga_quarantines_the_instance() {
     let flow = flow();
@@ -219,7 +219,7 @@ async fn a_failure_that_passes_is_tried_again() {
     assert_eq!(sent(&flow), ["saga:saga:away:stream:1:0=1"]);
 }
 
-// R16: the lines that a plugin wrote could not be told to a message.
+// R16: the log lines of a plugin could not be matched to a message.
 #[tokio::test]
 async fn every_log_line_of_an_input_carries_the_input_and_the_instance() {
     let listener = Log::listen(Level::INFO);
@@ -233,14 +233,14 @@ async fn every_log_line_of_an_input_carries_the_input_and_the_instance() {
     assert_eq!(line["span"], expected);
 }
 
-// R16: the delay that a plugin asked for was dropped.
+// R16: the delay that a plugin asked for was ignored.
 #[tokio::test]
 async fn an_input_is_tried_again_when_the_plugin_says() {
     let settlements = hand_in(&flow(), 1, "start", "later").await;
     assert_eq!(settlements, [Settlement::RetryAfter(Duration::from_secs(90)), Settlement::Ack]);
 }
 
-// R19: the instances of one event shared its attempts, so that one used up those of another.
+// R19: the instances of one event shared its attempts, so one used up those of another.
 #[tokio::test]
 async fn every_instance_of_an_event_has_attempts_of_its_own() {
     let flow = flow();
@@ -272,7 +272,7 @@ async fn an_instance_may_go_on_without_the_input_that_failed() {
     assert_eq!(sent(&flow), ["saga:saga:a:stream:3:0=1"]);
 }
 
-/// An instance `a` that failed at event 2, with events 3 and 4 parked behind it; by now it would not fail.
+/// An instance `a` that failed at event 2, with events 3 and 4 parked behind it. It would not fail any more.
 async fn quarantined() -> Flow {
     let flow = flow();
     hand_in(&flow, 1, "start", "a").await;
@@ -316,7 +316,7 @@ async fn an_input_that_fails_again_keeps_its_place_until_it_is_dropped() {
     assert!(letters(&flow).is_empty());
 }
 
-/// It once waited behind itself where its host had ended before the consumer was told.
+/// Regression: an input waited behind itself if the host had ended before it told the consumer.
 #[tokio::test]
 async fn an_input_that_failed_is_not_parked_as_well_when_it_comes_again() {
     let flow = quarantined().await;
@@ -350,7 +350,7 @@ fn no_input_is_missed_or_handled_twice_whatever_is_lost_while_it_is_retried() {
             hand_in(&flow, 3, "go", "a").await;
             flow.plugin.3.store(false, Ordering::Relaxed);
             flow.letters.ask("saga", "a");
-            // Two hosts at it, and the next event comes meanwhile.
+            // Two hosts retry, and the next event comes meanwhile.
             let retry = async || {
                 while flow.letters.is_asked() {
                     let _ = flow.retry_if_asked().await;

@@ -1,4 +1,4 @@
-//! Views whose store or whose other host misbehaves.
+//! Views with a misbehaving store or a second host.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use pelton_core::store::Unavailable;
 use crate::event;
 use crate::projection::{Run, Trouble, item, rows};
 
-/// R4: host B, paused, held a checkpoint from before host A parked a key. It took the key for not parked, took out the
-/// letter, and A let the key go on without the event.
+/// R4: host B was paused and held a checkpoint from before host A parked a key. It took the key for not parked, removed
+/// the dead letter, and A let the key go on without the event.
 #[tokio::test(start_paused = true)]
 async fn a_host_with_an_old_checkpoint_takes_out_no_letter_of_a_newer_one() {
-    // How often B reads the old checkpoint: only before it was paused, or also in the moment between A's keeping of the
-    // letter and A's commit.
+    // The number of times that B reads the old checkpoint: only before it was paused, or also in the moment between A's
+    // keeping of the dead letter and A's commit.
     for old_answers in [1, 2] {
         let run = Run::new(FlakyNetwork::reliable(), 10);
         run.feed(&["a:1", "b:1"]).await;
@@ -39,7 +39,7 @@ async fn a_host_with_an_old_checkpoint_takes_out_no_letter_of_a_newer_one() {
     }
 }
 
-/// Events without end, or the items of another feed; counts what is asked of it.
+/// Endless events, or the items of another feed. Counts the requests.
 struct Counted<F> {
     feed: F,
     seeks: Arc<AtomicUsize>,
@@ -68,7 +68,7 @@ fn counted(texts: &[&str]) -> Counted<MemoryFeed> {
     Counted { feed: MemoryFeed::new(items), seeks: Arc::default(), bytes: Arc::default() }
 }
 
-/// R7: it read the checkpoint again and made another consumer at once, thousands of times a minute.
+/// R7: the flow read the checkpoint again and recreated its consumer at once, thousands of times a minute.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_stays_unclear_is_sent_again_later_and_later_and_nothing_is_read_again() {
     let run = Run::new(FlakyNetwork::reliable(), 10);
@@ -101,7 +101,7 @@ async fn a_commit_that_stays_unclear_does_not_keep_the_host_from_stopping() {
     tokio::time::timeout(Duration::from_secs(61), ended).await.expect("it stops at once");
 }
 
-/// R22: eight batches of 500 events were read ahead however large they were, 2 GiB of them.
+/// R22: eight batches of 500 events were read ahead whatever their size, 2 GiB of them.
 #[tokio::test(start_paused = true)]
 async fn what_is_read_ahead_has_a_bound_in_bytes() {
     const EVENT_BYTES: usize = 256 * 1024;
@@ -114,7 +114,8 @@ async fn what_is_read_ahead_has_a_bound_in_bytes() {
     let waits = tokio::time::timeout(Duration::from_secs(60), run.flow.run(feed)).await;
     assert!(waits.is_err(), "nothing was stored");
     let bytes = bytes.load(Ordering::Relaxed);
-    // Each of three: what waits, what is in hand, and what was folded before it, whose values are on their way.
+    // Three parts: the waiting events, the events in the flow's hands, and the events folded before, whose values are
+    // pending.
     let most = 3 * (MAX_AHEAD_BYTES + MAX_READ_BYTES);
     assert!((MAX_AHEAD_BYTES / 2..=most).contains(&bytes), "{bytes} bytes");
 }

@@ -1,4 +1,4 @@
-//! The one helper of the tables: a request, what must come back, and what must have been handed to the gate.
+//! The one helper of the tables: a request, the expected response, and the expected submission to the ingress.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use crate::fakes::{Answer, hotel};
 
-/// A request and what is expected of it.
+/// A request and its expected response.
 pub(crate) struct Case {
     request: Request<Body>,
     said: String,
@@ -24,7 +24,7 @@ pub(crate) struct Case {
     submits: Option<Holds>,
 }
 
-/// What must hold of a command that is handed in, and of the time that its outcome is waited for.
+/// A check of a command that is submitted, and of the time that its outcome is waited for.
 type Holds = Box<dyn Fn(&Submission, Duration)>;
 
 pub(crate) fn request(method: &str, path: &str) -> Case {
@@ -57,7 +57,7 @@ pub(crate) fn booking(members: &str) -> String {
     format!(r#"{{{members}"data":{DATA}}}"#)
 }
 
-/// Data that a JSON library would not write like this: the gate must get it as it is.
+/// Data in a form that a JSON library would not write. The ingress must get it unchanged.
 pub(crate) const DATA: &str = r#"{ "room": {"id":1},"date":"2022-12-12", "n": 1.0 }"#;
 
 impl Case {
@@ -86,7 +86,7 @@ impl Case {
         self
     }
 
-    /// What the gate answers; an acceptance with one event where this is not called.
+    /// Sets the answer of the ingress. The default is an acceptance with one event.
     pub(crate) fn when(mut self, answer: Answer) -> Self {
         self.said += &format!(" when {answer:?}");
         self.answer = answer;
@@ -98,7 +98,7 @@ impl Case {
         self
     }
 
-    /// The answer is a problem with this code.
+    /// Expects a problem with this code.
     pub(crate) fn refuses(mut self, status: u16, code: &'static str) -> Self {
         self.status = status;
         self.code = Some(code);
@@ -115,37 +115,37 @@ impl Case {
         self
     }
 
-    /// The value under a JSON pointer of the answer's body.
+    /// Expects this value under a JSON pointer of the answer's body.
     pub(crate) fn has(mut self, pointer: &'static str, value: impl Into<Value>) -> Self {
         self.body.push((pointer, value.into()));
         self
     }
 
-    /// The answer's body, byte by byte.
+    /// Expects this body, byte by byte.
     pub(crate) fn says(mut self, body: &'static [u8]) -> Self {
         self.text = Some(body);
         self
     }
 
-    /// A part of the problem's detail.
+    /// Expects this part in the problem's detail.
     pub(crate) fn because(mut self, part: &'static str) -> Self {
         self.detail = Some(part);
         self
     }
 
-    /// One command is handed in, and this holds of it. Where this is not called, none may be.
+    /// Expects one command that passes this check. Without this call, no command may be submitted.
     pub(crate) fn submits(mut self, holds: impl Fn(&Submission, Duration) + 'static) -> Self {
         self.submits = Some(Box::new(holds));
         self
     }
 
-    /// One command is handed in under this id.
+    /// Expects one command under this id.
     pub(crate) fn submits_id(self, id: &'static str) -> Self {
         self.submits(move |command, _| assert_eq!(command.id.as_str(), id))
     }
 }
 
-/// Sends each request to a gateway of its own and checks everything that its case says.
+/// Sends each request to a gateway of its own and checks all expectations of its case.
 pub(crate) async fn check(cases: Vec<Case>) {
     for case in cases {
         let Case { request, said, answer, status, code, headers, body, text, detail, submits } = case;

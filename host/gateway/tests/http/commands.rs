@@ -31,7 +31,7 @@ async fn what_is_taken_is_handed_in_as_it_was_sent() {
             assert_eq!(command.id.as_str(), "c-1");
             assert_eq!(command.correlation_id.as_deref(), Some("trip 7, größe"));
         }),
-        // What serializers of other languages make of a missing value.
+        // What serializers of other languages write for a missing value.
         book(booking(r#""id":null,"correlationId":null,"#))
             .answers(201)
             .submits(|command, _| assert_eq!(command.correlation_id, None)),

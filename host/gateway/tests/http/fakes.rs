@@ -1,4 +1,4 @@
-//! A gate that answers as told and remembers what it was handed, and views that hold four keys.
+//! An ingress that answers as told and remembers submissions, and views that hold four keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_gateway::{Gateway, Route, Routes, Settings};
 
-/// What the gate answers.
+/// The answer of the ingress.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Answer {
     /// Accepted, with this many events at the sequences 41, 42 and so on.
@@ -31,7 +31,7 @@ pub(crate) enum Answer {
     Away,
     /// The connection to the store has ended for good.
     Broken,
-    /// Nothing, ever.
+    /// Never answers.
     Silence,
 }
 

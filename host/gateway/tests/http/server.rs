@@ -1,4 +1,4 @@
-//! The server on a real socket: its end, and clients that mean no good.
+//! The server on a real socket: its end, and hostile clients.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Server {
     }
 }
 
-/// What comes back until the server closes the connection, or has begun to answer and says no more for a while.
+/// The bytes until the server closes the connection, or pauses after it has begun to answer.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut patience = Duration::from_secs(10);
@@ -85,7 +85,7 @@ async fn what_is_under_way_is_finished() {
          content-length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The server says this when it begins to read the body: the request is under way.
+    // The server sends this when it begins to read the body, so the request is pending.
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 100"));
     server.stop.send(()).unwrap();
     while TcpStream::connect(server.address).await.is_ok() {}
@@ -125,7 +125,7 @@ async fn hostile_bytes_hurt_nobody_else() {
         let answer = answer(&mut stream).await;
         assert!(answer.starts_with(starts), "{} …: {answer}", request.chars().take(60).collect::<String>());
     }
-    // Too large, and still the client gets to see why.
+    // The body is too large, and the client still sees why.
     let mut stream = server.send(BOOK, &format!("{}{}", booking(""), " ".repeat(300_000))).await;
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 413"));
     assert!(server.gate.submitted.lock().unwrap().is_empty());

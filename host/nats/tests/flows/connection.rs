@@ -1,4 +1,4 @@
-//! The connection: patient with a server that is away, clear about one that says no.
+//! The connection waits for an unavailable server, and reports a refusal at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ async fn a_closed_connection_is_noticed() {
     soon(waiting).await.unwrap();
 }
 
-/// R6: the library's task panics over a bare carriage return in a header, and the client says nothing of it.
+/// R6: the library's task panics at a bare carriage return in a header, and the client does not report it.
 #[tokio::test]
 async fn a_connection_whose_task_panicked_is_noticed() {
     let server = TestServer::start().await;
@@ -129,7 +129,7 @@ async fn a_connection_whose_task_panicked_is_noticed() {
     assert!(soon(asking).await.unwrap().is_err());
 }
 
-/// R6: what is read over the connection for reads may break it, and nothing else.
+/// R6: a message may break only the connection for reads.
 #[tokio::test]
 async fn an_event_with_a_bad_header_breaks_no_other_read() {
     let server = TestServer::start().await;
@@ -147,7 +147,7 @@ async fn an_event_with_a_bad_header_breaks_no_other_read() {
     store.close().await;
 }
 
-/// Greets every connection with the next of these versions, the last one again and again, and drops a connection when
+/// Greets every connection with the next of these versions, repeating the last one, and drops a connection when it is
 /// told to.
 async fn fake_server(versions: &'static [&'static str], drop_it: Arc<Notify>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! Messages from durable consumers: held until settled, whatever happens to the server.
+//! Messages of durable consumers are held until they are settled, whatever happens to the server.
 
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ async fn a_message_comes_again_after_its_delay_or_when_it_is_let_go() {
     assert_eq!(second.message().attempt, 2);
     assert!(asked.elapsed() >= Duration::from_millis(400), "{:?}", asked.elapsed());
 
-    // Signs of life keep it beyond the ack wait of 2 s; without them it comes again.
+    // Reports of progress keep it beyond the ack wait of 2 s; without them it is redelivered.
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         second.progress().await;
@@ -111,7 +111,7 @@ async fn a_crash_of_the_server_loses_nothing() {
         seen.insert(number(delivery.message()));
         delivery.settle(Settlement::Ack).await;
     }
-    // What was acknowledged just before a crash may come once more.
+    // A message that was acknowledged just before a crash may be redelivered once.
     let rest = async {
         while let Some(delivery) = inbox.next().await {
             delivery.settle(Settlement::Ack).await;
@@ -156,7 +156,7 @@ async fn a_stopped_inbox_hands_on_what_it_holds_and_leaves_the_rest() {
     assert!(handed_on <= 16, "{handed_on}");
     until_left(&nats, 30 - handed_on).await;
 
-    // Nothing is stranded: the next host gets all the rest at once.
+    // No message is stranded: the next host gets all the rest at once.
     let mut next = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
     let started = Instant::now();
     for _ in handed_on..30 {

@@ -1,4 +1,4 @@
-//! Dead letters: kept as they came, once, with their cause, and harmless.
+//! Dead letters are kept unchanged, once, with their cause, and harmless.
 
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
 use pelton_core::id::Sequence;

@@ -13,7 +13,7 @@ use crate::support::{TestServer, event, name, numbers, prepare, publish_events, 
 async fn collect(feed: &mut StreamFeed, count: usize) -> Vec<FeedItem> {
     let mut items = Vec::new();
     while items.len() < count {
-        // A feed that finds no server says so; it goes on where it was when it is asked again.
+        // A feed that finds no server returns an error. It continues at its position when it is called again.
         match soon(feed.next(count - items.len(), usize::MAX)).await {
             Ok(more) => items.extend(more),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -204,7 +204,7 @@ async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
         ("booking.1.e", b"NATS/1.0\r\nce-id: a\rb\r\n\r\n"),
         ("booking.1.a", b"NATS/1.0\r\nce-id: \xff\xfe\r\nce-specversion: 1.0\r\n\r\n"),
         ("booking.1.b", b"NATS/1.0\r\nno header\r\n\r\n"),
-        // What only looks like the server's own word.
+        // Only looks like a message of the server itself.
         ("booking.1.c", b"NATS/1.0 409 Consumer Deleted\r\n\r\n"),
         ("booking.1.d", b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"),
     ];

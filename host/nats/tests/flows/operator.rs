@@ -1,4 +1,4 @@
-//! Dead letters under an operator's hands.
+//! An operator's actions on dead letters.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     assert_eq!(desk.last().await, None);
     let by = "ada@desk".to_owned();
     assert_eq!(desk.happened(1).await[1], Happening::Dropped { by, reason: "no use".to_owned() });
-    // The same message may come back, and go again, also when somebody was interrupted who was taking it out.
+    // The same message may be kept and removed again, also after an interrupted removal.
     desk.letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
     let again = desk.all().await[0].clone();
     let stream = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
@@ -38,7 +38,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     assert_eq!(desk.commands().await, [""; 0]);
 }
 
-/// It was once called dropped though it had taken effect.
+/// Regression: a command was reported as dropped although it had taken effect.
 #[tokio::test]
 async fn a_command_that_has_ended_is_not_given_up_but_taken_out_with_its_outcome() {
     let server = TestServer::start().await;
@@ -99,7 +99,7 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
     assert_eq!(late, 21);
 }
 
-/// On three replicas one of them that was behind once answered.
+/// Regression: on three replicas, a replica that was behind answered.
 #[tokio::test]
 async fn where_replicas_may_be_behind_letters_and_journals_come_from_the_leader() {
     let server = TestServer::start().await;
@@ -119,7 +119,7 @@ async fn where_replicas_may_be_behind_letters_and_journals_come_from_the_leader(
     }
 }
 
-/// Only the first thousand entries were once read, so that the end of a long story was missing.
+/// Regression: only the first thousand entries were read, so the end of a long history was missing.
 #[tokio::test]
 async fn a_journal_is_read_to_its_end() {
     const RETRIES: usize = 1_200;
@@ -165,7 +165,7 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
     let commands =
         async || desk.nats.jetstream().get_stream("COMMANDS").await.unwrap().cached_info().state.messages;
     assert_eq!(commands().await, 0);
-    // A handler takes this one, but none is there.
+    // A handler is configured for this one, but none is running.
     for _ in 0..2 {
         assert_eq!(desk.operator.retry(&taken).await.unwrap(), Retried::Unanswered);
         assert_eq!(commands().await, 1, "an interrupted retry is not sent twice");
@@ -173,8 +173,8 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
     assert_eq!(desk.commands().await, ["a", "a"]);
 }
 
-/// It once took a request that was being worked on for its own, and that one's end took a newer request away: what waits
-/// was not tried until somebody asked again.
+/// Regression: an operator took a request that a host was working on for its own, and the end of that work removed a
+/// newer request. The waiting events were not retried until an operator asked again.
 #[tokio::test]
 async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
     let server = TestServer::start().await;

@@ -1,4 +1,4 @@
-//! Queues of dead letters: who parks and who takes out never miss each other. `PELTON_PARKING_SEED=n` replays a storm.
+//! Queues of dead letters: parking and removal never miss each other. `PELTON_PARKING_SEED=n` replays a storm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,7 +155,7 @@ async fn a_command_waits_once_however_often_it_is_sent() {
     gate.close().await;
 }
 
-/// A host that crashed between the two once left a letter of which the audit stream knew nothing.
+/// Regression: after a crash between the two, the audit stream had no entry of a dead letter.
 #[tokio::test]
 async fn a_letter_that_was_parked_and_not_noted_is_noted_once_when_its_command_comes_again() {
     let server = TestServer::start().await;
@@ -176,7 +176,7 @@ async fn a_letter_that_was_parked_and_not_noted_is_noted_once_when_its_command_c
     assert_eq!(desk.commands().await, ["a", "b"]);
 }
 
-/// A command or an event may come again when its letter is kept and nobody was told.
+/// A command or an event may be redelivered after its dead letter is kept, if the consumer was not told.
 #[tokio::test]
 async fn what_has_failed_itself_is_not_parked_behind_its_own_letter() {
     let server = TestServer::start().await;
@@ -209,15 +209,15 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
         cause: again.cause.replace("worse", "it trapped\nguest backtrace:\n  decide"),
     };
     assert_eq!(desk.happened(1).await, [kept, Happening::FailedAgain { cause: "worse".to_owned() }]);
-    // The letter is not one of this message: a header that somebody made up loses nothing.
+    // The dead letter is not one of this message: a forged header loses nothing.
     desk.letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b", "c"]);
 }
 
-/// How many messages come while an operator is at the queue: few, so that it is often about to be empty.
+/// The number of messages that come while an operator works on the queue: few, so that it is often about to be empty.
 const PARKERS: usize = 4;
 
-/// Parkers come while an operator takes the letters out, one after the other, until there are none.
+/// Messages are parked while an operator removes the dead letters, one after the other, until there are none.
 async fn storm(desk: Arc<Desk>, seed: u64, lasting: Duration) -> (usize, usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     desk.fail(1, "failed").await;

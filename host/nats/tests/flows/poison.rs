@@ -1,4 +1,4 @@
-//! Messages that the client library cannot read: set aside like everything else that cannot be processed.
+//! Messages that the client library cannot read are set aside like all others that cannot be processed.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tokio::net::TcpStream;
 use crate::entities::hotel;
 use crate::support::{TestServer, name, soon};
 
-/// The most bytes of a message that [`small_letters_only`] lets the dead-letter stream take.
+/// The most bytes of a message that the dead-letter stream accepts after [`small_letters_only`].
 pub(crate) const SMALL_LETTER_BYTES: usize = 1500;
 
-/// Has the dead-letter stream refuse what is larger, so that some letters cannot be kept.
+/// Makes the dead-letter stream refuse larger messages, so that some dead letters cannot be kept.
 pub(crate) async fn small_letters_only(nats: &Nats) {
     let mut stream = nats.jetstream().get_stream(DEAD_LETTERS).await.unwrap();
     let mut config = stream.info().await.unwrap().config.clone();
@@ -38,7 +38,7 @@ pub(crate) async fn publish_raw(url: &str, messages: &[(&str, &[u8])]) {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-/// Subject, headers, what the cause says, and a header as it is kept.
+/// Subject, headers, a part of the cause, and a header as it is kept.
 type Poison<'a> = (&'a str, &'a [u8], &'a str, (&'a str, &'a str));
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     ];
     let messages: Vec<_> = poison.iter().map(|(subject, headers, ..)| (*subject, *headers)).collect();
     publish_raw(&server.url(), &messages).await;
-    // It can be read, and only looks like the server's own word.
+    // This one can be read, and only looks like a message of the server itself.
     publish_raw(&server.url(), &[("command.book-room.s1", b"NATS/1.0 409 Consumer Deleted\r\n\r\n")]).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
 
@@ -93,7 +93,7 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     }
 }
 
-/// The dead-letter stream takes small messages only, so that the first cannot be kept.
+/// The dead-letter stream accepts small messages only, so the first cannot be kept.
 #[tokio::test]
 async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
     let server = TestServer::start().await;

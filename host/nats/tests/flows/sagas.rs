@@ -37,7 +37,7 @@ async fn an_instance_is_stored_only_on_the_revision_it_was_loaded_at() {
     let first = sagas.save(&instance, &record(1), 0).await.unwrap();
     assert_eq!(sagas.load(&instance).await.unwrap(), (Some(record(1)), first));
     assert_eq!(sagas.load(&other).await.unwrap(), (None, 0));
-    // Other instances, and other sagas with an instance of the same id, do not stand in the way.
+    // Other instances, and other sagas with an instance of the same id, do not interfere.
     sagas.save(&other, &record(5), 0).await.unwrap();
     SagaStates::new(&nats, name("billing")).save(&instance, &record(6), 0).await.unwrap();
 
@@ -82,7 +82,7 @@ async fn a_command_that_is_sent_again_waits_once() {
     assert_eq!(message.headers.get("ce-id").unwrap().as_str(), "c-1:0");
     assert!(message.headers.get("Nats-Rollup").is_none());
 
-    // R1: whatever waited under the id was taken for the saga's own command.
+    // R1: any command under the id was taken for the saga's own.
     for (headers, data) in [
         (headers.clone(), "{ }"),
         (

@@ -1,4 +1,4 @@
-//! A nats-server of our own: it never outlives its owner, and what an owner left behind is cleared away.
+//! A nats-server of our own never outlives its owner, and a leftover of an earlier owner is stopped.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ fn options(dir: &Path) -> Options {
     Options { binary: binary(), ..Options::new(dir) }
 }
 
-/// A child that has ended and was not waited for yet is still in the table; it does not run.
+/// A child that has ended and was not waited for is still in the process table, but does not run.
 fn runs(pid: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
@@ -60,7 +60,7 @@ async fn a_server_that_was_left_behind_is_stopped_first() {
     let port = first.port();
     first.stop().await.unwrap();
     drop(first);
-    // As if owner and watcher had been killed together: the server runs, nobody holds the directory.
+    // As if owner and watcher had been killed together: the server runs, and the directory has no owner.
     let program = binary().unwrap_or_else(|| std::env::var_os("PELTON_NATS_SERVER").unwrap().into());
     let mut left = Command::new(program)
         .arg("--config")
@@ -84,7 +84,8 @@ async fn a_server_that_was_left_behind_is_stopped_first() {
     soon(reaper).await.unwrap().unwrap();
 }
 
-/// What `OWNER` says to a copy of this test binary: start a server there, tell its pid, and wait to be killed.
+/// Names the directory in which a copy of this test binary starts a server. It reports the server's pid and waits to be
+/// killed.
 const OWNER: &str = "PELTON_TEST_OWNER";
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A server of its own for every test, and what the tests put on it.
+//! A server of its own for every test, and the objects of the tests on it.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use pelton_nats::topology::{EventStream, Topology, View};
 use pelton_nats::{ConnectSettings, Nats};
 use tempfile::TempDir;
 
-/// How long anything in a test may take before it has failed.
+/// The time after which anything in a test counts as failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A nats-server with its own port and store.
@@ -68,18 +68,18 @@ impl TestServer {
         self.server.url()
     }
 
-    /// Ends it as a crash would (SIGKILL).
+    /// Ends the server as a crash would (SIGKILL).
     pub(crate) async fn crash(&mut self) {
         self.server.kill().await.unwrap();
     }
 
-    /// Starts it again on the same port and store.
+    /// Starts the server again on the same port and store.
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
     }
 }
 
-/// The program that `make tools` gets, unless the environment names another.
+/// The program of `make tools`, unless the environment names another.
 pub(crate) fn binary() -> Option<PathBuf> {
     let local = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
     std::env::var_os(BINARY_VARIABLE).is_none().then_some(local).filter(|path| path.exists())
@@ -89,7 +89,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Waits for something that must come.
+/// Waits for an expected event.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it did not come in time")
 }
@@ -98,7 +98,7 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// The event stream `hotel`, what gates and sagas use, and version 1 of the view `bookings`.
+/// The event stream `hotel`, the objects of the ingress and of sagas, and version 1 of the view `bookings`.
 pub(crate) async fn prepare(nats: &Nats, replicas: u8) -> Bucket {
     let topology = Topology {
         replicas,
@@ -125,7 +125,7 @@ pub(crate) fn event(n: u64) -> Event {
     }
 }
 
-/// Stores events `from..=to`; their data is their number.
+/// Stores events `from..=to` with their number as data.
 pub(crate) async fn publish_events(nats: &Nats, numbers: std::ops::RangeInclusive<u64>) {
     let mut acks = Vec::new();
     for n in numbers {

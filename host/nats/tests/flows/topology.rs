@@ -1,4 +1,4 @@
-//! What is on the server, and what is said when it is something else.
+//! The objects on the server, and the report of differences.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ async fn account_without_jetstream(mappings: &str) -> (TestServer, Nats) {
     (server, nats)
 }
 
-/// N13: it said "the stream is away", for ever.
+/// N13: the host reported "the stream is away", for ever.
 #[tokio::test]
 async fn where_jetstream_is_off_it_says_how_to_turn_it_on() {
     let (_server, nats) = account_without_jetstream("").await;
@@ -131,7 +131,7 @@ async fn where_jetstream_is_off_it_says_how_to_turn_it_on() {
     assert!(error.to_string().contains("start nats-server with -js"), "{error}");
 }
 
-/// R5: what a server does not know it leaves out, and creates the stream all the same.
+/// R5: a server omits settings that it does not know, and creates the stream all the same.
 #[tokio::test]
 async fn a_setting_that_the_server_did_not_take_is_a_difference() {
     let (_server, nats) = account_without_jetstream(", mappings: { \"$JS.API.>\": \"old.>\" }").await;

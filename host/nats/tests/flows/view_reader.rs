@@ -148,7 +148,7 @@ async fn a_page_has_a_bound_in_bytes_and_the_next_goes_on_behind_it() {
     assert_eq!(seen, all);
 }
 
-/// R20: the marks of deleted rows stayed for ever, and every list read them.
+/// R20: the tombstones of deleted rows stayed for ever, and every list read them.
 #[tokio::test]
 async fn the_mark_of_a_deleted_row_goes_after_a_while() {
     let server = TestServer::start().await;
@@ -161,7 +161,7 @@ async fn the_mark_of_a_deleted_row_goes_after_a_while() {
     soon(views.commit(&[gone], &checkpoint)).await.unwrap();
     let messages =
         async || nats.jetstream().get_stream(bucket.stream()).await.unwrap().cached_info().state.messages;
-    // The row, the mark, the checkpoint.
+    // The row, the tombstone, the checkpoint.
     assert_eq!(messages().await, 3);
     soon(async {
         while messages().await > 2 {

@@ -42,7 +42,7 @@ async fn rows_and_checkpoint_are_stored_together_and_read_back() {
     assert_eq!(texts(&views, &["a"]).await, [None]);
     assert!(views.read(&[]).await.unwrap().is_empty());
 
-    // `checkpoint` is a key like any other, and no key is too strange.
+    // `checkpoint` is a key like any other, and any key is allowed.
     let keys = ["checkpoint", "a b", "1.2022-12-12", "..", "größe", "*", ">", "$KV", "r."];
     let rows: Vec<_> = keys.iter().map(|k| row(k, k)).collect();
     let parked = Checkpoint { parked: [("x".to_owned(), Sequence(6))].into(), ..at(7, 0) };
@@ -51,7 +51,7 @@ async fn rows_and_checkpoint_are_stored_together_and_read_back() {
     assert_eq!(texts(&views, &keys).await, keys.map(some));
     assert_eq!(texts(&views, &["a", "r", "größe"]).await, [None, None, some("größe")]);
 
-    // A host that starts later reads without asking for the checkpoint first.
+    // A host that starts later reads without reading the checkpoint first.
     assert_eq!(texts(&BucketViews::new(&nats, bucket.clone()), &["*"]).await, [some("*")]);
 
     // As `nats kv get bookings-v1 r.1.2022-12-12` reads it.
@@ -59,13 +59,13 @@ async fn rows_and_checkpoint_are_stored_together_and_read_back() {
     assert_eq!(kv.get("r.1.2022-12-12").await.unwrap().unwrap(), "1.2022-12-12");
     assert_eq!(kv.get("checkpoint").await.unwrap().unwrap(), r#"{"position":7,"parked":{"x":6}}"#);
 
-    // One row anew, one deleted, one deleted that never was.
+    // One new row, one deleted, one deleted that never existed.
     let changes = [row("*", "new"), (key(">"), None), (key("none"), None)];
     let revision = views.commit(&changes, &at(8, revision)).await.unwrap();
     assert_eq!(texts(&views, &["*", ">", "none", ".."]).await, [some("new"), None, None, some("..")]);
     assert!(kv.get("r.=3E").await.unwrap().is_none());
 
-    // No rows: the position alone.
+    // No rows: only the position.
     let revision = views.commit(&[], &at(20, revision)).await.unwrap();
     assert_eq!(views.checkpoint().await.unwrap(), at(20, revision));
     assert_eq!(texts(&views, &["*"]).await, [some("new")]);
@@ -88,7 +88,7 @@ async fn a_commit_on_an_old_checkpoint_stores_nothing() {
     }
     assert_eq!(texts(&ours, &["a", "b"]).await, [some("1"), some("1")]);
 
-    // Somebody else takes the view over: what it holds now does not belong to the checkpoint that we know.
+    // Another host takes the view over, so its rows do not belong to the checkpoint of this store any more.
     assert_eq!(theirs.checkpoint().await.unwrap(), at(1, first));
     let second = theirs.commit(&[row("a", "3")], &at(2, first)).await.unwrap();
     let error = soon(ours.read(&[key("a")])).await.unwrap_err().to_string();
@@ -145,8 +145,8 @@ async fn a_server_that_is_away_makes_it_unclear_and_its_return_makes_it_clear() 
     assert!(soon(views.checkpoint()).await.is_err());
     server.restart().await;
 
-    // The lost commit is sent when the connection is back, or never; whichever it is, rows and checkpoint agree, and a
-    // commit that it overtakes is refused.
+    // The lost commit is sent when the connection is back, or never. Either way rows and checkpoint agree, and a commit
+    // that it overtakes is refused.
     let committed = soon(async {
         loop {
             let Ok(checkpoint) = views.checkpoint().await else {
@@ -208,7 +208,7 @@ async fn rows_without_a_checkpoint_are_not_built_on() {
         let error = views.checkpoint().await.unwrap_err().to_string();
         assert!(error.contains("no checkpoint; `nats stream purge KV_bookings-v1`"), "after {loss}: {error}");
     }
-    // What the error says to do.
+    // Does what the error says.
     nats.jetstream().get_stream(bucket.stream()).await.unwrap().purge().await.unwrap();
     assert_eq!(views.checkpoint().await.unwrap(), at(0, 0));
     assert_eq!(texts(&views, &["a"]).await, [None]);
@@ -216,7 +216,7 @@ async fn rows_without_a_checkpoint_are_not_built_on() {
     assert_eq!(texts(&views, &["a"]).await, [some("1")]);
 }
 
-/// It is one message, and every read of rows comes with it.
+/// The checkpoint is one message, and every read of rows includes it.
 #[tokio::test]
 async fn a_checkpoint_with_as_many_parked_keys_as_it_takes_is_stored_and_read() {
     let server = TestServer::start().await;
