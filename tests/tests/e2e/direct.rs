@@ -185,7 +185,7 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
 
     let letters = letters(&house, cases.len() + 1).await;
     let expected = cases.iter().map(|(subject, _, payload, cause)| (*subject, *payload, *cause));
-    for (subject, payload, cause) in expected.chain([(raw, "raw", "no UTF-8")]) {
+    for (subject, payload, cause) in expected.chain([(raw, "raw", "not UTF-8")]) {
         let found: Vec<_> =
             letters.iter().map(|kept| &kept.letter).filter(|l| l.message.subject == subject).collect();
         let [letter] = found.as_slice() else { panic!("{subject} has {found:#?}") };

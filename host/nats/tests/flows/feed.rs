@@ -217,7 +217,7 @@ async fn messages_that_the_client_library_cannot_read_come_in_their_place() {
     let events: Vec<bool> = items.iter().map(|item| read(item).is_ok()).collect();
     assert_eq!(events, [true, true, true, false, false, false, false, false, true, true]);
     assert!(read(&items[3]).unwrap_err().contains("bare carriage return"));
-    assert!(read(&items[4]).unwrap_err().contains("no UTF-8"));
+    assert!(read(&items[4]).unwrap_err().contains("not UTF-8"));
     assert_eq!(items[4].message.subject, "booking.1.a");
     assert_eq!(items[4].message.payload, "hi");
     assert!(!nats.is_closed().await, "the host's own connection broke");

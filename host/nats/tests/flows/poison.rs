@@ -47,12 +47,12 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     let nats = server.connect().await;
     Topology { ack_wait: Duration::from_secs(2), ..hotel() }.ensure(&nats).await.unwrap();
     let poison: [Poison<'_>; 8] = [
-        ("command.book-room.p1", b"NATS/1.0\r\nce-id: \xff\xfe\r\nx: y\r\n\r\n", "no UTF-8", ("x", "y")),
+        ("command.book-room.p1", b"NATS/1.0\r\nce-id: \xff\xfe\r\nx: y\r\n\r\n", "not UTF-8", ("x", "y")),
         ("command.book-room.p3", b"NATS/1.0\r\nx: a\rb\r\n\r\n", "bare carriage return", ("x", "a\rb")),
         ("command.book-room.p4", b"NATS/1.0\r\na b: c\r\n\r\n", "name \"a b\"", ("a b", "c")),
         ("command.book-room.p5", b"NATS/1.0\r\na : b\r\n\r\n", "name \"a \"", ("a ", "b")),
         ("command.book-room.p6", "NATS/1.0\r\ngröße: 7\r\n\r\n".as_bytes(), "größe", ("größe", "7")),
-        ("command.book-room.p7", b"NATS/1.0\r\na\xff: b\r\n\r\n", "no UTF-8", ("a\u{fffd}", "b")),
+        ("command.book-room.p7", b"NATS/1.0\r\na\xff: b\r\n\r\n", "not UTF-8", ("a\u{fffd}", "b")),
         ("command.book-room.p8", b"NATS/1.0\r\nx: y\r\n z: 1\r\nno header\r\n\r\n", "colon", (" z", "1")),
         ("command.check-in.p2", b"NATS/1.0\r\nno header\r\nx: 100%25\r\n\r\n", "colon", ("x", "100%25")),
     ];
