@@ -6,14 +6,17 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod build;
 mod check;
 mod componentize;
 pub mod config;
+mod describe;
 mod descriptors;
 mod dev;
 mod dlq;
 mod examples;
 mod exit;
+mod new;
 mod role;
 mod run;
 mod telemetry;
@@ -56,6 +59,10 @@ pub fn main() -> ExitCode {
 
 fn execute(command: &Command) -> Result<(), Failure> {
     match command {
+        Command::New(new) => new::run(new),
+        Command::Build(build) => on_runtime(build::run(build)),
+        Command::Completions(completions) => describe::completions(completions),
+        Command::Man => describe::man(),
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),

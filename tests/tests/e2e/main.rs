@@ -13,6 +13,7 @@ mod hostile;
 mod house;
 mod load;
 mod nats_away;
+mod new;
 mod retries;
 mod scenario;
 mod snapshots;

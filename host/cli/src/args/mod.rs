@@ -1,19 +1,25 @@
 //! The command line: one file for each command, and what several of them take in [`common`].
 
+pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod common;
+pub(crate) mod completions;
 pub(crate) mod component;
 pub(crate) mod dev;
 pub(crate) mod dlq;
+pub(crate) mod new;
 pub(crate) mod run;
 
 use clap::{Parser, Subcommand};
 
+use build::BuildArgs;
 use check::CheckArgs;
 use common::LogFormat;
+use completions::CompletionsArgs;
 use component::ComponentArgs;
 use dev::DevArgs;
 use dlq::DlqCommand;
+use new::NewArgs;
 use run::RunArgs;
 
 const EXIT_CODES: &str = "\
@@ -51,7 +57,7 @@ impl Arguments {
     pub(crate) fn log(&self) -> &str {
         let default = match self.command {
             Command::Run(_) | Command::Dev(_) => HOST_LOG,
-            Command::Check(_) | Command::Dlq(_) | Command::Component(_) => TOOL_LOG,
+            _ => TOOL_LOG,
         };
         self.log.as_deref().unwrap_or(default)
     }
@@ -60,6 +66,10 @@ impl Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a folder with plugins of your own, which builds, passes its tests and runs
+    New(NewArgs),
+    /// Build the components of the crates that the configuration names
+    Build(BuildArgs),
     /// Check the configuration and its components; start nothing
     Check(CheckArgs),
     /// Run against a NATS server
@@ -71,6 +81,10 @@ pub(crate) enum Command {
     Dlq(DlqCommand),
     /// Wrap a core module, as a compiler writes it, into a component
     Component(ComponentArgs),
+    /// Print a script that completes this command line in a shell
+    Completions(CompletionsArgs),
+    /// Print the man page
+    Man,
 }
 
 #[cfg(test)]

@@ -18,6 +18,13 @@ static COMPONENT: Key<Text, Required> = Key {
     example: "\"booking.wasm\"",
     doc: "The component's file.",
 };
+static CRATE: Key<Text, Optional> = Key {
+    name: "crate",
+    form: Text("path, relative to the configuration"),
+    default: Optional("none: `pelton build` leaves the component alone"),
+    example: "\"plugins/booking\"",
+    doc: "The folder of the crate that `pelton build` makes the component of. Only that command looks at it.",
+};
 static SHA256: Key<Parsed<String>, Optional> = Key {
     name: "sha256",
     form: Parsed {
@@ -41,7 +48,7 @@ pub(super) static TABLE: Table = Table {
     name: "plugins",
     header: "[plugins.booking]",
     doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
-    keys: &[&COMPONENT, &SHA256],
+    keys: &[&COMPONENT, &CRATE, &SHA256],
     tables: &[&LIMITS],
     free: None,
 };
@@ -157,6 +164,7 @@ pub(crate) struct Plugin {
     pub(crate) name: At<Name>,
     /// The file, found from the configuration's folder.
     pub(crate) component: Option<At<PathBuf>>,
+    pub(crate) crate_dir: Option<PathBuf>,
     /// What the file's digest has to be: 64 lower-case hexadecimal digits.
     pub(crate) sha256: Option<At<String>>,
     pub(crate) limits: Limits,
@@ -167,6 +175,8 @@ pub(crate) struct Plugin {
 pub struct PluginConfig {
     /// The file.
     pub component: PathBuf,
+    /// The crate that `pelton build` makes it of; none: it comes from elsewhere.
+    pub crate_dir: Option<PathBuf>,
     /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
     pub sha256: Option<String>,
     /// What each instance may use.
@@ -179,6 +189,7 @@ impl Plugin {
         Self {
             name,
             component: component.map(|path| At { value: base.join(path.value), span: path.span }),
+            crate_dir: table.at(&CRATE).map(|path| base.join(path.value)),
             sha256: table.at(&SHA256),
             limits: table.table(&LIMITS).map_or_else(Limits::default, |table| limits(&table)),
         }
@@ -187,6 +198,7 @@ impl Plugin {
     pub(super) fn used(&self) -> Option<PluginConfig> {
         Some(PluginConfig {
             component: self.component.as_ref()?.value.clone(),
+            crate_dir: self.crate_dir.clone(),
             sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
             limits: self.limits.clone(),
         })

@@ -70,7 +70,7 @@ pub fn show_bytes(bytes: u64) -> String {
 pub const MAX_NAME_BYTES: usize = 48;
 
 /// Checks a name that Pelton uses for streams, consumers, buckets and metrics. Answers where in it the mistake is.
-pub(in crate::config) fn name(text: &str) -> Result<(), (usize, String)> {
+pub(crate) fn name(text: &str) -> Result<(), (usize, String)> {
     if text.is_empty() {
         return Err((0, "is empty".to_owned()));
     }
