@@ -122,8 +122,8 @@ pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
     headers.insert("ce-datacontenttype", "application/json");
     headers.insert("ce-correlationid", &id[..id.len() - 2]);
     headers.insert("ce-causationid", &id[..id.len() - 2]);
-    headers.insert("Pelton-History", history);
-    headers.insert("Pelton-Command", "00000000000000000000000000000000");
+    headers.insert("Pelton-Backlinks", history);
+    headers.insert("Pelton-Command", format!("{} {:032} 1 1", &id[..id.len() - 2], 0));
     headers.insert("Pelton-Plugin", format!("sha256:{:064}", 0));
     let start = format!(r#"{{"account":"{account}","amount":7,"balance":{}"#, 7 * (nth + 1));
     Message {

@@ -194,14 +194,15 @@ impl Example {
         good
     }
 
-    /// Reads the example's streams. Returns for each its name, its events, and the differences from the expected ones.
+    /// Reads the example's streams, without the marks. Returns for each its name, its events, and the differences from the
+    /// expected ones.
     pub async fn events(
         &self,
         streams: &Streams,
     ) -> anyhow::Result<Vec<(&'static str, Vec<Stored>, Vec<String>)>> {
         let mut all = Vec::new();
         for (stream, subjects) in &self.events {
-            let events = streams.read(stream).await.with_context(|| format!("reading stream {stream}"))?;
+            let events = streams.events(stream).await.with_context(|| format!("reading stream {stream}"))?;
             let found: Vec<_> = events.iter().map(|event| event.subject.as_str()).collect();
             let wrong = if found == *subjects {
                 Vec::new()

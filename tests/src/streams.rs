@@ -3,6 +3,8 @@
 use anyhow::Context;
 use async_nats::jetstream::{self, stream::Info};
 use async_nats::{Client, HeaderMap};
+use futures::TryStreamExt;
+use pelton_nats::subjects::is_mark;
 use serde_json::Value;
 
 /// A message as a stream holds it.
@@ -16,8 +18,6 @@ pub struct Stored {
     pub headers: HeaderMap,
     /// Its payload as text.
     pub payload: String,
-    /// When it was stored, in milliseconds since 1970 by the server's clock.
-    pub stored_at_ms: i128,
 }
 
 impl Stored {
@@ -71,6 +71,20 @@ impl Streams {
         Ok(found.cached_info().clone())
     }
 
+    /// How many commands wait to be decided, or are being decided.
+    pub async fn commands_waiting(&self) -> anyhow::Result<u64> {
+        let log = self.jetstream.get_stream("COMMANDS").await.context("no log of commands")?;
+        let consumers: Vec<_> = log.consumers().try_collect().await.context("its consumers")?;
+        Ok(consumers.iter().map(|info| info.num_pending + info.num_ack_pending as u64).sum())
+    }
+
+    /// The events in a stream, in order, without the marks of commands that ended without events.
+    pub async fn events(&self, stream: &str) -> anyhow::Result<Vec<Stored>> {
+        let mut events = self.read(stream).await?;
+        events.retain(|event| !is_mark(&event.subject));
+        Ok(events)
+    }
+
     /// All messages of a stream, in order.
     pub async fn read(&self, stream: &str) -> anyhow::Result<Vec<Stored>> {
         let found = self.jetstream.get_stream(stream).await.with_context(|| format!("no stream {stream}"))?;
@@ -92,7 +106,6 @@ impl Streams {
                 subject: message.subject.to_string(),
                 headers: message.headers,
                 payload: String::from_utf8_lossy(&message.payload).into_owned(),
-                stored_at_ms: message.time.unix_timestamp_nanos() / 1_000_000,
             });
         }
         Ok(messages)

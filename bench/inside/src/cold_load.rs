@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use pelton_core::command::entity::LiveEntity;
-use pelton_core::command::ports::{CommandStore, HandlerPlugin};
-use pelton_core::id::Name;
+use pelton_core::command::history::EntityHistory;
+use pelton_core::command::ports::{CommandStore, HandlerPlugin, StoredMessage};
+use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_nats::{ConnectSettings, Nats, StoreSettings, StreamStore};
 use serde_json::{Value, json};
 
@@ -26,15 +27,23 @@ pub(crate) async fn measure(
     let handler = ledger.handler().context("it is not a command handler")?;
     let nats = Nats::connect(&ConnectSettings::new(url)).await?;
     let store = StreamStore::start(&nats, &Name::new("ledger")?, StoreSettings::default());
+    let nobody = CommandId::new("nobody")?;
     let mut random = fastrand::Rng::with_seed(1);
     let mut figures = Vec::with_capacity(loads);
     for _ in 0..loads {
         let entity = made::entity(random.usize(..accounts))?;
         let began = Instant::now();
-        let events = store.load(&entity).await?;
+        let last = store.last(&entity).await?.context("it has no events")?;
+        // As a handler does it: with what tells which commands have ended.
+        let (events, end, mark) = tokio::try_join!(
+            store.history(&entity, Sequence::NONE, last),
+            async { Ok(store.last_command().await?) },
+            store.mark(&entity, &nobody),
+        )?;
+        ensure!(end >= Sequence::NONE && mark.is_none(), "{} has a mark of nobody's", entity.id());
         let count = events.len();
-        let mut live = LiveEntity::new(handler.create(entity.id()).await);
-        live.fold(events).await;
+        let mut live = LiveEntity::new(handler.create(entity.id()).await, EntityHistory::default());
+        live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
         figures.push(began.elapsed().as_secs_f64() * 1e3);
         ensure!(count == EVENTS, "{} has {count} events", entity.id());
         live.instance()?;

@@ -15,7 +15,7 @@ use pelton_core::consumer::Settlement;
 use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
-use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryStore};
+use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryQueue, MemoryStore};
 use pelton_core::retry::RetryPolicy;
 
 use crate::{load, made};
@@ -29,15 +29,17 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
     handler.create("nobody").await?;
     let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
     let network = Arc::new(FlakyNetwork::reliable());
+    let log = MemoryQueue::new(Name::new("commands")?, Duration::from_secs(30));
     let flow = CommandFlow::new(
         Name::new("ledger")?,
         "ledger".into(),
         handler,
-        Arc::new(MemoryStore::new("ledger", network.clone())),
+        Arc::new(MemoryStore::new("ledger", network.clone(), log)),
         Arc::new(MemoryDeadLetters::new(network)),
         HandlerSettings {
             retry: RetryPolicy::default(),
             on_failure: OnFailure::Skip,
+            keep: Duration::from_secs(3600),
             cache: CacheLimits::default(),
             snapshots: SnapshotPolicy::default(),
         },

@@ -74,6 +74,7 @@ pub(crate) fn command(data: Bytes) -> anyhow::Result<Command> {
         id: CommandId::new("bench-00000000000000000000000001")?,
         r#type: CommandType::new("deposit")?,
         entity: entity(1)?,
+        logged_at: Sequence(1),
         time: Timestamp(1_700_000_000_123_456_789),
         correlation_id: "bench-00000000000000000000000001".to_owned(),
         causation_id: None,

@@ -155,7 +155,7 @@ impl Same {
             headers.insert("ce-datacontenttype", "application/json");
             headers.insert("ce-correlationid", command.id.as_str());
             headers.insert("ce-causationid", command.id.as_str());
-            headers.insert("Pelton-History", account.history(n));
+            headers.insert("Pelton-Backlinks", account.history(n));
             headers.insert("Pelton-Command", fingerprint);
             headers.insert("Pelton-Plugin", DECIDED_BY);
             headers.insert("Nats-Msg-Id", id.as_str());

@@ -79,8 +79,8 @@ pub enum SubmitError {
         /// The limit.
         max_bytes: usize,
     },
-    /// Another message with the command's id waits to be decided. Nothing was stored.
-    #[error("another message with the command's id waits to be decided")]
+    /// Another command has its id. Nothing was stored.
+    #[error("another command has this id")]
     IdInUse,
 }
 
@@ -91,6 +91,8 @@ pub enum CommandStatus {
     Ended(OutcomeRecord),
     /// The command is stored and has not ended.
     Pending,
+    /// The message under this id is no command, for this reason. It was set aside as a dead letter.
+    Unreadable(String),
     /// The command is a dead letter and has not ended: an operator has to retry or drop it.
     Parked(ParkedCommand),
     /// Neither the command nor an outcome is stored: it was never sent, or is no longer kept.
@@ -102,9 +104,8 @@ pub trait Ingress: Send + Sync + 'static {
     /// Stores the command, then waits up to the given time for its outcome. `None`: it is stored and has no outcome
     /// yet.
     ///
-    /// While a message with its id waits to be decided, nothing more is stored, so that two hosts never hold copies of
-    /// one command that differ in time, metadata or expectation. If that message is the same command, its outcome is
-    /// the answer. If it is another command, this one is stored once that message has gone, within the time to wait.
+    /// An id is stored once, so that two hosts never hold copies of one command that differ in time, metadata or
+    /// expectation. If the same command is stored already, its outcome is the answer.
     fn submit(
         &self,
         submission: Submission,

@@ -12,6 +12,16 @@ use crate::store::Unavailable;
 /// this very message, so a forged header can only cause a retry before an operator asked for it.
 pub const RETRY_OF: &str = "Pelton-Retry-Of";
 
+/// What the subject of a command's retry ends with, after the subject of the command: the log of commands has one message
+/// a subject.
+pub const RETRY_SUFFIX: &str = ".retry";
+
+/// The subject of a message, of which this is the subject or that of a retry.
+#[must_use]
+pub fn first_subject(subject: &str) -> &str {
+    subject.strip_suffix(RETRY_SUFFIX).unwrap_or(subject)
+}
+
 /// Why a message is among the dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeadLetterKind {
@@ -83,9 +93,9 @@ pub enum Parking {
 ///
 /// The dead letters of one consumer and key are a queue, in the order in which they were kept.
 pub trait DeadLetters: Send + Sync + 'static {
-    /// Keeps a dead letter. Keeping it again is harmless. If its message is the retry of a dead letter that still
-    /// exists, that one stays in its place, and only the new cause is noted.
-    fn keep(&self, letter: DeadLetter) -> impl Future<Output = Result<(), Unavailable>> + Send;
+    /// Keeps a dead letter and returns its position. Keeping it again is harmless. If its message is the retry of a dead
+    /// letter that still exists, that one stays in its place, and only the new cause is noted.
+    fn keep(&self, letter: DeadLetter) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
 
     /// The last dead letter of a queue. A linearizable read: it sees every completed write.
     fn last(
@@ -94,13 +104,14 @@ pub trait DeadLetters: Send + Sync + 'static {
         key: &str,
     ) -> impl Future<Output = Result<Option<Sequence>, Unavailable>> + Send;
 
-    /// Whether a message is the retry of the first dead letter of a queue, as its header says, and that dead letter
-    /// holds this message.
-    fn is_retry_of_first(
+    /// Whether a message is the retry of a dead letter of a queue, as its header says, and that dead letter holds this
+    /// message. Where later messages are parked, only the first dead letter of the queue may be retried.
+    fn is_retry(
         &self,
         consumer: &Name,
         key: &str,
         message: &Incoming,
+        on_failure: OnFailure,
     ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
 
     /// Parks a message behind `last`, if `last` is still the last dead letter of its queue. Parking it again is
@@ -130,8 +141,8 @@ pub struct Place {
     pub letter: Sequence,
 }
 
-/// The operations with which a projection or a saga retries its dead letters on an operator's request. Commands do not
-/// need them: the operator puts a command back on its stream.
+/// The operations with which dead letters are retried on an operator's request. Commands need only
+/// [`settle`](Self::settle): the operator logs a command once more.
 pub trait Retries: DeadLetters {
     /// A request that is open, if there is one.
     fn request(

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cloudevents::{self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
 use crate::contract::MAX_EXTENSIONS;
+use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
 use crate::message::{Command, Event, Fingerprint, Headers, Incoming};
 use crate::subject::{Entity, EntityTemplate};
@@ -180,7 +181,9 @@ impl Intake {
         }
         let r#type =
             CommandType::new(&event.r#type).map_err(|_| IntakeError::UnknownType(event.r#type.clone()))?;
-        if !message.subject.ends_with(&[".", r#type.as_str(), ".", id.as_str()].concat()) {
+        let subject = first_subject(&message.subject);
+        let is_retry = subject.len() < message.subject.len();
+        if !subject.ends_with(&[".", r#type.as_str(), ".", id.as_str()].concat()) {
             return Err(IntakeError::Subject {
                 subject: message.subject.clone(),
                 expected: (event.r#type, event.id),
@@ -203,6 +206,8 @@ impl Intake {
         Ok(Command {
             r#type,
             entity,
+            // Of a retry, or what somebody publishes as one, there is a copy that was logged before.
+            logged_at: if is_retry { Sequence::NONE } else { message.sequence },
             time: message.stored_at,
             correlation_id,
             causation_id,

@@ -149,6 +149,9 @@ pub struct Command {
     pub r#type: CommandType,
     /// The entity that the command concerns.
     pub entity: Entity,
+    /// Where it lies in the log of commands. [`Sequence::NONE`] for the retry of a dead letter, which may have ended long
+    /// before it was logged.
+    pub logged_at: Sequence,
     /// When it was stored.
     pub time: Timestamp,
     /// The process that the command belongs to.

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use crate::id::Sequence;
 use crate::intake::IntakeError;
 use crate::message::Incoming;
 use crate::plugin::{FaultKind, PluginFault};
-use crate::store::Unavailable;
+use crate::store::{ReadError, Unavailable, Unreadable};
 
 /// Why a message was not processed.
 #[derive(Debug, thiserror::Error)]
@@ -22,20 +21,27 @@ pub enum NotProcessed {
     /// Other writers were faster at every try.
     #[error("the entity changed {0} times while the command was being decided")]
     Contended(u32),
-    /// Another host has decided it ahead, and may still be storing it.
-    #[error(
-        "another host may be storing the command behind others, as long as its entity is at sequence {0}"
-    )]
-    Ahead(Sequence),
     /// The message cannot be read as a command.
     #[error(transparent)]
     Unreadable(#[from] IntakeError),
+    /// A stored message that the command depends on cannot be read.
+    #[error("{0}")]
+    Damaged(Unreadable),
     /// The plugin broke a rule of the contract.
     #[error(transparent)]
     Plugin(#[from] PluginFault),
     /// The message failed before, for this cause, and the host was interrupted while it set the message aside.
     #[error("{0}")]
     Failed(String),
+}
+
+impl From<ReadError> for NotProcessed {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(away) => Self::Unavailable(away),
+            ReadError::Unreadable(damaged) => Self::Damaged(damaged),
+        }
+    }
 }
 
 /// How failures are retried.
@@ -72,10 +78,10 @@ impl RetryPolicy {
     #[must_use]
     pub fn verdict(&self, stop: &NotProcessed, attempt: u32) -> Verdict {
         match stop {
-            NotProcessed::Unavailable(_) | NotProcessed::Contended(_) | NotProcessed::Ahead(_) => {
-                Verdict::Retry(self.delay(attempt))
+            NotProcessed::Unavailable(_) | NotProcessed::Contended(_) => Verdict::Retry(self.delay(attempt)),
+            NotProcessed::Unreadable(_) | NotProcessed::Damaged(_) | NotProcessed::Failed(_) => {
+                Verdict::SetAside
             }
-            NotProcessed::Unreadable(_) | NotProcessed::Failed(_) => Verdict::SetAside,
             NotProcessed::Plugin(fault) => self.verdict_on(fault, attempt),
         }
     }

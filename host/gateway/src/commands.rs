@@ -9,7 +9,9 @@ use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
-use pelton_core::command::outcome::{Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand};
+use pelton_core::command::outcome::{
+    Answer, EventRef, Outcome, OutcomeRecord, ParkedCommand, UnreadableCommand,
+};
 use pelton_core::contract::MAX_ATTRIBUTE_BYTES;
 use pelton_core::id::{CommandId, CommandType};
 use pelton_core::message::Fingerprint;
@@ -58,6 +60,10 @@ pub(crate) async fn submit<I: Ingress, V>(
     let mut response = match shared.ingress.submit(submission, wait.duration).await {
         Ok(Some(Answer::Ended(record))) => ended(record).into_response(),
         Ok(Some(Answer::Parked(command))) => parked(&command, Some(entity.id())),
+        Ok(Some(Answer::Unreadable(command))) => {
+            let (entity, cause) = (entity.id().to_owned(), command.cause);
+            return Err(Refusal::Failed { command: id, entity, cause });
+        }
         Ok(None) => pending(&id, Some(entity.id())),
         Err(SubmitError::TooLarge { bytes, max_bytes }) => {
             return Err(Refusal::CommandTooLarge { bytes, max_bytes });
@@ -180,6 +186,10 @@ pub(crate) async fn status<I: Ingress, V>(
                 *cause = short(cause);
             }
             Ok(Json(record).into_response())
+        }
+        CommandStatus::Unreadable(cause) => {
+            let answer = UnreadableCommand { command_id: id.to_string(), cause: short(&cause) };
+            Ok(Json(answer).into_response())
         }
         CommandStatus::Pending => Ok(pending(&id, None)),
         CommandStatus::Parked(command) => Ok(parked(&command, None)),

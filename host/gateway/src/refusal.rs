@@ -200,8 +200,8 @@ impl Refusal {
             Self::Broken(cause) | Self::NotReady(cause) => unavailable(cause.to_string()),
             Self::IdInUse { command } => Problem::new(
                 S::CONFLICT,
-                "command-id-in-use",
-                "another command with this id waits to be decided, so nothing was stored; a new command needs a new id",
+                "command-id-reused",
+                "another command has this id, so nothing was stored; a new command needs a new id",
             )
             .member("commandId", command.as_str()),
             Self::Rejected { command, entity, rejection } => rejected(&command, entity, rejection),

@@ -1,14 +1,14 @@
-//! Commands: the way in, the store of what follows from them, and those that no handler takes.
+//! Commands: the way in, their log, the entities that they end at, and how they ended.
 
 mod append;
 mod ingress;
 mod load;
-mod look_up;
-pub(crate) mod register;
+pub mod log;
 mod reply;
 mod snapshots;
+mod status;
 mod store;
-pub mod unroutable;
 
 pub use ingress::{MAX_WAITERS, SOURCE, StreamIngress};
+pub use status::Commands;
 pub use store::{StoreSettings, StreamStore};

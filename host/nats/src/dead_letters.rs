@@ -15,7 +15,7 @@ mod requests;
 
 use async_nats::HeaderMap;
 use pelton_core::command::outcome::ParkedCommand;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, RETRY_OF};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
@@ -78,7 +78,7 @@ impl StreamDeadLetters {
 }
 
 impl DeadLetters for StreamDeadLetters {
-    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
         keep(&self.nats, &letter).await
     }
 
@@ -86,15 +86,20 @@ impl DeadLetters for StreamDeadLetters {
         Queue::of(consumer.as_str(), key).last(&self.nats, self.replicated).await
     }
 
-    async fn is_retry_of_first(
+    async fn is_retry(
         &self,
         consumer: &Name,
         key: &str,
         message: &Incoming,
+        on_failure: OnFailure,
     ) -> Result<bool, Unavailable> {
         let Some(retried) = retry_of(message) else { return Ok(false) };
-        let first = Queue::of(consumer.as_str(), key).first(&self.nats).await?;
-        Ok(first.is_some_and(|first| first.sequence == retried && form::holds(&first, message)))
+        let queue = Queue::of(consumer.as_str(), key);
+        let letter = match on_failure {
+            OnFailure::Park => queue.first(&self.nats).await?,
+            OnFailure::Skip => queue.next(&self.nats, retried).await?,
+        };
+        Ok(letter.is_some_and(|letter| letter.sequence == retried && form::holds(&letter, message)))
     }
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
@@ -128,16 +133,18 @@ fn retry_of(message: &Incoming) -> Option<Sequence> {
 }
 
 /// Keeps a dead letter; see [`DeadLetters::keep`].
-pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<(), Unavailable> {
+pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<Sequence, Unavailable> {
     if let Some(sequence) = retry_of(&letter.message)
         && let Some(kept) = wire::leader_at(nats, DEAD_LETTERS, sequence).await?
         && form::is_by(&kept, &letter.consumer)
         && form::holds(&kept, &letter.message)
     {
-        return journal::note_failed_again(nats, sequence, letter).await;
+        journal::note_failed_again(nats, sequence, letter).await?;
+        return Ok(sequence);
     }
     let sequence = store(nats, letter, None).await.map_err(|error| not_kept(letter, &error))?;
-    journal::note_kept(nats, sequence, letter).await
+    journal::note_kept(nats, sequence, letter).await?;
+    Ok(sequence)
 }
 
 fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {

@@ -18,7 +18,7 @@ pub mod topology;
 pub mod views;
 mod wire;
 
-pub use commands::{StoreSettings, StreamIngress, StreamStore};
+pub use commands::{Commands, StoreSettings, StreamIngress, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
 pub use consumer::{PullConsumer, PullDelivery, StreamFeed};
 pub use dead_letters::StreamDeadLetters;

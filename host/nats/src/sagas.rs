@@ -7,7 +7,7 @@ use pelton_core::saga::model::SagaRecord;
 use pelton_core::saga::ports::SagaStore;
 use pelton_core::store::{CommitError, Unavailable};
 
-use crate::commands::register;
+use crate::commands::log;
 use crate::connection::Nats;
 use crate::subjects::{self, COMMANDS, SAGAS};
 use crate::wire::{self, PublishError};
@@ -26,7 +26,7 @@ impl SagaStates {
         Self { nats: nats.clone(), saga }
     }
 
-    /// Whether the command under this id is the very one that is to be sent, from an earlier try.
+    /// Whether the command that is logged under this id is the very one that is to be sent, from an earlier try.
     async fn is_sent(
         &self,
         id: &CommandId,
@@ -37,7 +37,7 @@ impl SagaStates {
         let Some(waiting) =
             wire::leader_last(&self.nats, COMMANDS, &subjects::command_of_id(id.as_str())).await?
         else {
-            return Ok(()); // it has been decided meanwhile
+            return Ok(()); // it has been decided, and let go of since
         };
         let source = |headers: &Headers| headers.get("ce-source").map(str::to_owned);
         if waiting.subject == subject
@@ -88,11 +88,13 @@ impl SagaStore for SagaStates {
         data: Bytes,
     ) -> Result<(), CommitError> {
         let mut wired = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
-        register::expect_no_command(&mut wired, id.as_str());
+        log::expect_no_command(&mut wired, id.as_str());
         let subject = subjects::command(r#type, id);
         match wire::publish(&self.nats, &subject, wired, data.clone()).await {
             Ok(_) => Ok(()),
-            Err(PublishError::WrongSequence(_)) => self.is_sent(id, &subject, &headers, &data).await,
+            Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => {
+                self.is_sent(id, &subject, &headers, &data).await
+            }
             Err(error) => Err(error.into()),
         }
     }

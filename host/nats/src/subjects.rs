@@ -4,15 +4,15 @@
 //! other.
 
 use pelton_core::command::snapshot::SnapshotKey;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, first_subject};
 use pelton_core::id::{CommandId, InstanceId, Name, Sequence, check_token};
 use pelton_core::message::{Fingerprint, Incoming};
 use pelton_core::projection::view::ViewKey;
 use pelton_core::subject::{Entity, EntityTemplate};
 
-/// The stream that holds commands until they are decided.
+/// The stream that logs commands.
 pub const COMMANDS: &str = "COMMANDS";
-/// The stream that holds the outcomes of commands.
+/// The stream that says what operators and hosts did about dead letters.
 pub const AUDIT: &str = "AUDIT";
 /// The stream that holds dead letters.
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
@@ -37,6 +37,26 @@ pub fn entity_filter(entity: &Entity) -> String {
     format!("{}.>", entity.prefix())
 }
 
+/// The token before the last of a mark's subject. It begins with `_`, as no type of events does.
+const MARK: &str = "_mark";
+
+/// Where the mark of a command lies, among the events of its entity.
+#[must_use]
+pub fn mark(entity: &Entity, command: &CommandId) -> String {
+    [entity.prefix(), ".", MARK, ".", command.as_str()].concat()
+}
+
+/// All marks of an entity.
+pub(crate) fn marks(entity: &Entity) -> String {
+    [entity.prefix(), ".", MARK, ".*"].concat()
+}
+
+/// Whether a mark lies at this subject, and no event.
+#[must_use]
+pub fn is_mark(subject: &str) -> bool {
+    subject.rsplit('.').nth(1) == Some(MARK)
+}
+
 /// Whether a message at this subject is one of the entity's.
 pub(crate) fn is_of_entity(entity: &Entity, subject: &str) -> bool {
     subject.strip_prefix(entity.prefix()).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.'))
@@ -56,18 +76,15 @@ pub fn template_pattern(template: &EntityTemplate) -> String {
 
 // ---- commands ------------------------------------------------------------------------------------------------------
 
-/// All commands.
-pub(crate) const ALL_COMMANDS: &str = "command.>";
-
 /// Where a command is published.
 #[must_use]
 pub fn command(r#type: &str, id: &CommandId) -> String {
     format!("command.{type}.{id}")
 }
 
-/// The commands of one type.
+/// The commands of one type, and their retries.
 pub(crate) fn commands_of_type(r#type: &str) -> String {
-    format!("command.{type}.*")
+    format!("command.{type}.>")
 }
 
 /// The command of this id, whatever its type.
@@ -77,31 +94,8 @@ pub(crate) fn command_of_id(id: &str) -> String {
 
 /// The id of the command that a message of the command stream holds, as its subject says.
 pub(crate) fn id_of_command(message: &Incoming) -> Option<&str> {
-    let (_type, id) = message.subject.strip_prefix("command.")?.split_once('.')?;
+    let (_type, id) = first_subject(&message.subject).strip_prefix("command.")?.split_once('.')?;
     (message.stream.as_str() == COMMANDS && check_token(id).is_ok()).then_some(id)
-}
-
-// ---- the register of commands --------------------------------------------------------------------------------------
-
-/// Where a command's outcome is recorded.
-#[must_use]
-pub fn outcome(id: &CommandId) -> String {
-    format!("audit.outcome.{id}")
-}
-
-/// Whether an outcome is recorded at this subject.
-pub(crate) fn is_outcome(subject: &str) -> bool {
-    subject.starts_with("audit.outcome.")
-}
-
-/// Where a command's id is claimed.
-pub(crate) fn claim(id: &CommandId) -> String {
-    format!("audit.claim.{id}")
-}
-
-/// All that is registered under a command's id.
-pub(crate) fn registered(id: &CommandId) -> String {
-    format!("audit.*.{id}")
 }
 
 // ---- dead letters --------------------------------------------------------------------------------------------------
@@ -296,20 +290,6 @@ pub(crate) fn unescape(escaped: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Whether a filter matches a subject: `*` stands for one token, `>` for one or more at the end.
-pub(crate) fn takes(filter: &str, subject: &str) -> bool {
-    let mut subject = subject.split('.');
-    for token in filter.split('.') {
-        match (token, subject.next()) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (token, Some(other)) if token == other => {}
-            _ => return false,
-        }
-    }
-    subject.next().is_none()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -334,16 +314,14 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_takes_what_the_server_would_give_it() {
-        for (filter, subject, expected) in [
-            ("command.a.*", "command.a.1", true),
-            ("command.a.*", "command.b.1", false),
-            ("command.a.*", "command.a", false),
-            ("command.a.*", "command.a.1.2", false),
-            ("command.>", "command.a.1", true),
-            ("command.>", "command", false),
+    fn a_mark_is_told_from_an_event_and_from_a_command() {
+        for (subject, expected) in [
+            ("booking.1.2022-12-12._mark.c-1", true),
+            ("booking.1.2022-12-12.room-booked.v1", false),
+            ("command.book-room._mark", false),
+            ("_mark", false),
         ] {
-            assert_eq!(takes(filter, subject), expected, "{filter} {subject}");
+            assert_eq!(is_mark(subject), expected, "{subject}");
         }
     }
 

@@ -82,8 +82,8 @@ pub struct Topology {
     pub replicas: u8,
     /// The time that the server remembers message ids. This is an optimisation, never a guarantee.
     pub duplicate_window: Duration,
-    /// The time that outcomes are kept.
-    pub outcome_retention: Duration,
+    /// The time that entries about dead letters are kept.
+    pub audit_retention: Duration,
     /// The time after which the server redelivers a message that is neither settled nor reported as in progress.
     pub ack_wait: Duration,
     /// The event streams.
@@ -102,7 +102,7 @@ impl Default for Topology {
             storage: Storage::File,
             replicas: 1,
             duplicate_window: Duration::from_secs(120),
-            outcome_retention: Duration::from_secs(14 * 24 * 3600),
+            audit_retention: Duration::from_secs(14 * 24 * 3600),
             ack_wait: Duration::from_secs(30),
             streams: Vec::new(),
             handlers: Vec::new(),

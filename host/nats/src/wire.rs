@@ -15,8 +15,7 @@ pub(crate) use group_commit::GroupCommit;
 pub(crate) use headers::{from_wire, is_servers_own};
 pub(crate) use headers::{header, header_map, incoming, to_wire};
 pub(crate) use read::{
-    Lasts, RawMessage, StoredMessage, delete, direct_at, direct_from, direct_last, direct_lasts, leader_at,
-    leader_last, leader_next, page, raw_headers,
+    Lasts, RawMessage, StoredMessage, delete, direct_at, direct_from, direct_last, direct_lasts, first_since,
+    leader_at, leader_last, leader_next, page, raw_headers,
 };
 pub(crate) use request::{ApiError, PublishError, api, fire, is_jetstream_off, publish};
-pub(crate) use worker::Worker;

@@ -53,6 +53,7 @@ async fn main() -> anyhow::Result<()> {
         id: CommandId::new("c1")?,
         r#type: CommandType::new(r#type)?,
         entity: entity.clone(),
+        logged_at: Sequence(1),
         time: Timestamp(1),
         correlation_id: "c1".to_owned(),
         causation_id: None,

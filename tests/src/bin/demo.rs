@@ -14,8 +14,8 @@ use pelton_tests::{hotel, payment, place};
 
 /// The streams that Pelton keeps beside those of an example, and what their messages are.
 const OWN_STREAMS: [(&str, &str); 3] = [
-    ("COMMANDS", "commands that wait to be decided"),
-    ("AUDIT", "outcomes of commands"),
+    ("COMMANDS", "the log of commands"),
+    ("AUDIT", "what was done about dead letters"),
     ("DEAD_LETTERS", "messages that could not be processed"),
 ];
 

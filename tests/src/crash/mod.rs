@@ -195,7 +195,8 @@ impl Run {
     /// The number of waiting commands, if the server answers.
     async fn waiting(&self) -> Option<u64> {
         let stream = self.jetstream().get_stream("COMMANDS").await.ok()?;
-        Some(stream.cached_info().state.messages)
+        let consumer = stream.consumer_info(HANDLER).await.ok()?;
+        Some(consumer.num_pending + consumer.num_ack_pending as u64)
     }
 
     async fn summary(&self, violations: Vec<String>) -> anyhow::Result<Summary> {

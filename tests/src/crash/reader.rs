@@ -42,7 +42,6 @@ pub(super) async fn read_from(
             subject: message.subject.to_string(),
             headers: message.headers.clone().unwrap_or_default(),
             payload: String::from_utf8_lossy(&message.payload).into_owned(),
-            stored_at_ms: info.published.unix_timestamp_nanos() / 1_000_000,
         });
         if sequence >= last || pending == 0 {
             return Ok(read);

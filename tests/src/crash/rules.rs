@@ -19,7 +19,6 @@ pub(super) struct Happened {
     /// The fingerprint of that command.
     pub(super) fingerprint: String,
     pub(super) kind: String,
-    pub(super) stored_at_ms: i128,
     time: String,
     data: Value,
     history: String,
@@ -32,13 +31,17 @@ impl Happened {
             sequence: stored.sequence,
             id: header("ce-id"),
             cause: header("ce-causationid"),
-            fingerprint: header("Pelton-Command"),
+            fingerprint: stored.header("Pelton-Command").split(' ').nth(1).unwrap_or_default().to_owned(),
             kind: header("ce-type"),
-            stored_at_ms: stored.stored_at_ms,
             time: header("ce-time"),
             data: stored.data(),
             history: header("Pelton-Backlinks"),
         }
+    }
+
+    /// As an outcome names it.
+    pub(super) fn named(&self, stream: &str) -> Value {
+        json!({ "id": self.id, "type": self.kind, "version": 1, "stream": stream, "sequence": self.sequence })
     }
 
     fn as_decided(&self) -> Value {

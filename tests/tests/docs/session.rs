@@ -38,6 +38,7 @@ documents! {
     deploy: "docs/deploy/README.md",
     first_plugin: "docs/first-plugin.md",
     http: "docs/http.md",
+    lab: "docs/lab.md",
     nats: "docs/nats.md",
     operating: "docs/operating.md",
     plugins: "docs/plugins.md",

@@ -106,7 +106,7 @@ async fn a_client_may_insist_on_the_state_that_it_has_seen() {
     assert_eq!((withdrawn.status, withdrawn.at("/events/0/type").as_str()), (201, "payment-withdrawn"));
     let again = host.send(&withdraw("again").with("If-Match", &seen)).await;
     assert_eq!((again.status, again.at("/code").as_str()), (412, "version-mismatch"), "{again}");
-    let stored = house.streams().await.read("payment").await.expect("the events");
+    let stored = house.streams().await.events("payment").await.expect("the events");
     assert_eq!(stored.len(), 3, "{stored:#?}");
     host.stop().await;
 }

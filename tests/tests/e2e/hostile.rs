@@ -70,9 +70,9 @@ async fn what_the_contract_forbids_is_the_plugins_fault_and_nothing_is_stored() 
         assert!(ended.at("/cause").contains(cause), "{ended}");
 
         let streams = house.streams().await;
-        assert_eq!(streams.info("shop").await.expect("a stream").state.last_sequence, 0);
+        assert_eq!(streams.events("shop").await.expect("the events").len(), 0);
         let letters = eventually("the command is set aside", async || {
-            let waiting = streams.info("COMMANDS").await?.state.messages;
+            let waiting = streams.commands_waiting().await?;
             anyhow::ensure!(waiting == 0, "{waiting} wait");
             streams.read("DEAD_LETTERS").await
         })

@@ -89,14 +89,14 @@ impl House {
 
     /// The hotel's events.
     pub(crate) async fn events(&self) -> Vec<Stored> {
-        self.streams().await.read(EVENTS).await.expect("the events")
+        self.streams().await.events(EVENTS).await.expect("the events")
     }
 
     /// Waits until all work is done: no command waits, and the saga has seen every event.
     pub(crate) async fn settle(&self) {
         let streams = self.streams().await;
         eventually("nothing is left to do", async || {
-            let commands = streams.info("COMMANDS").await?.state.messages;
+            let commands = streams.commands_waiting().await?;
             let stream = streams.jetstream().get_stream(EVENTS).await?;
             let saga = stream.consumer_info("saga-housekeeping").await?;
             let open = (commands, saga.num_pending, saga.num_ack_pending);

@@ -1,4 +1,4 @@
-//! `[audit]`: the outcomes of commands.
+//! `[audit]`: what was done about dead letters.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ static KEEP: Key<Time, Or<Duration>> = Key {
     form: seconds(60, 3_650 * DAY),
     default: Or(|| Duration::from_secs(14 * DAY)),
     example: "\"30d\"",
-    doc: "How long an outcome can be read, and how long a rejected command stays rejected when it is sent again.",
+    doc: "How long it can be read what happened to a dead letter.",
 };
 
 pub(super) static TABLE: Table = Table {
     name: "audit",
     header: "[audit]",
-    doc: "The stream of outcomes.",
+    doc: "The stream that says what happened to dead letters, and who did it.",
     keys: &[&KEEP],
     tables: &[],
     free: None,
@@ -25,7 +25,7 @@ pub(super) static TABLE: Table = Table {
 /// `[audit]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// How long an outcome can be read.
+    /// How long an entry can be read.
     pub keep: Duration,
 }
 

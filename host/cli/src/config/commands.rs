@@ -1,15 +1,23 @@
-//! `[commands]`: the command stream and how it is worked on.
+//! `[commands]`: the log of commands and how it is worked on.
 
 use std::time::Duration;
 
 use pelton_core::command::lanes;
 
-use super::text::key::{Count, Flag, Key, Or, Table, Time, seconds};
+use super::text::key::{Count, DAY, Flag, Key, Or, Table, Time, seconds};
 use super::text::reader::Reader;
 
 /// What all hosts together hold at most.
 const MOST_PENDING: u64 = 1_000_000;
 
+static KEEP: Key<Time, Or<Duration>> = Key {
+    name: "keep",
+    form: seconds(60, 3_650 * DAY),
+    default: Or(|| Duration::from_secs(14 * DAY)),
+    example: "\"30d\"",
+    doc: "How long a command and its outcome can be looked up, and how long a rejected command stays rejected when it is \
+          sent again. An accepted one stays accepted for as long as there are events.",
+};
 static MAX_IN_FLIGHT: Key<Count<usize>, Or<usize>> = Key {
     name: "max-in-flight",
     form: Count::new(1..=65_536),
@@ -37,7 +45,7 @@ static GATHER_SINGLE_EVENTS: Key<Flag, Or<bool>> = Key {
     form: Flag,
     default: Or(|| false),
     example: "true",
-    doc: "Whether decisions of one event, and outcomes, are stored in batches with others. \
+    doc: "Whether ends of commands that are one message are stored in batches with others. \
           This helps where the server forces every write to disk (`sync_interval: always`).",
 };
 static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
@@ -52,8 +60,8 @@ static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
 pub(super) static TABLE: Table = Table {
     name: "commands",
     header: "[commands]",
-    doc: "The command stream and how it is worked on.",
-    keys: &[&MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GATHER_SINGLE_EVENTS, &DECIDE_AHEAD_FROM],
+    doc: "The log of commands and how it is worked on.",
+    keys: &[&KEEP, &MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GATHER_SINGLE_EVENTS, &DECIDE_AHEAD_FROM],
     tables: &[],
     free: None,
 };
@@ -61,13 +69,15 @@ pub(super) static TABLE: Table = Table {
 /// `[commands]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSettings {
+    /// How long a command stays in the log, at least.
+    pub keep: Duration,
     /// How many commands of one handler this process holds at a time.
     pub max_in_flight: usize,
     /// How many commands of one handler all processes hold at a time; never less than one may hold.
     pub max_ack_pending: u32,
     /// After how long without a sign the server gives a command to another host.
     pub ack_wait: Duration,
-    /// Whether decisions of one event, and outcomes, are stored in batches with others.
+    /// Whether ends of commands that are one message are stored in batches with others.
     pub gather_single_events: bool,
     /// How many commands of one entity must wait for them to be decided ahead of each other.
     pub decide_ahead_from: usize,
@@ -82,6 +92,7 @@ impl CommandSettings {
         let pending = table.at_within(&MAX_ACK_PENDING, &Count::new(least..=MOST_PENDING));
         let pending = pending.map_or_else(MAX_ACK_PENDING.default.0, |pending| pending.value);
         Self {
+            keep: table.get(&KEEP),
             max_in_flight,
             max_ack_pending: pending.max(u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
             ack_wait: table.get(&ACK_WAIT),

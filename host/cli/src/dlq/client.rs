@@ -42,7 +42,8 @@ impl DlqClient {
     }
 
     pub(super) fn operator(&self, by: String, patience: Duration) -> Operator {
-        Operator::new(&self.nats, self.is_replicated(), by, patience)
+        let commands = run::commands(&self.config, &self.nats);
+        Operator::new(&self.nats, commands, self.is_replicated(), by, patience)
     }
 
     /// The letters that the filter takes, `limit` of them at most, and whether there are more.

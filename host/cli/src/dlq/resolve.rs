@@ -4,15 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pelton_core::command::dedup;
-use pelton_core::command::outcome::Entry;
-use pelton_core::command::ports::CommandStore;
 use pelton_core::dead_letter::DeadLetterKind;
-use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::intake::Intake;
+use pelton_core::id::Sequence;
 use pelton_core::store::Unavailable;
-use pelton_nats::dead_letters::{self, KeptLetter, Operator, Retried};
-use pelton_nats::{StoreSettings, StreamStore};
+use pelton_nats::dead_letters::{KeptLetter, Operator, Retried};
 use serde_json::{Value, json};
 
 use super::client::{DlqClient, run_failed};
@@ -181,7 +176,7 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
     let by = by(selection);
-    let operator = client.operator(by.clone(), VIEW_WAIT);
+    let operator = client.operator(by, VIEW_WAIT);
     let mut report = Report::new(client.output);
     let mut views = BTreeSet::new();
     for letter in client.select(&selected).await? {
@@ -189,7 +184,6 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
             report.add(&letter, &Done::new("would-be-dropped", "", true));
             continue;
         }
-        give_up(&client, &letter, &format!("dropped by {by}: {reason}")).await.map_err(Failure::Run)?;
         let done = match operator.drop(&letter, reason).await.map_err(run_failed)? {
             Some(outcome) => done(Retried::Settled(outcome.to_owned())),
             None => Done::new("dropped", reason.as_str(), true),
@@ -215,41 +209,6 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
 
 fn is_projection(client: &DlqClient, consumer: &str) -> bool {
     client.config.projections.keys().any(|name| name.as_str() == consumer)
-}
-
-/// Records that the command in a letter failed, unless it has ended: whoever asks for it is told, and whoever sends it
-/// again does not have it decided after all. A letter whose command cannot be read has no outcome to record.
-async fn give_up(client: &DlqClient, letter: &KeptLetter, cause: &str) -> anyhow::Result<()> {
-    let handler = Name::new(&letter.letter.consumer).ok().and_then(|name| client.config.handlers.get(&name));
-    let (Some(handler), Some(id)) = (handler, letter.readable_command()) else { return Ok(()) };
-    let settings = StoreSettings { replicated: true, ..StoreSettings::default() };
-    let store = StreamStore::start(&client.nats, &handler.stream, settings);
-    let recorded = record_failure(client, &store, letter, &id, cause).await;
-    store.close().await;
-    recorded
-}
-
-async fn record_failure(
-    client: &DlqClient,
-    store: &StreamStore,
-    letter: &KeptLetter,
-    id: &CommandId,
-    cause: &str,
-) -> anyhow::Result<()> {
-    // Where it has ended there may be nothing left to read: an interrupted removal takes a large message's parts first.
-    if matches!(store.registered(id).await?.entry, Entry::Outcome(_)) {
-        return Ok(());
-    }
-    let Some(whole) = dead_letters::read(&client.nats, letter.sequence).await? else { return Ok(()) };
-    let routes = client.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
-    match Intake::new(routes.collect()).decode(&whole.letter.message) {
-        Ok(command) => {
-            let digest = letter.letter.digest.as_deref().unwrap_or_default();
-            dedup::record_failure(store, &command, digest, cause).await?;
-        }
-        Err(error) => tracing::warn!(command = %id, "no outcome is recorded: {error}"),
-    }
-    Ok(())
 }
 
 fn by(selection: &SelectionArgs) -> String {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pelton_core::command::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
-use pelton_core::command::ports::{AppendError, CommandStore, EventToStore, StoredEvent};
+use pelton_core::command::outcome::Answer;
+use pelton_core::command::ports::{
+    AppendError, CommandStore, NewMessage, StoredEvent, StoredMark, StoredMessage,
+};
 use pelton_core::command::snapshot::SnapshotKey;
-use pelton_core::dead_letter::{DeadLetter, DeadLetters, Parking};
+use pelton_core::dead_letter::{DeadLetter, DeadLetters, OnFailure, Parking, Place, Retries, RetryRequest};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
-use pelton_core::store::{CommitError, Unavailable};
+use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
 
@@ -26,15 +28,43 @@ impl<S> Failpoints<S> {
 }
 
 impl<S: CommandStore> CommandStore for Failpoints<S> {
-    async fn load(&self, entity: &Entity) -> Result<Vec<StoredEvent>, Unavailable> {
-        let loaded = self.0.load(entity).await;
-        pass("after-load");
-        loaded
+    async fn last(&self, entity: &Entity) -> Result<Option<StoredMessage>, ReadError> {
+        self.0.last(entity).await
     }
 
-    async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
+    async fn history(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+        last: StoredMessage,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        let history = self.0.history(entity, after, last).await;
+        pass("after-load");
+        history
+    }
+
+    async fn tail(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredMessage>, ReadError> {
         pass("before-catch-up");
-        self.0.since(entity, after).await
+        self.0.tail(entity, after).await
+    }
+
+    async fn mark(&self, entity: &Entity, command: &CommandId) -> Result<Option<StoredMark>, ReadError> {
+        let mark = self.0.mark(entity, command).await;
+        pass("after-mark");
+        mark
+    }
+
+    async fn marks(&self, entity: &Entity, up_to: Sequence) -> Result<Option<Vec<CommandId>>, ReadError> {
+        self.0.marks(entity, up_to).await
+    }
+
+    async fn events(
+        &self,
+        entity: &Entity,
+        first: Sequence,
+        count: u32,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        self.0.events(entity, first, count).await
     }
 
     async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
@@ -52,47 +82,27 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: &[EventToStore],
+        messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
         pass("before-append");
-        let appended = self.0.append(entity, expected, events).await;
+        let appended = self.0.append(entity, expected, messages).await;
         pass("after-append");
         appended
     }
 
-    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
-        pass("before-look-up");
-        self.0.registered(id).await
+    async fn last_command(&self) -> Result<Sequence, Unavailable> {
+        self.0.last_command().await
     }
 
-    async fn claim(
-        &self,
-        id: &CommandId,
-        claim: Claim,
-        over: Revision,
-    ) -> Result<Option<Revision>, Unavailable> {
-        pass("before-claim");
-        let claimed = self.0.claim(id, claim, over).await;
-        pass("after-claim");
-        claimed
-    }
-
-    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
-        pass("before-record");
-        let recorded = self.0.record(outcome, over).await;
-        pass("after-record");
-        recorded
-    }
-
-    async fn announce(&self, reply_to: &str, answer: &Answer) {
-        pass("before-announce");
-        self.0.announce(reply_to, answer).await;
-        pass("after-announce");
+    async fn reply(&self, reply_to: &str, answer: &Answer) {
+        pass("before-reply");
+        self.0.reply(reply_to, answer).await;
+        pass("after-reply");
     }
 }
 
 impl<L: DeadLetters> DeadLetters for Failpoints<L> {
-    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
         pass("before-set-aside");
         let kept = self.0.keep(letter).await;
         pass("after-set-aside");
@@ -103,13 +113,14 @@ impl<L: DeadLetters> DeadLetters for Failpoints<L> {
         self.0.last(consumer, key).await
     }
 
-    async fn is_retry_of_first(
+    async fn is_retry(
         &self,
         consumer: &Name,
         key: &str,
         message: &Incoming,
+        on_failure: OnFailure,
     ) -> Result<bool, Unavailable> {
-        self.0.is_retry_of_first(consumer, key, message).await
+        self.0.is_retry(consumer, key, message, on_failure).await
     }
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
@@ -117,5 +128,31 @@ impl<L: DeadLetters> DeadLetters for Failpoints<L> {
         let kept = self.0.keep_behind(letter, last).await;
         pass("after-set-aside");
         kept
+    }
+}
+
+impl<L: Retries> Retries for Failpoints<L> {
+    async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
+        self.0.request(consumer).await
+    }
+
+    async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
+        self.0.places(consumer, key).await
+    }
+
+    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        self.0.letter(at).await
+    }
+
+    async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
+        self.0.settle(at).await
+    }
+
+    async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
+        self.0.note_failure(at, cause).await
+    }
+
+    async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
+        self.0.close(request).await
     }
 }

@@ -16,8 +16,8 @@ use pelton_core::retry::Failures;
 use pelton_core::saga::SagaFlow;
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters, StreamFeed,
-    StreamStore, Topology,
+    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters,
+    StreamFeed, StreamStore, Topology,
 };
 use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +92,7 @@ impl<'a> Flows<'a> {
             storage: nats.storage,
             replicas: nats.replicas,
             duplicate_window: nats.duplicate_window,
-            outcome_retention: audit.keep,
+            audit_retention: audit.keep,
             ack_wait: commands.ack_wait,
             streams: streams.collect(),
             handlers: handlers.collect(),
@@ -103,8 +103,7 @@ impl<'a> Flows<'a> {
 
     /// How commands find their entity.
     pub(crate) fn intake(&self) -> Arc<Intake> {
-        let routes = self.config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
-        Arc::new(Intake::new(routes.collect()))
+        intake(self.config)
     }
 
     /// The buckets of the views.
@@ -154,7 +153,9 @@ impl<'a> Flows<'a> {
                 flow.run(consumer, progress_every).await;
             });
         }
-        running.unroutable(nats);
+        if !config.handlers.is_empty() {
+            running.keep_commands(config, nats);
+        }
         Ok(running)
     }
 }
@@ -174,6 +175,8 @@ impl Running {
         let settings = HandlerSettings {
             retry: config.retry,
             on_failure: handler.on_failure,
+            // Longer than the log keeps the command: as long as it may be handed out, its mark is there.
+            keep: 2 * config.commands.keep,
             cache: cache_limits(config),
             snapshots: handler.snapshots,
         };
@@ -193,12 +196,12 @@ impl Running {
         Ok(())
     }
 
-    fn unroutable(&mut self, nats: &Nats) {
+    fn keep_commands(&mut self, config: &Config, nats: &Nats) {
         let stop = CancellationToken::new();
         self.stops.push(stop.clone());
-        let nats = nats.clone();
-        self.tasks.spawn("the sweep of unroutable commands", async move {
-            stop.run_until_cancelled(pelton_nats::commands::unroutable::sweep(&nats)).await;
+        let (nats, keep) = (nats.clone(), config.commands.keep);
+        self.tasks.spawn("letting go of old commands", async move {
+            stop.run_until_cancelled(pelton_nats::commands::log::keep_for(&nats, keep)).await;
         });
     }
 
@@ -249,4 +252,17 @@ fn cache_limits(config: &Config) -> CacheLimits {
         );
     }
     CacheLimits { entities: config.cache.entities.min(room), ..config.cache }
+}
+
+fn intake(config: &Config) -> Arc<Intake> {
+    let routes = config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
+    Arc::new(Intake::new(routes.collect()))
+}
+
+/// Finds commands and how they ended.
+pub(crate) fn commands(config: &Config, nats: &Nats) -> Commands {
+    let streams = config.handlers.values().flat_map(|handler| {
+        handler.commands.keys().map(|r#type| (r#type.to_string(), handler.stream.clone()))
+    });
+    Commands::new(nats, &intake(config), streams, is_replicated(config))
 }

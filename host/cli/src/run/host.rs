@@ -59,7 +59,7 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
     let address = listener.local_addr().context("the gateway has no address")?;
 
     let intake = flows.intake();
-    let ingress = Arc::new(StreamIngress::open(&nats).await?);
+    let ingress = Arc::new(StreamIngress::open(&nats, super::commands(config, &nats)).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
     let gateway = gateway(config, intake.clone(), ingress.clone(), views)?;
 

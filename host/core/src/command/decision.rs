@@ -1,11 +1,14 @@
-//! What a plugin decided, checked against what it declared, and made into events to store.
+//! What a plugin decided, checked against what it declared, and made into messages to store.
+
+use std::time::Duration;
 
 use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
 use crate::command::backlinks::Backlinks;
-use crate::command::ports::{EventToStore, HandlerDescriptor};
+use crate::command::outcome::{Mark, MarkOutcome};
+use crate::command::ports::{Cause, EntityMessage, HandlerDescriptor, Links, NewMessage};
 use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_DECISION_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXTENSIONS};
-use crate::message::{Command, Event, NewEvent};
-use crate::text::excerpt;
+use crate::message::{Command, Event, NewEvent, Rejection};
+use crate::text::{bounded, excerpt};
 
 /// Checks a decision against the plugin's descriptor and the limits of the contract. The error says what is wrong.
 pub fn check(events: &[NewEvent], descriptor: &HandlerDescriptor) -> Result<(), String> {
@@ -62,42 +65,162 @@ fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), S
     }
 }
 
-/// The events of a checked decision, complete: ids, source, time, cause, process, history.
-#[must_use]
-pub fn events_to_store(
-    events: Vec<NewEvent>,
-    command: &Command,
-    handler: &str,
-    decided_by: &str,
-    history: &Backlinks,
-) -> Vec<EventToStore> {
-    let entity = &command.entity;
-    let ours = || {
+/// What follows from a command.
+#[derive(Debug)]
+pub enum Decision {
+    /// These events.
+    Events(Vec<NewEvent>),
+    /// No event, but a mark that says what became of it.
+    Mark(MarkOutcome),
+}
+
+impl Decision {
+    /// Accepted, without events.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Mark(MarkOutcome::Accepted { events: 0 })
+    }
+
+    /// Refused by a rule of the domain.
+    #[must_use]
+    pub fn rejected(rejection: Rejection) -> Self {
+        Self::Mark(MarkOutcome::Rejected { rejection })
+    }
+
+    /// Set aside as a dead letter. Of a long cause the beginning is kept.
+    #[must_use]
+    pub fn failed(cause: &str) -> Self {
+        Self::Mark(MarkOutcome::Failed { cause: bounded(cause).to_owned() })
+    }
+
+    /// How many messages it takes.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        match self {
+            Self::Events(events) => events.len(),
+            Self::Mark(_) => 1,
+        }
+    }
+
+    /// How many bytes its events have.
+    #[must_use]
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Self::Events(events) => events.iter().map(|event| event.data.len()).sum(),
+            Self::Mark(_) => 0,
+        }
+    }
+
+    /// Whether the command was set aside.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Mark(MarkOutcome::Failed { .. }))
+    }
+}
+
+/// Who decides, and where the entity stands that the messages are for.
+#[derive(Debug, Clone, Copy)]
+pub struct Author<'a> {
+    /// The handler's name in the configuration.
+    pub handler: &'a str,
+    /// The digest of the handler's component.
+    pub digest: &'a str,
+    /// How long the mark of a command that has ended is kept.
+    pub keep: Duration,
+    /// Whether the entity's later commands wait behind its dead letters.
+    pub held: bool,
+}
+
+/// Messages of one entity that are stored together, one behind the other.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    author: Author<'a>,
+    /// The entity's events before the batch.
+    backlinks: &'a Backlinks,
+    messages: Vec<NewMessage>,
+    /// Which of the messages are events.
+    events: Vec<u32>,
+}
+
+impl<'a> Batch<'a> {
+    /// An empty batch for the entity that has these events.
+    #[must_use]
+    pub fn new(author: Author<'a>, backlinks: &'a Backlinks) -> Self {
+        Self { author, backlinks, messages: Vec::new(), events: Vec::new() }
+    }
+
+    /// Adds a command's end: its checked events, complete with ids, source, time, cause and process, or its mark.
+    pub fn push(&mut self, command: &Command, decision: Decision) {
+        match decision {
+            Decision::Events(events) => {
+                let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+                for (n, event) in (0u32..).zip(events) {
+                    let event = self.event(command, n, event);
+                    self.add(command, count, EntityMessage::Event(event), None);
+                }
+            }
+            Decision::Mark(outcome) => {
+                // What a dead letter may still change is kept until it has.
+                let keep = (outcome.is_final() || !self.author.held).then_some(self.author.keep);
+                let mark = Mark::new(command, self.author.digest, outcome);
+                self.add(command, 0, EntityMessage::Mark(Box::new(mark)), keep);
+            }
+        }
+    }
+
+    fn add(&mut self, command: &Command, events: u32, body: EntityMessage<Event>, keep: Option<Duration>) {
+        let place = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        let backlinks = self.backlinks.in_batch(self.events.iter().map(|event| place - event));
+        let cause = cause(command, self.author.digest, events);
+        if matches!(body, EntityMessage::Event(_)) {
+            self.events.push(place);
+        }
+        let links = Links { backlinks, cause, held: self.author.held };
+        self.messages.push(NewMessage { links, body, keep });
+    }
+
+    fn event(&self, command: &Command, n: u32, event: NewEvent) -> Event {
+        let (entity, author) = (&command.entity, self.author);
         let traceparent = command.traceparent.as_deref().map(|t| (TRACEPARENT, t));
-        [(CORRELATION_ID, command.correlation_id.as_str()), (CAUSATION_ID, command.id.as_str())]
+        let ours = [(CORRELATION_ID, command.correlation_id.as_str()), (CAUSATION_ID, command.id.as_str())]
             .into_iter()
             .chain(traceparent)
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    };
-    let numbered = (0u32..).zip(events).map(|(n, event)| EventToStore {
-        subject: entity.event_subject(&event.r#type, event.version),
-        history: history.after_adjacent(n),
-        fingerprint: command.fingerprint.clone(),
-        decided_by: decided_by.to_owned(),
-        event: Event {
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Event {
             id: [command.id.as_str(), ":", &n.to_string()].concat(),
-            source: ["/", handler, "/", entity.id()].concat(),
+            source: ["/", author.handler, "/", entity.id()].concat(),
             r#type: event.r#type,
             version: event.version,
             subject: Some(entity.id().to_owned()),
             time: Some(command.time),
             datacontenttype: Some(event.datacontenttype.unwrap_or_else(|| "application/json".to_owned())),
             dataschema: None,
-            extensions: ours().chain(event.extensions).collect(),
+            extensions: ours.chain(event.extensions).collect(),
             data: event.data,
-        },
-    });
-    numbered.collect()
+        }
+    }
+
+    /// The messages so far.
+    #[must_use]
+    pub fn messages(&self) -> &[NewMessage] {
+        &self.messages
+    }
+
+    /// The messages, in order.
+    #[must_use]
+    pub fn into_messages(self) -> Vec<NewMessage> {
+        self.messages
+    }
+}
+
+fn cause(command: &Command, digest: &str, events: u32) -> Cause {
+    Cause {
+        command: command.id.clone(),
+        fingerprint: command.fingerprint.clone(),
+        logged_at: command.logged_at,
+        events,
+        decided_by: digest.to_owned(),
+    }
 }
 
 #[cfg(test)]

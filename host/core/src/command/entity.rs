@@ -1,56 +1,99 @@
-//! Live entities: a state in its sandbox, with the sequence it has reached and the commands it has seen take effect.
+//! Live entities: a state in its sandbox, with the message that it has reached and the commands that it has seen end.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 
-use crate::command::backlinks::Backlinks;
 use crate::command::history::EntityHistory;
-use crate::command::outcome::OutcomeRecord;
-use crate::command::ports::{EntityInstance, StoredEvent};
+use crate::command::ports::{EntityInstance, EntityMessage, NewMessage, Stored, StoredMessage};
 use crate::contract::MAX_FOLDED_EVENTS;
-use crate::id::Sequence;
-use crate::message::Command;
+use crate::id::{CommandId, Sequence};
+use crate::message::{Command, RecordedEvent};
 use crate::plugin::PluginFault;
 use crate::subject::Entity;
 
 /// An entity's state, never without its sequence.
 ///
-/// The past outlives the sandbox: where folding failed, it is still known which commands took effect, so that a
+/// The history outlives the sandbox: where folding failed, it is still known which commands have ended, so that a
 /// command whose events are stored is never called failed.
 #[derive(Debug)]
 pub struct LiveEntity<I> {
     instance: Result<I, PluginFault>,
-    past: EntityHistory,
+    history: EntityHistory,
+    /// The sequence of its last message, event or mark: what the next append expects.
+    last_message: Sequence,
+    /// Whether later commands wait behind its dead letters, as far as its last message says.
+    held: bool,
+    /// A command up to here in the log may have a mark that the history does not know.
+    marks_unknown_up_to: Sequence,
     /// How many events it has folded since its last snapshot.
     unsaved: u64,
     snapshot_wanted: bool,
 }
 
 impl<I: EntityInstance> LiveEntity<I> {
-    /// An entity that has no events yet.
-    pub fn new(instance: Result<I, PluginFault>) -> Self {
-        Self { instance, past: EntityHistory::default(), unsaved: 0, snapshot_wanted: false }
+    /// An entity with this past and the state that it made.
+    pub fn new(instance: Result<I, PluginFault>, history: EntityHistory) -> Self {
+        let last_message = history.last_event();
+        let marks_unknown_up_to = Sequence::NONE;
+        Self {
+            instance,
+            history,
+            last_message,
+            held: false,
+            marks_unknown_up_to,
+            unsaved: 0,
+            snapshot_wanted: false,
+        }
     }
 
-    /// An entity as it was in a snapshot: the state with the past that made it.
-    pub fn restored(instance: I, past: EntityHistory) -> Self {
-        Self { instance: Ok(instance), past, unsaved: 0, snapshot_wanted: false }
+    /// Its last message as it was read, and the last command in the log after that: a mark that is stored later lies
+    /// behind this message.
+    pub fn was_read(&mut self, last: Option<&StoredMessage>, last_command: Sequence) {
+        self.see_last(last);
+        self.marks_unknown_up_to = last_command;
     }
 
-    /// The sequence of its last event.
-    pub fn at(&self) -> Sequence {
-        self.past.at()
+    fn see_last<B>(&mut self, last: Option<&Stored<B>>) {
+        self.last_message = last.map_or(Sequence::NONE, |last| last.sequence);
+        // What others wrote says nothing of dead letters, so they are asked.
+        self.held = last.is_some_and(|last| last.links.as_ref().is_none_or(|links| links.held));
     }
 
-    /// Where its events lie.
-    pub fn history(&self) -> &Backlinks {
-        self.past.history()
+    /// The sequence of its last message, event or mark.
+    pub fn last_message(&self) -> Sequence {
+        self.last_message
     }
 
-    /// What its events were.
-    pub fn past(&self) -> &EntityHistory {
-        &self.past
+    /// Whether commands wait behind its dead letters, as far as its last message says.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// There are no dead letters any more.
+    pub fn is_released(&mut self) {
+        self.held = false;
+    }
+
+    /// Whether this command may have ended with a mark that the history does not know.
+    pub fn may_have_marked(&self, command: &Command) -> bool {
+        command.logged_at <= self.marks_unknown_up_to
+    }
+
+    /// These are all the commands that have marks.
+    pub fn knows_marks(&mut self, of: &[CommandId]) {
+        of.iter().for_each(|command| self.history.push_mark(command));
+        self.marks_unknown_up_to = Sequence::NONE;
+    }
+
+    /// What is known of it beside its state.
+    pub fn history(&self) -> &EntityHistory {
+        &self.history
+    }
+
+    /// The same, to be changed.
+    pub fn history_mut(&mut self) -> &mut EntityHistory {
+        &mut self.history
     }
 
     /// How many events it has folded since its last snapshot.
@@ -80,51 +123,93 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.instance.as_mut().map_err(|fault| fault.clone())
     }
 
-    /// Takes in events that follow its last one, in order.
-    pub async fn fold(&mut self, events: Vec<StoredEvent>) {
-        let new = events.into_iter().filter(|e| e.recorded.sequence > self.at());
-        let (recorded, causes): (Vec<_>, Vec<_>) = new
-            .map(|StoredEvent { mut recorded, cause, .. }| {
-                // A fold must give the same state whether the event was read back or was just stored, when the
-                // stream's own time is not known.
-                recorded.recorded_at = recorded.event.time.unwrap_or(recorded.recorded_at);
-                (recorded, cause)
-            })
-            .unzip();
-        self.unsaved += recorded.len() as u64;
-        for chunk in recorded.chunks(MAX_FOLDED_EVENTS) {
+    /// Takes in messages that follow its last one, in order.
+    pub async fn fold(&mut self, messages: Vec<StoredMessage>) {
+        let new: Vec<_> =
+            messages.into_iter().filter(|message| message.sequence > self.last_message).collect();
+        self.was_stored(&new);
+        let events: Vec<_> =
+            new.into_iter().filter_map(StoredMessage::into_event).map(|e| as_folded(e.body)).collect();
+        self.evolve(&events).await;
+    }
+
+    /// Takes in what is new among its messages since its last event. Marks that are not among them are there no more.
+    pub async fn catch_up(&mut self, messages: Vec<StoredMessage>) {
+        let last = messages.last().map(|last| Stored {
+            body: (),
+            sequence: last.sequence,
+            links: last.links.clone(),
+        });
+        self.fold(messages).await;
+        self.see_last(last.as_ref());
+    }
+
+    /// Takes in messages that are about to be stored behind its last one: only the state knows them until
+    /// [`was_stored`](Self::was_stored). An entity whose messages are not stored after all has to be dropped.
+    pub async fn fold_ahead(&mut self, messages: &[StoredMessage]) -> Result<(), PluginFault> {
+        let events = messages.iter().filter_map(|message| match &message.body {
+            EntityMessage::Event(event) => Some(as_folded(event.clone())),
+            EntityMessage::Mark(_) => None,
+        });
+        let events: Vec<_> = events.collect();
+        self.evolve(&events).await;
+        self.instance().map(drop)
+    }
+
+    /// The state has these messages already, which lie in the stream now.
+    pub fn was_stored(&mut self, messages: &[StoredMessage]) {
+        for Stored { links, body, .. } in messages {
+            match body {
+                EntityMessage::Event(event) => {
+                    self.unsaved += 1;
+                    self.history.push(event, links.as_ref().map(|links| &links.cause));
+                }
+                EntityMessage::Mark(mark) => self.history.push_mark(&mark.command_id),
+            }
+        }
+        if let Some(last) = messages.last() {
+            self.see_last(Some(last));
+        }
+    }
+
+    async fn evolve(&mut self, events: &[RecordedEvent]) {
+        for chunk in events.chunks(MAX_FOLDED_EVENTS) {
             if let Ok(instance) = &mut self.instance
                 && let Err(fault) = instance.evolve(chunk).await
             {
                 self.instance = Err(fault);
             }
         }
-        recorded.into_iter().zip(causes).for_each(|(recorded, cause)| self.past.push(recorded, cause));
-    }
-
-    /// Takes in events that are about to be stored behind its last one: only the state knows them until
-    /// [`was_stored`](Self::was_stored). An entity whose events are not stored after all has to be dropped.
-    pub async fn fold_ahead(&mut self, events: &[StoredEvent]) -> Result<(), PluginFault> {
-        let recorded: Vec<_> = events.iter().map(|e| e.recorded.clone()).collect();
-        self.instance()?.evolve(&recorded).await
-    }
-
-    /// The events that were folded ahead lie in the stream now.
-    pub fn was_stored(&mut self, events: Vec<StoredEvent>) {
-        self.unsaved += events.len() as u64;
-        events.into_iter().for_each(|event| self.past.push(event.recorded, event.cause));
-    }
-
-    /// The outcome of the command with this one's id, if its events are in the entity's history.
-    pub fn effect_of(&self, command: &Command, decided_by: &str) -> Option<OutcomeRecord> {
-        self.past.effect_of(command, decided_by)
     }
 
     fn bytes(&self) -> usize {
-        const PER_EVENT_BYTES: usize = 256;
-        self.instance.as_ref().map_or(0, EntityInstance::memory_bytes)
-            + usize::try_from(self.history().count()).unwrap_or(usize::MAX).saturating_mul(PER_EVENT_BYTES)
+        self.instance.as_ref().map_or(0, EntityInstance::memory_bytes) + self.history.bytes()
     }
+}
+
+/// A fold must give the same state whether the event was read back or was just stored, when the stream's own time is not
+/// known: the event's time, which is the command's, stands for it.
+fn as_folded(event: RecordedEvent) -> RecordedEvent {
+    RecordedEvent { recorded_at: event.event.time.unwrap_or(event.recorded_at), ..event }
+}
+
+/// The messages as the stream has them now, at these sequences.
+pub(crate) fn as_stored(
+    stream: &Arc<str>,
+    messages: Vec<NewMessage>,
+    sequences: &[Sequence],
+) -> Vec<StoredMessage> {
+    let stored = messages.into_iter().zip(sequences).map(|(NewMessage { links, body, .. }, &sequence)| {
+        let body = match body {
+            EntityMessage::Event(event) => {
+                let recorded_at = event.time.unwrap_or_default();
+                EntityMessage::Event(RecordedEvent { event, stream: stream.clone(), sequence, recorded_at })
+            }
+            EntityMessage::Mark(mark) => EntityMessage::Mark(mark),
+        };
+        Stored { sequence, links: Some(links), body }
+    });
+    stored.collect()
 }
 
 /// How many live entities are kept between commands.

@@ -19,7 +19,7 @@ use crate::command::load::TakenSnapshot;
 use crate::command::ports::{CommandStore, HandlerPlugin};
 use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS};
 use crate::consumer::{Consumer, Delivery, Settlement, with_progress};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::Retries;
 use crate::id::Sequence;
 use crate::intake::{Intake, IntakeError};
 use crate::message::Command;
@@ -53,7 +53,7 @@ struct Held<D> {
 }
 
 /// Handles what the inbox gives until it has been stopped, and finishes what is in hand.
-pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Consumer>(
+pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
     inbox: I,
     intake: Arc<Intake>,
     flow: &CommandFlow<P, S, L>,
@@ -111,7 +111,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: DeadLetters, I: Consumer>
 }
 
 /// What a lane does next: its next command, or many that wait, to be decided ahead.
-fn next<D, P: HandlerPlugin, S: CommandStore, L: DeadLetters>(
+fn next<D, P: HandlerPlugin, S: CommandStore, L: Retries>(
     queue: &mut VecDeque<Held<D>>,
     flow: &CommandFlow<P, S, L>,
     limits: LaneLimits,
@@ -131,7 +131,7 @@ struct Done<D> {
     snapshot: Option<TakenSnapshot>,
 }
 
-async fn work<P: HandlerPlugin, S: CommandStore, L: DeadLetters, D: Delivery>(
+async fn work<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
     lane: Lane,
     mut turn: VecDeque<Held<D>>,
     flow: &CommandFlow<P, S, L>,

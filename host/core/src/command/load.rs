@@ -8,13 +8,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::CommandFlow;
+use super::answer::MarkLookUp;
 use crate::command::entity::LiveEntity;
-use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
+use crate::command::history::EntityHistory;
+use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin, StoredMessage};
 use crate::command::snapshot::{self, SnapshotKey, SnapshotPolicy};
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::Retries;
 use crate::id::Sequence;
+use crate::message::Command;
 use crate::retry::NotProcessed;
-use crate::store::CommitError;
+use crate::store::{CommitError, Unavailable};
 use crate::subject::Entity;
 
 /// How many snapshots of one handler are taken and kept at once. Where there are more, some are taken later.
@@ -65,37 +68,68 @@ pub struct TakenSnapshot {
     _room: OwnedSemaphorePermit,
 }
 
-impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
-    /// An entity with all its events; perhaps without those that other hosts just stored.
-    pub(super) async fn load(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
+    /// The entity of a command, perhaps without what other hosts just stored, and the command's mark.
+    ///
+    /// Two round trips: the snapshot and the entity's last message; then at once the events that the snapshot lacks, the
+    /// end of the log, and the mark. The order matters: a mark that neither the mark's look-up finds nor the last
+    /// message precedes was stored after the entity was read, so an append on what was read conflicts.
+    pub(super) async fn load(
+        &self,
+        command: &Command,
+    ) -> Result<(LiveEntity<P::Instance>, MarkLookUp), NotProcessed> {
         let began = Instant::now();
+        let entity = &command.entity;
         let key = SnapshotKey::new(self.plugin.descriptor(), entity);
-        let restored = match self.store.snapshot(&key).await {
-            Ok(Some(snapshot)) => Some(self.restore(entity, &key, &snapshot).await?),
-            Ok(None) => None,
-            Err(away) => Some(Err(format!("it cannot be read: {away}"))),
-        };
-        let mut live = match restored {
-            Some(Ok(live)) => live,
-            Some(Err(reason)) => {
-                tracing::warn!(entity = entity.prefix(), plugin = self.plugin.name(), digest = self.plugin.digest(), %key, "the snapshot is ignored, all events are folded: {reason}");
-                let mut live = self.fold_all(entity).await?;
-                live.want_snapshot();
-                live
-            }
-            None => self.fold_all(entity).await?,
-        };
+        let (snapshot, last) = tokio::join!(self.store.snapshot(&key), self.store.last(entity));
+        let last = last?;
+        let rest = self.rest(entity, &key, snapshot, last.clone());
+        let last_command = async { Ok(self.store.last_command().await?) };
+        let mark = async { Ok(self.store.mark(entity, &command.id).await?) };
+        let (mut live, last_command, mark) = tokio::try_join!(rest, last_command, mark)?;
+        live.was_read(last.as_ref(), last_command);
         let SnapshotPolicy { load_time, load_events, .. } = self.snapshots.policy;
         if began.elapsed() > load_time && live.unsaved() >= load_events {
             live.want_snapshot();
         }
-        Ok(live)
+        Ok((live, mark.map_or(MarkLookUp::Done, |mark| MarkLookUp::Found(Box::new(mark)))))
     }
 
-    async fn fold_all(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, NotProcessed> {
-        let events = self.store.load(entity).await?;
-        let mut live = LiveEntity::new(self.plugin.create(entity.id()).await);
-        live.fold(events).await;
+    /// The entity up to its last message: from its snapshot if that is good, else from all its events.
+    async fn rest(
+        &self,
+        entity: &Entity,
+        key: &SnapshotKey,
+        snapshot: Result<Option<Bytes>, Unavailable>,
+        last: Option<StoredMessage>,
+    ) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+        let restored = match snapshot {
+            Ok(Some(snapshot)) => self.restore(entity, key, &snapshot, last.clone()).await?,
+            Ok(None) => return self.fold_all(entity, last).await,
+            Err(away) => Err(format!("it cannot be read: {away}")),
+        };
+        match restored {
+            Ok(live) => Ok(live),
+            Err(reason) => {
+                tracing::warn!(entity = entity.prefix(), plugin = self.plugin.name(), digest = self.plugin.digest(), %key, "the snapshot is ignored, all events are folded: {reason}");
+                let mut live = self.fold_all(entity, last).await?;
+                live.want_snapshot();
+                Ok(live)
+            }
+        }
+    }
+
+    async fn fold_all(
+        &self,
+        entity: &Entity,
+        last: Option<StoredMessage>,
+    ) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+        let events = match last {
+            Some(last) => self.store.history(entity, Sequence::NONE, last).await?,
+            None => Vec::new(),
+        };
+        let mut live = LiveEntity::new(self.plugin.create(entity.id()).await, EntityHistory::default());
+        live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
         Ok(live)
     }
 
@@ -105,14 +139,23 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
         entity: &Entity,
         key: &SnapshotKey,
         snapshot: &[u8],
+        last: Option<StoredMessage>,
     ) -> Result<Result<LiveEntity<P::Instance>, String>, NotProcessed> {
-        let (past, state) = match snapshot::decode(snapshot, key, &self.stream) {
+        let (history, state) = match snapshot::decode(snapshot, key) {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),
         };
-        // With the last event that it knows, which tells whether it is of this stream as it is now.
-        let events = self.store.since(entity, Sequence(past.at().0 - 1)).await?;
-        if let Err(why) = past.joins(&events) {
+        let at = history.last_event();
+        let events = match last {
+            // With the last event that it knows, which tells whether it is of this stream as it is now.
+            Some(last) if last.sequence >= at => self.store.history(entity, Sequence(at.0 - 1), last).await?,
+            _ => {
+                return Ok(Err(format!(
+                    "the entity's last message, as it was read, lies before its event {at}"
+                )));
+            }
+        };
+        if let Err(why) = history.joins(&events) {
             return Ok(Err(why));
         }
         let instance = match self.plugin.restore(entity.id(), &state).await {
@@ -120,8 +163,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             Ok(Err(why)) => return Ok(Err(format!("the plugin refuses it: {why}"))),
             Err(fault) => return Ok(Err(format!("restoring it broke: {}", fault.what))),
         };
-        let mut live = LiveEntity::restored(instance, past);
-        live.fold(events).await;
+        let mut live = LiveEntity::new(Ok(instance), history);
+        live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
         let folded = live.unsaved();
         Ok(match live.instance() {
             Ok(_) => {
@@ -149,7 +192,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: DeadLetters> CommandFlow<P, S, L> {
             }
         };
         let key = SnapshotKey::new(self.plugin.descriptor(), entity);
-        let encoded = state.map(|state| snapshot::encode(&key, live.past(), &state));
+        let encoded = state.map(|state| snapshot::encode(&key, live.history(), &state));
         self.entities.put(entity.clone(), live);
         match encoded? {
             Ok(bytes) => Some(TakenSnapshot { key, bytes, _room: room }),

@@ -1,13 +1,10 @@
-//! How a command ended: recorded once under its id, and the answer to every retry.
-//!
-//! A command that is parked has not ended: whoever waits is told so, and nothing is recorded.
-
-use std::time::Duration;
+//! How a command ended: kept once, at its entity, and the answer to every retry.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{CommandId, CommandType, Sequence};
-use crate::message::{Command, Fingerprint, Rejection};
+use crate::message::{Command, Fingerprint, Incoming, RecordedEvent, Rejection};
+use crate::text::bounded;
 use crate::time::Timestamp;
 
 /// A stored event, as an outcome names it.
@@ -23,6 +20,20 @@ pub struct EventRef {
     pub stream: String,
     /// Its position there.
     pub sequence: Sequence,
+}
+
+impl EventRef {
+    /// Names a stored event.
+    #[must_use]
+    pub fn of(recorded: &RecordedEvent) -> Self {
+        Self {
+            id: recorded.event.id.clone(),
+            r#type: recorded.event.r#type.clone(),
+            version: recorded.event.version,
+            stream: recorded.stream.to_string(),
+            sequence: recorded.sequence,
+        }
+    }
 }
 
 /// How a command ended.
@@ -46,80 +57,10 @@ pub enum Outcome {
     },
 }
 
-/// What is registered under a command's id: the last entry, and the revision that guards the next one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registered {
-    /// The last entry.
-    pub entry: Entry,
-    /// Its revision.
-    pub revision: Revision,
-}
-
-impl Registered {
-    /// Nothing is.
-    #[must_use]
-    pub fn vacant() -> Self {
-        Self { entry: Entry::Vacant, revision: Revision::NONE }
-    }
-}
-
-/// A position in the register of a command's id. An entry is written only over the revision that its writer has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revision(pub u64);
-
-impl Revision {
-    /// Of an id without entries.
-    pub const NONE: Self = Self(0);
-}
-
-/// One entry under a command's id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// None yet, or none any more.
-    Vacant,
-    /// Somebody is about to decide the command, or was when he crashed. Whoever finds it writes a claim of his own before
-    /// he goes on: then what the other would record under the id comes too late.
-    Claimed(Claim),
-    /// How the command ended.
-    Outcome(OutcomeRecord),
-}
-
-/// What a claim says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Claim {
-    /// Somebody decides the command ahead. A claim over a claim keeps it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ahead: Option<Ahead>,
-}
-
-/// A command that is decided on events that are not stored yet, and is stored together with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ahead {
-    /// The sequence of its entity's last event before all of them.
-    pub of: Sequence,
-    /// When that was, by the host's clock.
-    pub since: Timestamp,
-}
-
-/// After this long nobody still stores what he decided ahead. Only a host that was stopped and lost its plugin's version
-/// meanwhile waits so long.
-const MAX_AHEAD: Duration = Duration::from_secs(5 * 60);
-
-impl Claim {
-    /// Whether the command may be stored, behind others, though the entity is still at this sequence. Then nobody may
-    /// record that it ended without events.
-    #[must_use]
-    pub fn may_be_stored_after(&self, at: Sequence) -> bool {
-        self.ahead.is_some_and(|ahead| at <= ahead.of && ahead.since.elapsed() < MAX_AHEAD)
-    }
-}
-
-/// What the audit stream holds under a command's id. The first that is recorded stands.
+/// What is kept of a command that has ended: what it was, who decided it, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct OutcomeRecord {
+pub struct Record<O> {
     /// The command.
     pub command_id: CommandId,
     /// Its type.
@@ -132,17 +73,53 @@ pub struct OutcomeRecord {
     pub fingerprint: Fingerprint,
     /// The digest of the component that decided it.
     pub decided_by: String,
-    /// When it was recorded, by the host's clock.
-    pub at: Timestamp,
+    /// When the command was stored.
+    pub time: Timestamp,
     /// How it ended.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: O,
 }
 
-impl OutcomeRecord {
+/// The outcome of a command.
+pub type OutcomeRecord = Record<Outcome>;
+
+/// What a mark holds: a message among an entity's events that says what became of a command.
+pub type Mark = Record<MarkOutcome>;
+
+/// What became of a command, as its mark says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum MarkOutcome {
+    /// It was accepted. Its events are this many messages directly before the mark; mostly none, for a command with
+    /// events needs no mark unless there was one before.
+    Accepted {
+        /// How many.
+        events: u32,
+    },
+    /// A rule of the domain said no.
+    Rejected {
+        /// Which one.
+        rejection: Rejection,
+    },
+    /// It was set aside as a dead letter. When the letter is retried another mark follows.
+    Failed {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl MarkOutcome {
+    /// Whether the command has ended for good: no dead letter is left that could change it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Accepted { .. } | Self::Rejected { .. })
+    }
+}
+
+impl<O> Record<O> {
     /// The record of a command that just ended.
     #[must_use]
-    pub fn new(command: &Command, decided_by: &str, outcome: Outcome) -> Self {
+    pub fn new(command: &Command, decided_by: &str, outcome: O) -> Self {
         Self {
             command_id: command.id.clone(),
             command_type: command.r#type.clone(),
@@ -150,34 +127,34 @@ impl OutcomeRecord {
             correlation_id: command.correlation_id.clone(),
             fingerprint: command.fingerprint.clone(),
             decided_by: decided_by.to_owned(),
-            at: Timestamp::now(),
+            time: command.time,
             outcome,
         }
     }
 
-    /// Whether it is this command's, and not that of another that shares its id.
-    #[must_use]
-    pub fn is_of(&self, command: &Command) -> bool {
-        self.fingerprint == command.fingerprint
+    /// The same with another outcome.
+    pub fn with<P>(self, outcome: P) -> Record<P> {
+        let Self { command_id, command_type, entity, correlation_id, fingerprint, decided_by, time, .. } =
+            self;
+        Record { command_id, command_type, entity, correlation_id, fingerprint, decided_by, time, outcome }
     }
+}
 
+impl OutcomeRecord {
     /// What to answer to this command when this record stands under its id: the record, or, to a command that only
-    /// shares the id, a rejection that is not recorded.
+    /// shares the id, a rejection that is stored nowhere.
     #[must_use]
     pub fn answer_to(self, command: &Command) -> Self {
-        if self.is_of(command) {
+        if self.fingerprint == command.fingerprint {
             return self;
         }
         let message = format!(
-            "the id {} was used before, at {}, by a command of type {} on entity {}, or with another payload; \
-             a new command needs a new id",
-            command.id, self.at, self.command_type, self.entity
+            "entity {} has ended a command with the id {}, stored at {}, that is of another type or has another \
+             payload; a new command needs a new id",
+            self.entity, command.id, self.time
         );
-        Self::new(
-            command,
-            &self.decided_by,
-            Outcome::Rejected { rejection: Rejection::new(Rejection::ID_REUSED, message) },
-        )
+        let rejection = Rejection::new(Rejection::ID_REUSED, message);
+        Self::new(command, &self.decided_by, Outcome::Rejected { rejection })
     }
 }
 
@@ -192,7 +169,17 @@ pub struct ParkedCommand {
     pub cause: String,
 }
 
-/// What whoever waits for a command is told.
+/// A message that is no command, so that nothing can be decided. It was set aside as a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename = "failed", rename_all = "camelCase")]
+pub struct UnreadableCommand {
+    /// The id at the end of its subject.
+    pub command_id: String,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+/// What a client that waits for a command is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -200,15 +187,25 @@ pub enum Answer {
     Ended(OutcomeRecord),
     /// It waits.
     Parked(ParkedCommand),
+    /// It is no command.
+    Unreadable(UnreadableCommand),
 }
 
 impl Answer {
-    /// The command that it is about.
+    /// The answer to a message that is no command.
     #[must_use]
-    pub fn command_id(&self) -> &CommandId {
+    pub fn unreadable(message: &Incoming, cause: &str) -> Self {
+        let command_id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+        Self::Unreadable(UnreadableCommand { command_id, cause: bounded(cause).to_owned() })
+    }
+
+    /// The id of the command that it is about.
+    #[must_use]
+    pub fn command_id(&self) -> &str {
         match self {
-            Self::Ended(record) => &record.command_id,
-            Self::Parked(parked) => &parked.command_id,
+            Self::Ended(record) => record.command_id.as_str(),
+            Self::Parked(parked) => parked.command_id.as_str(),
+            Self::Unreadable(unreadable) => &unreadable.command_id,
         }
     }
 }

@@ -1,78 +1,170 @@
-//! What command handlers stand on: a store of events and outcomes, and a plugin in the role `command-handler`.
+//! What command handlers stand on: a store of entities, and a plugin in the role `command-handler`.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::backlinks::Backlinks;
-use super::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
+use super::outcome::{Answer, Mark};
 use super::snapshot::SnapshotKey;
 use crate::id::{CommandId, Sequence};
 use crate::message::{Command, Event, EventType, Fingerprint, NewEvent, RecordedEvent, Rejection};
 use crate::plugin::{Identity, Plugin, PluginFault};
-use crate::store::{CommitError, Unavailable};
+use crate::store::{CommitError, ReadError, Unavailable};
 use crate::subject::Entity;
 
-/// An event of an entity, with what the host wrote beside it.
-#[derive(Debug, Clone)]
-pub struct StoredEvent {
-    /// The event.
-    pub recorded: RecordedEvent,
-    /// The command that it followed from; events that others wrote have none.
-    pub cause: Option<Cause>,
-    /// The entity's earlier events; events that others wrote have none.
-    pub history: Option<Backlinks>,
-}
-
-/// The command that an event followed from.
+/// Which command a message of an entity followed from, and who decided it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// Its id, which is the event's `causationid`.
+    /// The command's id.
     pub command: CommandId,
     /// Tells it from another command that reuses the id.
     pub fingerprint: Fingerprint,
-}
-
-/// One event on its way into a stream.
-#[derive(Debug, Clone)]
-pub struct EventToStore {
-    /// The whole subject.
-    pub subject: String,
-    /// The event. Its id is the message id too.
-    pub event: Event,
-    /// The entity's earlier events.
-    pub history: Backlinks,
-    /// Tells the command from another that reuses its id.
-    pub fingerprint: Fingerprint,
+    /// Where the command lies in its log.
+    pub logged_at: Sequence,
+    /// How many events followed from it, one behind the other; 0 in a mark.
+    pub events: u32,
     /// The digest of the component that decided it.
     pub decided_by: String,
 }
 
-/// Why events were not appended, as far as is known.
+/// A message of an entity as the stream holds it: an event, or the mark of a command that ended without one.
+#[derive(Debug, Clone)]
+pub struct Stored<B> {
+    /// Its position in the stream.
+    pub sequence: Sequence,
+    /// What Pelton wrote beside it; messages that others wrote have nothing.
+    pub links: Option<Links>,
+    /// The event or the mark.
+    pub body: B,
+}
+
+/// What Pelton writes beside every message of an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Links {
+    /// The entity's earlier events.
+    pub backlinks: Backlinks,
+    /// What it followed from.
+    pub cause: Cause,
+    /// Whether the entity's later commands wait behind its dead letters from here on.
+    pub held: bool,
+}
+
+/// An event of an entity.
+pub type StoredEvent = Stored<RecordedEvent>;
+/// A mark of an entity.
+pub type StoredMark = Stored<Mark>;
+/// Any message of an entity.
+pub type StoredMessage = Stored<EntityMessage<RecordedEvent>>;
+
+/// What a message of an entity is.
+#[derive(Debug, Clone)]
+pub enum EntityMessage<E> {
+    /// Something happened.
+    Event(E),
+    /// A command ended without events.
+    Mark(Box<Mark>),
+}
+
+impl StoredMessage {
+    /// The event, if it is one.
+    pub fn into_event(self) -> Option<StoredEvent> {
+        let Self { sequence, links, body } = self;
+        match body {
+            EntityMessage::Event(body) => Some(Stored { sequence, links, body }),
+            EntityMessage::Mark(_) => None,
+        }
+    }
+}
+
+impl From<StoredEvent> for StoredMessage {
+    fn from(Stored { sequence, links, body }: StoredEvent) -> Self {
+        Self { sequence, links, body: EntityMessage::Event(body) }
+    }
+}
+
+/// A message on its way to an entity.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// What is written beside it.
+    pub links: Links,
+    /// The event or the mark.
+    pub body: EntityMessage<Event>,
+    /// After this long the server may drop it; events are kept for good.
+    pub keep: Option<Duration>,
+}
+
+/// Why messages were not appended, as far as is known.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The entity has events beyond the expected sequence. Nothing was stored.
-    #[error("the entity has events beyond the expected sequence")]
+    /// The entity's last message is another than expected. Nothing was stored.
+    #[error("the entity's last message is another than expected")]
     Conflict,
     /// Perhaps they were stored, perhaps not: read the entity again.
-    #[error("it is unclear whether the events were stored: {0}")]
+    #[error("it is unclear whether the messages were stored: {0}")]
     Unclear(String),
     /// The server will never take them. Nothing was stored.
-    #[error("the server refuses the events: {0}")]
+    #[error("the server refuses the messages: {0}")]
     Refused(String),
 }
 
-/// What the flow of a command keeps: events, snapshots and outcomes.
+/// Where entities are kept, with their snapshots, and the end of the log that their commands come from.
+///
+/// A read that says "leader" sees every write that was acknowledged before it; the others may see an older state.
 pub trait CommandStore: Send + Sync + 'static {
-    /// All events of the entity, in order, without a gap. The end may be behind what other writers just stored.
-    fn load(&self, entity: &Entity) -> impl Future<Output = Result<Vec<StoredEvent>, Unavailable>> + Send;
+    /// The entity's last message.
+    fn last(&self, entity: &Entity) -> impl Future<Output = Result<Option<StoredMessage>, ReadError>> + Send;
 
-    /// The entity's events after this sequence, in order, as the stream's leader has them now.
-    fn since(
+    /// The entity's events after this sequence and up to this message of its own, in order, without a gap.
+    fn history(
         &self,
         entity: &Entity,
         after: Sequence,
-    ) -> impl Future<Output = Result<Vec<StoredEvent>, Unavailable>> + Send;
+        last: StoredMessage,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>, ReadError>> + Send;
+
+    /// The entity's messages after this sequence, in order, up to its last one. Leader.
+    fn tail(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+    ) -> impl Future<Output = Result<Vec<StoredMessage>, ReadError>> + Send;
+
+    /// The last mark of this command at this entity. Leader.
+    fn mark(
+        &self,
+        entity: &Entity,
+        command: &CommandId,
+    ) -> impl Future<Output = Result<Option<StoredMark>, ReadError>> + Send;
+
+    /// The commands that have a mark at this entity, with every mark up to this sequence of the stream. None: there are too
+    /// many to list, or the answer is older than that.
+    fn marks(
+        &self,
+        entity: &Entity,
+        up_to: Sequence,
+    ) -> impl Future<Output = Result<Option<Vec<CommandId>>, ReadError>> + Send;
+
+    /// The events at these sequences, one behind the other from the first, which are known to be there.
+    fn events(
+        &self,
+        entity: &Entity,
+        first: Sequence,
+        count: u32,
+    ) -> impl Future<Output = Result<Vec<StoredEvent>, ReadError>> + Send;
+
+    /// Stores all of the messages one behind the other, or none, if the entity's last message is at `expected`. Answers
+    /// their sequences.
+    fn append(
+        &self,
+        entity: &Entity,
+        expected: Sequence,
+        messages: &[NewMessage],
+    ) -> impl Future<Output = Result<Vec<Sequence>, AppendError>> + Send;
+
+    /// The position of the last command in the log. Leader.
+    fn last_command(&self) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
 
     /// The snapshot kept under this key, if there is one. It may be an older one than the last that was kept.
     fn snapshot(&self, key: &SnapshotKey) -> impl Future<Output = Result<Option<Bytes>, Unavailable>> + Send;
@@ -84,36 +176,8 @@ pub trait CommandStore: Send + Sync + 'static {
         snapshot: Bytes,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
-    /// Stores all of the events or none, if the entity's last event is at `expected`. Answers their sequences.
-    fn append(
-        &self,
-        entity: &Entity,
-        expected: Sequence,
-        events: &[EventToStore],
-    ) -> impl Future<Output = Result<Vec<Sequence>, AppendError>> + Send;
-
-    /// The last entry under this id. On replicas it is the leader's.
-    fn registered(&self, id: &CommandId) -> impl Future<Output = Result<Registered, Unavailable>> + Send;
-
-    /// Claims the id, if the entry with revision `over` is still the last. Answers the claim's revision; none where
-    /// somebody else has written since.
-    fn claim(
-        &self,
-        id: &CommandId,
-        claim: Claim,
-        over: Revision,
-    ) -> impl Future<Output = Result<Option<Revision>, Unavailable>> + Send;
-
-    /// Records an outcome under its command's id, if the entry with revision `over` is still the last. Answers whether
-    /// it was.
-    fn record(
-        &self,
-        outcome: &OutcomeRecord,
-        over: Revision,
-    ) -> impl Future<Output = Result<bool, Unavailable>> + Send;
-
-    /// Tells whoever waits. Best effort: who misses it reads the record.
-    fn announce(&self, reply_to: &str, answer: &Answer) -> impl Future<Output = ()> + Send;
+    /// Tells a client that waits. Best effort: a client that misses it reads the outcome.
+    fn reply(&self, reply_to: &str, answer: &Answer) -> impl Future<Output = ()> + Send;
 }
 
 /// What a command handler says of itself.

@@ -4,19 +4,18 @@
 //! that the stream does not go on from, is ignored, and all events are folded instead. It holds the whole past beside
 //! the plugin's state: a retry of an old command is known from it as from the events.
 //!
-//! It is two lines of text. The first is `pelton-snapshot/1 <fingerprint>`: the version of the form, and the
+//! It is two lines of text. The first is `pelton-snapshot/2 <fingerprint>`: the version of the form, and the
 //! fingerprint of the second, which is a JSON object:
 //!
 //! | field | what it is |
 //! |---|---|
 //! | `key` | which snapshot this is, see [`SnapshotKey`] |
 //! | `last` | the id of the last event that it holds |
-//! | `history` | where the events lie, as in the header `Pelton-Backlinks`; the last sequence is that of `last` |
-//! | `types` | the types of the events below: `["room-booked",1]` is version 1 of `room-booked` |
-//! | `effects` | for each command, in the order of the events, its id, its fingerprint and its events: `["c1","0f…",[[0,17],[1,18]]]` are one of the first and one of the second type, at sequences 17 and 18. Their ids are `c1:0` and `c1:1`; where one is another, it comes third |
+//! | `backlinks` | where the events lie, as in the header `Pelton-Backlinks`; the last sequence is that of `last` |
+//! | `ends` | the commands that ended with events, in stream order, base64 of 28 bytes each: the first 16 of the SHA-256 of the command's id, the sequence of its first event (8 bytes, big endian) and how many there are (4 bytes) |
 //! | `state` | the plugin's state, base64 |
 //!
-//! With ids of 36 characters a command with one event takes about 90 bytes of it.
+//! A command takes 38 bytes of it. Commands that ended without events are not in it: their marks are looked up.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,19 +26,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::command::backlinks::Backlinks;
-use crate::command::history::{Effect, EntityHistory};
-use crate::command::outcome::EventRef;
+use crate::command::ends::{CommandKey, End, Ends};
+use crate::command::history::EntityHistory;
 use crate::command::ports::HandlerDescriptor;
-use crate::id::{CommandId, Sequence};
+use crate::id::Sequence;
 use crate::message::Fingerprint;
 use crate::subject::Entity;
 
 /// The most bytes of a snapshot: it fits the server's default `max_payload` of 1 MiB. An entity that takes more, which
-/// is one of about 11,000 commands, has none.
+/// is one of about 26,000 commands, has none.
 pub const MAX_SNAPSHOT_BYTES: usize = 1000 * 1024;
 
 /// What a snapshot begins with. Another form gets another number.
-const FORM: &str = "pelton-snapshot/1 ";
+const FORM: &str = "pelton-snapshot/2 ";
 
 /// When a handler takes snapshots of its entities, if its plugin gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,54 +90,27 @@ impl fmt::Display for SnapshotKey {
 struct Form {
     key: String,
     last: String,
-    history: String,
-    types: Vec<(String, u32)>,
-    effects: Vec<(CommandId, Fingerprint, Vec<EventForm>)>,
+    backlinks: String,
+    ends: String,
     state: String,
 }
 
-/// An event by the place of its type in `types`.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum EventForm {
-    /// Its id is `<command>:<n>`, n counting the command's events from 0.
-    Plain(usize, Sequence),
-    Named(usize, Sequence, String),
-}
-
-fn plain_id(command: &CommandId, n: usize) -> String {
-    format!("{command}:{n}")
-}
+/// How many bytes one end takes before they are written as base64.
+const END_BYTES: usize = 28;
 
 /// Puts a state and the past that made it into a snapshot. The error says why there can be none.
 pub fn encode(key: &SnapshotKey, past: &EntityHistory, state: &[u8]) -> Result<Bytes, String> {
-    let mut types: Vec<(String, u32)> = Vec::new();
-    let mut type_at = |event: &EventRef| {
-        let is_its = |(r#type, version): &(String, u32)| *r#type == event.r#type && *version == event.version;
-        types.iter().position(is_its).unwrap_or_else(|| {
-            types.push((event.r#type.clone(), event.version));
-            types.len() - 1
-        })
-    };
-    let mut effects: Vec<_> = past.effects.iter().collect();
-    effects.sort_by_key(|(_, effect)| effect.events.first().map(|event| event.sequence));
-    let effects = effects.into_iter().map(|(command, effect)| {
-        let events = effect.events.iter().enumerate().map(|(n, event)| {
-            let r#type = type_at(event);
-            match event.id == plain_id(command, n) {
-                true => EventForm::Plain(r#type, event.sequence),
-                false => EventForm::Named(r#type, event.sequence, event.id.clone()),
-            }
-        });
-        (command.clone(), effect.fingerprint.clone(), events.collect())
-    });
-    let effects = effects.collect();
+    let mut ends = Vec::with_capacity(past.ends.len() * END_BYTES);
+    for (command, first, count) in past.ends.with_events() {
+        ends.extend_from_slice(&command.0);
+        ends.extend_from_slice(&first.0.to_be_bytes());
+        ends.extend_from_slice(&count.to_be_bytes());
+    }
     let form = Form {
         key: key.0.clone(),
         last: past.last_id.clone(),
-        history: past.history.to_string(),
-        types,
-        effects,
+        backlinks: past.backlinks.to_string(),
+        ends: BASE64.encode(ends),
         state: BASE64.encode(state),
     };
     let body = serde_json::to_string(&form).map_err(|e| e.to_string())?;
@@ -149,9 +121,8 @@ pub fn encode(key: &SnapshotKey, past: &EntityHistory, state: &[u8]) -> Result<B
     Ok(snapshot.into())
 }
 
-/// The past and the state in a snapshot of an entity whose events are in this stream. The error says why it cannot be
-/// used.
-pub fn decode(snapshot: &[u8], key: &SnapshotKey, stream: &str) -> Result<(EntityHistory, Vec<u8>), String> {
+/// The past and the state in a snapshot. The error says why it cannot be used.
+pub fn decode(snapshot: &[u8], key: &SnapshotKey) -> Result<(EntityHistory, Vec<u8>), String> {
     let text = std::str::from_utf8(snapshot).map_err(|e| format!("it is no text: {e}"))?;
     let (first, body) = text.split_once('\n').ok_or("it has no second line")?;
     let fingerprint = first.strip_prefix(FORM).ok_or_else(|| format!("it does not begin with {FORM:?}"))?;
@@ -162,26 +133,29 @@ pub fn decode(snapshot: &[u8], key: &SnapshotKey, stream: &str) -> Result<(Entit
     if form.key != key.0 {
         return Err(format!("it is {}, not {key}", form.key));
     }
-    let history = Backlinks::parse(&form.history).map_err(|e| e.to_string())?;
-    if history.last().is_none() {
-        return Err(format!("its history {:?} has no last event", form.history));
+    let backlinks = Backlinks::parse(&form.backlinks).map_err(|e| e.to_string())?;
+    if backlinks.last().is_none() {
+        return Err(format!("its backlinks {:?} have no last event", form.backlinks));
     }
-    let event = |command: &CommandId, n: usize, event: EventForm| {
-        let (at, sequence, id) = match event {
-            EventForm::Plain(at, sequence) => (at, sequence, plain_id(command, n)),
-            EventForm::Named(at, sequence, id) => (at, sequence, id),
-        };
-        let (r#type, version) = form.types.get(at).cloned().ok_or_else(|| format!("it has no type {at}"))?;
-        Ok::<_, String>(EventRef { id, r#type, version, stream: stream.to_owned(), sequence })
-    };
-    let effects = form.effects.into_iter().map(|(command, fingerprint, events)| {
-        let events = events.into_iter().enumerate().map(|(n, form)| event(&command, n, form));
-        let events = events.collect::<Result<_, _>>()?;
-        Ok::<_, String>((command, Effect { fingerprint, events }))
-    });
-    let effects = effects.collect::<Result<_, _>>()?;
-    let state = BASE64.decode(&form.state).map_err(|e| format!("its state: {e}"))?;
-    Ok((EntityHistory { history, last_id: form.last, effects }, state))
+    let bytes = |field: &str, text: &str| BASE64.decode(text).map_err(|e| format!("its {field}: {e}"));
+    let ends = read_ends(&bytes("ends", &form.ends)?)?;
+    Ok((EntityHistory { backlinks, last_id: form.last, ends }, bytes("state", &form.state)?))
+}
+
+fn read_ends(bytes: &[u8]) -> Result<Ends, String> {
+    let mut ends = Ends::default();
+    let (parts, rest) = bytes.as_chunks::<END_BYTES>();
+    if !rest.is_empty() {
+        return Err(format!("its ends have {} bytes, which is no multiple of {END_BYTES}", bytes.len()));
+    }
+    for part in parts {
+        let (command, rest) = part.split_first_chunk::<16>().ok_or("its ends are cut off")?;
+        let (first, count) = rest.split_first_chunk::<8>().ok_or("its ends are cut off")?;
+        let count: [u8; 4] = count.try_into().map_err(|_| "its ends are cut off")?;
+        let (first, count) = (Sequence(u64::from_be_bytes(*first)), u32::from_be_bytes(count));
+        ends.insert(CommandKey(*command), End::Events { first, count });
+    }
+    Ok(ends)
 }
 
 #[cfg(test)]
@@ -189,7 +163,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::command::ports::{Cause, StoredEvent};
+    use crate::command::outcome::{Mark, MarkOutcome};
+    use crate::command::ports::{Cause, EntityMessage, Links, Stored, StoredEvent, StoredMessage};
+    use crate::id::{CommandId, CommandType};
     use crate::message::{Event, RecordedEvent};
     use crate::plugin::Identity;
     use crate::subject::EntityTemplate;
@@ -208,11 +184,11 @@ mod tests {
         SnapshotKey::new(&plugin, &template.entity(&BTreeMap::from([("number", number.to_owned())])).unwrap())
     }
 
-    fn event(id: &str, r#type: &str, sequence: u64, command: Option<&str>) -> StoredEvent {
+    fn event(id: &str, sequence: u64) -> RecordedEvent {
         let event = Event {
             id: id.to_owned(),
             source: "/account/1".to_owned(),
-            r#type: r#type.to_owned(),
+            r#type: "deposited".to_owned(),
             version: 2,
             subject: None,
             time: None,
@@ -222,50 +198,56 @@ mod tests {
             data: Bytes::new(),
         };
         let sequence = Sequence(sequence);
-        let recorded =
-            RecordedEvent { event, stream: "bank".into(), sequence, recorded_at: Timestamp::default() };
-        let cause = command.map(|id| Cause {
+        RecordedEvent { event, stream: "bank".into(), sequence, recorded_at: Timestamp::default() }
+    }
+
+    fn cause(id: &str) -> Cause {
+        Cause {
             command: CommandId::new(id).unwrap(),
             fingerprint: Fingerprint::of(&[id.as_bytes()]),
-        });
-        StoredEvent { recorded, cause, history: None }
+            logged_at: Sequence(1),
+            events: if id == "a" { 2 } else { 1 },
+            decided_by: String::new(),
+        }
+    }
+
+    fn links(backlinks: &str) -> Links {
+        Links { backlinks: Backlinks::parse(backlinks).unwrap(), cause: cause("c"), held: false }
     }
 
     fn past() -> EntityHistory {
         let mut past = EntityHistory::default();
-        for event in [
-            event("a:0", "withdrawn", 3, Some("a")),
-            event("a:1", "deposited", 4, Some("a")),
-            event("somebody's", "deposited", 9, None),
-            event("b:0", "deposited", 12, Some("b")),
-            event("odd", "withdrawn", 15, Some("b")),
-        ] {
-            past.push(event.recorded, event.cause);
+        for (id, sequence, command) in
+            [("a:0", 3, Some("a")), ("a:1", 4, Some("a")), ("somebody's", 9, None), ("b:0", 12, Some("b"))]
+        {
+            past.push(&event(id, sequence), command.map(cause).as_ref());
         }
         past
     }
 
     #[test]
-    fn everything_comes_back() {
+    fn everything_comes_back_but_the_marks() {
         let (key, past) = (key(1, "1"), past());
-        let snapshot = encode(&key, &past, b"\0state\xff").unwrap();
-        assert_eq!(decode(&snapshot, &key, "bank"), Ok((past, b"\0state\xff".to_vec())));
+        let mut with_marks = past.clone();
+        with_marks.push_mark(&CommandId::new("rejected").unwrap());
+        let snapshot = encode(&key, &with_marks, b"\0state\xff").unwrap();
+        assert_eq!(decode(&snapshot, &key), Ok((past, b"\0state\xff".to_vec())));
     }
 
     #[test]
     fn what_is_not_this_snapshot_is_refused_with_the_reason() {
         let snapshot = encode(&key(1, "1"), &past(), b"state").unwrap();
         let refused = |bytes: &[u8], key: SnapshotKey, part: &str| {
-            let why = decode(bytes, &key, "bank").unwrap_err();
+            let why = decode(bytes, &key).unwrap_err();
             assert!(why.contains(part), "{why}");
         };
         refused(&snapshot, key(1, "2"), "it is account.v1.account.1, not account.v1.account.2");
         refused(&snapshot, key(2, "1"), "it is account.v1.account.1, not account.v2.account.1");
-        let mut form_2 = snapshot.to_vec();
-        form_2[FORM.len() - 2] = b'2';
-        refused(&form_2, key(1, "1"), "does not begin with");
+        let mut other_form = snapshot.to_vec();
+        other_form[FORM.len() - 2] = b'1';
+        refused(&other_form, key(1, "1"), "does not begin with");
         let none = encode(&key(1, "1"), &EntityHistory::default(), b"state").unwrap();
-        refused(&none, key(1, "1"), "has no last event");
+        refused(&none, key(1, "1"), "have no last event");
     }
 
     #[test]
@@ -273,22 +255,21 @@ mod tests {
         let key = key(1, "1");
         let snapshot = encode(&key, &past(), b"state").unwrap();
         for at in 0..snapshot.len() {
-            assert!(decode(&snapshot[..at], &key, "bank").is_err(), "cut off at {at}");
+            assert!(decode(&snapshot[..at], &key).is_err(), "cut off at {at}");
             let mut changed = snapshot.to_vec();
             changed[at] ^= 1;
-            assert!(decode(&changed, &key, "bank").is_err(), "changed at {at}");
+            assert!(decode(&changed, &key).is_err(), "changed at {at}");
         }
     }
 
     #[test]
-    fn ten_thousand_commands_fit_and_twice_as_many_do_not() {
+    fn twenty_five_thousand_commands_fit_and_many_more_do_not() {
         let key = key(1, "1");
         let mut past = EntityHistory::default();
-        for n in 0..20_000 {
+        for n in 0..28_000 {
             let command = format!("{n:0>36}");
-            let event = event(&format!("{command}:0"), "deposited", 1_000_000_000 + n, Some(&command));
-            past.push(event.recorded, event.cause);
-            if past.effects.len() == 10_000 {
+            past.push(&event(&format!("{command}:0"), 1_000_000_000 + n), Some(&cause(&command)));
+            if n == 25_000 {
                 encode(&key, &past, &[0; 32 * 1024]).unwrap();
             }
         }
@@ -299,24 +280,51 @@ mod tests {
     #[test]
     fn a_past_joins_only_the_stream_that_it_was_taken_from() {
         let past = past();
-        let numbered = |id: &str, sequence: u64, before: &str| StoredEvent {
-            history: Some(Backlinks::parse(before).unwrap()),
-            ..event(id, "deposited", sequence, None)
+        let numbered = |id: &str, sequence: u64, before: Option<&str>| Stored {
+            sequence: Sequence(sequence),
+            links: before.map(links),
+            body: event(id, sequence),
         };
-        let last = numbered("odd", 15, "4;3,4,9,12");
-        let next = numbered("c:0", 20, "5;3,4,9,12,15");
+        let last = numbered("b:0", 12, Some("3;3,4,9"));
+        let next = numbered("c:0", 20, Some("4;3,4,9,12"));
+        let foreign = numbered("by somebody", 17, None);
         assert_eq!(past.joins(std::slice::from_ref(&last)), Ok(()));
         assert_eq!(past.joins(&[last.clone(), next.clone()]), Ok(()));
-        assert_eq!(past.joins(&[last.clone(), event("by somebody", "x", 17, None)]), Ok(()));
+        assert_eq!(past.joins(&[last.clone(), foreign]), Ok(()));
         for (events, part) in [
-            (vec![], "no event of the entity at sequence 15"),
-            (vec![next.clone()], "no event of the entity at sequence 15"),
-            (vec![numbered("other", 15, "4;3,4,9,12")], "is \"other\", not \"odd\""),
-            (vec![numbered("odd", 15, "3;3,4,9")], "at sequence 15 counts 3 before it, not 4"),
-            (vec![last, numbered("d:0", 25, "6;3,4,9,12,15,20")], "counts 6 before it, not 5"),
+            (vec![], "no event of the entity at sequence 12"),
+            (vec![next.clone()], "no event of the entity at sequence 12"),
+            (vec![numbered("other", 12, Some("3;3,4,9"))], "is \"other\", not \"b:0\""),
+            (vec![numbered("b:0", 12, Some("2;3,4"))], "message 12 counts 2 events before it, not 3"),
+            (
+                vec![last.clone(), numbered("d:0", 25, Some("5;3,4,9,12,20"))],
+                "counts 5 events before it, not 4",
+            ),
         ] {
             let why = past.joins(&events).unwrap_err();
             assert!(why.contains(part), "{why}");
         }
+        let mark = |sequence| StoredMessage {
+            sequence: Sequence(sequence),
+            links: Some(links("4;3,4,9,12")),
+            body: EntityMessage::Mark(Box::new(Mark {
+                command_id: CommandId::new("m").unwrap(),
+                command_type: CommandType::new("deposit").unwrap(),
+                entity: "1".to_owned(),
+                correlation_id: "m".to_owned(),
+                fingerprint: Fingerprint::of(&[]),
+                decided_by: String::new(),
+                time: Timestamp::default(),
+                outcome: MarkOutcome::Accepted { events: 0 },
+            })),
+        };
+        let event = |event: &StoredEvent| StoredMessage {
+            sequence: event.sequence,
+            links: event.links.clone(),
+            body: EntityMessage::Event(event.body.clone()),
+        };
+        assert_eq!(past.goes_on_in(&[event(&last), mark(15), event(&next)]), Ok(()));
+        let why = past.goes_on_in(&[mark(15), event(&next)]).unwrap_err();
+        assert!(why.contains("no event of the entity at sequence 12"), "{why}");
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -9,8 +9,10 @@ use crate::id::{Name, Sequence};
 use crate::message::{Headers, Incoming};
 use crate::time::Timestamp;
 
-/// A stream of messages with one durable consumer. Clones share it. Each [`MemoryConsumer`] is one host that pulls from
-/// it.
+/// A log of commands with one durable consumer. Clones share it. Each [`MemoryConsumer`] is one host that pulls from it.
+///
+/// The log holds one message a subject. A second publish to a subject delivers the first message again, as a recreated
+/// consumer does.
 #[derive(Debug, Clone)]
 pub struct MemoryQueue {
     stream: Name,
@@ -27,6 +29,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
+    log: HashMap<String, Incoming>,
     ready: VecDeque<Incoming>,
     /// The messages that were delivered and not settled, and when each is redelivered.
     held: Vec<(Instant, Incoming)>,
@@ -47,23 +50,35 @@ impl MemoryQueue {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores a message.
+    /// Stores a message, or hands the one out again that its subject has.
     pub fn publish(&self, subject: impl Into<String>, headers: Headers, payload: bytes::Bytes) {
+        let subject = subject.into();
         let mut state = self.state();
-        state.next += 1;
-        let sequence = Sequence(state.next);
-        let (stream, subject, stored_at) = (self.stream.clone(), subject.into(), Timestamp(sequence.0));
-        state.ready.push_back(Incoming {
-            stream,
-            sequence,
-            subject,
-            headers,
-            payload,
-            stored_at,
-            attempt: 0,
-        });
+        let message = match state.log.get(&subject) {
+            Some(first) => first.clone(),
+            None => {
+                state.next += 1;
+                let sequence = Sequence(state.next);
+                let (stream, stored_at) = (self.stream.clone(), Timestamp(sequence.0));
+                let new = Incoming { stream, sequence, subject, headers, payload, stored_at, attempt: 0 };
+                state.log.insert(new.subject.clone(), new.clone());
+                new
+            }
+        };
+        state.ready.push_back(message);
         drop(state);
         self.shared.changed.notify_waiters();
+    }
+
+    /// Deletes all messages, as the log does after its time. Messages that were delivered, or will be, are not affected.
+    pub fn let_go(&self) {
+        self.state().log.clear();
+    }
+
+    /// The sequence of the last message that was stored.
+    #[must_use]
+    pub fn last(&self) -> Sequence {
+        Sequence(self.state().next)
     }
 
     /// The number of messages that are neither acknowledged nor terminated.

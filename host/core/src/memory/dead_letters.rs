@@ -2,7 +2,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::network::FlakyNetwork;
 use crate::dead_letter::{
-    DeadLetter, DeadLetterKind, DeadLetters, Parking, Place, RETRY_OF, Retries, RetryRequest,
+    DeadLetter, DeadLetterKind, DeadLetters, OnFailure, Parking, Place, RETRY_OF, Retries, RetryRequest,
+    first_subject,
 };
 use crate::id::{Name, Sequence};
 use crate::message::Incoming;
@@ -75,21 +76,24 @@ impl Kept {
         self.letters.iter().filter(move |(_, l)| l.consumer == consumer && l.key.as_deref() == Some(key))
     }
 
-    fn is_retry(&self, letter: &DeadLetter) -> bool {
+    fn retried(&self, letter: &DeadLetter) -> Option<Sequence> {
         let of = |kept: &DeadLetter| {
-            kept.consumer == letter.consumer && kept.message.subject == letter.message.subject
+            kept.consumer == letter.consumer
+                && first_subject(&kept.message.subject) == first_subject(&letter.message.subject)
         };
         retry_of(&letter.message)
-            .is_some_and(|retried| self.letters.iter().any(|(at, kept)| *at == retried && of(kept)))
+            .filter(|retried| self.letters.iter().any(|(at, kept)| at == retried && of(kept)))
     }
 
-    fn keep(&mut self, letter: DeadLetter) {
+    fn keep(&mut self, letter: DeadLetter) -> Sequence {
         let is_there = |kept: &DeadLetter| kept.kind == letter.kind && kept.id() == letter.id();
-        if self.is_retry(&letter) || self.letters.iter().any(|(_, kept)| is_there(kept)) {
-            return;
+        let there = self.letters.iter().find(|(_, kept)| is_there(kept)).map(|(at, _)| *at);
+        if let Some(at) = self.retried(&letter).or(there) {
+            return at;
         }
         self.last += 1;
         self.letters.push((Sequence(self.last), letter));
+        Sequence(self.last)
     }
 
     fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> Parking {
@@ -116,7 +120,7 @@ fn retry_of(message: &Incoming) -> Option<Sequence> {
 }
 
 impl DeadLetters for MemoryDeadLetters {
-    async fn keep(&self, letter: DeadLetter) -> Result<(), Unavailable> {
+    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
         self.network.request("keeping a dead letter", || self.kept().keep(letter)).await
     }
 
@@ -125,20 +129,25 @@ impl DeadLetters for MemoryDeadLetters {
         self.network.request("looking for the last dead letter", look).await
     }
 
-    async fn is_retry_of_first(
+    async fn is_retry(
         &self,
         consumer: &Name,
         key: &str,
         message: &Incoming,
+        on_failure: OnFailure,
     ) -> Result<bool, Unavailable> {
         let look = || {
             let kept = self.kept();
-            let first = kept.queue(consumer.as_str(), key).next();
-            first.is_some_and(|(at, letter)| {
-                retry_of(message) == Some(*at) && letter.message.subject == message.subject
+            let tried = match on_failure {
+                OnFailure::Park => 1,
+                OnFailure::Skip => usize::MAX,
+            };
+            kept.queue(consumer.as_str(), key).take(tried).any(|(at, letter)| {
+                retry_of(message) == Some(*at)
+                    && first_subject(&letter.message.subject) == first_subject(&message.subject)
             })
         };
-        self.network.request("looking for the first dead letter", look).await
+        self.network.request("looking for a dead letter", look).await
     }
 
     async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {

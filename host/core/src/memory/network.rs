@@ -14,6 +14,8 @@ pub struct FlakyNetwork {
     max_latency_ms: u64,
     /// The number of requests in a thousand that get lost: half of them before their effect, half after it.
     lost_per_mille: u32,
+    /// The number of messages of an entity by which a read may be behind the leader.
+    max_behind: usize,
     /// The delay of the next append.
     next_append_late: Mutex<Option<Duration>>,
 }
@@ -37,7 +39,18 @@ impl FlakyNetwork {
     #[must_use]
     pub fn flaky(seed: u64, max_latency_ms: u64, lost_per_mille: u32) -> Self {
         let rng = Mutex::new(fastrand::Rng::with_seed(seed));
-        Self { rng, max_latency_ms, lost_per_mille, next_append_late: Mutex::default() }
+        Self { rng, max_latency_ms, lost_per_mille, max_behind: 0, next_append_late: Mutex::default() }
+    }
+
+    /// The same with replicas that are behind their leader, by up to so many messages of an entity.
+    #[must_use]
+    pub fn lagging(self, max_behind: usize) -> Self {
+        Self { max_behind, ..self }
+    }
+
+    /// By how many messages a read is behind.
+    pub(super) fn behind(&self) -> usize {
+        self.roll(|rng| rng.usize(0..=self.max_behind))
     }
 
     /// Delays the next append so long that its sender takes it for lost.

@@ -1,60 +1,98 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::consumer::MemoryQueue;
 use super::network::{Fate, FlakyNetwork};
-use crate::cloudevents::CAUSATION_ID;
-use crate::command::outcome::{Answer, Claim, Entry, OutcomeRecord, Registered, Revision};
-use crate::command::ports::{AppendError, Cause, CommandStore, EventToStore, StoredEvent};
+use crate::command::outcome::Answer;
+use crate::command::ports::{
+    AppendError, CommandStore, EntityMessage, NewMessage, Stored, StoredEvent, StoredMark, StoredMessage,
+};
 use crate::command::snapshot::SnapshotKey;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
-use crate::store::{CommitError, Unavailable};
+use crate::store::{CommitError, ReadError, Unavailable};
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
-/// The largest outcome that it takes, in bytes of JSON: a server's default `max_payload`.
-const MAX_RECORD_BYTES: usize = 1024 * 1024;
-
-/// One event stream, its snapshots and outcomes in memory. Clones share them.
+/// One event stream with its marks, and the snapshots of its entities, in memory. Clones share them.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
     stream: Arc<str>,
     network: Arc<FlakyNetwork>,
+    commands: MemoryQueue,
     kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    events: Vec<(String, StoredEvent)>,
+    last: u64,
+    messages: BTreeMap<u64, (Entity, StoredMessage)>,
+    /// The sequences of each entity's messages.
+    by_entity: HashMap<Entity, Vec<u64>>,
     snapshots: HashMap<SnapshotKey, Bytes>,
-    register: HashMap<CommandId, Registered>,
-    last_revision: u64,
-    announced: Vec<(String, Answer)>,
+    replies: Vec<(String, Answer)>,
 }
 
 impl MemoryStore {
-    /// An empty store whose event stream has this name.
+    /// An empty store whose event stream has this name. The commands of its entities come from this queue.
     #[must_use]
-    pub fn new(stream: &str, network: Arc<FlakyNetwork>) -> Self {
-        Self { stream: stream.into(), network, kept: Arc::default() }
+    pub fn new(stream: &str, network: Arc<FlakyNetwork>, commands: MemoryQueue) -> Self {
+        Self { stream: stream.into(), network, commands, kept: Arc::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All messages in stream order, with their entities.
+    #[must_use]
+    pub fn messages(&self) -> Vec<(Entity, StoredMessage)> {
+        self.kept().messages.values().cloned().collect()
+    }
+
     /// All events in stream order, with their subjects.
     #[must_use]
     pub fn events(&self) -> Vec<(String, StoredEvent)> {
-        self.kept().events.clone()
+        let events = self.messages().into_iter().filter_map(|(entity, message)| {
+            let event = message.into_event()?;
+            Some((entity.event_subject(&event.body.event.r#type, event.body.event.version), event))
+        });
+        events.collect()
     }
 
-    /// Drops all but the first events, as a stream that is restored from an older copy does.
-    pub fn truncate_events(&self, count: usize) {
-        self.kept().events.truncate(count);
+    /// All marks in stream order.
+    #[must_use]
+    pub fn marks(&self) -> Vec<StoredMark> {
+        let mark = |(_, Stored { sequence, links, body }): (Entity, StoredMessage)| match body {
+            EntityMessage::Mark(mark) => Some(Stored { sequence, links, body: *mark }),
+            EntityMessage::Event(_) => None,
+        };
+        self.messages().into_iter().filter_map(mark).collect()
+    }
+
+    /// Drops all but the first messages, as a stream that is restored from an older copy does.
+    pub fn truncate(&self, count: usize) {
+        let mut kept = self.kept();
+        if let Some((&from, _)) = kept.messages.iter().nth(count) {
+            kept.messages.split_off(&from);
+            kept.last = from - 1;
+        }
+        kept.index();
+    }
+
+    /// Drops all marks that may be dropped, as the server does after their time.
+    pub fn expire_marks(&self) {
+        let mut kept = self.kept();
+        kept.messages.retain(|_, (_, message)| match &message.body {
+            EntityMessage::Event(_) => true,
+            EntityMessage::Mark(mark) => {
+                !mark.outcome.is_final() && message.links.as_ref().is_some_and(|links| links.held)
+            }
+        });
+        kept.index();
     }
 
     /// All snapshots.
@@ -68,58 +106,44 @@ impl MemoryStore {
         self.kept().snapshots = snapshots;
     }
 
-    /// All recorded outcomes.
+    /// All replies in order, with the subjects they went to.
     #[must_use]
-    pub fn outcomes(&self) -> HashMap<CommandId, OutcomeRecord> {
-        let kept = self.kept();
-        let outcomes = kept.register.iter().filter_map(|(id, registered)| match &registered.entry {
-            Entry::Outcome(outcome) => Some((id.clone(), outcome.clone())),
-            Entry::Vacant | Entry::Claimed(_) => None,
-        });
-        outcomes.collect()
-    }
-
-    /// Forgets all outcomes, as the audit stream does after its time.
-    pub fn forget_outcomes(&self) {
-        self.kept().register.clear();
-    }
-
-    /// All announcements in order, with the subjects they went to.
-    #[must_use]
-    pub fn announced(&self) -> Vec<(String, Answer)> {
-        self.kept().announced.clone()
+    pub fn replies(&self) -> Vec<(String, Answer)> {
+        self.kept().replies.clone()
     }
 }
 
 impl Kept {
-    fn registered(&self, id: &CommandId) -> Registered {
-        self.register.get(id).cloned().unwrap_or_else(Registered::vacant)
-    }
-
-    fn register(&mut self, id: &CommandId, entry: Entry, over: Revision) -> Option<Revision> {
-        if self.registered(id).revision != over {
-            return None;
+    fn index(&mut self) {
+        self.by_entity.clear();
+        for (sequence, (entity, _)) in &self.messages {
+            self.by_entity.entry(entity.clone()).or_default().push(*sequence);
         }
-        self.last_revision += 1;
-        let revision = Revision(self.last_revision);
-        self.register.insert(id.clone(), Registered { entry, revision });
-        Some(revision)
     }
 
-    fn of(&self, entity: &Entity, after: Sequence) -> Vec<StoredEvent> {
-        let prefix = format!("{}.", entity.prefix());
-        let own = self
-            .events
-            .iter()
-            .filter(|(subject, e)| subject.starts_with(&prefix) && e.recorded.sequence > after);
-        own.map(|(_, event)| event.clone()).collect()
+    fn of(&self, entity: &Entity, after: Sequence, up_to: Sequence) -> Vec<StoredMessage> {
+        let Some(sequences) = self.by_entity.get(entity) else { return Vec::new() };
+        let (from, end) =
+            (sequences.partition_point(|at| *at <= after.0), sequences.partition_point(|at| *at <= up_to.0));
+        sequences[from..end.max(from)].iter().map(|at| self.messages[at].1.clone()).collect()
     }
 
-    fn last_of(&self, entity: &Entity) -> Sequence {
-        let own =
-            |subject: &str| subject.strip_prefix(entity.prefix()).is_some_and(|rest| rest.starts_with('.'));
-        let last = self.events.iter().rev().find(|(subject, _)| own(subject));
-        last.map_or(Sequence::NONE, |(_, event)| event.recorded.sequence)
+    fn last_of(&self, entity: &Entity) -> Option<u64> {
+        self.by_entity.get(entity)?.last().copied()
+    }
+
+    fn events(&self, entity: &Entity, after: Sequence, up_to: Sequence) -> Vec<StoredEvent> {
+        self.of(entity, after, up_to).into_iter().filter_map(StoredMessage::into_event).collect()
+    }
+
+    fn mark(&self, entity: &Entity, command: &CommandId) -> Option<StoredMark> {
+        let sequences = self.by_entity.get(entity)?;
+        sequences.iter().rev().find_map(|at| match &self.messages[at].1 {
+            Stored { sequence, links, body: EntityMessage::Mark(mark) } if mark.command_id == *command => {
+                Some(Stored { sequence: *sequence, links: links.clone(), body: (**mark).clone() })
+            }
+            _ => None,
+        })
     }
 
     fn append(
@@ -127,55 +151,99 @@ impl Kept {
         stream: &Arc<str>,
         entity: &Entity,
         expected: Sequence,
-        events: &[EventToStore],
+        messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
-        if self.last_of(entity) != expected {
+        if self.last_of(entity).unwrap_or_default() != expected.0 {
             return Err(AppendError::Conflict);
         }
         let mut sequences = Vec::new();
-        for new in events {
-            let sequence = Sequence(self.events.len() as u64 + 1);
-            let event = new.event.clone();
-            let command = event.extension(CAUSATION_ID).and_then(|id| CommandId::new(id).ok());
-            let recorded =
-                RecordedEvent { event, stream: stream.clone(), sequence, recorded_at: Timestamp::now() };
-            let cause = command.map(|command| Cause { command, fingerprint: new.fingerprint.clone() });
-            self.events.push((
-                new.subject.clone(),
-                StoredEvent { recorded, cause, history: Some(new.history.clone()) },
-            ));
+        for NewMessage { links, body, .. } in messages {
+            self.last += 1;
+            let sequence = Sequence(self.last);
+            let body = match body {
+                EntityMessage::Event(event) => EntityMessage::Event(RecordedEvent {
+                    event: event.clone(),
+                    stream: stream.clone(),
+                    sequence,
+                    recorded_at: Timestamp::now(),
+                }),
+                EntityMessage::Mark(mark) => EntityMessage::Mark(mark.clone()),
+            };
+            let message = Stored { sequence, links: Some(links.clone()), body };
+            self.messages.insert(sequence.0, (entity.clone(), message));
+            self.by_entity.entry(entity.clone()).or_default().push(sequence.0);
             sequences.push(sequence);
         }
         Ok(sequences)
     }
 }
 
+/// Few, so that more than that is tried too.
+const MAX_LISTED_MARKS: usize = 3;
+const LATEST: Sequence = Sequence(u64::MAX);
+
 impl CommandStore for MemoryStore {
-    async fn load(&self, entity: &Entity) -> Result<Vec<StoredEvent>, Unavailable> {
-        self.since(entity, Sequence::NONE).await
+    async fn last(&self, entity: &Entity) -> Result<Option<StoredMessage>, ReadError> {
+        let behind = self.network.behind();
+        let last = || {
+            let kept = self.kept();
+            let at = kept.by_entity.get(entity)?.iter().rev().nth(behind)?;
+            Some(kept.messages[at].1.clone())
+        };
+        Ok(self.network.request("reading an entity's last message", last).await?)
     }
 
-    async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
-        self.network.request("loading an entity", || self.kept().of(entity, after)).await
+    async fn history(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+        last: StoredMessage,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        let events = || self.kept().events(entity, after, last.sequence);
+        Ok(self.network.request("reading an entity's events", events).await?)
     }
 
-    async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
-        self.network.request("reading a snapshot", || self.kept().snapshots.get(key).cloned()).await
+    async fn tail(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredMessage>, ReadError> {
+        let tail = || self.kept().of(entity, after, LATEST);
+        Ok(self.network.request("reading an entity's new messages", tail).await?)
     }
 
-    async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
-        let keep = || drop(self.kept().snapshots.insert(key.clone(), snapshot));
-        Ok(self.network.request("keeping a snapshot", keep).await?)
+    async fn mark(&self, entity: &Entity, command: &CommandId) -> Result<Option<StoredMark>, ReadError> {
+        Ok(self.network.request("looking for a mark", || self.kept().mark(entity, command)).await?)
+    }
+
+    async fn marks(&self, entity: &Entity, _: Sequence) -> Result<Option<Vec<CommandId>>, ReadError> {
+        let marks = || {
+            let mark = |message: StoredMessage| match message.body {
+                EntityMessage::Mark(mark) => Some(mark.command_id),
+                EntityMessage::Event(_) => None,
+            };
+            let all = self.kept().of(entity, Sequence::NONE, LATEST);
+            let marks: Vec<_> = all.into_iter().filter_map(mark).collect();
+            (marks.len() <= MAX_LISTED_MARKS).then_some(marks)
+        };
+        Ok(self.network.request("listing marks", marks).await?)
+    }
+
+    async fn events(
+        &self,
+        entity: &Entity,
+        first: Sequence,
+        count: u32,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        let up_to = Sequence(first.0 + u64::from(count) - 1);
+        let events = || self.kept().events(entity, Sequence(first.0 - 1), up_to);
+        Ok(self.network.request("reading a command's events", events).await?)
     }
 
     async fn append(
         &self,
         entity: &Entity,
         expected: Sequence,
-        events: &[EventToStore],
+        messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
-        let (store, entity, events) = (self.clone(), entity.clone(), events.to_vec());
-        let append = move || store.kept().append(&store.stream, &entity, expected, &events);
+        let (store, entity, messages) = (self.clone(), entity.clone(), messages.to_vec());
+        let append = move || store.kept().append(&store.stream, &entity, expected, &messages);
         let unclear = || AppendError::Unclear("appending: no answer".to_owned());
         if let Some(late) = self.network.take_late_append() {
             later(late, append);
@@ -200,33 +268,21 @@ impl CommandStore for MemoryStore {
         }
     }
 
-    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
-        self.network.request("reading what is registered", || self.kept().registered(id)).await
+    async fn last_command(&self) -> Result<Sequence, Unavailable> {
+        self.network.request("reading the end of the commands", || self.commands.last()).await
     }
 
-    async fn claim(
-        &self,
-        id: &CommandId,
-        claim: Claim,
-        over: Revision,
-    ) -> Result<Option<Revision>, Unavailable> {
-        let write = || self.kept().register(id, Entry::Claimed(claim), over);
-        self.network.request("claiming an id", write).await
+    async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
+        self.network.request("reading a snapshot", || self.kept().snapshots.get(key).cloned()).await
     }
 
-    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
-        let entry = Entry::Outcome(outcome.clone());
-        let bytes = serde_json::to_vec(outcome).map_or(usize::MAX, |json| json.len());
-        if bytes > MAX_RECORD_BYTES {
-            let cause = format!("it has {bytes} bytes; at most {MAX_RECORD_BYTES} are taken");
-            return Err(Unavailable { doing: "recording an outcome".to_owned(), cause });
-        }
-        let write = || self.kept().register(&outcome.command_id, entry, over).is_some();
-        self.network.request("recording an outcome", write).await
+    async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
+        let keep = || drop(self.kept().snapshots.insert(key.clone(), snapshot));
+        Ok(self.network.request("keeping a snapshot", keep).await?)
     }
 
-    async fn announce(&self, reply_to: &str, answer: &Answer) {
-        self.kept().announced.push((reply_to.to_owned(), answer.clone()));
+    async fn reply(&self, reply_to: &str, answer: &Answer) {
+        self.kept().replies.push((reply_to.to_owned(), answer.clone()));
     }
 }
 

@@ -107,6 +107,6 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             cause: why.to_owned(),
             digest: Some(self.plugin.digest().to_owned()),
         };
-        self.letters.keep(letter).await
+        self.letters.keep(letter).await.map(drop)
     }
 }

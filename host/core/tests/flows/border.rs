@@ -1,12 +1,13 @@
 //! Values that cross the borders come back unchanged: commands into the core, decided events into a stream and back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::cloudevents::{self, CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
 use pelton_core::command::backlinks::Backlinks;
-use pelton_core::command::decision;
-use pelton_core::command::ports::HandlerDescriptor;
+use pelton_core::command::decision::{self, Author, Batch, Decision};
+use pelton_core::command::ports::{EntityMessage, HandlerDescriptor};
 use pelton_core::contract::MAX_EXTENSIONS;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::intake::{CommandMessage, CommandRoute, Intake, IntakeError};
@@ -110,9 +111,14 @@ proptest! {
         let trace = traced.then(|| (TRACEPARENT.to_owned(), "00-1-2-01".to_owned()));
         let command = decode("c", "/test", &trace.into_iter().collect()).unwrap();
         prop_assert_eq!(decision::check(&events, &descriptor), Ok(()));
-        for stored in decision::events_to_store(events, &command, "rooms", "sha256:1", &Backlinks::default()) {
-            let read = cloudevents::decode(&cloudevents::encode(&stored.event), &stored.event.data);
-            prop_assert_eq!(read, Ok(stored.event));
+        let author = Author { handler: "rooms", digest: "sha256:1", keep: Duration::from_secs(1), held: false };
+        let none = Backlinks::default();
+        let mut batch = Batch::new(author, &none);
+        batch.push(&command, Decision::Events(events));
+        for message in batch.into_messages() {
+            let EntityMessage::Event(event) = message.body else { panic!("{message:?}") };
+            let read = cloudevents::decode(&cloudevents::encode(&event), &event.data);
+            prop_assert_eq!(read, Ok(event));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use pelton_core::id::Sequence;
 use pelton_core::intake::IntakeError;
 use pelton_core::plugin::{FaultKind, Plugin, PluginFault};
 use pelton_core::retry::{NotProcessed, RetryPolicy, Verdict};
@@ -51,7 +50,6 @@ fn what_is_nobodys_fault_is_tried_for_ever_and_what_cannot_work_is_set_aside_at_
     for (stop, set_aside_at) in [
         (NotProcessed::Unavailable(unavailable), None),
         (NotProcessed::Contended(8), None),
-        (NotProcessed::Ahead(Sequence(7)), None),
         (NotProcessed::Unreadable(IntakeError::UnknownType("paint-room".to_owned())), Some(1)),
         (fault(FaultKind::Refused), Some(1)),
         (fault(FaultKind::Broke), Some(POLICY.max_attempts)),

@@ -17,6 +17,8 @@ pub(crate) struct Account {
 /// How the plugin behaves. Clones share what they count.
 #[derive(Clone, Default)]
 pub(crate) struct Manners {
+    /// A version of the plugin with a rule more: no odd amounts.
+    pub(crate) stricter: bool,
     /// How many of the next decisions break the sandbox.
     pub(crate) breaks: Arc<AtomicU32>,
     /// What it says besides when it breaks.
@@ -70,7 +72,7 @@ impl Plugin for Account {
     }
 
     fn digest(&self) -> &str {
-        "sha256:native"
+        if self.manners.stricter { "sha256:stricter" } else { "sha256:native" }
     }
 }
 
@@ -145,6 +147,7 @@ impl EntityInstance for State {
         };
         let too_little = || Rejection::new("too-little", format!("the balance is {}", self.balance));
         Ok(match command.r#type.as_str() {
+            _ if self.manners.stricter && amount % 2 == 1 => Err(Rejection::new("odd", "an odd amount")),
             "deposit" => Ok(vec![event("deposited", amount)]),
             "withdraw" if amount <= self.balance => Ok(vec![event("withdrawn", amount)]),
             "split" if amount <= self.balance => {

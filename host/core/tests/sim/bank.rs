@@ -9,15 +9,16 @@ use pelton_core::client::Submission;
 use pelton_core::cloudevents::CAUSATION_ID;
 use pelton_core::command::entity::CacheLimits;
 use pelton_core::command::lanes::{self, LaneLimits};
-use pelton_core::command::outcome::{Answer, Outcome, OutcomeRecord};
+use pelton_core::command::outcome::{Answer, EventRef, MarkOutcome, Outcome, OutcomeRecord};
+use pelton_core::command::ports::{EntityMessage, Stored};
 use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::command::{CommandFlow, HandlerSettings};
 use pelton_core::consumer::{Consumer, Delivery};
-use pelton_core::dead_letter::{DeadLetters, OnFailure};
+use pelton_core::dead_letter::{OnFailure, Retries};
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryQueue, MemoryStore};
-use pelton_core::message::{Command, Fingerprint, Incoming};
+use pelton_core::message::{Command, Fingerprint, Incoming, RecordedEvent};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
 use tokio::task::JoinHandle;
@@ -56,11 +57,12 @@ impl Bank {
         };
         let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"];
         let network = Arc::new(network);
+        let queue = MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5));
         Self {
-            store: MemoryStore::new("bank", network.clone()),
+            store: MemoryStore::new("bank", network.clone(), queue.clone()),
             letters: MemoryDeadLetters::new(network.clone()),
             network,
-            queue: MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5)),
+            queue,
             intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
             manners: Manners::default(),
             cache: CacheLimits::default(),
@@ -76,7 +78,7 @@ impl Bank {
     }
 
     /// A host's flow whose dead letters go here.
-    pub(crate) fn flow_with<L: DeadLetters>(&self, letters: L) -> CommandFlow<Account, MemoryStore, L> {
+    pub(crate) fn flow_with<L: Retries>(&self, letters: L) -> CommandFlow<Account, MemoryStore, L> {
         let retry = RetryPolicy { max_attempts: self.max_attempts, ..RetryPolicy::default() };
         CommandFlow::new(
             Name::new("account").unwrap(),
@@ -87,6 +89,7 @@ impl Bank {
             HandlerSettings {
                 retry,
                 on_failure: self.on_failure,
+                keep: Duration::from_secs(3600),
                 cache: self.cache,
                 snapshots: self.snapshots,
             },
@@ -104,6 +107,12 @@ impl Bank {
     }
 
     pub(crate) fn send_with(&self, id: &str, r#type: &str, account: u32, amount: i64, more: &[(&str, &str)]) {
+        self.send_at((id, r#type, account, amount), "", more);
+    }
+
+    /// A command whose subject goes on like this.
+    pub(crate) fn send_at(&self, command: (&str, &str, u32, i64), suffix: &str, more: &[(&str, &str)]) {
+        let (id, r#type, account, amount) = command;
         let submission = Submission {
             id: CommandId::new(id).unwrap(),
             r#type: CommandType::new(r#type).unwrap(),
@@ -119,7 +128,7 @@ impl Bank {
         let mut headers = submission.headers("/test", Some("_INBOX.test"));
         more.iter().for_each(|(name, value)| headers.push(*name, *value));
         let data = format!(r#"{{"account":{account},"amount":{amount}}}"#);
-        self.queue.publish(format!("command.{type}.{id}"), headers, data.into());
+        self.queue.publish(format!("command.{type}.{id}{suffix}"), headers, data.into());
     }
 
     pub(crate) fn decode(&self, message: &Incoming) -> Command {
@@ -127,7 +136,7 @@ impl Bank {
     }
 
     /// Has one host handle the next message.
-    pub(crate) async fn handle_next<L: DeadLetters>(&self, host: &CommandFlow<Account, MemoryStore, L>) {
+    pub(crate) async fn handle_next<L: Retries>(&self, host: &CommandFlow<Account, MemoryStore, L>) {
         let delivery = self.queue.inbox().next().await.unwrap();
         let command = self.intake.decode(delivery.message());
         let entity = command.as_ref().ok().map(|command| command.entity.clone());
@@ -155,13 +164,47 @@ impl Bank {
     pub(crate) fn endings(&self) -> Vec<OutcomeRecord> {
         let ended = |answer| match answer {
             Answer::Ended(record) => Some(record),
-            Answer::Parked(_) => None,
+            Answer::Parked(_) | Answer::Unreadable(_) => None,
         };
-        self.store.announced().into_iter().filter_map(|(_, answer)| ended(answer)).collect()
+        self.store.replies().into_iter().filter_map(|(_, answer)| ended(answer)).collect()
     }
 
     pub(crate) fn outcome(&self, id: &str) -> Outcome {
-        self.store.outcomes()[&CommandId::new(id).unwrap()].outcome.clone()
+        self.outcomes()[&CommandId::new(id).unwrap()].clone()
+    }
+
+    /// How every command ended, as the stream of its entity says.
+    pub(crate) fn outcomes(&self) -> HashMap<CommandId, Outcome> {
+        let mut outcomes = HashMap::new();
+        for (_, Stored { sequence, links, body }) in self.store.messages() {
+            let command = links.unwrap().cause.command;
+            match body {
+                EntityMessage::Event(RecordedEvent { event, stream, .. }) => {
+                    let stored = EventRef {
+                        id: event.id,
+                        r#type: event.r#type,
+                        version: event.version,
+                        stream: stream.to_string(),
+                        sequence,
+                    };
+                    match outcomes.entry(command).or_insert(Outcome::Accepted { events: Vec::new() }) {
+                        Outcome::Accepted { events } => events.push(stored),
+                        // A dead letter was retried.
+                        other => *other = Outcome::Accepted { events: vec![stored] },
+                    }
+                }
+                EntityMessage::Mark(mark) => {
+                    let outcome = match mark.outcome {
+                        MarkOutcome::Accepted { events: 0 } => Outcome::Accepted { events: Vec::new() },
+                        MarkOutcome::Accepted { .. } => continue,
+                        MarkOutcome::Rejected { rejection } => Outcome::Rejected { rejection },
+                        MarkOutcome::Failed { cause } => Outcome::Failed { cause },
+                    };
+                    outcomes.insert(command, outcome);
+                }
+            }
+        }
+        outcomes
     }
 
     /// Spoils a snapshot, puts it in the place of another, or an older one back.
@@ -184,21 +227,21 @@ impl Bank {
     /// Checks that everything that was accepted is known when no outcome is kept any more: from a snapshot or from the
     /// events.
     pub(crate) async fn every_accepted_command_is_known(&self, sent: &[Sent]) {
-        let (first, events) = (self.store.outcomes(), self.store.events().len());
-        self.store.forget_outcomes();
+        let (first, events) = (self.outcomes(), self.store.events().len());
+        self.store.expire_marks();
         let mut known = Vec::new();
         for (id, r#type, account, amount) in sent {
             let id = CommandId::new(id).unwrap();
-            if matches!(first[&id].outcome, Outcome::Accepted { .. }) {
+            if matches!(first[&id], Outcome::Accepted { .. }) {
                 self.send(id.as_str(), r#type, *account, *amount);
                 known.push(id);
             }
         }
         self.settle().await;
         assert_eq!(self.store.events().len(), events, "a retry took effect");
-        let again = self.store.outcomes();
+        let again = self.outcomes();
         for id in known {
-            assert_eq!(again[&id].outcome, first[&id].outcome, "the outcome of {id}, asked again");
+            assert_eq!(again[&id], first[&id], "the outcome of {id}, asked again");
         }
     }
 
@@ -209,33 +252,33 @@ impl Bank {
         let mut by_command: HashMap<String, Vec<(String, Sequence)>> = HashMap::new();
         let mut histories: HashMap<String, Vec<Sequence>> = HashMap::new();
         for (subject, stored) in self.store.events() {
-            let event = &stored.recorded.event;
+            let event = &stored.body.event;
             let entity = subject.split('.').nth(1).unwrap().to_owned();
             let balance = balances.entry(entity.clone()).or_default();
             *balance += effect(&event.r#type, &event.data);
             let earlier = histories.entry(entity.clone()).or_default();
-            let header = stored.history.unwrap();
-            assert_eq!(header.count(), earlier.len() as u64, "{subject} at {}", stored.recorded.sequence);
-            let listed = header.resolve(stored.recorded.sequence);
+            let header = stored.links.unwrap().backlinks;
+            assert_eq!(header.count(), earlier.len() as u64, "{subject} at {}", stored.sequence);
+            let listed = header.resolve(stored.sequence);
             assert_eq!(
                 listed[..],
                 earlier[earlier.len() - listed.len()..],
                 "{subject} at {}",
-                stored.recorded.sequence
+                stored.sequence
             );
-            earlier.push(stored.recorded.sequence);
+            earlier.push(stored.sequence);
             let command = event.extension(CAUSATION_ID).unwrap().to_owned();
-            by_command.entry(command).or_default().push((event.id.clone(), stored.recorded.sequence));
+            by_command.entry(command).or_default().push((event.id.clone(), stored.sequence));
         }
         assert!(
             balances.values().all(|b| *b >= 0),
             "a withdrawal was decided on another state: {balances:?}"
         );
-        let outcomes = self.store.outcomes();
+        let outcomes = self.outcomes();
         assert_eq!(outcomes.len(), sent.len(), "every command has one outcome");
-        for (id, record) in &outcomes {
+        for (id, outcome) in &outcomes {
             let stored = by_command.remove(id.as_str()).unwrap_or_default();
-            let told: Vec<_> = match &record.outcome {
+            let told: Vec<_> = match outcome {
                 Outcome::Accepted { events } => events.iter().map(|e| (e.id.clone(), e.sequence)).collect(),
                 _ => Vec::new(),
             };
@@ -247,7 +290,7 @@ impl Bank {
         }
         assert!(by_command.is_empty(), "events without an accepted command: {by_command:?}");
         for announced in self.endings() {
-            let outcome = &outcomes[&announced.command_id].outcome;
+            let outcome = &outcomes[&announced.command_id];
             let was_retried =
                 self.on_failure == OnFailure::Park && matches!(announced.outcome, Outcome::Failed { .. });
             assert!(
@@ -256,6 +299,6 @@ impl Bank {
                 announced.command_id
             );
         }
-        outcomes.values().filter(|r| matches!(r.outcome, Outcome::Accepted { .. })).count()
+        outcomes.values().filter(|outcome| matches!(outcome, Outcome::Accepted { .. })).count()
     }
 }

@@ -14,11 +14,9 @@ use std::time::Duration;
 
 use pelton_core::command::entity::CacheLimits;
 use pelton_core::command::lanes;
-use pelton_core::command::outcome::{Claim, Outcome, OutcomeRecord, Revision};
-use pelton_core::command::ports::CommandStore;
+use pelton_core::command::outcome::Outcome;
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
-use pelton_core::id::CommandId;
 use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::{FlakyNetwork, MemoryConsumer, MemoryDelivery};
 use pelton_core::message::Rejection;
@@ -89,7 +87,7 @@ async fn an_accepted_command_is_known_by_its_events_when_its_outcome_is_kept_no_
     bank.send("d", "deposit", 1, 5);
     bank.settle().await;
     let first = bank.outcome("d");
-    bank.store.forget_outcomes();
+    bank.store.expire_marks();
     bank.send("d", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!((bank.store.events().len(), bank.outcome("d")), (1, first));
@@ -98,34 +96,16 @@ async fn an_accepted_command_is_known_by_its_events_when_its_outcome_is_kept_no_
 #[tokio::test(start_paused = true)]
 async fn an_id_used_again_for_something_else_is_told_so_and_changes_nothing() {
     let bank = Bank::new(FlakyNetwork::reliable());
-    for forgotten in [false, true] {
+    for _ in 0..2 {
         bank.send("d", "deposit", 1, 5);
         bank.settle().await;
-        if forgotten {
-            bank.store.forget_outcomes();
-        }
+        bank.queue.let_go();
         bank.send("d", "deposit", 1, 6);
         bank.settle().await;
         assert_eq!(code(&bank.endings().last().unwrap().outcome), Rejection::ID_REUSED);
         assert_eq!(code(&bank.outcome("d")), "accepted");
     }
     assert_eq!(bank.store.events().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn events_say_more_than_an_outcome_that_was_recorded_while_they_were_on_their_way() {
-    let bank = Bank::new(FlakyNetwork::reliable());
-    bank.send("d", "deposit", 1, 5);
-    bank.settle().await;
-    let id = CommandId::new("d").unwrap();
-    let accepted = bank.store.outcomes()[&id].clone();
-    let given_up =
-        OutcomeRecord { outcome: Outcome::Failed { cause: "given up".into() }, ..accepted.clone() };
-    let revision = bank.store.registered(&id).await.unwrap().revision;
-    assert!(bank.store.record(&given_up, revision).await.unwrap());
-    bank.send("d", "deposit", 1, 5);
-    bank.settle().await;
-    assert_eq!((bank.outcome("d"), bank.store.events().len()), (accepted.outcome, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,9 +160,10 @@ async fn only_a_plugins_failures_use_up_attempts() {
 }
 
 /// Found by reading: events were on their way for longer than their host waited; it decided again, the sandbox broke,
-/// and the command was called failed before its events arrived.
+/// and the command was called failed before its events arrived. Now the mark of the failure keeps the events out.
 #[test]
-fn a_command_whose_events_come_late_is_not_called_failed() {
+fn a_command_whose_events_come_late_ends_once() {
+    let mut ends = HashSet::new();
     each_seed(0..50, |seed| async move {
         let mut bank = Bank::new(FlakyNetwork::flaky(seed, 5, 0));
         bank.max_attempts = 1;
@@ -197,9 +178,13 @@ fn a_command_whose_events_come_late_is_not_called_failed() {
         tokio::join!(breaks, bank.settle());
         tokio::time::sleep(Duration::from_secs(1)).await;
         bank.audit(&HashSet::from(["d".to_owned()]));
-        assert_eq!(code(&bank.outcome("d")), "accepted");
+        (code(&bank.outcome("d")).to_owned(), bank.store.events().len())
     })
-    .for_each(drop);
+    .for_each(|end| {
+        ends.insert(end);
+    });
+    let expected = [("failed".to_owned(), 0), ("accepted".to_owned(), 1)];
+    assert_eq!(ends, HashSet::from(expected));
 }
 
 /// An inbox that has much to do before it gives a message.
@@ -236,8 +221,8 @@ async fn a_live_entity_whose_stream_has_lost_events_is_read_anew() {
         bank.send(&format!("d{n}"), "deposit", 1, 10);
         bank.handle_next(&host).await;
     }
-    bank.store.truncate_events(4);
-    bank.store.forget_outcomes();
+    bank.store.truncate(4);
+    bank.store.expire_marks();
     for n in 0..3 {
         bank.send(&format!("e{n}"), "deposit", 1, 1);
         bank.handle_next(&other).await;
@@ -380,35 +365,9 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
         ends.insert(end);
     });
     assert!(
-        ends.contains(&(2, "accepted".to_owned())) && ends.contains(&(1, "too-little".to_owned())),
+        ends.contains(&(2, "accepted".to_owned())) && ends.contains(&(0, "too-little".to_owned())),
         "{ends:?}"
     );
-}
-
-/// One behind a command that was known already was claimed and then forgotten: its rejection waited, for minutes where the
-/// entity did not move on.
-#[tokio::test(start_paused = true)]
-async fn a_run_ahead_that_is_given_up_leaves_no_claim_in_the_way_of_a_rejection() {
-    let bank = Bank::new(FlakyNetwork::reliable());
-    let (one, other) = (bank.flow(), bank.flow());
-    bank.send("first", "deposit", 1, 1);
-    bank.handle_next(&one).await; // now it has the account alive
-    let known = CommandId::new("known").unwrap();
-    bank.store.claim(&known, Claim::default(), Revision::NONE).await.unwrap().unwrap();
-    for (id, r#type) in [("w", "withdraw"), ("d", "deposit"), ("bad", "undeclared"), ("known", "deposit")] {
-        bank.send(id, r#type, 1, 5);
-    }
-    let mut inbox = bank.queue.inbox();
-    let mut deliveries = Vec::new();
-    for _ in 0..4 {
-        deliveries.push(inbox.next().await.unwrap());
-    }
-    deliveries.rotate_left(1); // the withdrawal is the last of them
-    let commands: Vec<_> = deliveries.iter().map(|delivery| bank.decode(delivery.message())).collect();
-    assert_eq!(one.handle_ahead(&commands.iter().collect::<Vec<_>>()).await, 0);
-    deliveries.pop().unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
-    bank.handle_next(&other).await;
-    assert_eq!(code(&bank.outcome("w")), "too-little");
 }
 
 /// One storm: three hosts that crash, a network that loses, clients that repeat themselves, snapshots that get old or
@@ -456,6 +415,57 @@ async fn storm(seed: u64) -> usize {
     let accepted = bank.audit(&sent);
     bank.every_accepted_command_is_known(&script).await;
     accepted
+}
+
+/// One storm with all that a register beside the stream could not bear: hosts of two versions that decide differently,
+/// one whose guest breaks, pauses longer than the ack wait at every step, reads that are behind, and copies that are
+/// handed out as if for the first time.
+async fn storm_of_versions(seed: u64) -> usize {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let longest_pause_ms = *rng.choice(&[30, 2_000, 8_000]).unwrap();
+    let network = FlakyNetwork::flaky(rng.u64(..), longest_pause_ms, rng.u32(0..80)).lagging(rng.usize(0..3));
+    let mut bank = Bank::new(network);
+    bank.cache = CacheLimits { entities: rng.usize(0..4), bytes: 1 << 20 };
+    bank.max_attempts = 1;
+    let mut hosts = Vec::new();
+    for stricter in [false, true, true] {
+        bank.manners.stricter = stricter;
+        // Every host has guests of its own.
+        bank.manners.breaks = Default::default();
+        hosts.push((bank.host(), bank.manners.clone()));
+    }
+    let mut sent = HashSet::new();
+    for n in 0..40 {
+        let r#type = *rng.choice(&["deposit", "withdraw", "split"]).unwrap();
+        let (account, amount) = (rng.u32(0..3), rng.i64(1..20));
+        for _ in 0..rng.u32(1..4) {
+            bank.send(&format!("c{n}"), r#type, account, amount);
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
+        }
+        sent.insert(format!("c{n}"));
+        let (host, manners) = rng.choice(&mut hosts).unwrap();
+        match rng.u32(0..10) {
+            0 => {
+                host.abort();
+                bank.manners = manners.clone();
+                *host = bank.host();
+            }
+            1 => manners.breaks.store(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(36_000), bank.settled()).await.expect("everything is settled");
+    hosts.iter().for_each(|(host, _)| host.abort());
+    // What was still under way arrives, and changes nothing.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    bank.audit(&sent)
+}
+
+#[test]
+fn hosts_that_decide_differently_never_part_a_command_from_its_outcome() {
+    let storms = number("PELTON_SIM_STORMS").unwrap_or(150);
+    let accepted: usize = each_seed(0..storms, storm_of_versions).sum();
+    assert!(accepted > 20, "the storms must do something: {accepted}");
 }
 
 /// Runs a scenario with each seed, time standing still while nobody works; a failure says which seed it was.

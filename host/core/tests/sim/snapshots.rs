@@ -52,7 +52,7 @@ async fn a_load_folds_what_came_since_the_snapshot() {
     assert_eq!(code(&cold(&bank, "too-much", "withdraw", 1, 81).await), "too-little");
     assert_eq!(taken(&bank.manners.folded), 2, "the snapshot is of the sixth event");
     assert_eq!(code(&cold(&bank, "all", "withdraw", 1, 80).await), "accepted");
-    assert_eq!(bank.store.events().last().unwrap().1.history.as_ref().unwrap().count(), 8);
+    assert_eq!(bank.store.events().last().unwrap().1.links.as_ref().unwrap().backlinks.count(), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,13 +62,13 @@ async fn every_accepted_command_is_known_from_a_snapshot_when_its_outcome_is_kep
     deposit(&bank, 0..6).await;
     let ids = (0..6).map(|n| format!("d{n}")).collect::<Vec<_>>();
     let first: Vec<_> = ids.iter().map(|id| bank.outcome(id)).collect();
-    bank.store.forget_outcomes();
+    bank.store.expire_marks();
     taken(&bank.manners.folded);
     for (id, first) in ids.iter().zip(&first) {
         assert_eq!(cold(&bank, id, "deposit", 1, 10).await, *first, "{id}");
     }
     assert_eq!(taken(&bank.manners.folded), 0, "all six events are in the snapshot");
-    bank.store.forget_outcomes();
+    bank.queue.let_go();
     bank.send("d0", "deposit", 1, 11);
     bank.handle_next(&bank.flow()).await;
     assert_eq!(code(&bank.endings().last().unwrap().outcome), "command-id-reused");
@@ -175,15 +175,15 @@ async fn a_plugin_with_another_state_version_has_snapshots_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_of_events_that_the_stream_has_no_more_is_noticed() {
     for (since, reason) in [
-        (0, "the stream has no event of the entity at sequence 6"),
+        (0, "the entity's last message, as it was read, lies before its event 6"),
         (2, "the event at sequence 6 is \"e1:0\", not \"d5:0\""),
         (3, "the event at sequence 6 is \"e1:0\", not \"d5:0\""),
     ] {
         let mut bank = bank();
         deposit(&bank, 0..6).await;
         let snapshots = bank.store.snapshots();
-        bank.store.truncate_events(4);
-        bank.store.forget_outcomes();
+        bank.store.truncate(4);
+        bank.store.expire_marks();
         bank.snapshots.events = 1000;
         for n in 0..since {
             bank.store.replace_snapshots(HashMap::new());
@@ -257,5 +257,5 @@ async fn nobody_waits_for_a_snapshot_and_a_host_that_stops_finishes_it() {
     stop();
     host.await.unwrap();
     assert_eq!(bank.store.snapshots().len(), 1);
-    assert!(bank.store.outcomes().contains_key(&CommandId::new("other").unwrap()));
+    assert!(bank.outcomes().contains_key(&CommandId::new("other").unwrap()));
 }

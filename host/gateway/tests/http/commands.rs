@@ -191,7 +191,7 @@ async fn every_outcome_has_its_answer() {
             .has("/commandId", "c-1")
             .submits_id("c-1"),
         book(booking(C1)).when(Answer::TooLarge).refuses(413, "too-large").has("/maxBytes", 1_048_576).submits_id("c-1"),
-        book(booking(C1)).when(Answer::IdInUse).refuses(409, "command-id-in-use").has("/commandId", "c-1").submits_id("c-1"),
+        book(booking(C1)).when(Answer::IdInUse).refuses(409, "command-id-reused").has("/commandId", "c-1").submits_id("c-1"),
     ])
     .await;
 }

@@ -61,7 +61,7 @@ impl Answer {
             correlation_id: id.to_string(),
             fingerprint: Fingerprint::of(&[b"x"]),
             decided_by: "sha256:00".to_owned(),
-            at: Timestamp(0),
+            time: Timestamp(0),
             outcome,
         })
     }

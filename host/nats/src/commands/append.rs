@@ -1,73 +1,84 @@
-//! Storing an entity's events: all or none, and only on the state they were decided on.
+//! Storing what follows from commands at their entity: all or none, and only behind the message that is expected to be the
+//! entity's last.
 //!
-//! The expectation is always on the entity's one filter, `<prefix>.>`, carried by the first message. One event is a
+//! The expectation is always on the entity's one filter, `<prefix>.>`, carried by the first message. One message is a
 //! plain publish. Several are an atomic batch; batches are dear one by one on a single server, so decisions that wait
 //! are gathered into one, see [`crate::wire`].
+//!
+//! No message has a `Nats-Msg-Id`: the expectation says more than the server's memory of ids does.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use bytes::Bytes;
 use pelton_core::cloudevents;
-use pelton_core::command::backlinks::HISTORY;
-use pelton_core::command::ports::{AppendError, EventToStore};
+use pelton_core::command::backlinks::BACKLINKS;
+use pelton_core::command::ports::{AppendError, EntityMessage, NewMessage};
 use pelton_core::id::{Name, Sequence};
 use pelton_core::subject::Entity;
 
-use crate::subjects::{self, is_of_entity};
+use crate::subjects;
 use crate::wire::{self, BatchMessage, ConditionalWrite, MAX_BATCH_MESSAGES, PublishError, Stored, header};
 
-/// The header with the command's fingerprint, which tells a retry from another command that reuses the id.
+/// The header that says which command a message followed from: `<command id> <fingerprint> <sequence in its log>
+/// <number of its events>`.
 pub(crate) const COMMAND: &str = "Pelton-Command";
-/// The header with the digest of the component that decided the event.
+/// The header with the digest of the component that decided.
 pub(crate) const PLUGIN: &str = "Pelton-Plugin";
+/// The header of a message after which the entity's later commands wait behind its dead letters.
+pub(crate) const HELD: &str = "Pelton-Held";
+/// The longest that the server takes for `Nats-TTL` is far longer; the shortest is a second.
+const MIN_TTL: Duration = Duration::from_secs(1);
 
-/// The events of one decision, ready to be sent.
+/// The messages of one decision, ready to be sent.
 pub(crate) fn decision(
     stream: &Name,
     entity: &Entity,
     expected: Sequence,
-    events: &[EventToStore],
+    messages: &[NewMessage],
 ) -> Result<ConditionalWrite, AppendError> {
-    if events.is_empty() || events.len() > MAX_BATCH_MESSAGES {
-        let why = format!("{} events of one decision; 1 to {MAX_BATCH_MESSAGES} are allowed", events.len());
+    if messages.is_empty() || messages.len() > MAX_BATCH_MESSAGES {
+        let why = format!("{} messages at once; 1 to {MAX_BATCH_MESSAGES} are allowed", messages.len());
         return Err(AppendError::Refused(why));
     }
-    let messages = events.iter().map(|event| message(entity, event)).collect::<Result<_, _>>()?;
+    let messages = messages.iter().map(|new| message(entity, new)).collect::<Result<_, _>>()?;
     Ok(ConditionalWrite::new(stream.as_str(), subjects::entity_filter(entity), expected.0, messages))
 }
 
-/// Where the events of a decision are, or what to do instead.
+/// Where the messages of a decision are, or what to do instead.
 pub(crate) fn appended(stored: Result<Stored, PublishError>) -> Result<Vec<Sequence>, AppendError> {
-    match stored {
-        // A message id that the server knows: perhaps from this decision's earlier try, perhaps not.
-        Ok(Stored { duplicate: true, sequences }) => Err(AppendError::Unclear(format!(
-            "an event with its id is stored at sequence {}",
-            sequences.last().copied().unwrap_or_default()
-        ))),
-        Ok(stored) => Ok(stored.sequences),
-        Err(error) => Err(append_error(error)),
-    }
+    stored.map(|stored| stored.sequences).map_err(append_error)
 }
 
-fn message(entity: &Entity, event: &EventToStore) -> Result<BatchMessage, AppendError> {
-    let EventToStore { subject, event, history, fingerprint, decided_by } = event;
-    if !is_of_entity(entity, subject) {
-        return Err(AppendError::Refused(format!(
-            "the subject {subject} is not one of entity {}",
-            entity.prefix()
-        )));
-    }
+fn message(
+    entity: &Entity,
+    NewMessage { links, body, keep }: &NewMessage,
+) -> Result<BatchMessage, AppendError> {
+    let cause = &links.cause;
+    let (logged_at, events) = (cause.logged_at.to_string(), cause.events.to_string());
+    let command = [cause.command.as_str(), &cause.fingerprint.0, &logged_at, &events].join(" ");
     let ours = [
-        (HISTORY, history.to_string().into()),
-        (COMMAND, Cow::from(&*fingerprint.0)),
-        (PLUGIN, Cow::from(decided_by)),
-        (header::MSG_ID, Cow::from(&event.id)),
+        (BACKLINKS, Cow::from(links.backlinks.to_string())),
+        (COMMAND, Cow::from(command)),
+        (PLUGIN, Cow::from(&cause.decided_by)),
     ];
-    let ours = ours.map(|(name, value)| (Cow::Borrowed(name), value));
-    // The event's own begin with `ce-`, so the server obeys none of them.
-    let headers = wire::header_map(cloudevents::headers(event).chain(ours));
-    let headers = headers.map_err(|e| AppendError::Refused(e.to_string()))?;
-    Ok(BatchMessage { subject: subject.clone(), headers, payload: Bytes::clone(&event.data) })
+    let held = links.held.then_some((HELD, Cow::Borrowed("true")));
+    let ttl = keep.map(|keep| (header::TTL, Cow::from(format!("{}s", keep.max(MIN_TTL).as_secs()))));
+    let ours = ours.into_iter().chain(held).chain(ttl).map(|(name, value)| (Cow::Borrowed(name), value));
+    let refused = |error: String| AppendError::Refused(error);
+    let (subject, headers, payload) = match body {
+        // The event's own begin with `ce-`, so the server obeys none of them.
+        EntityMessage::Event(event) => (
+            entity.event_subject(&event.r#type, event.version),
+            wire::header_map(cloudevents::headers(event).chain(ours)),
+            event.data.clone(),
+        ),
+        EntityMessage::Mark(mark) => (
+            subjects::mark(entity, &mark.command_id),
+            wire::header_map(ours),
+            serde_json::to_vec(mark).map_err(|e| refused(e.to_string()))?.into(),
+        ),
+    };
+    Ok(BatchMessage { subject, headers: headers.map_err(|e| refused(e.to_string()))?, payload })
 }
 
 /// What an answer means to the flow. Whatever does not say for sure that nothing was stored is unclear.
@@ -86,7 +97,10 @@ pub(crate) fn append_error(error: PublishError) -> AppendError {
 mod tests {
     use std::collections::BTreeMap;
 
+    use bytes::Bytes;
     use pelton_core::command::backlinks::Backlinks;
+    use pelton_core::command::ports::{Cause, Links};
+    use pelton_core::id::CommandId;
     use pelton_core::message::{Event, Fingerprint};
     use pelton_core::subject::EntityTemplate;
 
@@ -111,20 +125,24 @@ mod tests {
             extensions: extensions.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
             data: Bytes::new(),
         };
-        let event = EventToStore {
-            subject: entity.event_subject("booked", 2),
-            event,
-            history: Backlinks::default(),
+        let cause = Cause {
+            command: CommandId::new("c1").unwrap(),
             fingerprint: Fingerprint::of(&[]),
+            logged_at: Sequence(41),
+            events: 1,
             decided_by: "sha256:1".to_owned(),
         };
+        let links = Links { backlinks: Backlinks::default(), cause: cause.clone(), held: true };
+        let new = NewMessage { links, body: EntityMessage::Event(event.clone()), keep: None };
         let stream = Name::new("hotel").unwrap();
-        let decided = decision(&stream, &entity, Sequence(7), std::slice::from_ref(&event)).unwrap();
+        let decided = decision(&stream, &entity, Sequence(7), std::slice::from_ref(&new)).unwrap();
+        assert_eq!(decided.messages[0].subject, "room.1.booked.v2");
         let headers = wire::from_wire(Some(&decided.messages[0].headers));
-        for (name, value) in cloudevents::encode(&event.event).iter() {
+        for (name, value) in cloudevents::encode(&event).iter() {
             assert_eq!(headers.get(name), Some(value), "{name}");
         }
-        for (name, value) in [(HISTORY, "0;"), (COMMAND, &*event.fingerprint.0), (PLUGIN, "sha256:1")] {
+        let command = format!("c1 {} 41 1", cause.fingerprint.0);
+        for (name, value) in [(BACKLINKS, "0;"), (COMMAND, &command), (PLUGIN, "sha256:1"), (HELD, "true")] {
             assert_eq!(headers.get(name), Some(value), "{name}");
         }
         let obeyed: Vec<_> = headers.iter().filter(|(name, _)| wire::is_servers_own(name)).collect();
@@ -132,7 +150,6 @@ mod tests {
             (header::EXPECTED_SUBJECT_SEQUENCE, "7"),
             (header::EXPECTED_SUBJECT, "room.1.>"),
             (header::EXPECTED_STREAM, "hotel"),
-            (header::MSG_ID, "c1:0"),
         ];
         assert_eq!(obeyed, expected);
     }

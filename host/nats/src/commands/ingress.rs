@@ -1,10 +1,10 @@
-//! The way in for commands: onto the command stream, and the outcome back.
+//! The way in for commands: into their log, and the outcome back.
 //!
 //! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
 //! it, so that many who send the same command each get their answer. The subscription has a connection of its own, which
 //! is opened again when it breaks: the subject stands in every stored command, so outsiders can send anything there.
 //!
-//! A command is stored only if none with its id waits to be decided.
+//! A command is logged only if none with its id is.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
-use pelton_core::command::outcome::Answer;
+use pelton_core::command::outcome::{Answer, UnreadableCommand};
 use pelton_core::id::CommandId;
 use pelton_core::store::Unavailable;
 use tokio::sync::oneshot;
@@ -23,10 +22,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::register;
+use super::{Commands, log};
 use crate::connection::Nats;
-use crate::dead_letters;
-use crate::subjects::{self, COMMANDS};
+use crate::subjects;
 use crate::wire::{self, PublishError, header_bytes};
 
 /// Where commands that come through a gate say they are from (`ce-source`).
@@ -44,6 +42,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct StreamIngress {
     nats: Nats,
+    commands: Commands,
     waiters: Arc<Waiters>,
     stop: CancellationToken,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
@@ -54,12 +53,12 @@ impl StreamIngress {
     ///
     /// An outcome that is told while the connection is away is missed: who waits for it waits in vain, and finds it with
     /// [`Ingress::status`].
-    pub async fn open(nats: &Nats) -> Result<Self, Unavailable> {
+    pub async fn open(nats: &Nats, commands: Commands) -> Result<Self, Unavailable> {
         let waiters = Arc::new(Waiters::new(nats.client().new_inbox()));
         let answers = Answers::open(nats, &waiters.inbox).await?;
         let stop = CancellationToken::new();
         let dispatcher = tokio::spawn(dispatch(nats.clone(), answers, waiters.clone(), stop.clone()));
-        Ok(Self { nats: nats.clone(), waiters, stop, dispatcher: Mutex::new(Some(dispatcher)) })
+        Ok(Self { nats: nats.clone(), commands, waiters, stop, dispatcher: Mutex::new(Some(dispatcher)) })
     }
 
     /// How many wait for an outcome now.
@@ -79,14 +78,14 @@ impl StreamIngress {
         }
     }
 
-    /// Stores the command. False: one with its id waits to be decided, and nothing was stored.
+    /// Logs the command. False: there is one with its id, and nothing was stored.
     async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<bool, SubmitError> {
         let subject = subjects::command(submission.r#type.as_str(), &submission.id);
         let unavailable =
             |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
         let headers = submission.headers(SOURCE, reply_to);
         let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
-        register::expect_no_command(&mut headers, submission.id.as_str());
+        log::expect_no_command(&mut headers, submission.id.as_str());
         let bytes = header_bytes(&headers) + submission.data.len();
         let max_bytes = self.nats.client().max_payload();
         if bytes > max_bytes {
@@ -94,48 +93,36 @@ impl StreamIngress {
         }
         match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
             Ok(_) => Ok(true),
-            Err(PublishError::WrongSequence(_)) => Ok(false),
+            Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => Ok(false),
             Err(PublishError::TooLarge(_)) => Err(SubmitError::TooLarge { bytes, max_bytes }),
             Err(PublishError::Unclear(away)) => Err(away.into()),
             Err(refused) => Err(unavailable(refused.to_string()).into()),
         }
     }
 
-    /// Whether what waits under the command's id is the same command, byte by byte.
-    async fn is_waiting(&self, submission: &Submission) -> Result<bool, Unavailable> {
-        let filter = subjects::command_of_id(submission.id.as_str());
-        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
-        let waiting = wire::leader_last(&self.nats, COMMANDS, &filter).await?;
-        Ok(waiting.is_some_and(|message| message.subject == subject && message.payload == submission.data))
-    }
-
-    /// Waits until the same command, which is stored, has ended.
+    /// Waits until the same command, which is logged, has ended.
     async fn end_of_same(
         &self,
-        submission: &Submission,
+        id: &CommandId,
         patience: &mut Patience,
-    ) -> Result<End, Unavailable> {
+    ) -> Result<Option<Answer>, Unavailable> {
         loop {
-            match self.status(&submission.id).await? {
-                CommandStatus::Ended(record) if record.fingerprint == submission.fingerprint => {
-                    return Ok(End::With(Answer::Ended(record)));
+            let answer = match self.commands.status(id).await? {
+                CommandStatus::Ended(record) => Answer::Ended(record),
+                CommandStatus::Parked(parked) => Answer::Parked(parked),
+                CommandStatus::Unreadable(cause) => {
+                    Answer::Unreadable(UnreadableCommand { command_id: id.to_string(), cause })
                 }
-                CommandStatus::Pending if !patience.pause(&self.stop).await => return Ok(End::NotYet),
-                CommandStatus::Pending => {}
-                // What is registered or parked under the id may be another command's: the host tells them apart.
-                CommandStatus::Parked(_) | CommandStatus::Ended(_) | CommandStatus::Unknown => {
-                    return Ok(End::Unknown);
+                CommandStatus::Pending | CommandStatus::Unknown => {
+                    if !patience.pause(&self.stop).await {
+                        return Ok(None);
+                    }
+                    continue;
                 }
-            }
+            };
+            return Ok(Some(answer));
         }
     }
-}
-
-/// How it went with the same command.
-enum End {
-    With(Answer),
-    NotYet,
-    Unknown,
 }
 
 /// How long somebody still waits, and the pauses between his looks.
@@ -174,16 +161,16 @@ impl Ingress for StreamIngress {
         let mut patience = Patience::of(wait);
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
         let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
+        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
         while !self.publish(&submission, reply_to).await? {
-            if self.is_waiting(&submission).await? {
-                match self.end_of_same(&submission, &mut patience).await? {
-                    End::With(answer) => return Ok(Some(answer)),
-                    End::NotYet => return Ok(None),
-                    End::Unknown => {}
+            match self.commands.logged(&submission.id).await? {
+                Some(first) if first.subject == subject && first.payload == submission.data => {
+                    return Ok(self.end_of_same(&submission.id, &mut patience).await?);
                 }
-            }
-            if !patience.pause(&self.stop).await {
-                return Err(SubmitError::IdInUse);
+                Some(_) => return Err(SubmitError::IdInUse),
+                // The log has just let go of it.
+                None if patience.pause(&self.stop).await => {}
+                None => return Ok(None),
             }
         }
         let Some(mut waiter) = waiter else { return Ok(None) };
@@ -192,21 +179,7 @@ impl Ingress for StreamIngress {
     }
 
     async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
-        if let Some(outcome) = register::outcome(&self.nats, id, false).await? {
-            return Ok(CommandStatus::Ended(outcome));
-        }
-        let filter = subjects::command_of_id(id.as_str());
-        // The replica that answered may be behind, and the command may have left its stream between the two reads. It
-        // leaves after its outcome is recorded, so ask the leader for the command first. (Never ask a replica for it:
-        // its answer is the message itself, whose headers outsiders wrote, see `inbox`.)
-        if wire::leader_last(&self.nats, COMMANDS, &filter).await?.is_some() {
-            return Ok(CommandStatus::Pending);
-        }
-        if let Some(outcome) = register::outcome(&self.nats, id, true).await? {
-            return Ok(CommandStatus::Ended(outcome));
-        }
-        let parked = dead_letters::parked(&self.nats, id).await?;
-        Ok(parked.map_or(CommandStatus::Unknown, CommandStatus::Parked))
+        self.commands.status(id).await
     }
 
     async fn alive(&self) -> Result<(), Unavailable> {
@@ -220,14 +193,12 @@ impl Ingress for StreamIngress {
     }
 
     async fn ready(&self) -> Result<(), Unavailable> {
-        let doing = format!("asking for stream {COMMANDS}");
-        let subject = format!("$JS.API.STREAM.INFO.{COMMANDS}");
-        let answer = wire::api::<serde::de::IgnoredAny>(&self.nats, &subject, Bytes::new(), &doing);
-        match tokio::time::timeout(READY_TIMEOUT, answer).await {
-            Ok(Ok(Ok(_))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(Unavailable { doing, cause: error.to_string() }),
-            Ok(Err(away)) => Err(away),
-            Err(_) => Err(Unavailable { doing, cause: format!("no answer within {READY_TIMEOUT:?}") }),
+        match tokio::time::timeout(READY_TIMEOUT, self.commands.ready()).await {
+            Ok(ready) => ready,
+            Err(_) => Err(Unavailable {
+                doing: "asking for the log of commands".to_owned(),
+                cause: format!("no answer within {READY_TIMEOUT:?}"),
+            }),
         }
     }
 }

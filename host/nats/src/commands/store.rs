@@ -1,81 +1,111 @@
 //! The [`CommandStore`] of one event stream.
 
 use bytes::Bytes;
-use pelton_core::command::outcome::{Answer, Claim, OutcomeRecord, Registered, Revision};
-use pelton_core::command::ports::{AppendError, CommandStore, EventToStore, StoredEvent};
+use pelton_core::command::outcome::Answer;
+use pelton_core::command::ports::{
+    AppendError, CommandStore, NewMessage, StoredEvent, StoredMark, StoredMessage,
+};
 use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::store::{CommitError, Unavailable};
+use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
 
 use super::load::Loader;
-use super::look_up::LookUps;
-use super::{append, register, reply, snapshots};
+use super::{append, log, reply, snapshots};
 use crate::connection::Nats;
-use crate::wire::{ConditionalWrite, GroupCommit, PublishError, Stored};
+use crate::wire::GroupCommit;
 
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreSettings {
-    /// Whether decisions of a single event and outcomes are gathered into batches too. Worth it where the server forces
-    /// every write to disk (`sync_interval: always`); otherwise a plain publish is faster.
+    /// Whether decisions of a single message are gathered into batches too. Worth it where the server forces every write
+    /// to disk (`sync_interval: always`); otherwise a plain publish is faster.
     pub gather_single_events: bool,
     /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
     pub replicated: bool,
 }
 
-/// Keeps what the flow of commands keeps, for all handlers of one event stream. Handlers of one stream share one, so
-/// that their decisions are gathered together.
+/// Keeps the entities of one event stream, for all its handlers. They share one, so that their decisions are gathered
+/// together.
 #[derive(Debug)]
 pub struct StreamStore {
     nats: Nats,
     stream: Name,
     settings: StoreSettings,
     loader: Loader,
-    events: GroupCommit,
-    entries: GroupCommit,
-    look_ups: LookUps,
+    messages: GroupCommit,
 }
 
 impl StreamStore {
-    /// A store over this event stream. It owns tasks that [`StreamStore::close`] ends.
+    /// A store over this event stream. It owns a task that [`StreamStore::close`] ends.
     #[must_use]
     pub fn start(nats: &Nats, stream: &Name, settings: StoreSettings) -> Self {
         Self {
             nats: nats.clone(),
             stream: stream.clone(),
             settings,
-            loader: Loader::new(nats, stream),
-            events: GroupCommit::start(nats.clone()),
-            entries: GroupCommit::start(nats.clone()),
-            look_ups: LookUps::start(nats.clone()),
+            loader: Loader::new(nats, stream, settings.replicated),
+            messages: GroupCommit::start(nats.clone()),
         }
     }
 
-    /// Finishes the writes and look-ups that wait and takes no more.
+    /// Finishes the writes that wait and takes no more.
     pub async fn close(&self) {
-        self.events.close().await;
-        self.entries.close().await;
-        self.look_ups.close().await;
-    }
-
-    /// Stores a write, with others that wait where that pays.
-    async fn store(&self, write: ConditionalWrite, gatherer: &GroupCommit) -> Result<Stored, PublishError> {
-        if write.messages.len() > 1 || self.settings.gather_single_events {
-            gatherer.store(write).await
-        } else {
-            write.store(&self.nats).await
-        }
+        self.messages.close().await;
     }
 }
 
 impl CommandStore for StreamStore {
-    async fn load(&self, entity: &Entity) -> Result<Vec<StoredEvent>, Unavailable> {
-        self.loader.load(entity).await
+    async fn last(&self, entity: &Entity) -> Result<Option<StoredMessage>, ReadError> {
+        self.loader.last(entity).await
     }
 
-    async fn since(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredEvent>, Unavailable> {
-        self.loader.since(entity, after).await
+    async fn history(
+        &self,
+        entity: &Entity,
+        after: Sequence,
+        last: StoredMessage,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        self.loader.history(entity, after, last).await
+    }
+
+    async fn tail(&self, entity: &Entity, after: Sequence) -> Result<Vec<StoredMessage>, ReadError> {
+        self.loader.tail(entity, after).await
+    }
+
+    async fn mark(&self, entity: &Entity, command: &CommandId) -> Result<Option<StoredMark>, ReadError> {
+        self.loader.mark(entity, command).await
+    }
+
+    async fn marks(&self, entity: &Entity, up_to: Sequence) -> Result<Option<Vec<CommandId>>, ReadError> {
+        self.loader.marks(entity, up_to).await
+    }
+
+    async fn events(
+        &self,
+        entity: &Entity,
+        first: Sequence,
+        count: u32,
+    ) -> Result<Vec<StoredEvent>, ReadError> {
+        self.loader.events(entity, first, count).await
+    }
+
+    async fn append(
+        &self,
+        entity: &Entity,
+        expected: Sequence,
+        messages: &[NewMessage],
+    ) -> Result<Vec<Sequence>, AppendError> {
+        let decision = append::decision(&self.stream, entity, expected, messages)?;
+        let stored = match decision.messages.len() > 1 || self.settings.gather_single_events {
+            true => self.messages.store(decision).await,
+            false => decision.store(&self.nats).await,
+        };
+        append::appended(stored)
+    }
+
+    async fn last_command(&self) -> Result<Sequence, Unavailable> {
+        log::last(&self.nats).await
     }
 
     async fn snapshot(&self, key: &SnapshotKey) -> Result<Option<Bytes>, Unavailable> {
@@ -86,40 +116,7 @@ impl CommandStore for StreamStore {
         snapshots::keep(&self.nats, key, snapshot).await
     }
 
-    async fn append(
-        &self,
-        entity: &Entity,
-        expected: Sequence,
-        events: &[EventToStore],
-    ) -> Result<Vec<Sequence>, AppendError> {
-        let decision = append::decision(&self.stream, entity, expected, events)?;
-        append::appended(self.store(decision, &self.events).await)
-    }
-
-    async fn registered(&self, id: &CommandId) -> Result<Registered, Unavailable> {
-        if self.settings.replicated {
-            // Only the leader is asked, and it answers one question at a time.
-            register::last(&self.nats, id, true).await
-        } else {
-            self.look_ups.last(id).await
-        }
-    }
-
-    async fn claim(
-        &self,
-        id: &CommandId,
-        claim: Claim,
-        over: Revision,
-    ) -> Result<Option<Revision>, Unavailable> {
-        register::written(self.store(register::claiming(id, claim, over)?, &self.entries).await)
-    }
-
-    async fn record(&self, outcome: &OutcomeRecord, over: Revision) -> Result<bool, Unavailable> {
-        let recorded = self.store(register::recording(outcome, over)?, &self.entries).await;
-        Ok(register::written(recorded)?.is_some())
-    }
-
-    async fn announce(&self, reply_to: &str, answer: &Answer) {
+    async fn reply(&self, reply_to: &str, answer: &Answer) {
         reply::reply(&self.nats, reply_to, answer).await;
     }
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::unreadable;
 use crate::connection::Nats;
+use crate::subjects::is_mark;
 use crate::wire;
 
 /// The number of messages that are fetched ahead. Half as many again may be in transit.
@@ -119,7 +120,10 @@ impl StreamFeed {
                 found = ready => found?,
             };
             if let Some((message, unreadable)) = found {
-                return Ok(Some(self.take(message, unreadable)));
+                match self.take(message, unreadable) {
+                    Some(item) => return Ok(Some(item)),
+                    None => continue,
+                }
             }
             let Some(live) = &mut self.consumer else { continue };
             let message = tokio::select! {
@@ -128,7 +132,11 @@ impl StreamFeed {
                 message = live.next() => message,
             };
             match message {
-                Ok(message) => return Ok(Some(self.take(message, None))),
+                Ok(message) => {
+                    if let Some(item) = self.take(message, None) {
+                        return Ok(Some(item));
+                    }
+                }
                 Err(why) => self.lost(&why),
             }
         }
@@ -136,22 +144,28 @@ impl StreamFeed {
 
     /// A message that has arrived already, if there is one.
     fn buffered(&mut self) -> Option<FeedItem> {
-        // Without `unconstrained` the runtime would report "pending" after some hundred polls, to be fair to other
-        // tasks.
-        let live = self.consumer.as_mut()?;
-        let message = tokio::task::unconstrained(live.messages.next()).now_or_never()?;
-        match live.accept(message) {
-            Ok(message) => Some(self.take(message, None)),
-            Err(why) => {
-                self.lost(&why);
-                None
+        // Without `unconstrained` the runtime would report "pending" after some hundred polls, to be fair to other tasks.
+        loop {
+            let live = self.consumer.as_mut()?;
+            let message = tokio::task::unconstrained(live.messages.next()).now_or_never()?;
+            match live.accept(message) {
+                Ok(message) => {
+                    if let Some(item) = self.take(message, None) {
+                        return Some(item);
+                    }
+                }
+                Err(why) => {
+                    self.lost(&why);
+                    return None;
+                }
             }
         }
     }
 
-    fn take(&mut self, message: Incoming, unreadable: Option<String>) -> FeedItem {
+    /// Moves on to this message. None: it is the mark of a command, and no event.
+    fn take(&mut self, message: Incoming, unreadable: Option<String>) -> Option<FeedItem> {
         self.after = message.sequence;
-        FeedItem { message, unreadable }
+        (!is_mark(&message.subject)).then_some(FeedItem { message, unreadable })
     }
 
     fn lost(&mut self, why: &str) {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::unreadable;
 use crate::connection::Nats;
-use crate::subjects::{COMMANDS, saga_consumer};
+use crate::subjects::{COMMANDS, is_mark, saga_consumer};
 use crate::wire;
 
 /// The lifetime of one pull request at the server.
@@ -299,8 +299,13 @@ impl Consumer for PullConsumer {
                 message = self.line.messages.next() => match message {
                     Some(message) => {
                         self.heard = Instant::now();
-                        if let Some(delivery) = self.sort(message).await {
-                            return Some(delivery);
+                        match self.sort(message).await {
+                            // A saga reads events.
+                            Some(mark) if self.stream != COMMANDS && is_mark(&mark.message.subject) => {
+                                mark.settle(Settlement::Ack).await;
+                            }
+                            Some(delivery) => return Some(delivery),
+                            None => {}
                         }
                     }
                     None => Box::pin(self.open_again()).await,

@@ -5,7 +5,7 @@
 //! original's names, because clients can write names that a header may not have.
 
 use async_nats::HeaderMap;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, first_subject};
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::{Headers, Incoming};
 pub(super) use pelton_core::text::bounded;
@@ -97,7 +97,8 @@ pub(super) fn parts(message: &StoredMessage) -> Result<u64, String> {
 
 /// Whether the kept message holds a message of this one's subject: a command of its type and id.
 pub(super) fn holds(kept: &StoredMessage, message: &Incoming) -> bool {
-    kept.headers.get(name::SUBJECT).map(decode).as_deref() == Some(message.subject.as_str())
+    let subject = kept.headers.get(name::SUBJECT).map(decode);
+    subject.is_some_and(|subject| first_subject(&subject) == first_subject(&message.subject))
 }
 
 /// Whether the message is a dead letter of this consumer.

@@ -6,19 +6,19 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use pelton_core::command::outcome::{Claim, Entry, Outcome, Registered};
-use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF};
-use pelton_core::id::{CommandId, Sequence};
-use pelton_core::message::{Headers, Incoming};
+use pelton_core::command::outcome::Outcome;
+use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF, RETRY_SUFFIX, first_subject};
+use pelton_core::id::Sequence;
+use pelton_core::message::{Command, Headers, Incoming};
 use pelton_core::store::Unavailable;
 use tokio::time::Instant;
 
 use super::queue::{self, Queue};
-use super::requests::{self, PROCESSED};
+use super::requests;
 use super::{Happening, KeptLetter, described, journal, read};
-use crate::commands::{register, unroutable};
+use crate::commands::Commands;
 use crate::connection::Nats;
-use crate::subjects::{self, ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
+use crate::subjects::{ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header_bytes};
 
 /// The wait before the second check of a retried message. It doubles with every further one.
@@ -30,6 +30,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Operator {
     nats: Nats,
+    commands: Commands,
     /// Whether the streams have more than one replica, so that a replica that is behind may answer a read.
     replicated: bool,
     by: String,
@@ -58,8 +59,8 @@ pub enum Retried {
 impl Operator {
     /// An operator of this name, who waits up to `patience` for a retried command to end.
     #[must_use]
-    pub fn new(nats: &Nats, replicated: bool, by: String, patience: Duration) -> Self {
-        Self { nats: nats.clone(), replicated, by, patience }
+    pub fn new(nats: &Nats, commands: Commands, replicated: bool, by: String, patience: Duration) -> Self {
+        Self { nats: nats.clone(), commands, replicated, by, patience }
     }
 
     /// Retries the message in a dead letter. The dead letter is removed when that has succeeded.
@@ -75,32 +76,30 @@ impl Operator {
 
     /// Retries a command. Its dead letter is removed once the command has ended without failing.
     async fn retry_command(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        let subject = &letter.letter.message.subject;
         if let Some(first) = self.first(letter).await?
             && letter.letter.kind == DeadLetterKind::Parked
             && first != letter.sequence
         {
             return Ok(Retried::Waits(Some(first)));
         }
-        let id = letter.readable_command();
-        if let Some(ended) = self.ended(id.as_ref()).await? {
-            return self.settle(letter, ended).await;
-        }
         let Some(whole) = read(&self.nats, letter.sequence).await? else {
             queue::remove(&self.nats, letter).await?;
             return Ok(Retried::Gone);
         };
-        if !unroutable::is_taken(&self.nats, subject).await? {
-            return Ok(Retried::Impossible(format!("no handler takes commands published to {subject}")));
+        let command = match self.commands.decode(&whole.letter.message) {
+            Ok(command) => command,
+            Err(why) => return Ok(Retried::Impossible(why)),
+        };
+        if let Some(ended) = self.ended(&command).await? {
+            return self.settle(letter, ended).await;
         }
         let headers = match self.headers(&whole) {
             Ok(headers) => headers,
             Err(why) => return Ok(Retried::Impossible(why)),
         };
         journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
-        self.reopen(id.as_ref()).await?;
         let sent = self.publish(&whole, headers).await?;
-        self.outcome(letter, id.as_ref(), sent).await
+        self.outcome(letter, &command, sent).await
     }
 
     /// Retries an event, which the host that runs the projection or saga does.
@@ -164,14 +163,22 @@ impl Operator {
         Ok(settled.map_or(Retried::Gone, Retried::Settled))
     }
 
-    /// Drops a dead letter, and notes the reason in the audit stream. A command that has ended without failing cannot
-    /// be dropped any more: its dead letter is removed as after a retry, and the answer is the name of its outcome.
+    /// Drops a dead letter, and notes the reason in the audit stream. A command that had not ended is marked as failed. A
+    /// command that has ended without failing cannot be dropped any more: its dead letter is removed as after a retry, and
+    /// the answer is the name of its outcome.
     pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<Option<&'static str>, Unavailable> {
-        if let Some(ended) = self.ended(letter.readable_command().as_ref()).await? {
-            self.settle(letter, ended).await?;
-            return Ok(Some(ended));
-        }
         let what = Happening::Dropped { by: self.by.clone(), reason: reason.to_owned() };
+        if letter.letter.message.stream.as_str() == COMMANDS
+            && let Some(whole) = read(&self.nats, letter.sequence).await?
+            && let Ok(command) = self.commands.decode(&whole.letter.message)
+        {
+            let cause = format!("dropped by {}: {reason}", self.by);
+            let record = self.commands.give_up(&whole.letter, &command, &cause).await?;
+            if let Some(ended) = unfailed(&record.outcome) {
+                self.settle(letter, ended).await?;
+                return Ok(Some(ended));
+            }
+        }
         journal::note(&self.nats, letter, what).await?;
         queue::remove(&self.nats, letter).await?;
         Ok(None)
@@ -200,22 +207,8 @@ impl Operator {
     }
 
     /// The name of the command's outcome, if it has ended and did not fail.
-    async fn ended(&self, id: Option<&CommandId>) -> Result<Option<&'static str>, Unavailable> {
-        let Some(id) = id else { return Ok(None) };
-        let record = register::outcome(&self.nats, id, true).await?;
-        Ok(record.and_then(|record| unfailed(&record.outcome)))
-    }
-
-    /// Claims the id of a command that failed, so that it can be decided anew.
-    async fn reopen(&self, id: Option<&CommandId>) -> Result<(), Unavailable> {
-        let Some(id) = id else { return Ok(()) };
-        loop {
-            let Registered { entry, revision } = register::last(&self.nats, id, true).await?;
-            let failed = matches!(&entry, Entry::Outcome(record) if unfailed(&record.outcome).is_none());
-            if !failed || register::claim(&self.nats, id, Claim::default(), revision).await?.is_some() {
-                return Ok(());
-            }
-        }
+    async fn ended(&self, command: &Command) -> Result<Option<&'static str>, Unavailable> {
+        Ok(self.commands.end_of(command).await?.and_then(|record| unfailed(&record.outcome)))
     }
 
     /// The headers of a retry: those of the message, and the mark. The error says why it cannot be sent.
@@ -236,80 +229,52 @@ impl Operator {
         Ok(headers)
     }
 
-    /// Puts the command back on its stream, unless a command with its id is there, perhaps from an interrupted retry.
-    /// Returns its place.
-    async fn publish(&self, whole: &KeptLetter, mut headers: HeaderMap) -> Result<Sequence, Unavailable> {
+    /// Logs the command once more, in place of an earlier retry. Returns its place.
+    async fn publish(&self, whole: &KeptLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
         let Incoming { subject, payload, .. } = &whole.letter.message;
-        let others = whole.command().map(|id| {
-            register::expect_no_command(&mut headers, id);
-            subjects::command_of_id(id)
-        });
+        let subject = format!("{}{RETRY_SUFFIX}", first_subject(subject));
         loop {
-            match wire::publish(&self.nats, subject, headers.clone(), payload.clone()).await {
+            match wire::publish(&self.nats, &subject, headers.clone(), payload.clone()).await {
                 Ok(ack) => return Ok(Sequence(ack.sequence)),
-                Err(PublishError::WrongSequence(_)) => {}
+                Err(PublishError::SubjectFull(_)) => {}
                 Err(PublishError::Unclear(away)) => return Err(away),
                 Err(error) => {
                     let doing = format!("publishing to {subject}");
                     return Err(Unavailable { doing, cause: error.to_string() });
                 }
             }
-            let others = others.as_deref().unwrap_or(subject);
-            if let Some(copy) = wire::leader_last(&self.nats, COMMANDS, others).await? {
-                return Ok(copy.sequence);
+            // Whoever has it in hand still ends it, and whoever ends it first counts.
+            if let Some(earlier) = wire::leader_last(&self.nats, COMMANDS, &subject).await? {
+                wire::delete(&self.nats, COMMANDS, earlier.sequence).await?;
             }
         }
     }
 
-    /// Waits for the end of the command that was published at this position of its stream.
+    /// Waits for the end of the command that was logged here.
     async fn outcome(
         &self,
         letter: &KeptLetter,
-        id: Option<&CommandId>,
+        command: &Command,
         sent: Sequence,
     ) -> Result<Retried, Unavailable> {
         let deadline = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let left = wire::leader_at(&self.nats, COMMANDS, sent).await?.is_none();
-            let ended = match id {
-                Some(id) => register::outcome(&self.nats, id, true).await?,
-                None => None,
-            };
-            if let Some(record) = ended {
-                return match record.outcome {
-                    Outcome::Failed { cause } => Ok(Retried::Failed(cause)),
-                    other => self.settle(letter, unfailed(&other).unwrap_or_default()).await,
-                };
+            if let Some(ended) = self.ended(command).await? {
+                return self.settle(letter, ended).await;
             }
-            if left {
-                return self.left_without_outcome(letter, sent).await;
+            if let Some(cause) = journal::failed_again(&self.nats, letter, sent).await? {
+                return Ok(Retried::Failed(cause));
             }
             if Instant::now() >= deadline {
-                return Ok(Retried::Unanswered);
+                return Ok(match self.first(letter).await? {
+                    Some(first) if first != letter.sequence => Retried::Waits(Some(first)),
+                    _ => Retried::Unanswered,
+                });
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
-    }
-
-    /// The result for a command that has left its stream although no outcome is recorded under its own id.
-    async fn left_without_outcome(
-        &self,
-        letter: &KeptLetter,
-        sent: Sequence,
-    ) -> Result<Retried, Unavailable> {
-        let again = journal::failed_again(&self.nats, letter, sent).await?;
-        if let Some(cause) = again {
-            return Ok(Retried::Failed(cause));
-        }
-        if letter.readable_command().is_none() {
-            return self.settle(letter, PROCESSED).await;
-        }
-        Ok(match self.first(letter).await? {
-            Some(first) if first != letter.sequence => Retried::Waits(Some(first)),
-            _ => Retried::Unanswered,
-        })
     }
 
     async fn settle(&self, letter: &KeptLetter, outcome: &'static str) -> Result<Retried, Unavailable> {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Missing;
 use super::objects::{Kind, Object};
 use crate::connection::Nats;
+use crate::subjects::COMMANDS;
 use crate::wire::{self, ApiError};
 
 /// The number of times that an object is read again after another host created it first.
@@ -54,6 +55,7 @@ pub(super) async fn all(
             None => not_there.push(object),
         }
     }
+    problems.extend(rivals(nats, objects).await?);
     if missing == Missing::Create && !problems.is_empty() {
         return Ok(problems);
     }
@@ -76,6 +78,64 @@ pub(super) async fn all(
         }
     }
     Ok(problems)
+}
+
+/// Consumers of the log of commands that take what a handler's takes. The server allows it, and would have every command
+/// handled twice: perhaps the handler was renamed.
+async fn rivals(nats: &Nats, objects: &[Object]) -> Result<Vec<Problem>, Unavailable> {
+    #[derive(Deserialize)]
+    struct List {
+        #[serde(default)]
+        consumers: Option<Vec<Info>>,
+    }
+    #[derive(Deserialize)]
+    struct Info {
+        name: String,
+        config: Map<String, Value>,
+    }
+    let ours: Vec<(&str, BTreeSet<String>)> = objects
+        .iter()
+        .filter_map(|object| match &object.kind {
+            Kind::Consumer { stream, name } if stream == COMMANDS => {
+                Some((name.as_str(), filters(&object.settings)))
+            }
+            _ => None,
+        })
+        .collect();
+    let doing = format!("listing the consumers of {COMMANDS}");
+    let list =
+        wire::api::<List>(nats, &format!("$JS.API.CONSUMER.LIST.{COMMANDS}"), "{}".into(), &doing).await?;
+    let Ok(List { consumers }) = list else { return Ok(Vec::new()) };
+    let others = consumers
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|info| ours.iter().all(|(name, _)| *name != info.name));
+    let problems = others.flat_map(|other| {
+        let taken = filters(&other.config);
+        let rival = |(name, filters): &(&str, BTreeSet<String>)| {
+            let both = filters.intersection(&taken).next()?;
+            Some(Problem {
+                object: format!("consumer {} of stream {COMMANDS}", other.name),
+                what: format!(
+                    "takes {both}, as the consumer {name} does: perhaps it is of a handler that was renamed. Remove it \
+                     when no host of the old name runs any more"
+                ),
+                remedy: format!("nats consumer rm {COMMANDS} {}", other.name),
+            })
+        };
+        ours.iter().filter_map(rival).collect::<Vec<_>>()
+    });
+    Ok(problems.collect())
+}
+
+fn filters(config: &Map<String, Value>) -> BTreeSet<String> {
+    let one = config.get("filter_subject").into_iter();
+    let several = config.get("filter_subjects").and_then(Value::as_array).into_iter().flatten();
+    one.chain(several)
+        .filter_map(Value::as_str)
+        .filter(|filter| !filter.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 enum Found {

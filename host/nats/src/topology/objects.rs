@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Storage, Topology};
+use super::{HandlerConsumer, Storage, Topology};
 use crate::subjects::{
-    self, ALL_COMMANDS, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream,
-    saga_consumer, view_bucket,
+    self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream, saga_consumer,
+    view_bucket,
 };
 
 /// The intended settings of a stream or consumer.
@@ -31,16 +31,11 @@ impl Topology {
     pub(super) fn objects(&self) -> Vec<Object> {
         let mut objects = vec![
             self.stream(
-                COMMANDS,
-                &[ALL_COMMANDS.to_owned()],
-                json!({ "retention": "workqueue", "allow_direct": true }),
-            ),
-            self.stream(
                 AUDIT,
                 &["audit.>".to_owned()],
                 json!({
-                    "max_age": nanoseconds(self.outcome_retention),
-                    "duplicate_window": nanoseconds(self.duplicate_window.min(self.outcome_retention)),
+                    "max_age": nanoseconds(self.audit_retention),
+                    "duplicate_window": nanoseconds(self.duplicate_window.min(self.audit_retention)),
                     "max_msgs_per_subject": 1,
                     "allow_direct": true,
                     "allow_atomic": true,
@@ -66,8 +61,17 @@ impl Topology {
             ),
             self.bucket(SNAPSHOTS, json!({})),
         ];
+        if !self.handlers.is_empty() {
+            objects.push(self.log());
+        }
         objects.extend(self.streams.iter().map(|stream| {
-            let settings = json!({ "allow_atomic": true, "allow_direct": true, "deny_delete": true, "deny_purge": true });
+            let settings = json!({
+                "allow_atomic": true,
+                "allow_direct": true,
+                "allow_msg_ttl": true,
+                "deny_delete": true,
+                "deny_purge": true,
+            });
             self.stream(stream.name.as_str(), &stream.subjects, settings)
         }));
         objects.extend(self.views.iter().map(|view| {
@@ -75,8 +79,7 @@ impl Topology {
             self.bucket(&view_bucket(&view.name, view.version), json!({ "allow_msg_ttl": true }))
         }));
         objects.extend(self.handlers.iter().map(|handler| {
-            let filters: Vec<String> =
-                handler.commands.iter().map(|r#type| subjects::commands_of_type(r#type.as_str())).collect();
+            let filters: Vec<String> = command_filters(handler).collect();
             self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending)
         }));
         objects.extend(
@@ -85,6 +88,18 @@ impl Topology {
                 .map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)),
         );
         objects
+    }
+
+    /// First write wins for an id: a retry that a client publishes itself changes nothing, and nothing is overwritten.
+    fn log(&self) -> Object {
+        let filters: Vec<_> = self.handlers.iter().flat_map(command_filters).collect();
+        let settings = json!({
+            "max_msgs_per_subject": 1,
+            "discard": "new",
+            "discard_new_per_subject": true,
+            "allow_direct": true,
+        });
+        self.stream(COMMANDS, &filters, settings)
     }
 
     fn stream(&self, name: &str, subjects: &[String], special: Value) -> Object {
@@ -163,6 +178,12 @@ impl Topology {
         let kind = Kind::Consumer { stream: stream.to_owned(), name: name.to_owned() };
         Object { kind, settings: merged(settings, filter) }
     }
+}
+
+/// The subjects of a handler's commands. The log takes those of all handlers and no others: who publishes a command that
+/// no handler takes is told so at once, for nobody answers.
+fn command_filters(handler: &HandlerConsumer) -> impl Iterator<Item = String> + '_ {
+    handler.commands.iter().map(|r#type| subjects::commands_of_type(r#type.as_str()))
 }
 
 fn merged(settings: Value, special: Value) -> Map<String, Value> {

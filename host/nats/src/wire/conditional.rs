@@ -23,8 +23,6 @@ pub(crate) struct ConditionalWrite {
 #[derive(Debug)]
 pub(crate) struct Stored {
     pub(crate) sequences: Vec<Sequence>,
-    /// Whether a message with the id of one of them was stored before, so that these were not stored.
-    pub(crate) duplicate: bool,
 }
 
 impl ConditionalWrite {
@@ -49,7 +47,7 @@ impl ConditionalWrite {
     pub(crate) async fn store(self, nats: &Nats) -> Result<Stored, PublishError> {
         let count = self.messages.len();
         let ack = publish_batch(nats, self.messages).await?;
-        Ok(Stored { duplicate: ack.duplicate, ..Stored::side_by_side(ack.sequence, count) })
+        Ok(Stored::side_by_side(ack.sequence, count))
     }
 }
 
@@ -57,7 +55,7 @@ impl Stored {
     /// The place of `count` adjacent messages, the last at `last`.
     pub(crate) fn side_by_side(last: u64, count: usize) -> Self {
         let sequences = (0..count as u64).rev().map(|back| Sequence(last.saturating_sub(back))).collect();
-        Self { sequences, duplicate: false }
+        Self { sequences }
     }
 }
 

@@ -108,7 +108,7 @@ async fn store(nats: &Nats, writes: Vec<Waiting>) {
             let mut all = Stored::side_by_side(ack.sequence, counts.iter().sum()).sequences.into_iter();
             for (waiting, count) in writes.into_iter().zip(counts) {
                 let sequences = all.by_ref().take(count).collect();
-                answer(waiting.answer, Ok(Stored { sequences, duplicate: false }));
+                answer(waiting.answer, Ok(Stored { sequences }));
             }
         }
         Err(PublishError::Unclear(away)) => {

@@ -11,15 +11,14 @@ use pelton_core::time::Timestamp;
 /// Headers that the server obeys. None of these is accepted from clients: see [`to_wire`].
 pub(crate) mod header {
     pub(crate) const PREFIX: &str = "Nats-";
-    pub(crate) const MSG_ID: &str = "Nats-Msg-Id";
     pub(crate) const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
     pub(crate) const EXPECTED_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
     pub(crate) const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+    pub(crate) const TTL: &str = "Nats-TTL";
     pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
     pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
     pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
     /// How long the server keeps the message.
-    pub(crate) const TTL: &str = "Nats-TTL";
     pub(crate) const STREAM: &str = "Nats-Stream";
     pub(crate) const SUBJECT: &str = "Nats-Subject";
     pub(crate) const SEQUENCE: &str = "Nats-Sequence";

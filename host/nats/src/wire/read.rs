@@ -58,6 +58,18 @@ async fn leader_read(
     Ok(leader_raw(nats, stream, query, what).await?.map(StoredMessage::from))
 }
 
+/// The sequence of the first message whose subject matches and that was stored at this time or later, as the leader has
+/// it.
+pub(crate) async fn first_since(
+    nats: &Nats,
+    stream: &str,
+    filter: &str,
+    since: Timestamp,
+) -> Result<Option<Sequence>, Unavailable> {
+    let query = serde_json::json!({ "start_time": since, "next_by_subj": filter });
+    Ok(leader_raw(nats, stream, &query, filter).await?.map(|message| message.sequence))
+}
+
 /// A message as a stream holds it, with its original headers, which may be unreadable.
 #[derive(Debug, Clone)]
 pub(crate) struct RawMessage {

@@ -25,9 +25,6 @@ pub(crate) struct ApiError {
 pub(crate) struct PubAck {
     #[serde(rename = "seq")]
     pub(crate) sequence: u64,
-    /// A message with this id was stored before; nothing was stored now.
-    #[serde(default)]
-    pub(crate) duplicate: bool,
     /// The number of messages that an atomic batch stored.
     #[serde(default, rename = "count")]
     pub(crate) batch_size: u64,

@@ -4,18 +4,17 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use futures::future::join_all;
 use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
-use pelton_core::command::outcome::{Answer, Entry, Revision};
+use pelton_core::command::outcome::{Answer, MarkOutcome, Outcome};
 use pelton_core::command::ports::CommandStore;
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
-use pelton_core::message::{Fingerprint, Headers, Incoming};
-use pelton_core::time::Timestamp;
+use pelton_core::message::{Fingerprint, Rejection};
 use pelton_nats::StreamIngress;
 use pelton_nats::subjects::COMMANDS;
-use pelton_nats::{Nats, StoreSettings, StreamDeadLetters, StreamStore};
+use pelton_nats::{Nats, StoreSettings, StreamStore};
 use tokio::task::JoinHandle;
 
+use crate::entities::{Writer, commands};
 use crate::poison::publish_raw;
 use crate::support::{TestServer, name, outcome, prepare, soon};
 
@@ -35,12 +34,12 @@ fn command(text: &str) -> Submission {
         datacontenttype: "application/json".into(),
         metadata: vec![("tenant".into(), "größe 1".into())],
         expected: Some(Sequence(4)),
-        data: "{}".into(),
-        fingerprint: outcome(&id(text)).fingerprint,
+        data: r#"{"room":"1"}"#.into(),
+        fingerprint: Fingerprint::of(&[b"x"]),
     }
 }
 
-/// Records an accepted outcome for every command, tells whoever waits, and takes the command off its stream.
+/// Accepts every command without events and tells whoever waits.
 async fn handler(nats: &Nats) -> JoinHandle<()> {
     let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
     let config = async_nats::jetstream::consumer::pull::Config {
@@ -53,10 +52,12 @@ async fn handler(nats: &Nats) -> JoinHandle<()> {
         while let Some(message) = messages.next().await {
             let message = message.unwrap();
             let id = id(message.subject.rsplit('.').next().unwrap());
-            store.record(&outcome(&id), Revision::NONE).await.unwrap();
-            let Entry::Outcome(outcome) = store.registered(&id).await.unwrap().entry else { panic!() };
+            let mut writer = Writer::new(&store, "1");
+            writer.at =
+                store.last(&writer.entity).await.unwrap().map_or(Sequence::NONE, |last| last.sequence);
+            writer.mark(id.as_str(), MarkOutcome::Accepted { events: 0 }, None).await.unwrap();
             if let Some(reply_to) = message.headers.as_ref().and_then(|h| h.get(REPLY_TO)) {
-                store.announce(reply_to.as_str(), &Answer::Ended(outcome)).await;
+                store.reply(reply_to.as_str(), &Answer::Ended(outcome(&id))).await;
             }
             message.double_ack().await.unwrap();
         }
@@ -68,7 +69,7 @@ async fn the_outcome_comes_back_and_its_status_stays() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats).await.unwrap();
+    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Unknown));
 
     // Nobody is there to decide it.
@@ -89,7 +90,7 @@ async fn the_outcome_comes_back_and_its_status_stays() {
 
     let handler = handler(&nats).await;
     let answer = soon(gate.submit(command("b"), LONG)).await.unwrap().unwrap();
-    assert_eq!(answer.command_id(), &id("b"));
+    assert_eq!(answer.command_id(), "b");
     for ended in ["a", "b"] {
         let status = gate.status(&id(ended)).await.unwrap();
         assert!(
@@ -110,13 +111,13 @@ async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
     let handler = handler(&nats).await;
     let answers = soon(join_all((0..10).map(|_| gate.submit(command("same"), LONG)))).await;
-    assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id() == &id("same")));
+    assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id() == "same"));
     let answers = soon(join_all((0..500).map(|n| gate.submit(command(&format!("c{n}")), LONG)))).await;
     for (n, answer) in answers.into_iter().enumerate() {
-        assert_eq!(answer.unwrap().unwrap().command_id(), &id(&format!("c{n}")));
+        assert_eq!(answer.unwrap().unwrap().command_id(), format!("c{n}"));
     }
     assert_eq!(gate.waiters(), 0);
     gate.close().await;
@@ -131,7 +132,7 @@ async fn stored(nats: &Nats) -> u64 {
 /// Two copies that differ in time, metadata or expectation must never be in work on two hosts, and nobody is told that
 /// a command is stored which is not.
 #[tokio::test]
-async fn while_a_command_waits_nothing_with_its_id_is_stored() {
+async fn an_id_is_logged_once_and_who_sends_the_command_again_gets_its_outcome() {
     for replicas in [1, 3] {
         let servers = match replicas {
             1 => vec![TestServer::start().await],
@@ -139,84 +140,87 @@ async fn while_a_command_waits_nothing_with_its_id_is_stored() {
         };
         let nats = servers[0].connect().await;
         prepare(&nats, replicas).await;
-        let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
-        let submit = |command: Submission| {
-            let gate = gate.clone();
-            tokio::spawn(async move { gate.submit(command, LONG).await })
-        };
+        let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, replicas > 1)).await.unwrap());
         let same = Submission { expected: None, metadata: Vec::new(), ..command("a") };
         let another = Submission {
-            data: "{\"another\": 1}".into(),
+            data: r#"{"room":"1","another":1}"#.into(),
             fingerprint: Fingerprint::of(&[b"another"]),
             ..command("a")
+        };
+        let refused = async |wait| {
+            let refused = gate.submit(another.clone(), wait).await;
+            assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
         };
         for wait in [Duration::ZERO, Duration::from_millis(50)] {
             assert_eq!(gate.submit(command("a"), wait).await.unwrap(), None);
             assert_eq!(gate.submit(same.clone(), wait).await.unwrap(), None);
-            let refused = gate.submit(another.clone(), wait).await;
-            assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
+            refused(wait).await;
         }
-        let (same, another) = (submit(same), submit(another));
+        let waiting = tokio::spawn({
+            let (gate, same) = (gate.clone(), same.clone());
+            async move { gate.submit(same, LONG).await }
+        });
         soon(async {
-            while gate.waiters() < 2 {
+            while gate.waiters() < 1 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(stored(&nats).await, 1);
-
         let handler = handler(&nats).await;
-        // The other one is for the host to answer, when the first has left.
-        for waiting in [same, another] {
-            let answer = soon(waiting).await.unwrap().unwrap();
-            assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
-        }
-        let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
-        assert_eq!(stream.cached_info().state.last_sequence, 2);
+        let answer = soon(waiting).await.unwrap().unwrap();
+        assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+        // Also when it has ended long ago.
+        let answer = soon(gate.submit(same, LONG)).await.unwrap();
+        assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
+        refused(LONG).await;
+        assert_eq!(stored(&nats).await, 1);
         gate.close().await;
         handler.abort();
     }
 }
 
-/// What nobody can read, or what is parked, under a command's id says nothing about the command.
+/// N4, N5: its status was "about to be retried", for ever; after its letter was dropped, "never stored".
 #[tokio::test]
-async fn what_was_set_aside_under_an_id_is_no_answer_to_a_command() {
+async fn what_is_no_command_has_failed_with_its_cause() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     nats.jetstream().publish("command.book-room.a", "no command".into()).await.unwrap().await.unwrap();
+    let status = gate.status(&id("a")).await.unwrap();
+    assert!(
+        matches!(&status, CommandStatus::Unreadable(why) if why.contains("not a CloudEvent")),
+        "{status:?}"
+    );
     let refused = gate.submit(command("a"), Duration::ZERO).await;
     assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
-    let waiting = tokio::spawn({
-        let gate = gate.clone();
-        async move { gate.submit(command("a"), LONG).await }
-    });
-    let unreadable = Incoming {
-        stream: name(COMMANDS),
-        sequence: Sequence(1),
-        subject: "command.book-room.a".into(),
-        headers: Headers::default(),
-        payload: "no command".into(),
-        stored_at: Timestamp::now(),
-        attempt: 1,
-    };
-    let letter = DeadLetter {
-        consumer: "h".into(),
-        key: None,
-        kind: DeadLetterKind::Failed,
-        message: unreadable,
-        cause: "it is no command".into(),
-        digest: None,
-    };
-    StreamDeadLetters::new(&nats, false).keep(letter).await.unwrap();
-    nats.jetstream().get_stream(COMMANDS).await.unwrap().delete_message(1).await.unwrap();
-    let handler = handler(&nats).await;
-    let answer = soon(waiting).await.unwrap().unwrap();
-    assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
     gate.close().await;
-    handler.abort();
+}
+
+/// What ended with events has no mark: it is found among the entity's events, however many there are by then.
+#[tokio::test]
+async fn the_status_of_an_accepted_command_is_found_among_its_entitys_events() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    let store = StreamStore::start(&nats, &name("hotel"), StoreSettings::default());
+    let mut writer = Writer::new(&store, "1");
+    for n in 0..30 {
+        writer.append(&format!("before{n}"), 10).await.unwrap();
+    }
+    gate.submit(command("a"), Duration::ZERO).await.unwrap();
+    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Pending));
+    let stored = writer.append("a", 3).await.unwrap();
+    for n in 0..30 {
+        writer.append(&format!("after{n}"), 10).await.unwrap();
+    }
+    let CommandStatus::Ended(record) = gate.status(&id("a")).await.unwrap() else { panic!() };
+    // Its fingerprint is not that of the command in the log, so what is told is that the id was used before.
+    let Outcome::Rejected { rejection } = record.outcome else { panic!("{record:?}") };
+    assert_eq!((rejection.code.as_str(), stored.len()), (Rejection::ID_REUSED, 3));
+    gate.close().await;
+    store.close().await;
 }
 
 #[tokio::test]
@@ -224,7 +228,7 @@ async fn close_lets_go_of_those_who_wait() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = Arc::new(StreamIngress::open(&nats).await.unwrap());
+    let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
     let waiting = tokio::spawn({
         let gate = gate.clone();
         async move { gate.submit(command("a"), LONG).await }
@@ -243,7 +247,7 @@ async fn close_lets_go_of_those_who_wait() {
 async fn what_the_server_cannot_take_says_why() {
     let mut server = TestServer::start().await;
     let nats = server.connect().await;
-    let gate = StreamIngress::open(&nats).await.unwrap();
+    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     let unavailable = |answer: Result<_, SubmitError>| match answer {
         Err(SubmitError::Unavailable(away)) => away.to_string(),
         other => panic!("{other:?}"),
@@ -302,7 +306,7 @@ async fn a_bad_header_on_the_subject_for_outcomes_does_not_end_the_answers() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats).await.unwrap();
+    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     assert_eq!(gate.submit(command("a"), Duration::from_millis(50)).await.unwrap(), None);
     let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
     let stored = stream.direct_get_last_for_subject("command.book-room.a").await.unwrap();

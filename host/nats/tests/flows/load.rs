@@ -1,25 +1,28 @@
 //! Reading entities back.
 
+use std::time::Duration;
+
 use pelton_core::cloudevents::{self, CORRELATION_ID, TRACEPARENT};
-use pelton_core::command::backlinks::{Backlinks, HISTORY};
-use pelton_core::command::ports::CommandStore;
+use pelton_core::command::backlinks::{BACKLINKS, Backlinks};
+use pelton_core::command::outcome::MarkOutcome;
+use pelton_core::command::ports::{AppendError, CommandStore};
 use pelton_core::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Event, Fingerprint};
 use pelton_nats::{Nats, StoreSettings};
 
-use crate::entities::{Writer, decision, entity, ids, store};
-use crate::support::TestServer;
+use crate::entities::{Writer, decision, entity, event_in, ids, load, since, store};
+use crate::support::{TestServer, soon};
 
 /// Publishes an event as somebody who knows nothing of histories, or a wrong one.
 async fn publish_foreign(nats: &Nats, subject: &str, id: &str, history: Option<&str>) -> Sequence {
-    let event = decision(&entity("1"), &Backlinks::default(), id, 1).remove(0).event;
+    let event = event_in(&mut decision(&entity("1"), &Backlinks::default(), id, 1)[0]).clone();
     let mut headers = async_nats::HeaderMap::new();
     for (name, value) in cloudevents::encode(&event).iter() {
         headers.insert(name, value);
     }
     if let Some(history) = history {
-        headers.insert(HISTORY, history);
+        headers.insert(BACKLINKS, history);
     }
     let ack = nats.jetstream().publish_with_headers(subject.to_owned(), headers, event.data).await.unwrap();
     Sequence(ack.await.unwrap().sequence)
@@ -30,7 +33,7 @@ async fn an_entity_is_read_back_through_its_chain_however_long_it_is() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     let store = store(&nats, StoreSettings::default()).await;
-    assert!(store.load(&entity("1")).await.unwrap().is_empty());
+    assert!(load(&store, &entity("1")).await.is_empty());
     let (mut one, mut other) = (Writer::new(&store, "1"), Writer::new(&store, "11"));
     let mut written = Vec::new();
     for n in 0..70 {
@@ -40,17 +43,17 @@ async fn an_entity_is_read_back_through_its_chain_however_long_it_is() {
         other.append(&format!("d{n}"), 1).await.unwrap();
     }
     assert!(written.len() > 2 * 48);
-    let events = store.load(&one.entity).await.unwrap();
+    let events = load(&store, &one.entity).await;
     assert_eq!(ids(&events), written);
     let first = &events[0];
-    let cause = first.cause.as_ref().unwrap();
+    let cause = &first.links.as_ref().unwrap().cause;
     assert_eq!(
         (&cause.command, &cause.fingerprint),
         (&CommandId::new("c0").unwrap(), &Fingerprint::of(&[b"c0"]))
     );
-    assert_eq!((first.recorded.sequence, first.recorded.stream.as_ref()), (Sequence(1), "hotel"));
-    assert!(first.recorded.recorded_at.0 > 0);
-    assert_eq!(store.load(&other.entity).await.unwrap().len(), 70);
+    assert_eq!((first.sequence, first.body.stream.as_ref()), (Sequence(1), "hotel"));
+    assert!(first.body.recorded_at.0 > 0);
+    assert_eq!(load(&store, &other.entity).await.len(), 70);
     store.close().await;
 }
 
@@ -63,12 +66,12 @@ async fn events_of_others_are_read_in_their_place() {
     let subject = writer.entity.event_subject("room-booked", 1);
     writer.append("c1", 1).await.unwrap();
     writer.at = publish_foreign(&nats, &subject, "foreign", None).await;
-    assert_eq!(ids(&store.load(&writer.entity).await.unwrap()), ["c1:0", "foreign:0"]);
-    writer.history.push(writer.at);
+    assert_eq!(ids(&load(&store, &writer.entity).await), ["c1:0", "foreign:0"]);
+    writer.backlinks.push(writer.at);
     writer.append("c2", 2).await.unwrap();
-    let events = store.load(&writer.entity).await.unwrap();
+    let events = load(&store, &writer.entity).await;
     assert_eq!(ids(&events), ["c1:0", "foreign:0", "c2:0", "c2:1"]);
-    assert!(events[1].history.is_none());
+    assert!(events[1].links.is_none());
     store.close().await;
 }
 
@@ -88,7 +91,7 @@ async fn a_list_that_does_not_add_up_is_not_believed() {
         writer.append(&command, 2).await.unwrap();
         let subject = writer.entity.event_subject("room-booked", 1);
         let last = publish_foreign(&nats, &subject, &format!("f-{room}"), Some(list)).await;
-        let events = store.load(&writer.entity).await.unwrap();
+        let events = load(&store, &writer.entity).await;
         // A list that says "nothing before me" is taken at its word by a load, which may be behind; never by an append.
         let found = ids(&events);
         if room != "short" {
@@ -98,7 +101,7 @@ async fn a_list_that_does_not_add_up_is_not_believed() {
                 "{room}"
             );
         }
-        assert_eq!(events.last().unwrap().recorded.sequence, last);
+        assert_eq!(events.last().unwrap().sequence, last);
     }
     store.close().await;
 }
@@ -109,18 +112,18 @@ async fn what_came_since_is_read_from_the_leader() {
     let nats = server.connect().await;
     let store = store(&nats, StoreSettings::default()).await;
     let mut writer = Writer::new(&store, "1");
-    assert!(store.since(&writer.entity, Sequence::NONE).await.unwrap().is_empty());
+    assert!(since(&store, &writer.entity, Sequence::NONE).await.is_empty());
     for n in 0..60 {
         writer.append(&format!("c{n}"), 1 + n % 2).await.unwrap();
     }
-    let all = store.load(&writer.entity).await.unwrap();
+    let all = load(&store, &writer.entity).await;
     for known in [0_usize, 1, 30, 85, 88, 89, 90] {
-        let after = known.checked_sub(1).map_or(Sequence::NONE, |at| all[at].recorded.sequence);
-        assert_eq!(ids(&store.since(&writer.entity, after).await.unwrap()), ids(&all[known..]), "{known}");
+        let after = known.checked_sub(1).map_or(Sequence::NONE, |at| all[at].sequence);
+        assert_eq!(ids(&since(&store, &writer.entity, after).await), ids(&all[known..]), "{known}");
     }
     let subject = writer.entity.event_subject("room-booked", 1);
     publish_foreign(&nats, &subject, "foreign", None).await;
-    let since = store.since(&writer.entity, all[88].recorded.sequence).await.unwrap();
+    let since = since(&store, &writer.entity, all[88].sequence).await;
     assert_eq!(ids(&since), ["c59:1", "foreign:0"]);
     store.close().await;
 }
@@ -134,14 +137,48 @@ async fn an_event_with_all_that_the_contract_allows_is_read_back() {
     let mut events = decision(&entity("1"), &Backlinks::default(), "c", 1);
     let theirs = (0..MAX_EXTENSIONS).map(|n| (format!("x{n}"), format!(" \r\n\u{0}größe % {n} ")));
     let ours = [CORRELATION_ID, TRACEPARENT].map(|name| (name.to_owned(), "c".to_owned()));
-    events[0].event.extensions.extend(ours.into_iter().chain(theirs));
-    events[0].event.datacontenttype = Some("x".repeat(MAX_ATTRIBUTE_BYTES));
+    event_in(&mut events[0]).extensions.extend(ours.into_iter().chain(theirs));
+    event_in(&mut events[0]).datacontenttype = Some("x".repeat(MAX_ATTRIBUTE_BYTES));
     store.append(&entity("1"), Sequence::NONE, &events).await.unwrap();
-    let read = store.load(&entity("1")).await.unwrap().remove(0).recorded.event;
+    let read = load(&store, &entity("1")).await.remove(0).body.event;
     let sorted = |mut event: Event| {
         event.extensions.sort();
         event
     };
-    assert_eq!(sorted(read), sorted(events.remove(0).event));
+    assert_eq!(sorted(read), sorted(event_in(&mut events[0]).clone()));
+    store.close().await;
+}
+
+// Every command that ends without events leaves a mark among its entity's messages.
+#[tokio::test]
+async fn marks_lie_among_the_events_until_their_time_and_are_found_by_their_command() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let mut writer = Writer::new(&store, "1");
+    let nothing = || MarkOutcome::Accepted { events: 0 };
+    writer.append("c1", 2).await.unwrap();
+    writer.mark("kept", nothing(), None).await.unwrap();
+    let before = writer.at;
+    let expired = writer.mark("expires", nothing(), Some(Duration::from_secs(1))).await.unwrap();
+    assert_eq!(ids(&load(&store, &writer.entity).await), ["c1:0", "c1:1"]);
+    let mark = async |id: &str| store.mark(&writer.entity, &CommandId::new(id).unwrap()).await.unwrap();
+    assert_eq!(mark("kept").await.unwrap().body.command_id.as_str(), "kept");
+    assert_eq!(mark("expires").await.unwrap().sequence, expired);
+    assert!(mark("c1").await.is_none());
+    // The entity's last message is the one before again, and an append has to expect that.
+    soon(async {
+        while mark("expires").await.is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(store.last(&writer.entity).await.unwrap().unwrap().sequence, before);
+    let tail = store.tail(&writer.entity, Sequence(1)).await.unwrap();
+    assert_eq!(tail.iter().map(|message| message.sequence.0).collect::<Vec<_>>(), [2, 3]);
+    assert!(matches!(writer.append("late", 1).await, Err(AppendError::Conflict)));
+    writer.at = before;
+    writer.append("c2", 1).await.unwrap();
+    assert_eq!(ids(&load(&store, &writer.entity).await), ["c1:0", "c1:1", "c2:0"]);
     store.close().await;
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
-use pelton_core::command::outcome::{Outcome, OutcomeRecord, Revision};
-use pelton_core::command::ports::CommandStore;
+use pelton_core::client::CommandStatus;
+use pelton_core::command::outcome::{MarkOutcome, Outcome};
+use pelton_core::command::ports::{AppendError, CommandStore};
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Retries};
 use pelton_core::id::{CommandId, Sequence};
 use pelton_core::message::{Incoming, Rejection};
@@ -12,9 +13,9 @@ use pelton_core::time::Timestamp;
 use pelton_nats::StoreSettings;
 use pelton_nats::dead_letters::{self, Entry, Filter, Happening, Operator, Retried};
 
-use crate::entities::store;
+use crate::entities::{Writer, commands, store};
 use crate::parking::{Desk, letter, message};
-use crate::support::{PATIENCE, TestServer, name, outcome, soon};
+use crate::support::{PATIENCE, TestServer, name, soon};
 
 #[tokio::test]
 async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() {
@@ -45,16 +46,23 @@ async fn a_command_that_has_ended_is_not_given_up_but_taken_out_with_its_outcome
     let nats = server.connect().await;
     let store = store(&nats, StoreSettings::default()).await;
     let desk = Desk::open(nats, 1).await;
-    let rejected = Outcome::Rejected { rejection: Rejection::new("room-taken", "it is") };
-    let failed = Outcome::Failed { cause: "it trapped".into() };
-    let accepted = Outcome::Accepted { events: Vec::new() };
-    let cases = [(accepted, Some("accepted")), (rejected, Some("rejected")), (failed, None)];
+    let mut writer = Writer::new(&store, "1");
+    let rejected = MarkOutcome::Rejected { rejection: Rejection::new("room-taken", "it is") };
+    let failed = MarkOutcome::Failed { cause: "it trapped".into() };
+    let nothing = MarkOutcome::Accepted { events: 0 };
+    let cases = [
+        (None, Some("accepted")),
+        (Some(nothing), Some("accepted")),
+        (Some(rejected), Some("rejected")),
+        (Some(failed), None),
+    ];
     for ((ended, expected), n) in cases.into_iter().zip(1..) {
         let command = format!("c{n}");
         desk.fail(n, &command).await;
-        let id = CommandId::new(command).unwrap();
-        let record = OutcomeRecord { outcome: ended, ..outcome(&id) };
-        assert!(store.record(&record, Revision::NONE).await.unwrap());
+        match ended {
+            Some(outcome) => drop(writer.mark(&command, outcome, None).await.unwrap()),
+            None => drop(writer.append(&command, 2).await.unwrap()),
+        }
         let [kept] = desk.all().await.try_into().unwrap();
         assert_eq!(desk.operator.drop(&kept, "no use").await.unwrap(), expected);
         let noted = match expected {
@@ -63,6 +71,34 @@ async fn a_command_that_has_ended_is_not_given_up_but_taken_out_with_its_outcome
         };
         assert_eq!(desk.happened(kept.sequence.0).await[1..], [noted]);
     }
+    store.close().await;
+}
+
+/// N5: after a drop its status was "never stored"; and it would have been decided, had it come again.
+#[tokio::test]
+async fn a_command_that_is_given_up_undecided_has_failed() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let store = store(&nats, StoreSettings::default()).await;
+    let desk = Desk::open(nats, 1).await;
+    let mut writer = Writer::new(&store, "1");
+    writer.append("first", 2).await.unwrap();
+    let headers = message(1, "c1").headers;
+    let mut wired = async_nats::HeaderMap::new();
+    headers.iter().for_each(|(name, value)| wired.insert(name, value));
+    let logged =
+        desk.nats.jetstream().publish_with_headers("command.book-room.c1", wired, r#"{"room":"1"}"#.into());
+    logged.await.unwrap().await.unwrap();
+    desk.letters.keep(letter(DeadLetterKind::Parked, message(1, "c1"))).await.unwrap();
+    let [kept] = desk.all().await.try_into().unwrap();
+    assert_eq!(desk.operator.drop(&kept, "no use").await.unwrap(), None);
+    let status = commands(&desk.nats, false).status(&CommandId::new("c1").unwrap()).await.unwrap();
+    let CommandStatus::Ended(record) = status else { panic!("{status:?}") };
+    assert_eq!(record.outcome, Outcome::Failed { cause: "dropped by ada@desk: no use".to_owned() });
+    let last = store.last(&writer.entity).await.unwrap().unwrap();
+    assert_eq!(last.links.unwrap().backlinks, writer.backlinks, "its mark leads to the entity's events");
+    let late = writer.append("c1", 1).await.unwrap_err();
+    assert!(matches!(late, AppendError::Conflict), "{late}");
     store.close().await;
 }
 
@@ -156,12 +192,16 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
     let desk = Desk::open(server.connect().await, 1).await;
     let mut orphan = letter(DeadLetterKind::Failed, message(1, "a"));
     (orphan.consumer, orphan.key, orphan.message.subject) =
-        ("no_handler".into(), None, "command.paint.a".into());
+        ("painting".into(), None, "command.paint.a".into());
+    orphan.message.headers =
+        [("ce-specversion", "1.0"), ("ce-id", "a"), ("ce-source", "/test"), ("ce-type", "paint")]
+            .into_iter()
+            .collect();
     desk.letters.keep(orphan).await.unwrap();
     desk.fail(1, "a").await;
     let [orphan, taken] = desk.all().await.try_into().unwrap();
     let retried = desk.operator.retry(&orphan).await.unwrap();
-    assert!(matches!(&retried, Retried::Impossible(why) if why.contains("command.paint.a")), "{retried:?}");
+    assert!(matches!(&retried, Retried::Impossible(why) if why.contains("paint")), "{retried:?}");
     let commands =
         async || desk.nats.jetstream().get_stream("COMMANDS").await.unwrap().cached_info().state.messages;
     assert_eq!(commands().await, 0);
@@ -179,7 +219,8 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
 async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
-    let patient = || Operator::new(&desk.nats, false, "ada@desk".to_owned(), PATIENCE);
+    let patient =
+        || Operator::new(&desk.nats, commands(&desk.nats, false), false, "ada@desk".to_owned(), PATIENCE);
     let ask = |operator: Operator| tokio::spawn(async move { operator.ask("bookings", "1").await.unwrap() });
     let view = name("bookings");
     let request = async || {

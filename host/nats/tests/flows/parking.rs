@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use pelton_core::client::{CommandStatus, Ingress};
-use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, Parking, RETRY_OF};
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailure, Parking, RETRY_OF};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::time::Timestamp;
@@ -13,7 +13,7 @@ use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator};
 use pelton_nats::topology::Topology;
 use pelton_nats::{Nats, StreamDeadLetters, StreamIngress};
 
-use crate::entities::hotel;
+use crate::entities::{commands, hotel};
 use crate::support::{TestServer, name, soon};
 
 pub(crate) const KEY: &str = "booking.1.2022-12-12";
@@ -23,8 +23,15 @@ pub(crate) fn message(sequence: u64, command: &str) -> Incoming {
         stream: name("COMMANDS"),
         sequence: Sequence(sequence),
         subject: format!("command.book-room.{command}"),
-        headers: [("ce-id".to_owned(), command.to_owned())].into_iter().collect(),
-        payload: command.to_owned().into(),
+        headers: [
+            ("ce-specversion", "1.0"),
+            ("ce-id", command),
+            ("ce-source", "/test"),
+            ("ce-type", "book-room"),
+        ]
+        .into_iter()
+        .collect(),
+        payload: r#"{"room":"1"}"#.into(),
         stored_at: Timestamp(7),
         attempt: 1,
     }
@@ -59,7 +66,13 @@ impl Desk {
         Topology { replicas, ..hotel() }.ensure(&nats).await.unwrap();
         let replicated = replicas > 1;
         let letters = StreamDeadLetters::new(&nats, replicated);
-        let operator = Operator::new(&nats, replicated, "ada@desk".to_owned(), Duration::from_millis(200));
+        let operator = Operator::new(
+            &nats,
+            commands(&nats, replicated),
+            replicated,
+            "ada@desk".to_owned(),
+            Duration::from_millis(200),
+        );
         Self { nats, replicated, letters, consumer: name("booking"), operator }
     }
 
@@ -125,8 +138,14 @@ async fn a_queue_lets_through_the_retry_of_its_first_letter_and_nobody_else() {
         (retry_of(99, message(9, "a")), false),
         (message(9, "a"), false),
     ] {
-        let first = desk.letters.is_retry_of_first(&desk.consumer, KEY, &message).await.unwrap();
+        let first = desk.letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Park).await.unwrap();
         assert_eq!(first, expected, "{message:?}");
+    }
+    for (message, expected) in
+        [(retry_of(2, message(9, "b")), true), (retry_of(1, message(9, "forged")), false)]
+    {
+        let kept = desk.letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Skip).await.unwrap();
+        assert_eq!(kept, expected, "where nothing waits its turn: {message:?}");
     }
     for (consumer, key) in [("booking", "booking.2.2022-12-12"), ("cleaning", KEY)] {
         assert_eq!(desk.letters.last(&name(consumer), key).await.unwrap(), None, "{consumer} {key}");
@@ -144,7 +163,7 @@ async fn a_command_waits_once_however_often_it_is_sent() {
         assert!(desk.park(sequence, "a", last).await);
     }
     assert_eq!(desk.commands().await, ["a", "b"]);
-    let gate = StreamIngress::open(&desk.nats).await.unwrap();
+    let gate = StreamIngress::open(&desk.nats, commands(&desk.nats, false)).await.unwrap();
     for (id, part) in [("b", "it trapped"), ("a", "dead letter 1")] {
         let status = gate.status(&CommandId::new(id).unwrap()).await.unwrap();
         assert!(

@@ -73,8 +73,8 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     assert_eq!(came, ["command.book-room.c1", "command.book-room.s1"]);
     nats.flush().await.unwrap();
     soon(async {
-        while nats.jetstream().get_stream("COMMANDS").await.unwrap().info().await.unwrap().state.messages > 0
-        {
+        let stream = nats.jetstream().get_stream("COMMANDS").await.unwrap();
+        while stream.consumer_info("booking").await.unwrap().num_ack_pending > 0 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })

@@ -15,7 +15,7 @@ fn record(n: u64) -> SagaRecord {
         state: Some(vec![0, 1, 255]),
         outbox: vec![OutgoingCommand {
             id: CommandId::new(format!("housekeeping:1:hotel:{n}:0")).unwrap(),
-            r#type: "schedule-cleaning".into(),
+            r#type: "book-room".into(),
             datacontenttype: "application/json".into(),
             extensions: vec![("correlationid".into(), "p".into())],
             data: Some(b"{}".to_vec()),
@@ -72,11 +72,11 @@ async fn a_command_that_is_sent_again_waits_once() {
     let mut headers = cloudevents::encode(&event(1));
     headers.push("Nats-Rollup", "all");
     for _ in 0..2 {
-        sagas.send(headers.clone(), "schedule-cleaning", &id, Bytes::from("{}")).await.unwrap();
+        sagas.send(headers.clone(), "book-room", &id, Bytes::from("{}")).await.unwrap();
     }
     let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
     assert_eq!(stream.cached_info().state.messages, 1);
-    let subject = "command.schedule-cleaning.housekeeping:1:hotel:7:0";
+    let subject = "command.book-room.housekeeping:1:hotel:7:0";
     let message = stream.direct_get_last_for_subject(subject).await.unwrap();
     assert_eq!(message.payload, "{}");
     assert_eq!(message.headers.get("ce-id").unwrap().as_str(), "c-1:0");
@@ -90,12 +90,12 @@ async fn a_command_that_is_sent_again_waits_once() {
             "{}",
         ),
     ] {
-        let refused = sagas.send(headers, "schedule-cleaning", &id, Bytes::from(data)).await.unwrap_err();
+        let refused = sagas.send(headers, "book-room", &id, Bytes::from(data)).await.unwrap_err();
         assert!(refused.to_string().contains("message 1 of stream COMMANDS is another command"), "{refused}");
     }
 
     let large = Bytes::from(vec![b' '; nats.client().max_payload() + 1]);
-    let refused = sagas.send(headers, "schedule-cleaning", &id, large).await;
+    let refused = sagas.send(headers, "book-room", &id, large).await;
     assert!(matches!(refused, Err(CommitError::Refused(_))), "{refused:?}");
 }
 

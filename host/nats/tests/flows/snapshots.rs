@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pelton_core::command::history::EntityHistory;
-use pelton_core::command::ports::{CommandStore, HandlerDescriptor};
+use pelton_core::command::ports::{CommandStore, HandlerDescriptor, StoredEvent};
 use pelton_core::command::snapshot::{self, MAX_SNAPSHOT_BYTES, SnapshotKey};
 use pelton_core::id::Sequence;
 use pelton_core::message::EventType;
@@ -11,7 +11,7 @@ use pelton_core::store::CommitError;
 use pelton_core::subject::Entity;
 use pelton_nats::{Nats, StoreSettings};
 
-use crate::entities::{Writer, entity, store};
+use crate::entities::{Writer, entity, load, since, store};
 use crate::support::TestServer;
 
 fn key(state_version: u32, entity: &Entity) -> SnapshotKey {
@@ -87,22 +87,17 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
         writer.append(&format!("c{n}"), 1 + n % 3).await.unwrap();
         other.append(&format!("d{n}"), 1).await.unwrap();
         let mut past = EntityHistory::default();
-        store
-            .load(&writer.entity)
-            .await
-            .unwrap()
-            .into_iter()
-            .for_each(|event| past.push(event.recorded, event.cause));
+        push(&mut past, &load(&store, &writer.entity).await);
         snapshots.push(snapshot::encode(&key, &past, b"state").unwrap());
     }
-    let all = store.load(&writer.entity).await.unwrap();
+    let all = load(&store, &writer.entity).await;
     for bytes in &snapshots {
-        let (mut past, state) = snapshot::decode(bytes, &key, "hotel").unwrap();
-        let events = store.since(&writer.entity, Sequence(past.at().0 - 1)).await.unwrap();
+        let (mut past, state) = snapshot::decode(bytes, &key).unwrap();
+        let events = since(&store, &writer.entity, Sequence(past.last_event().0 - 1)).await;
         assert_eq!(past.joins(&events), Ok(()));
-        events.into_iter().skip(1).for_each(|event| past.push(event.recorded, event.cause));
+        push(&mut past, &events[1..]);
         let mut whole = EntityHistory::default();
-        all.iter().cloned().for_each(|event| whole.push(event.recorded, event.cause));
+        push(&mut whole, &all);
         assert_eq!((past, state.as_slice()), (whole, &b"state"[..]));
     }
 
@@ -114,10 +109,14 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
     writer.append("e", 1).await.unwrap();
     let mut other = Writer::new(&store, "2");
     for bytes in &snapshots[..3] {
-        let (past, _) = snapshot::decode(bytes, &key, "hotel").unwrap();
-        let events = store.since(&writer.entity, Sequence(past.at().0 - 1)).await.unwrap();
-        assert!(past.joins(&events).is_err(), "at {}", past.at());
-        other.append(&format!("f{}", past.at()), 1).await.unwrap();
+        let (past, _) = snapshot::decode(bytes, &key).unwrap();
+        let events = since(&store, &writer.entity, Sequence(past.last_event().0 - 1)).await;
+        assert!(past.joins(&events).is_err(), "at {}", past.last_event());
+        other.append(&format!("f{}", past.last_event()), 1).await.unwrap();
     }
     store.close().await;
+}
+
+fn push(past: &mut EntityHistory, events: &[StoredEvent]) {
+    events.iter().for_each(|event| past.push(&event.body, event.links.as_ref().map(|links| &links.cause)));
 }

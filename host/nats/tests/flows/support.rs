@@ -16,6 +16,8 @@ use pelton_nats::topology::{EventStream, Topology, View};
 use pelton_nats::{ConnectSettings, Nats};
 use tempfile::TempDir;
 
+use crate::entities::hotel;
+
 /// The time after which anything in a test counts as failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -104,7 +106,7 @@ pub(crate) async fn prepare(nats: &Nats, replicas: u8) -> Bucket {
         replicas,
         streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
         views: vec![View { name: name("bookings"), version: 1 }],
-        ..Topology::default()
+        ..hotel()
     };
     topology.ensure(nats).await.unwrap();
     Bucket::new(&name("bookings"), 1).unwrap()
@@ -154,7 +156,7 @@ pub(crate) fn outcome(id: &CommandId) -> OutcomeRecord {
         correlation_id: id.to_string(),
         fingerprint: Fingerprint::of(&[b"x"]),
         decided_by: "sha256:0".into(),
-        at: Timestamp::now(),
+        time: Timestamp::now(),
         outcome: Outcome::Accepted { events: Vec::new() },
     }
 }

@@ -34,6 +34,7 @@ fn command(r#type: &str, id: &str, data: &str) -> Command {
         id: CommandId::new(id).expect("an id"),
         r#type: CommandType::new(r#type).expect("a type"),
         entity: entity(),
+        logged_at: Sequence(1),
         time: Timestamp(1_670_803_200_000_000_000),
         correlation_id: id.to_owned(),
         causation_id: None,

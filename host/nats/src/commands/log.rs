@@ -1,0 +1,125 @@
+//! The log of commands: where they lie from the moment that they are taken until they are older than `[commands] keep`.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use pelton_core::id::{CommandId, Sequence};
+use pelton_core::store::Unavailable;
+use pelton_core::time::Timestamp;
+use serde::Deserialize;
+
+use crate::connection::Nats;
+use crate::subjects::{self, COMMANDS};
+use crate::wire::{self, StoredMessage, header};
+
+/// The wait between two looks for commands that need not be kept.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Has the server store a command only where it has none of this id.
+pub(crate) fn expect_no_command(headers: &mut HeaderMap, id: &str) {
+    headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
+    headers.insert(header::EXPECTED_SUBJECT, subjects::command_of_id(id));
+}
+
+/// The command of this id, as the leader has it: read as JSON, for outsiders wrote its headers.
+pub(crate) async fn command(nats: &Nats, id: &CommandId) -> Result<Option<StoredMessage>, Unavailable> {
+    wire::leader_last(nats, COMMANDS, &subjects::command_of_id(id.as_str())).await
+}
+
+#[derive(Deserialize)]
+struct Info {
+    state: State,
+}
+
+#[derive(Deserialize)]
+pub(super) struct State {
+    first_seq: u64,
+    last_seq: u64,
+}
+
+pub(super) async fn state(nats: &Nats, stream: &str) -> Result<State, Unavailable> {
+    let doing = format!("asking for stream {stream}");
+    let subject = format!("$JS.API.STREAM.INFO.{stream}");
+    match wire::api::<Info>(nats, &subject, Bytes::new(), &doing).await? {
+        Ok(info) => Ok(info.state),
+        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
+    }
+}
+
+/// The sequence of the last command that was logged, as the leader has it.
+pub(crate) async fn last(nats: &Nats) -> Result<Sequence, Unavailable> {
+    Ok(Sequence(state(nats, COMMANDS).await?.last_seq))
+}
+
+/// Lets go of commands that are older than this and that every handler has ended, again and again.
+pub async fn keep_for(nats: &Nats, keep: Duration) {
+    loop {
+        match let_go(nats, keep).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(stream = COMMANDS, count, "old commands were let go"),
+            Err(away) => tracing::warn!("will be tried again: {away}"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}
+
+/// Lets go of the commands that were stored longer ago than this, up to the first that a handler has not ended. Answers
+/// how many went.
+pub async fn let_go(nats: &Nats, keep: Duration) -> Result<u64, Unavailable> {
+    // The end first: what is stored after it no consumer has been asked about.
+    let State { first_seq, last_seq } = state(nats, COMMANDS).await?;
+    let Some(floor) = lowest_ack_floor(nats).await? else { return Ok(0) };
+    let keep_from =
+        Timestamp(Timestamp::now().0.saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX)));
+    let up_to = first_younger(nats, first_seq, floor.0.min(last_seq) + 1, keep_from).await?;
+    if up_to <= first_seq {
+        return Ok(0);
+    }
+    let doing = format!("letting go of commands before {up_to} of stream {COMMANDS}");
+    let request = serde_json::json!({ "seq": up_to }).to_string();
+    let subject = format!("$JS.API.STREAM.PURGE.{COMMANDS}");
+    #[derive(Deserialize)]
+    struct Purged {
+        purged: u64,
+    }
+    match wire::api::<Purged>(nats, &subject, request.into(), &doing).await? {
+        Ok(Purged { purged }) => Ok(purged),
+        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
+    }
+}
+
+/// Up to where all consumers have acknowledged everything; none where there is no consumer.
+async fn lowest_ack_floor(nats: &Nats) -> Result<Option<Sequence>, Unavailable> {
+    let away = |cause: String| Unavailable { doing: format!("listing the consumers of {COMMANDS}"), cause };
+    let stream = nats.jetstream().get_stream_no_info(COMMANDS).await.map_err(|e| away(e.to_string()))?;
+    let infos: Vec<_> = stream.consumers().try_collect().await.map_err(|e| away(e.to_string()))?;
+    // A consumer's floor is that of its own messages; one that has ended all of them has no say.
+    let floor = |info: &async_nats::jetstream::consumer::Info| match (info.num_pending, info.num_ack_pending)
+    {
+        (0, 0) => u64::MAX - 1,
+        _ => info.ack_floor.stream_sequence,
+    };
+    Ok(infos.iter().map(floor).min().map(Sequence))
+}
+
+/// The first sequence from `low` up to `high` whose message is not older: stored times rise with the sequences.
+async fn first_younger(
+    nats: &Nats,
+    mut low: u64,
+    mut high: u64,
+    than: Timestamp,
+) -> Result<u64, Unavailable> {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let next = wire::leader_next(nats, COMMANDS, Sequence(middle), ">").await?;
+        match next {
+            Some(message) if message.stored_at < than && message.sequence.0 < high => {
+                low = message.sequence.0 + 1;
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(low)
+}
