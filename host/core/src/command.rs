@@ -82,7 +82,7 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     stream: Arc<str>,
     plugin: P,
     store: Arc<S>,
-    letters: Arc<L>,
+    dead_letters: Arc<L>,
     retry: RetryPolicy,
     failures: Failures<Sequence>,
     on_failure: OnFailure,
@@ -109,13 +109,25 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         stream: Arc<str>,
         plugin: P,
         store: Arc<S>,
-        letters: Arc<L>,
+        dead_letters: Arc<L>,
         settings: HandlerSettings,
     ) -> Self {
         let HandlerSettings { retry, on_failure, keep, cache, snapshots } = settings;
         let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
         let failures = Failures::default();
-        Self { name, stream, plugin, store, letters, retry, failures, on_failure, keep, entities, snapshots }
+        Self {
+            name,
+            stream,
+            plugin,
+            store,
+            dead_letters,
+            retry,
+            failures,
+            on_failure,
+            keep,
+            entities,
+            snapshots,
+        }
     }
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
@@ -185,7 +197,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             Wanted::Retry => self.decide(entity, command).await?,
             Wanted::Decision => {
                 if entity.is_held() {
-                    match self.letters.last(&self.name, command.entity.prefix()).await? {
+                    match self.dead_letters.last(&self.name, command.entity.prefix()).await? {
                         Some(last) => return Box::pin(self.park(message, command, last)).await,
                         None => entity.is_released(),
                     }

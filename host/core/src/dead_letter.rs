@@ -95,7 +95,7 @@ pub enum Parking {
 pub trait DeadLetters: Send + Sync + 'static {
     /// Keeps a dead letter and returns its position. Keeping it again is harmless. If its message is the retry of a dead
     /// letter that still exists, that one stays in its place, and only the new cause is noted.
-    fn keep(&self, letter: DeadLetter) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
+    fn keep(&self, dead_letter: DeadLetter) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
 
     /// The last dead letter of a queue. A linearizable read: it sees every completed write.
     fn last(
@@ -118,7 +118,7 @@ pub trait DeadLetters: Send + Sync + 'static {
     /// harmless. A command that is parked there already is not kept a second time.
     fn keep_behind(
         &self,
-        letter: DeadLetter,
+        dead_letter: DeadLetter,
         last: Sequence,
     ) -> impl Future<Output = Result<Parking, Unavailable>> + Send;
 }
@@ -138,7 +138,7 @@ pub struct Place {
     /// The position of the message in its own stream.
     pub message: Sequence,
     /// The position of the dead letter among the dead letters.
-    pub letter: Sequence,
+    pub dead_letter: Sequence,
 }
 
 /// The operations with which dead letters are retried on an operator's request. Commands need only
@@ -158,7 +158,10 @@ pub trait Retries: DeadLetters {
     ) -> impl Future<Output = Result<Vec<Place>, Unavailable>> + Send;
 
     /// The dead letter at a position, if it still exists.
-    fn letter(&self, at: Sequence) -> impl Future<Output = Result<Option<DeadLetter>, Unavailable>> + Send;
+    fn dead_letter(
+        &self,
+        at: Sequence,
+    ) -> impl Future<Output = Result<Option<DeadLetter>, Unavailable>> + Send;
 
     /// Notes that the dead letter's message was processed, and removes the dead letter.
     fn settle(&self, at: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;

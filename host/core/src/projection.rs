@@ -56,7 +56,7 @@ pub struct ProjectionFlow<P, V, L> {
     /// The store of the view.
     pub store: Arc<V>,
     /// The store of the events that cannot be applied.
-    pub letters: Arc<L>,
+    pub dead_letters: Arc<L>,
     /// How failures are retried before an event is set aside.
     pub retry: RetryPolicy,
     /// Whether the keys of an event that was set aside wait, or go on without it.
@@ -99,21 +99,21 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         let feed = Arc::new(Mutex::new(feed));
         let (mut failures, mut refused_at) = (0, Sequence::NONE);
         loop {
-            let Err(halt) = self.follow(&feed, &stopped, refused_at, &mut failures).await else { return };
-            if let ViewError::Refused { at, .. } = &halt {
+            let Err(error) = self.follow(&feed, &stopped, refused_at, &mut failures).await else { return };
+            if let ViewError::Refused { at, .. } = &error {
                 refused_at = *at;
             }
             tokio::select! {
                 () = stopped.clone() => return,
-                () = self.pause(halt, &mut failures) => {}
+                () = self.pause(error, &mut failures) => {}
             }
         }
     }
 
     /// Logs why the view does not move, and waits.
-    async fn pause(&self, halt: ViewError, failures: &mut u32) {
-        let is_full = matches!(halt, ViewError::Full { .. });
-        let why = match halt {
+    async fn pause(&self, error: ViewError, failures: &mut u32) {
+        let is_full = matches!(error, ViewError::Full { .. });
+        let why = match error {
             ViewError::Lost(CommitError::Conflict) => return self.stand_by().await,
             ViewError::Lost(error) if *failures == 0 => {
                 *failures = 1;
@@ -290,7 +290,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         pipeline: &mut Pipeline<V>,
     ) -> Result<(), ViewError> {
         pipeline.send(changes, next).await?;
-        pipeline.arrive().await.map_err(|halt| match halt {
+        pipeline.arrive().await.map_err(|error| match error {
             ViewError::Refused { why, .. } => {
                 ViewError::Batch(self.plugin.fault(format!("its values: {why}")))
             }

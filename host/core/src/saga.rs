@@ -46,7 +46,7 @@ pub struct SagaFlow<P, S, L> {
     /// The store of the instances.
     pub store: Arc<S>,
     /// The store of the inputs that cannot be handled.
-    pub letters: Arc<L>,
+    pub dead_letters: Arc<L>,
     /// How failures are retried.
     pub retry: RetryPolicy,
     /// The failures so far. Each instance that an event concerns has attempts of its own.
@@ -121,11 +121,12 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             let (record, revision) = self.store.load(instance).await?;
             let mut record = record.unwrap_or_default();
             if let (Some(by), Some(message)) = (&record.quarantined_by, message) {
-                match self.letters.last(&self.name, instance.as_str()).await? {
+                match self.dead_letters.last(&self.name, instance.as_str()).await? {
                     Some(last) => {
                         let why = format!("it waits behind {by}");
-                        let letter = self.letter(message, Some(instance), DeadLetterKind::Parked, why);
-                        match self.letters.keep_behind(letter, last).await? {
+                        let dead_letter =
+                            self.dead_letter(message, Some(instance), DeadLetterKind::Parked, why);
+                        match self.dead_letters.keep_behind(dead_letter, last).await? {
                             Parking::Parked => return Ok(()),
                             Parking::Overtaken => continue,
                             Parking::Failed(cause) => return Err(NotProcessed::Failed(cause)),
@@ -263,17 +264,17 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         instance: Option<&InstanceId>,
         cause: String,
     ) -> Settlement {
-        let letter = match (self.on_failure, instance) {
+        let dead_letter = match (self.on_failure, instance) {
             // Nothing waits behind this dead letter, so it has no key.
             (OnFailure::Skip, Some(instance)) => {
                 let why = format!("instance {instance} went on without it: {cause}");
-                self.letter(message, None, DeadLetterKind::Failed, why)
+                self.dead_letter(message, None, DeadLetterKind::Failed, why)
             }
-            _ => self.letter(message, instance, DeadLetterKind::Failed, cause.clone()),
+            _ => self.dead_letter(message, instance, DeadLetterKind::Failed, cause.clone()),
         };
-        let id = letter.id();
+        let id = dead_letter.id();
         let delay = self.retry.delay(message.attempt);
-        if let Err(away) = self.letters.keep(letter).await {
+        if let Err(away) = self.dead_letters.keep(dead_letter).await {
             return Self::retry(&away.into(), delay);
         }
         if let Some(instance) = instance
@@ -302,7 +303,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Err(NotProcessed::Contended(MAX_CONFLICTS))
     }
 
-    fn letter(
+    fn dead_letter(
         &self,
         message: &Incoming,
         instance: Option<&InstanceId>,

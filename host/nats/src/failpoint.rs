@@ -15,19 +15,15 @@ pub const VARIABLE: &str = "PELTON_FAILPOINT";
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
 /// All failpoints, in the order in which a command passes them.
-pub const NAMES: [&str; 16] = [
-    "before-look-up",
+pub const NAMES: [&str; 12] = [
     "after-load",
+    "after-mark",
     "before-append",
     MID_BATCH,
     "after-append",
     "before-catch-up",
-    "before-claim",
-    "after-claim",
-    "before-record",
-    "after-record",
-    "before-announce",
-    "after-announce",
+    "before-reply",
+    "after-reply",
     "before-snapshot",
     "after-snapshot",
     "before-set-aside",

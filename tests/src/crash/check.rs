@@ -12,7 +12,7 @@ use super::ledger::{Ledger, Sent};
 use super::reader::read_from;
 use super::rules::{Happened, State};
 use super::world::{EVENTS, HANDLER};
-use super::{answers, letters};
+use super::{answers, dead_letters};
 use crate::streams::Stored;
 
 /// The known part of the streams.
@@ -78,8 +78,8 @@ impl Checker {
             let refusals = refusals.remove(&order).unwrap_or_default();
             self.check_order(&order, &refusals, ledger, &mut news.violations);
         }
-        let letters = read_from(jetstream, "DEAD_LETTERS", 1).await?;
-        letters::check(&letters, &self.kept, &ledger.unreadable(), &mut news.violations);
+        let kept = read_from(jetstream, "DEAD_LETTERS", 1).await?;
+        dead_letters::check(&kept, &self.kept, &ledger.unreadable(), &mut news.violations);
         let log = jetstream.get_stream("COMMANDS").await?;
         let left = log.consumer_info(HANDLER).await?;
         if (left.num_pending, left.num_ack_pending) != (0, 0) {

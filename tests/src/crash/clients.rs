@@ -42,7 +42,7 @@ enum Channel {
     Nats {
         /// Publishes only while no command with this id is stored, as a gateway does. A client that may send different
         /// commands under one id has to do this.
-        guarded: bool,
+        conditional: bool,
     },
 }
 
@@ -77,10 +77,10 @@ impl Clients {
     async fn run(&self, plan: Plan) {
         let Plan { id, payload, manner, copies, other, again, mut random } = plan;
         let waits = manner == Manner::Insist;
-        let guarded = other.is_some();
+        let conditional = other.is_some();
         let channel = |random: &mut Rng| match random.usize(0..self.gateways.len() + 1) {
             gateway if gateway < self.gateways.len() => Channel::Gateway(gateway),
-            _ => Channel::Nats { guarded },
+            _ => Channel::Nats { conditional },
         };
         let (at_once, afterwards): (Vec<_>, Vec<_>) = other.iter().partition(|other: &&Other| other.at_once);
         let payloads =
@@ -128,7 +128,7 @@ impl Clients {
         self.ledger.send(id, payload);
         let sent = match channel {
             Channel::Gateway(gateway) => self.send_http(id, payload, &self.gateways[gateway], wait).await,
-            Channel::Nats { guarded } => self.send_nats(id, payload, wait, guarded).await,
+            Channel::Nats { conditional } => self.send_nats(id, payload, wait, conditional).await,
         };
         // Without an answer the outcome stays unknown.
         let Ok(Some(answer)) = sent else { return false };
@@ -168,10 +168,10 @@ impl Clients {
         id: &str,
         payload: &Payload,
         wait: bool,
-        guarded: bool,
+        conditional: bool,
     ) -> anyhow::Result<Option<Answer>> {
         let mut headers = HeaderMap::new();
-        if guarded {
+        if conditional {
             headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
             headers.insert("Nats-Expected-Last-Subject-Sequence-Subject", format!("command.*.{id}"));
         }

@@ -7,10 +7,10 @@
 mod answers;
 mod check;
 mod clients;
+mod dead_letters;
 mod faults;
 mod host;
 mod ledger;
-mod letters;
 mod plan;
 mod proxy;
 mod reader;

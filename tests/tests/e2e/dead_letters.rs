@@ -356,15 +356,18 @@ async fn with_a_parked_view(house: &House) -> (Host, usize) {
     house.settle().await;
     write_row(house, true).await;
     let copied = copy_events(house).await;
-    let letters = eventually("all events of the key are set aside", async || {
-        let letters = dlq_json(house, &["list", "--key", "7.2022-12-12"], 0).await;
-        anyhow::ensure!(letters.len() >= copied, "{} of {copied}", letters.len());
-        Ok(letters)
+    let dead_letters = eventually("all events of the key are set aside", async || {
+        let dead_letters = dlq_json(house, &["list", "--key", "7.2022-12-12"], 0).await;
+        anyhow::ensure!(dead_letters.len() >= copied, "{} of {copied}", dead_letters.len());
+        Ok(dead_letters)
     })
     .await;
-    assert_eq!((&letters[0]["kind"], &letters[0]["consumer"]), (&json!("failed"), &json!("bookings")));
-    assert!(letters[1..].iter().all(|letter| letter["kind"] == "parked"), "{letters:?}");
-    (host, letters.len())
+    assert_eq!(
+        (&dead_letters[0]["kind"], &dead_letters[0]["consumer"]),
+        (&json!("failed"), &json!("bookings"))
+    );
+    assert!(dead_letters[1..].iter().all(|dead_letter| dead_letter["kind"] == "parked"), "{dead_letters:?}");
+    (host, dead_letters.len())
 }
 
 #[tokio::test]
@@ -381,7 +384,7 @@ async fn parked_events_of_a_view_are_retried_by_the_host_and_the_view_is_the_fol
     assert_eq!(unanswered[0]["result"], "unanswered", "no host runs; the request stays for the next");
     let host = house.host().await;
     let retried = dlq_json(&house, &["retry", "--consumer", "bookings"], 0).await;
-    assert!(retried.iter().all(|letter| letter["result"] == "settled"), "{retried:?}");
+    assert!(retried.iter().all(|dead_letter| dead_letter["result"] == "settled"), "{retried:?}");
     assert_eq!(dlq_json(&house, &["list"], 0).await, [] as [Value; 0]);
     house.views_equal_the_fold(&host).await;
     assert_eq!(host.get("/views/bookings/7.2022-12-12").await.at("/availability"), "occupied");
@@ -393,14 +396,14 @@ async fn a_view_goes_on_without_what_is_dropped() {
     let house = house().await;
     let (host, count) = with_a_parked_view(&house).await;
     write_row(&house, false).await;
-    let letters = dlq_json(&house, &["list"], 0).await;
-    let first = letters[0]["sequence"].to_string();
+    let dead_letters = dlq_json(&house, &["list"], 0).await;
+    let first = dead_letters[0]["sequence"].to_string();
     let dropped = dlq_json(&house, &["drop", &first, "--reason", "nobody booked room 7"], 0).await;
     assert_eq!(pick(&dropped, &["result"]), rows(&[&["dropped"]]));
     // The others were retried, on a view that has never seen it.
     assert_eq!(dlq_json(&house, &["list"], 0).await.len(), 0, "of {count}");
     let mut events = house.events().await;
-    let dropped = letters[0]["streamSequence"].as_u64();
+    let dropped = dead_letters[0]["streamSequence"].as_u64();
     events.retain(|event| Some(event.sequence) != dropped);
     let found = fold::rows(&host.get("/views/bookings?limit=1000").await.json());
     assert_eq!(found, fold::bookings(&events));
@@ -427,23 +430,23 @@ async fn a_quarantined_instance_is_retried_by_the_host_and_goes_on() {
     copy_events(&house).await;
     let list = &["list", "--consumer", "housekeeping", "--key", "7~2022-12-12"];
     eventually("the input is set aside", async || {
-        let letters = dlq_json(&house, list, 0).await;
-        anyhow::ensure!(!letters.is_empty());
+        let dead_letters = dlq_json(&house, list, 0).await;
+        anyhow::ensure!(!dead_letters.is_empty());
         Ok(())
     })
     .await;
     house.settle().await;
-    let letters = dlq_json(&house, list, 0).await;
-    assert_eq!(letters[0]["kind"], "failed");
-    assert!(letters[1..].iter().all(|letter| letter["kind"] == "parked"), "{letters:?}");
+    let dead_letters = dlq_json(&house, list, 0).await;
+    assert_eq!(dead_letters[0]["kind"], "failed");
+    assert!(dead_letters[1..].iter().all(|dead_letter| dead_letter["kind"] == "parked"), "{dead_letters:?}");
 
     let records = house.streams().await.read("SAGAS").await.expect("the instances");
     let mut record = records.iter().find(|stored| stored.subject == INSTANCE).expect("the instance").data();
     record["state"] = Value::Null;
     write_instance(&house, &record).await;
     let retried = dlq_json(&house, &["retry", "--consumer", "housekeeping"], 0).await;
-    assert!(retried.iter().all(|letter| letter["result"] == "settled"), "{retried:?}");
-    assert_eq!(retried.len(), letters.len());
+    assert!(retried.iter().all(|dead_letter| dead_letter["result"] == "settled"), "{retried:?}");
+    assert_eq!(retried.len(), dead_letters.len());
     house.settle().await;
     let ended = ended(&house).await;
     let sent = ended.iter().filter(|id| id.starts_with("saga:housekeeping:7~"));

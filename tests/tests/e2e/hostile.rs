@@ -71,13 +71,13 @@ async fn what_the_contract_forbids_is_the_plugins_fault_and_nothing_is_stored() 
 
         let streams = house.streams().await;
         assert_eq!(streams.events("shop").await.expect("the events").len(), 0);
-        let letters = eventually("the command is set aside", async || {
+        let dead_letters = eventually("the command is set aside", async || {
             let waiting = streams.commands_waiting().await?;
             anyhow::ensure!(waiting == 0, "{waiting} wait");
             streams.read("DEAD_LETTERS").await
         })
         .await;
-        let [Stored { subject, headers, .. }] = &letters[..] else { panic!("{letters:#?}") };
+        let [Stored { subject, headers, .. }] = &dead_letters[..] else { panic!("{dead_letters:#?}") };
         assert!(subject.starts_with("dead-letter.hostile.") && subject.ends_with(".c1"), "{subject}");
         let kept = headers.get("Pelton-Cause").expect("a cause").as_str().replace("%20", " ");
         assert!(kept.contains(cause), "{kept}");

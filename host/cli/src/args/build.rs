@@ -20,7 +20,7 @@ pub(crate) struct BuildArgs {
     /// Build this crate instead of those of a configuration, into the folder of `--out`; may be given several times
     #[arg(long = "crate", value_name = "DIR", requires = "out")]
     pub(crate) crates: Vec<PathBuf>,
-    /// Where the components of `--crate` go, as <PACKAGE>.wasm
+    /// Where the components of `--crate` go, as `<package>.wasm`
     #[arg(long, value_name = "DIR", requires = "crates")]
     pub(crate) out: Option<PathBuf>,
     /// Build with cargo's release profile: small and fast components, for production

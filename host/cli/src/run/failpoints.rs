@@ -140,8 +140,8 @@ impl<L: Retries> Retries for Failpoints<L> {
         self.0.places(consumer, key).await
     }
 
-    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
-        self.0.letter(at).await
+    async fn dead_letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        self.0.dead_letter(at).await
     }
 
     async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {

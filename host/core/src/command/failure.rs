@@ -23,7 +23,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Result<Wanted<'static>, NotProcessed> {
         if message.headers.get(RETRY_OF).is_some() {
             let key = command.entity.prefix();
-            if Box::pin(self.letters.is_retry(&self.name, key, message, self.on_failure)).await? {
+            if Box::pin(self.dead_letters.is_retry(&self.name, key, message, self.on_failure)).await? {
                 return Ok(Wanted::Retry);
             }
         }
@@ -60,7 +60,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         tracing::error!("set aside: {stop}");
         let cause = stop.to_string();
         let letter = self.letter(message, command, DeadLetterKind::Failed, cause.clone());
-        let at = self.letters.keep(letter).await?;
+        let at = self.dead_letters.keep(letter).await?;
         let Some(command) = command else {
             self.reply_unreadable(message, &cause).await;
             return Ok(());
@@ -76,7 +76,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             && !matches!(record.outcome, Outcome::Failed { .. })
         {
             tracing::info!("another host came to an end with it: its dead letter {at} is taken out");
-            self.letters.settle(at).await?;
+            self.dead_letters.settle(at).await?;
         }
         self.reply(command, &answer).await;
         Ok(())
@@ -92,7 +92,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Result<Option<Answer>, NotProcessed> {
         let cause = format!("it waits behind dead letter {last} of its entity");
         let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
-        match self.letters.keep_behind(letter, last).await? {
+        match self.dead_letters.keep_behind(letter, last).await? {
             Parking::Parked => {
                 tracing::warn!("parked: {cause}");
                 Ok(Some(Answer::Parked(ParkedCommand { command_id: command.id.clone(), cause })))

@@ -52,16 +52,18 @@ struct Held<D> {
     command: Result<Command, IntakeError>,
 }
 
-/// Handles what the inbox gives until it has been stopped, and finishes what is in hand.
+/// Handles the consumer's messages until it is stopped, and finishes those that are in hand.
 pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
-    inbox: I,
+    consumer: I,
     intake: Arc<Intake>,
     flow: &CommandFlow<P, S, L>,
     limits: LaneLimits,
 ) {
-    // What an inbox does before it gives a message may take longer than anything here lets it: it goes on where it was.
-    let mut deliveries =
-        pin!(stream::unfold(inbox, async |mut inbox: I| inbox.next().await.map(|next| (next, inbox))));
+    // `next` may outlive one round of `select!`, so its future is kept.
+    let mut deliveries = pin!(stream::unfold(consumer, async |mut consumer: I| consumer
+        .next()
+        .await
+        .map(|next| (next, consumer))));
     let mut waiting: HashMap<Lane, VecDeque<Held<I::Delivery>>> = HashMap::new();
     let mut working = FuturesUnordered::new();
     // As many as the flow gives out at a time.

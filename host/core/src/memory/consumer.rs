@@ -96,7 +96,7 @@ impl MemoryQueue {
 
     /// One host's end of the consumer.
     #[must_use]
-    pub fn inbox(&self) -> MemoryConsumer {
+    pub fn consumer(&self) -> MemoryConsumer {
         MemoryConsumer { queue: self.clone(), stopped: Arc::default() }
     }
 

@@ -19,7 +19,7 @@ pub struct MemoryDeadLetters {
 #[derive(Debug, Default)]
 struct Kept {
     last: u64,
-    letters: Vec<(Sequence, DeadLetter)>,
+    dead_letters: Vec<(Sequence, DeadLetter)>,
     requests: Vec<(String, RetryRequest)>,
     failed_again: Vec<(Sequence, String)>,
 }
@@ -38,7 +38,7 @@ impl MemoryDeadLetters {
     /// All dead letters in order, with their positions.
     #[must_use]
     pub fn all(&self) -> Vec<(Sequence, DeadLetter)> {
-        self.kept().letters.clone()
+        self.kept().dead_letters.clone()
     }
 
     /// Requests a retry of a key's dead letters.
@@ -61,9 +61,9 @@ impl MemoryDeadLetters {
         self.kept().failed_again.clone()
     }
 
-    /// Removes a dead letter, as an operator does who has retried or dropped it.
+    /// Removes a dead dead_letter, as an operator does who has retried or dropped it.
     pub fn remove(&self, sequence: Sequence) {
-        self.kept().letters.retain(|(at, _)| *at != sequence);
+        self.kept().dead_letters.retain(|(at, _)| *at != sequence);
     }
 }
 
@@ -73,33 +73,34 @@ impl Kept {
         consumer: &'a str,
         key: &'a str,
     ) -> impl Iterator<Item = &'a (Sequence, DeadLetter)> {
-        self.letters.iter().filter(move |(_, l)| l.consumer == consumer && l.key.as_deref() == Some(key))
+        self.dead_letters.iter().filter(move |(_, l)| l.consumer == consumer && l.key.as_deref() == Some(key))
     }
 
-    fn retried(&self, letter: &DeadLetter) -> Option<Sequence> {
+    fn retried(&self, dead_letter: &DeadLetter) -> Option<Sequence> {
         let of = |kept: &DeadLetter| {
-            kept.consumer == letter.consumer
-                && first_subject(&kept.message.subject) == first_subject(&letter.message.subject)
+            kept.consumer == dead_letter.consumer
+                && first_subject(&kept.message.subject) == first_subject(&dead_letter.message.subject)
         };
-        retry_of(&letter.message)
-            .filter(|retried| self.letters.iter().any(|(at, kept)| at == retried && of(kept)))
+        retry_of(&dead_letter.message)
+            .filter(|retried| self.dead_letters.iter().any(|(at, kept)| at == retried && of(kept)))
     }
 
-    fn keep(&mut self, letter: DeadLetter) -> Sequence {
-        let is_there = |kept: &DeadLetter| kept.kind == letter.kind && kept.id() == letter.id();
-        let there = self.letters.iter().find(|(_, kept)| is_there(kept)).map(|(at, _)| *at);
-        if let Some(at) = self.retried(&letter).or(there) {
+    fn keep(&mut self, dead_letter: DeadLetter) -> Sequence {
+        let is_there = |kept: &DeadLetter| kept.kind == dead_letter.kind && kept.id() == dead_letter.id();
+        let there = self.dead_letters.iter().find(|(_, kept)| is_there(kept)).map(|(at, _)| *at);
+        if let Some(at) = self.retried(&dead_letter).or(there) {
             return at;
         }
         self.last += 1;
-        self.letters.push((Sequence(self.last), letter));
+        self.dead_letters.push((Sequence(self.last), dead_letter));
         Sequence(self.last)
     }
 
-    fn keep_behind(&mut self, letter: DeadLetter, last: Sequence) -> Parking {
-        let queue: Vec<_> = self.queue(&letter.consumer, letter.key.as_deref().unwrap_or_default()).collect();
-        let subject = &letter.message.subject;
-        let is_own = |kept: &DeadLetter| kept.kind == DeadLetterKind::Failed && kept.id() == letter.id();
+    fn keep_behind(&mut self, dead_letter: DeadLetter, last: Sequence) -> Parking {
+        let queue: Vec<_> =
+            self.queue(&dead_letter.consumer, dead_letter.key.as_deref().unwrap_or_default()).collect();
+        let subject = &dead_letter.message.subject;
+        let is_own = |kept: &DeadLetter| kept.kind == DeadLetterKind::Failed && kept.id() == dead_letter.id();
         if let Some((_, own)) = queue.iter().find(|(_, kept)| is_own(kept)) {
             return Parking::Failed(own.cause.clone());
         }
@@ -110,7 +111,7 @@ impl Kept {
         if queue.last().is_none_or(|(at, _)| *at != last) {
             return Parking::Overtaken;
         }
-        self.keep(letter);
+        self.keep(dead_letter);
         Parking::Parked
     }
 }
@@ -120,8 +121,8 @@ fn retry_of(message: &Incoming) -> Option<Sequence> {
 }
 
 impl DeadLetters for MemoryDeadLetters {
-    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
-        self.network.request("keeping a dead letter", || self.kept().keep(letter)).await
+    async fn keep(&self, dead_letter: DeadLetter) -> Result<Sequence, Unavailable> {
+        self.network.request("keeping a dead letter", || self.kept().keep(dead_letter)).await
     }
 
     async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
@@ -142,16 +143,16 @@ impl DeadLetters for MemoryDeadLetters {
                 OnFailure::Park => 1,
                 OnFailure::Skip => usize::MAX,
             };
-            kept.queue(consumer.as_str(), key).take(tried).any(|(at, letter)| {
+            kept.queue(consumer.as_str(), key).take(tried).any(|(at, dead_letter)| {
                 retry_of(message) == Some(*at)
-                    && first_subject(&letter.message.subject) == first_subject(&message.subject)
+                    && first_subject(&dead_letter.message.subject) == first_subject(&message.subject)
             })
         };
         self.network.request("looking for a dead letter", look).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
-        self.network.request("parking a message", || self.kept().keep_behind(letter, last)).await
+    async fn keep_behind(&self, dead_letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+        self.network.request("parking a message", || self.kept().keep_behind(dead_letter, last)).await
     }
 }
 
@@ -168,23 +169,24 @@ impl Retries for MemoryDeadLetters {
     async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
         let look = || {
             let kept = self.kept();
-            let own = kept.letters.iter().filter(|(_, letter)| {
-                let asked = key.is_none_or(|key| letter.key.as_deref() == Some(key));
-                letter.consumer == consumer.as_str() && letter.key.is_some() && asked
+            let own = kept.dead_letters.iter().filter(|(_, dead_letter)| {
+                let asked = key.is_none_or(|key| dead_letter.key.as_deref() == Some(key));
+                dead_letter.consumer == consumer.as_str() && dead_letter.key.is_some() && asked
             });
-            let mut places: Vec<_> =
-                own.map(|(at, letter)| Place { message: letter.message.sequence, letter: *at }).collect();
+            let mut places: Vec<_> = own
+                .map(|(at, dead_letter)| Place { message: dead_letter.message.sequence, dead_letter: *at })
+                .collect();
             places.sort_unstable();
             places
         };
         self.network.request("listing dead letters", look).await
     }
 
-    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+    async fn dead_letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
         let look = || {
             let kept = self.kept();
-            let found = kept.letters.iter().find(|(sequence, _)| *sequence == at);
-            found.map(|(_, letter)| letter.clone())
+            let found = kept.dead_letters.iter().find(|(sequence, _)| *sequence == at);
+            found.map(|(_, dead_letter)| dead_letter.clone())
         };
         self.network.request("reading a dead letter", look).await
     }

@@ -99,7 +99,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         kind: DeadLetterKind,
         why: &str,
     ) -> Result<(), Unavailable> {
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             consumer: self.name.to_string(),
             key: key.map(str::to_owned),
             kind,
@@ -107,6 +107,6 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             cause: why.to_owned(),
             digest: Some(self.plugin.digest().to_owned()),
         };
-        self.letters.keep(letter).await.map(drop)
+        self.dead_letters.keep(dead_letter).await.map(drop)
     }
 }

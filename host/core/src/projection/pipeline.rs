@@ -36,7 +36,7 @@ pub(super) struct Pipeline<V> {
     stopped: Stopped,
     stored: Checkpoint,
     sent: Option<Sent>,
-    known: Rows,
+    rows: Rows,
     pub(super) batch_size: BatchSize,
     /// A commit up to here was refused. Up to here, the flow commits one batch at a time, to isolate the refused one.
     refused_at: Sequence,
@@ -65,8 +65,8 @@ impl<V: ViewStore> Pipeline<V> {
         refused_at: Sequence,
     ) -> Result<Self, Unavailable> {
         let stored = store.checkpoint().await?;
-        let (view, store, known) = (view.clone(), store.clone(), Rows::default());
-        Ok(Self { view, store, retry, stopped, stored, sent: None, known, batch_size, refused_at })
+        let (view, store, rows) = (view.clone(), store.clone(), Rows::default());
+        Ok(Self { view, store, retry, stopped, stored, sent: None, rows, batch_size, refused_at })
     }
 
     /// The revision of the last commit that is known to be stored.
@@ -101,7 +101,7 @@ impl<V: ViewStore> Pipeline<V> {
     pub(super) async fn send(&mut self, changes: Changes, next: Checkpoint) -> Result<(), ViewError> {
         self.arrive().await?;
         for (key, value) in &changes {
-            self.known.keep(key, value.as_ref());
+            self.rows.keep(key, value.as_ref());
         }
         let checkpoint = Checkpoint { revision: self.stored.revision, ..next };
         let changes = Arc::new(changes);
@@ -177,12 +177,12 @@ impl<V: ViewStore> Pipeline<V> {
 
     /// Forgets all values, so that they are read again.
     pub(super) fn forget_values(&mut self) {
-        self.known = Rows::default();
+        self.rows = Rows::default();
     }
 
     /// The values of these keys after the pending commit.
     pub(super) async fn values(&mut self, keys: &[&ViewKey]) -> Result<Vec<Option<Bytes>>, ViewError> {
-        let mut values: Vec<_> = keys.iter().map(|key| self.known.get(key)).collect();
+        let mut values: Vec<_> = keys.iter().map(|key| self.rows.get(key)).collect();
         let unknown = keys.iter().zip(&values).filter(|(_, value)| value.is_none());
         let unknown: Vec<ViewKey> = unknown.map(|(key, _)| (*key).clone()).collect();
         if !unknown.is_empty() {
@@ -191,7 +191,7 @@ impl<V: ViewStore> Pipeline<V> {
             for (key, value) in keys.iter().zip(&mut values).filter(|(_, value)| value.is_none()) {
                 let found = read.next().flatten();
                 // Copied, because the value may be a small piece of a large message.
-                self.known.keep(key, found.as_deref().map(Bytes::copy_from_slice).as_ref());
+                self.rows.keep(key, found.as_deref().map(Bytes::copy_from_slice).as_ref());
                 *value = Some(found);
             }
         }

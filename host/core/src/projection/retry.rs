@@ -36,18 +36,18 @@ enum Tried {
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     /// Retries the parked events if an operator requested it.
     pub(super) async fn retry_if_asked(&self, pipeline: &mut Pipeline<V>) -> Result<(), ViewError> {
-        while let Some(request) = self.letters.request(&self.name).await? {
+        while let Some(request) = self.dead_letters.request(&self.name).await? {
             pipeline.check_is_current().await?;
             tracing::info!(view = %self.name, "trying parked events again");
             self.retry_parked(pipeline).await?;
-            self.letters.close(&request).await?;
+            self.dead_letters.close(&request).await?;
         }
         Ok(())
     }
 
     /// Waits until an operator requests a retry.
     pub(super) async fn asked(&self) {
-        while !matches!(self.letters.request(&self.name).await, Ok(Some(_))) {
+        while !matches!(self.dead_letters.request(&self.name).await, Ok(Some(_))) {
             tokio::time::sleep(REQUESTS_EVERY).await;
         }
     }
@@ -57,26 +57,26 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         pipeline.forget_values();
         let mut blocked = BTreeSet::new();
         let (position, mut ahead) = (pipeline.checkpoint().position, 0);
-        for place in self.letters.places(&self.name, None).await? {
+        for place in self.dead_letters.places(&self.name, None).await? {
             if place.message > position {
                 ahead += 1;
                 continue;
             }
-            let Some(letter) = self.letters.letter(place.letter).await? else { continue };
-            match self.try_letter(&letter, &blocked, pipeline).await? {
-                Tried::Applied => self.letters.settle(place.letter).await?,
+            let Some(dead_letter) = self.dead_letters.dead_letter(place.dead_letter).await? else { continue };
+            match self.try_dead_letter(&dead_letter, &blocked, pipeline).await? {
+                Tried::Applied => self.dead_letters.settle(place.dead_letter).await?,
                 Tried::Stays { keys, cause } => {
                     blocked.extend(keys);
                     if let Some(cause) = cause {
-                        tracing::error!(view = %self.name, letter = %place.letter, "failed again: {cause}");
-                        self.letters.note_failure(place.letter, &cause).await?;
+                        tracing::error!(view = %self.name, dead_letter = %place.dead_letter, "failed again: {cause}");
+                        self.dead_letters.note_failure(place.dead_letter, &cause).await?;
                     }
                 }
             }
         }
         if ahead > 0 {
             tracing::info!(
-                view = %self.name, %position, letters = ahead,
+                view = %self.name, %position, dead_letters = ahead,
                 "dead letters of events that the view has not reached yet are left alone; ask for them again later"
             );
         }
@@ -88,16 +88,16 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         Ok(())
     }
 
-    async fn try_letter(
+    async fn try_dead_letter(
         &self,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
         blocked: &BTreeSet<String>,
         pipeline: &mut Pipeline<V>,
     ) -> Result<Tried, ViewError> {
-        let key = letter.key.clone().unwrap_or_default();
-        let sequence = letter.message.sequence;
+        let key = dead_letter.key.clone().unwrap_or_default();
+        let sequence = dead_letter.message.sequence;
         let stays = |keys: Vec<String>, cause: String| Ok(Tried::Stays { keys, cause: Some(cause) });
-        let event = match recorded::of_message(&self.stream, &letter.message) {
+        let event = match recorded::of_message(&self.stream, &dead_letter.message) {
             Ok(event) => event,
             Err(error) => return stays(vec![key], format!("it is not an event: {error}")),
         };
@@ -127,7 +127,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         match self.apply_parked(events, &keys, pipeline).await {
             Ok(()) => Ok(Tried::Applied),
             Err(ViewError::Batch(fault)) => stays(keys, fault.to_string()),
-            Err(halt) => Err(halt),
+            Err(error) => Err(error),
         }
     }
 

@@ -6,7 +6,7 @@ use lru::LruCache;
 use crate::projection::view::ViewKey;
 
 /// The most bytes of keys and values that one projection caches.
-const MAX_KNOWN_BYTES: usize = 16 * 1024 * 1024;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The size of an entry beside the bytes of its key and value.
 const ENTRY_BYTES: usize = 128;
 
@@ -34,7 +34,7 @@ impl Rows {
         if let Some((key, old)) = self.values.push(key.clone(), value.cloned()) {
             self.bytes -= bytes(&key, old.as_ref());
         }
-        while self.bytes > MAX_KNOWN_BYTES
+        while self.bytes > MAX_BYTES
             && let Some((key, value)) = self.values.pop_lru()
         {
             self.bytes -= bytes(&key, value.as_ref());
@@ -52,18 +52,18 @@ mod tests {
 
     #[test]
     fn what_was_used_last_is_kept_as_far_as_there_is_room() {
-        let mut known = Rows::default();
+        let mut rows = Rows::default();
         let key = |n: usize| ViewKey::new(&format!("k{n}")).unwrap();
-        let large = Bytes::from(vec![0; MAX_KNOWN_BYTES / 4]);
-        known.keep(&key(0), None);
+        let large = Bytes::from(vec![0; MAX_BYTES / 4]);
+        rows.keep(&key(0), None);
         for n in 1..=5 {
-            assert_eq!(known.get(&key(0)), Some(None));
-            known.keep(&key(n), Some(&large));
-            known.keep(&key(n), Some(&large));
+            assert_eq!(rows.get(&key(0)), Some(None));
+            rows.keep(&key(n), Some(&large));
+            rows.keep(&key(n), Some(&large));
         }
-        assert_eq!([1, 2].map(|n| known.get(&key(n))), [None, None]);
-        assert_eq!([3, 4, 5].map(|n| known.get(&key(n))), [0; 3].map(|_| Some(Some(large.clone()))));
-        known.keep(&key(9), Some(&Bytes::from(vec![0; MAX_KNOWN_BYTES + 1])));
-        assert_eq!((known.bytes, known.values.len()), (0, 0), "larger than all there is room for");
+        assert_eq!([1, 2].map(|n| rows.get(&key(n))), [None, None]);
+        assert_eq!([3, 4, 5].map(|n| rows.get(&key(n))), [0; 3].map(|_| Some(Some(large.clone()))));
+        rows.keep(&key(9), Some(&Bytes::from(vec![0; MAX_BYTES + 1])));
+        assert_eq!((rows.bytes, rows.values.len()), (0, 0), "larger than all there is room for");
     }
 }

@@ -19,12 +19,12 @@ use crate::telemetry;
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Retries the inputs of an instance if an operator requested it.
     pub async fn retry_if_asked(&self) -> Result<(), Unavailable> {
-        while let Some(request) = self.letters.request(&self.name).await? {
+        while let Some(request) = self.dead_letters.request(&self.name).await? {
             tracing::info!(saga = %self.name, instance = request.key, "trying inputs again");
             if let Ok(instance) = InstanceId::new(&request.key) {
                 self.retry_instance(&instance).await?;
             }
-            self.letters.close(&request).await?;
+            self.dead_letters.close(&request).await?;
         }
         Ok(())
     }
@@ -32,15 +32,15 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     async fn retry_instance(&self, instance: &InstanceId) -> Result<(), Unavailable> {
         // An input that is parked meanwhile joins the end of the queue.
         while let Some(place) =
-            self.letters.places(&self.name, Some(instance.as_str())).await?.first().copied()
+            self.dead_letters.places(&self.name, Some(instance.as_str())).await?.first().copied()
         {
-            let Some(letter) = self.letters.letter(place.letter).await? else { continue };
-            match self.try_letter(instance, &letter).await {
-                Ok(()) => self.letters.settle(place.letter).await?,
+            let Some(dead_letter) = self.dead_letters.dead_letter(place.dead_letter).await? else { continue };
+            match self.try_dead_letter(instance, &dead_letter).await {
+                Ok(()) => self.dead_letters.settle(place.dead_letter).await?,
                 Err(NotProcessed::Unavailable(away)) => return Err(away),
                 Err(stop) => {
-                    tracing::error!(saga = %self.name, %instance, letter = %place.letter, "failed again: {stop}");
-                    return self.letters.note_failure(place.letter, &stop.to_string()).await;
+                    tracing::error!(saga = %self.name, %instance, dead_letter = %place.dead_letter, "failed again: {stop}");
+                    return self.dead_letters.note_failure(place.dead_letter, &stop.to_string()).await;
                 }
             }
         }
@@ -48,10 +48,14 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     /// Handles the input in a dead letter, with as many attempts as any other input.
-    async fn try_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), NotProcessed> {
+    async fn try_dead_letter(
+        &self,
+        instance: &InstanceId,
+        dead_letter: &DeadLetter,
+    ) -> Result<(), NotProcessed> {
         let mut attempt = 1;
         loop {
-            match self.handle_letter(instance, letter).await {
+            match self.handle_dead_letter(instance, dead_letter).await {
                 Err(stop @ NotProcessed::Plugin(_)) => match self.retry.verdict(&stop, attempt) {
                     Verdict::Retry(delay) => tokio::time::sleep(delay).await,
                     Verdict::SetAside => return Err(stop),
@@ -62,8 +66,12 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
     }
 
-    async fn handle_letter(&self, instance: &InstanceId, letter: &DeadLetter) -> Result<(), NotProcessed> {
-        let message = &letter.message;
+    async fn handle_dead_letter(
+        &self,
+        instance: &InstanceId,
+        dead_letter: &DeadLetter,
+    ) -> Result<(), NotProcessed> {
+        let message = &dead_letter.message;
         let event = recorded::of_message(&self.stream, message)
             .map_err(|error| NotProcessed::Unreadable(error.into()))?;
         if !event.event.is_of(&self.plugin.descriptor().events) {

@@ -148,14 +148,14 @@ pub(crate) fn item(sequence: u64, event: &Event) -> FeedItem {
 
 pub(crate) struct Run {
     pub(crate) views: MemoryViews,
-    pub(crate) letters: MemoryDeadLetters,
+    pub(crate) dead_letters: MemoryDeadLetters,
     pub(crate) flow: ProjectionFlow<Appender, Counter, MemoryDeadLetters>,
 }
 
 impl Run {
     pub(crate) fn new(network: FlakyNetwork, max_batch: usize) -> Self {
         let network = Arc::new(network);
-        let letters = MemoryDeadLetters::new(network.clone());
+        let dead_letters = MemoryDeadLetters::new(network.clone());
         let views = MemoryViews::new(network);
         let identity = Identity { name: "appender".to_owned(), version: "1.0.0".to_owned() };
         let events = vec![pelton_core::message::EventType { r#type: "append".to_owned(), version: 1 }];
@@ -177,12 +177,12 @@ impl Run {
             stream: "stream".into(),
             plugin: Arc::new(plugin),
             store,
-            letters: Arc::new(letters.clone()),
+            dead_letters: Arc::new(dead_letters.clone()),
             on_failure: OnFailure::Park,
             retry: RetryPolicy { max_attempts: 2, ..RetryPolicy::default() },
             max_batch,
         };
-        Self { views, letters, flow }
+        Self { views, dead_letters, flow }
     }
 
     pub(crate) async fn feed(&self, texts: &[&str]) {
@@ -193,8 +193,8 @@ impl Run {
 
     /// Retries the parked events, on any number of hosts, until that is done.
     pub(crate) async fn retry(&self, hosts: usize) {
-        self.letters.ask("view", "a");
-        while self.letters.is_asked() {
+        self.dead_letters.ask("view", "a");
+        while self.dead_letters.is_asked() {
             join_all((0..hosts).map(|_| self.feed(&[]))).await;
         }
     }
@@ -204,8 +204,8 @@ impl Run {
         self.views.rows().iter().map(|(key, value)| (key.as_str().to_owned(), text(value))).collect()
     }
 
-    pub(crate) fn letters(&self) -> Vec<(u64, DeadLetterKind)> {
-        self.letters.all().iter().map(|(_, l)| (l.message.sequence.0, l.kind)).collect()
+    pub(crate) fn dead_letters(&self) -> Vec<(u64, DeadLetterKind)> {
+        self.dead_letters.all().iter().map(|(_, l)| (l.message.sequence.0, l.kind)).collect()
     }
 }
 
@@ -219,7 +219,7 @@ async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
         let run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.feed(&["a:1", "b:2", "a,b:3", "other", "c:4", "c:gone", "a:5", "other"]).await;
         assert_eq!(run.rows(), rows(&[("a", "135"), ("b", "23")]));
-        assert_eq!((run.views.present_checkpoint().position, run.letters()), (Sequence(8), vec![]));
+        assert_eq!((run.views.present_checkpoint().position, run.dead_letters()), (Sequence(8), vec![]));
     }
 }
 
@@ -260,11 +260,16 @@ async fn an_event_that_cannot_be_applied_is_set_aside_with_all_that_follow_on_it
             rows(&[("a", "1"), ("b", "12"), ("c", "6"), ("d", "7")]),
             "batches of {max_batch}"
         );
-        let mut letters = run.letters();
-        letters.sort_by_key(|(sequence, _)| *sequence);
-        assert_eq!(letters, [(3, Failed), (5, Parked), (6, Parked), (7, Parked), (9, Failed), (10, Failed)]);
+        let mut dead_letters = run.dead_letters();
+        dead_letters.sort_by_key(|(sequence, _)| *sequence);
+        assert_eq!(
+            dead_letters,
+            [(3, Failed), (5, Parked), (6, Parked), (7, Parked), (9, Failed), (10, Failed)]
+        );
         assert_eq!(run.views.present_checkpoint().position, Sequence(11));
-        assert!(run.letters.all().iter().any(|(_, l)| l.cause.contains("bad is bad") && l.digest.is_some()));
+        assert!(
+            run.dead_letters.all().iter().any(|(_, l)| l.cause.contains("bad is bad") && l.digest.is_some())
+        );
     }
 }
 
@@ -274,7 +279,7 @@ async fn an_event_whose_keys_cannot_be_told_is_set_aside_and_no_key_waits_for_it
         let run = Run::new(FlakyNetwork::reliable(), max_batch);
         run.feed(&["a:1", "b:1", "a:lost", "a:2", "b:2", "other", "b:lost", "a:3"]).await;
         assert_eq!(run.rows(), rows(&[("a", "123"), ("b", "12")]), "batches of {max_batch}");
-        assert_eq!(run.letters(), [(3, DeadLetterKind::Failed), (7, DeadLetterKind::Failed)]);
+        assert_eq!(run.dead_letters(), [(3, DeadLetterKind::Failed), (7, DeadLetterKind::Failed)]);
         assert_eq!(run.views.present_checkpoint().position, Sequence(8));
     }
 }
@@ -284,7 +289,7 @@ async fn an_event_whose_keys_cannot_be_told_is_set_aside_and_no_key_waits_for_it
 #[tokio::test(start_paused = true)]
 async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them() {
     use DeadLetterKind::{Failed, Parked};
-    for (on_failure, letters) in [
+    for (on_failure, dead_letters) in [
         (OnFailure::Park, &[(4, Failed), (6, Parked), (8, Failed)][..]),
         (OnFailure::Skip, &[(4, Failed), (8, Failed)][..]),
     ] {
@@ -294,8 +299,8 @@ async fn values_that_are_refused_are_the_fault_of_the_one_event_that_led_to_them
             run.feed(&["a:1", "b:1", "b:2", "a:huge", "b:3", "a:2", "b:4", "c:huge", "b:5", "b:6"]).await;
             let a = if on_failure == OnFailure::Park { "1" } else { "12" };
             assert_eq!(run.rows(), rows(&[("a", a), ("b", "123456")]), "batches of {max_batch}");
-            assert_eq!(run.letters(), letters);
-            assert!(run.letters.all().iter().any(|(_, l)| l.cause.contains("it is too large")));
+            assert_eq!(run.dead_letters(), dead_letters);
+            assert!(run.dead_letters.all().iter().any(|(_, l)| l.cause.contains("it is too large")));
         }
     }
 }
@@ -305,7 +310,7 @@ async fn a_batch_takes_as_many_commits_as_its_rows_need() {
     let run = Run::new(FlakyNetwork::reliable(), 10_000);
     let texts: Vec<String> = (0..2 * MAX_ROWS + 1).map(|n| format!("k{n}:x")).collect();
     run.feed(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert_eq!((run.rows().len(), run.letters()), (texts.len(), vec![]));
+    assert_eq!((run.rows().len(), run.dead_letters()), (texts.len(), vec![]));
     // The feed delivers it in pieces, and some are joined.
     let commits = run.flow.store.commits.load(Ordering::Relaxed);
     assert!((3..=6).contains(&commits), "{commits} commits");
@@ -329,7 +334,7 @@ async fn a_view_may_go_on_without_the_event_that_failed() {
         run.flow.on_failure = OnFailure::Skip;
         run.feed(&["a:1", "a:bad", "a:3", "b:4"]).await;
         assert_eq!(run.rows(), rows(&[("a", "13"), ("b", "4")]));
-        assert_eq!(run.letters(), [(2, DeadLetterKind::Failed)]);
+        assert_eq!(run.dead_letters(), [(2, DeadLetterKind::Failed)]);
         assert!(run.views.present_checkpoint().parked.is_empty());
     }
 }
@@ -350,7 +355,7 @@ fn no_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_runs() 
                 let rows = run.views.rows();
                 assert_eq!(rows[&ViewKey::new(&format!("k{k}")).unwrap()], expected, "seed {seed}");
             }
-            assert_eq!(run.letters(), []);
+            assert_eq!(run.dead_letters(), []);
         });
     }
 }
@@ -378,7 +383,7 @@ async fn parked_events_are_applied_in_order_when_they_are_retried_and_their_keys
         run.flow.plugin.2.store(true, Ordering::Relaxed);
         run.retry(1).await;
         let all = rows(&[("a", "1bad34"), ("b", "1245"), ("c", "6stray"), ("d", "7")]);
-        assert_eq!((run.rows(), run.letters()), (all, vec![]), "batches of {max_batch}");
+        assert_eq!((run.rows(), run.dead_letters()), (all, vec![]), "batches of {max_batch}");
         assert_eq!(run.views.present_checkpoint().parked.len(), 0);
         run.feed(&[&events[..], &["a:8", "b:9"]].concat()).await;
         assert_eq!(run.rows()[..2], rows(&[("a", "1bad348"), ("b", "12459")]));
@@ -390,16 +395,16 @@ async fn what_fails_again_stays_with_all_that_follow_on_its_keys() {
     use DeadLetterKind::{Failed, Parked};
     let run = Run::new(FlakyNetwork::reliable(), 10);
     run.feed(&["a:1", "a:bad", "a,b:2", "b:3", "c:stray", "c:4"]).await;
-    let (before, letters) = (run.rows(), run.letters());
+    let (before, dead_letters) = (run.rows(), run.dead_letters());
     run.retry(1).await;
-    assert_eq!((run.rows(), run.letters()), (before, letters));
-    let again: Vec<u64> = run.letters.failed_again().iter().map(|(at, _)| at.0).collect();
+    assert_eq!((run.rows(), run.dead_letters()), (before, dead_letters));
+    let again: Vec<u64> = run.dead_letters.failed_again().iter().map(|(at, _)| at.0).collect();
     assert_eq!(again, [1, 4], "what only waits has not failed");
     // The first event of `a` is dropped; the others go on without it.
-    run.letters.remove(Sequence(1));
+    run.dead_letters.remove(Sequence(1));
     run.retry(1).await;
     assert_eq!(run.rows(), rows(&[("a", "12"), ("b", "23")]));
-    assert_eq!(run.letters(), [(5, Failed), (6, Parked)]);
+    assert_eq!(run.dead_letters(), [(5, Failed), (6, Parked)]);
     assert_eq!(run.views.present_checkpoint().parked.keys().collect::<Vec<_>>(), ["c"]);
 }
 
@@ -420,7 +425,7 @@ async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with
         let run = Run::new(FlakyNetwork::reliable(), 100);
         let operator = async {
             tokio::time::sleep(Duration::from_secs(600)).await;
-            let kept = run.letters();
+            let kept = run.dead_letters();
             let still = run.views.present_checkpoint();
             assert!(still.parked_bytes() <= MAX_PARKED_BYTES && still.parked_bytes() > MAX_PARKED_BYTES / 2);
             assert_eq!(
@@ -430,19 +435,19 @@ async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with
             );
             assert!((1..count).contains(&kept.len()), "{} of {count}", kept.len());
             match drop {
-                true => run.letters.all().iter().for_each(|(at, _)| run.letters.remove(*at)),
+                true => run.dead_letters.all().iter().for_each(|(at, _)| run.dead_letters.remove(*at)),
                 false => run.flow.plugin.2.store(true, Ordering::Relaxed),
             }
-            run.letters.ask("view", "x");
+            run.dead_letters.ask("view", "x");
             kept.len()
         };
         let both = async { tokio::join!(run.feed(&texts), operator) };
         let ((), kept) = tokio::time::timeout(Duration::from_secs(3600), both).await.expect("it goes on");
-        let (rows, letters) = match drop {
+        let (rows, dead_letters) = match drop {
             true => (1, count - kept),
             false => (1 + count * MAX_KEYS_PER_EVENT, 0),
         };
-        assert_eq!((run.rows().len(), run.letters().len()), (rows, letters));
+        assert_eq!((run.rows().len(), run.dead_letters().len()), (rows, dead_letters));
         assert_eq!(run.rows().last().unwrap(), &("z".to_owned(), "1".to_owned()));
     }
 }
@@ -451,14 +456,18 @@ async fn a_view_with_too_many_parked_keys_stands_still_until_somebody_deals_with
 async fn an_event_whose_keys_have_changed_since_is_not_applied_out_of_order() {
     let run = Run::new(FlakyNetwork::reliable(), 10);
     run.feed(&["a:bad", "b:1"]).await;
-    let mut letter = run.letters.all()[0].1.clone();
-    run.letters.remove(Sequence(1));
+    let mut dead_letter = run.dead_letters.all()[0].1.clone();
+    run.dead_letters.remove(Sequence(1));
     // As if another version of the plugin named `b` for it.
-    letter.message.payload = "b:2".into();
-    run.letters.keep(letter).await.unwrap();
+    dead_letter.message.payload = "b:2".into();
+    run.dead_letters.keep(dead_letter).await.unwrap();
     run.retry(1).await;
     assert_eq!(run.rows(), rows(&[("b", "1")]));
-    assert!(run.letters.failed_again()[0].1.contains("other keys"), "{:?}", run.letters.failed_again());
+    assert!(
+        run.dead_letters.failed_again()[0].1.contains("other keys"),
+        "{:?}",
+        run.dead_letters.failed_again()
+    );
 }
 
 #[test]
@@ -481,7 +490,7 @@ fn no_parked_event_is_missed_or_applied_twice_whatever_is_lost_and_whoever_else_
                 let rows = run.views.rows();
                 assert_eq!(rows[&ViewKey::new(&format!("k{k}")).unwrap()], expected, "seed {seed}");
             }
-            assert_eq!(run.letters(), [], "seed {seed}");
+            assert_eq!(run.dead_letters(), [], "seed {seed}");
         });
     }
 }

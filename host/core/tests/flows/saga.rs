@@ -112,7 +112,7 @@ fn flow() -> Flow {
         stream: "stream".into(),
         plugin: Counter(Native, descriptor, Mutex::default(), AtomicBool::new(false)),
         store: Arc::new(MemorySagas::new(Arc::new(FlakyNetwork::reliable()))),
-        letters: Arc::new(MemoryDeadLetters::new(Arc::new(FlakyNetwork::reliable()))),
+        dead_letters: Arc::new(MemoryDeadLetters::new(Arc::new(FlakyNetwork::reliable()))),
         failures: Failures::default(),
         on_failure: OnFailure::Park,
         retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
@@ -133,8 +133,8 @@ async fn hand_in(flow: &Flow, sequence: u64, r#type: &str, instances: &str) -> V
     }
 }
 
-fn letters(flow: &Flow) -> Vec<DeadLetter> {
-    flow.letters.all().into_iter().map(|(_, letter)| letter).collect()
+fn dead_letters(flow: &Flow) -> Vec<DeadLetter> {
+    flow.dead_letters.all().into_iter().map(|(_, dead_letter)| dead_letter).collect()
 }
 
 fn sent(flow: &Flow) -> Vec<String> {
@@ -188,9 +188,13 @@ async fn a_foreign_command_under_an_id_of_the_saga_quarantines_the_instance() {
     flow.store.occupy(CommandId::new("saga:saga:a:stream:1:0").unwrap());
     hand_in(&flow, 1, "start", "a,b").await;
     assert_eq!(sent(&flow), ["saga:saga:b:stream:1:0=1"]);
-    let [letter] = &letters(&flow)[..] else { panic!() };
-    assert_eq!(letter.key.as_deref(), Some("a"));
-    assert!(letter.cause.contains("another command has the id saga:saga:a:stream:1:0"), "{}", letter.cause);
+    let [dead_letter] = &dead_letters(&flow)[..] else { panic!() };
+    assert_eq!(dead_letter.key.as_deref(), Some("a"));
+    assert!(
+        dead_letter.cause.contains("another command has the id saga:saga:a:stream:1:0"),
+        "{}",
+        dead_letter.cause
+    );
 }
 
 #[tokio::test]
@@ -202,13 +206,17 @@ async fn an_instance_that_fails_is_quarantined_and_the_others_go_on() {
         sent(&flow),
         ["saga:saga:a:stream:1:0=1", "saga:saga:b:stream:1:0=1", "saga:saga:a:stream:2:0=2"]
     );
-    let letters = letters(&flow);
-    let kept: Vec<_> = letters.iter().map(|l| (l.message.sequence.0, l.kind, l.key.as_deref())).collect();
+    let dead_letters = dead_letters(&flow);
+    let kept: Vec<_> =
+        dead_letters.iter().map(|l| (l.message.sequence.0, l.kind, l.key.as_deref())).collect();
     assert_eq!(
         kept,
         [(1, DeadLetterKind::Failed, Some("broken")), (2, DeadLetterKind::Parked, Some("broken"))]
     );
-    assert!(letters[0].cause.contains("it is broken") && letters[1].cause.contains(&letters[0].id()));
+    assert!(
+        dead_letters[0].cause.contains("it is broken")
+            && dead_letters[1].cause.contains(&dead_letters[0].id())
+    );
 }
 
 #[tokio::test]
@@ -245,7 +253,7 @@ async fn an_input_is_tried_again_when_the_plugin_says() {
 async fn every_instance_of_an_event_has_attempts_of_its_own() {
     let flow = flow();
     let settlements = hand_in(&flow, 1, "start", "away,also-away").await;
-    assert_eq!((settlements.len(), letters(&flow).len()), (5, 0));
+    assert_eq!((settlements.len(), dead_letters(&flow).len()), (5, 0));
     assert_eq!(sent(&flow).last().unwrap(), "saga:saga:also-away:stream:1:0=1");
 }
 
@@ -253,10 +261,10 @@ async fn every_instance_of_an_event_has_attempts_of_its_own() {
 async fn what_this_host_cannot_do_is_refused_and_not_forgotten() {
     let flow = flow();
     hand_in(&flow, 1, "start", "timer").await;
-    assert!(letters(&flow)[0].cause.contains("timers, which this host does not run yet"));
+    assert!(dead_letters(&flow)[0].cause.contains("timers, which this host does not run yet"));
     assert_eq!(sent(&flow), [""; 0]);
     hand_in(&flow, 2, "start", "a.b").await;
-    assert!(letters(&flow)[1].cause.contains("'.' at byte 1"));
+    assert!(dead_letters(&flow)[1].cause.contains("'.' at byte 1"));
 }
 
 #[tokio::test]
@@ -267,7 +275,7 @@ async fn an_instance_may_go_on_without_the_input_that_failed() {
     hand_in(&flow, 2, "start", "a").await;
     flow.plugin.3.store(false, Ordering::Relaxed);
     hand_in(&flow, 3, "start", "a").await;
-    let kinds: Vec<_> = letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
+    let kinds: Vec<_> = dead_letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
     assert_eq!(kinds, [(1, DeadLetterKind::Failed), (2, DeadLetterKind::Failed)]);
     assert_eq!(sent(&flow), ["saga:saga:a:stream:3:0=1"]);
 }
@@ -281,16 +289,16 @@ async fn quarantined() -> Flow {
     hand_in(&flow, 3, "go", "a,b").await;
     hand_in(&flow, 4, "end", "a").await;
     flow.plugin.3.store(false, Ordering::Relaxed);
-    assert_eq!((letters(&flow).len(), sent(&flow)), (3, vec!["saga:saga:a:stream:1:0=1".to_owned()]));
+    assert_eq!((dead_letters(&flow).len(), sent(&flow)), (3, vec!["saga:saga:a:stream:1:0=1".to_owned()]));
     flow
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quarantined_instance_handles_its_inputs_in_order_when_they_are_retried_and_goes_on() {
     let flow = quarantined().await;
-    flow.letters.ask("saga", "a");
+    flow.dead_letters.ask("saga", "a");
     flow.retry_if_asked().await.unwrap();
-    assert!(letters(&flow).is_empty() && !flow.letters.is_asked());
+    assert!(dead_letters(&flow).is_empty() && !flow.dead_letters.is_asked());
     hand_in(&flow, 5, "start", "a").await;
     let ids = [
         "saga:saga:a:stream:2:0=2",
@@ -305,15 +313,15 @@ async fn a_quarantined_instance_handles_its_inputs_in_order_when_they_are_retrie
 async fn an_input_that_fails_again_keeps_its_place_until_it_is_dropped() {
     let flow = quarantined().await;
     flow.plugin.3.store(true, Ordering::Relaxed);
-    flow.letters.ask("saga", "a");
+    flow.dead_letters.ask("saga", "a");
     flow.retry_if_asked().await.unwrap();
-    assert_eq!((letters(&flow).len(), flow.letters.failed_again().len()), (3, 1));
+    assert_eq!((dead_letters(&flow).len(), flow.dead_letters.failed_again().len()), (3, 1));
     flow.plugin.3.store(false, Ordering::Relaxed);
-    flow.letters.remove(flow.letters.all()[0].0);
-    flow.letters.ask("saga", "a");
+    flow.dead_letters.remove(flow.dead_letters.all()[0].0);
+    flow.dead_letters.ask("saga", "a");
     flow.retry_if_asked().await.unwrap();
     assert_eq!(sent(&flow)[1..], ["saga:saga:a:stream:3:0=2", "saga:saga:a:stream:4:0=3"]);
-    assert!(letters(&flow).is_empty());
+    assert!(dead_letters(&flow).is_empty());
 }
 
 /// Regression: an input waited behind itself if the host had ended before it told the consumer.
@@ -321,7 +329,7 @@ async fn an_input_that_fails_again_keeps_its_place_until_it_is_dropped() {
 async fn an_input_that_failed_is_not_parked_as_well_when_it_comes_again() {
     let flow = quarantined().await;
     assert_eq!(hand_in(&flow, 2, "go", "a").await, [Settlement::Ack]);
-    let kinds: Vec<_> = letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
+    let kinds: Vec<_> = dead_letters(&flow).iter().map(|l| (l.message.sequence.0, l.kind)).collect();
     let (failed, parked) = (DeadLetterKind::Failed, DeadLetterKind::Parked);
     assert_eq!(kinds, [(2, failed), (3, parked), (4, parked)]);
 }
@@ -329,8 +337,8 @@ async fn an_input_that_failed_is_not_parked_as_well_when_it_comes_again() {
 #[tokio::test(start_paused = true)]
 async fn the_quarantine_ends_with_the_last_letter_however_it_went() {
     let flow = quarantined().await;
-    for (at, _) in flow.letters.all() {
-        flow.letters.remove(at);
+    for (at, _) in flow.dead_letters.all() {
+        flow.dead_letters.remove(at);
     }
     hand_in(&flow, 5, "go", "a").await;
     assert_eq!(sent(&flow)[1..], ["saga:saga:a:stream:5:0=2"]);
@@ -343,25 +351,25 @@ fn no_input_is_missed_or_handled_twice_whatever_is_lost_while_it_is_retried() {
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let network = Arc::new(FlakyNetwork::flaky(seed, 20, 300));
-            let flow = Flow { letters: Arc::new(MemoryDeadLetters::new(network)), ..flow() };
+            let flow = Flow { dead_letters: Arc::new(MemoryDeadLetters::new(network)), ..flow() };
             hand_in(&flow, 1, "start", "a").await;
             flow.plugin.3.store(true, Ordering::Relaxed);
             hand_in(&flow, 2, "go", "a").await;
             hand_in(&flow, 3, "go", "a").await;
             flow.plugin.3.store(false, Ordering::Relaxed);
-            flow.letters.ask("saga", "a");
+            flow.dead_letters.ask("saga", "a");
             // Two hosts retry, and the next event comes meanwhile.
             let retry = async || {
-                while flow.letters.is_asked() {
+                while flow.dead_letters.is_asked() {
                     let _ = flow.retry_if_asked().await;
                 }
             };
             tokio::join!(retry(), retry(), hand_in(&flow, 4, "go", "a"));
-            flow.letters.ask("saga", "a");
+            flow.dead_letters.ask("saga", "a");
             retry().await;
             let once: std::collections::BTreeSet<String> = sent(&flow).into_iter().collect();
             let expected = (1..=4).map(|n| format!("saga:saga:a:stream:{n}:0={n}")).collect();
-            assert_eq!((once, letters(&flow).len()), (expected, 0), "seed {seed}");
+            assert_eq!((once, dead_letters(&flow).len()), (expected, 0), "seed {seed}");
         });
     }
 }

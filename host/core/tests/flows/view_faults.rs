@@ -25,17 +25,21 @@ async fn a_host_with_an_old_checkpoint_takes_out_no_letter_of_a_newer_one() {
         let old = run.views.present_checkpoint();
         let events = ["a:1", "b:1", "a:bad", "a:2", "b:2"];
         run.feed(&events).await;
-        assert_eq!(run.letters().len(), 2);
+        assert_eq!(run.dead_letters().len(), 2);
 
         run.flow.plugin.2.store(true, Ordering::Relaxed);
-        run.letters.ask("view", "a");
+        run.dead_letters.ask("view", "a");
         run.flow.store.old_checkpoints.lock().unwrap().extend(vec![old; old_answers]);
         run.feed(&[]).await;
-        assert_eq!(run.letters().len(), if old_answers == 1 { 0 } else { 2 }, "{old_answers} old answers");
+        assert_eq!(
+            run.dead_letters().len(),
+            if old_answers == 1 { 0 } else { 2 },
+            "{old_answers} old answers"
+        );
 
         run.retry(1).await;
         assert_eq!(run.rows(), rows(&[("a", "1bad2"), ("b", "12")]), "{old_answers} old answers");
-        assert_eq!((run.letters(), run.views.present_checkpoint().parked.len()), (vec![], 0));
+        assert_eq!((run.dead_letters(), run.views.present_checkpoint().parked.len()), (vec![], 0));
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) type Sent = (String, &'static str, u32, i64);
 pub(crate) struct Bank {
     pub(crate) network: Arc<FlakyNetwork>,
     pub(crate) store: MemoryStore,
-    pub(crate) letters: MemoryDeadLetters,
+    pub(crate) dead_letters: MemoryDeadLetters,
     pub(crate) queue: MemoryQueue,
     pub(crate) intake: Arc<Intake>,
     /// Of the plugin of every host that is started from now on.
@@ -60,7 +60,7 @@ impl Bank {
         let queue = MemoryQueue::new(Name::new("commands").unwrap(), Duration::from_secs(5));
         Self {
             store: MemoryStore::new("bank", network.clone(), queue.clone()),
-            letters: MemoryDeadLetters::new(network.clone()),
+            dead_letters: MemoryDeadLetters::new(network.clone()),
             network,
             queue,
             intake: Arc::new(Intake::new(commands.map(|c| (c.to_owned(), route.clone())).into())),
@@ -74,18 +74,18 @@ impl Bank {
     }
 
     pub(crate) fn flow(&self) -> Flow {
-        self.flow_with(self.letters.clone())
+        self.flow_with(self.dead_letters.clone())
     }
 
     /// A host's flow whose dead letters go here.
-    pub(crate) fn flow_with<L: Retries>(&self, letters: L) -> CommandFlow<Account, MemoryStore, L> {
+    pub(crate) fn flow_with<L: Retries>(&self, dead_letters: L) -> CommandFlow<Account, MemoryStore, L> {
         let retry = RetryPolicy { max_attempts: self.max_attempts, ..RetryPolicy::default() };
         CommandFlow::new(
             Name::new("account").unwrap(),
             "bank".into(),
             Account::new(self.manners.clone()),
             Arc::new(self.store.clone()),
-            Arc::new(letters),
+            Arc::new(dead_letters),
             HandlerSettings {
                 retry,
                 on_failure: self.on_failure,
@@ -98,8 +98,8 @@ impl Bank {
 
     /// A host at work; aborting it is a crash.
     pub(crate) fn host(&self) -> JoinHandle<()> {
-        let (inbox, intake, flow) = (self.queue.inbox(), self.intake.clone(), self.flow());
-        tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await })
+        let (consumer, intake, flow) = (self.queue.consumer(), self.intake.clone(), self.flow());
+        tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await })
     }
 
     pub(crate) fn send(&self, id: &str, r#type: &str, account: u32, amount: i64) {
@@ -137,7 +137,7 @@ impl Bank {
 
     /// Has one host handle the next message.
     pub(crate) async fn handle_next<L: Retries>(&self, host: &CommandFlow<Account, MemoryStore, L>) {
-        let delivery = self.queue.inbox().next().await.unwrap();
+        let delivery = self.queue.consumer().next().await.unwrap();
         let command = self.intake.decode(delivery.message());
         let entity = command.as_ref().ok().map(|command| command.entity.clone());
         let settlement = host.handle(delivery.message(), command).await;

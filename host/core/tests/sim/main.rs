@@ -133,9 +133,13 @@ async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause(
     bank.settle().await;
     bank.send("c", "deposit", 1, 5);
     bank.settle().await;
-    let letters: Vec<_> = bank.letters.all().into_iter().map(|(_, letter)| letter).collect();
-    assert_eq!(letters.len(), 1);
-    assert!(letters[0].cause.contains("it broke") && letters[0].message.attempt == 3, "{letters:?}");
+    let dead_letters: Vec<_> =
+        bank.dead_letters.all().into_iter().map(|(_, dead_letter)| dead_letter).collect();
+    assert_eq!(dead_letters.len(), 1);
+    assert!(
+        dead_letters[0].cause.contains("it broke") && dead_letters[0].message.attempt == 3,
+        "{dead_letters:?}"
+    );
     assert!(
         bank.queue
             .settlements()
@@ -152,7 +156,7 @@ async fn only_a_plugins_failures_use_up_attempts() {
     let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
     for _ in 0..5 {
-        bank.queue.inbox().next().await.unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
+        bank.queue.consumer().next().await.unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
     }
     bank.manners.breaks.store(2, Ordering::Relaxed);
     bank.settle().await;
@@ -187,7 +191,7 @@ fn a_command_whose_events_come_late_ends_once() {
     assert_eq!(ends, HashSet::from(expected));
 }
 
-/// An inbox that has much to do before it gives a message.
+/// A consumer that is slow to deliver a message.
 struct SlowConsumer(MemoryConsumer);
 
 impl Consumer for SlowConsumer {
@@ -201,11 +205,11 @@ impl Consumer for SlowConsumer {
 
 /// The signs of progress once had it begin anew each time, and it never gave a message.
 #[tokio::test(start_paused = true)]
-async fn an_inbox_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
+async fn a_consumer_may_take_longer_than_from_one_sign_of_progress_to_the_next() {
     let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
-    let (inbox, intake, flow) = (SlowConsumer(bank.queue.inbox()), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await });
+    let (consumer, intake, flow) = (SlowConsumer(bank.queue.consumer()), bank.intake.clone(), bank.flow());
+    let host = tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await });
     tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
     host.abort();
     assert_eq!(code(&bank.outcome("a")), "accepted");
@@ -243,7 +247,7 @@ async fn what_a_plugin_may_not_decide_is_its_fault_at_once_and_nothing_is_stored
     bank.settle().await;
     assert_eq!((code(&bank.outcome("a")), bank.store.events().len()), ("failed", 0));
     assert!(
-        bank.letters.all()[0]
+        bank.dead_letters.all()[0]
             .1
             .cause
             .contains("\"never-declared\" version 1, which its descriptor does not list")
@@ -270,7 +274,7 @@ async fn a_command_fails_also_when_what_its_plugin_did_takes_a_megabyte_to_say()
         tokio::time::timeout(Duration::from_secs(3600), bank.settle()).await.expect("it ends");
         let Outcome::Failed { cause } = bank.outcome("a") else { panic!("{:?}", bank.outcome("a")) };
         assert!(cause.starts_with(begins) && bytes.contains(&cause.len()), "{} bytes", cause.len());
-        assert_eq!((bank.letters.all().len(), bank.store.events().len()), (1, 0));
+        assert_eq!((bank.dead_letters.all().len(), bank.store.events().len()), (1, 0));
     }
 }
 
@@ -281,7 +285,7 @@ async fn a_message_that_is_no_command_is_set_aside_and_blocks_nobody() {
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
-    assert!(bank.letters.all()[0].1.cause.contains("is not a CloudEvent"));
+    assert!(bank.dead_letters.all()[0].1.cause.contains("is not a CloudEvent"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,9 +340,9 @@ fn no_copy_of_a_command_that_is_decided_ahead_is_rejected() {
         }
         let mut some_time = || tokio::time::sleep(Duration::from_millis(rng.u64(0..120)));
         let (before, after) = (some_time(), some_time());
-        let mut inbox = bank.queue.inbox();
-        let copy = inbox.next().await.unwrap();
-        let (deposit, withdrawal) = (inbox.next().await.unwrap(), inbox.next().await.unwrap());
+        let mut consumer = bank.queue.consumer();
+        let copy = consumer.next().await.unwrap();
+        let (deposit, withdrawal) = (consumer.next().await.unwrap(), consumer.next().await.unwrap());
         copy.settle(Settlement::RetryAfter(Duration::ZERO)).await;
         let commands = [&deposit, &withdrawal].map(|delivery| bank.decode(delivery.message()));
         let commands: Vec<_> = commands.iter().collect();

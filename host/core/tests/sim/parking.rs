@@ -38,12 +38,17 @@ async fn with_a_failure() -> Bank {
 }
 
 /// Position, kind and command of every letter.
-fn letters(bank: &Bank) -> Vec<(u64, DeadLetterKind, String)> {
-    let command = |letter: &DeadLetter| letter.message.subject.rsplit('.').next().unwrap().to_owned();
-    bank.letters.all().iter().map(|(at, letter)| (at.0, letter.kind, command(letter))).collect()
+fn dead_letters(bank: &Bank) -> Vec<(u64, DeadLetterKind, String)> {
+    let command =
+        |dead_letter: &DeadLetter| dead_letter.message.subject.rsplit('.').next().unwrap().to_owned();
+    bank.dead_letters
+        .all()
+        .iter()
+        .map(|(at, dead_letter)| (at.0, dead_letter.kind, command(dead_letter)))
+        .collect()
 }
 
-fn letter(at: u64, kind: DeadLetterKind, command: &str) -> (u64, DeadLetterKind, String) {
+fn dead_letter(at: u64, kind: DeadLetterKind, command: &str) -> (u64, DeadLetterKind, String) {
     (at, kind, command.to_owned())
 }
 
@@ -55,8 +60,9 @@ async fn what_comes_behind_a_failure_is_parked_in_order_and_other_entities_go_on
     bank.send("elsewhere", "deposit", 2, 5);
     bank.send("third", "withdraw", 1, 2);
     bank.settle().await;
-    let expected = [letter(1, Failed, "failed"), letter(2, Parked, "second"), letter(3, Parked, "third")];
-    assert_eq!(letters(&bank), expected);
+    let expected =
+        [dead_letter(1, Failed, "failed"), dead_letter(2, Parked, "second"), dead_letter(3, Parked, "third")];
+    assert_eq!(dead_letters(&bank), expected);
     assert_eq!(code(&bank.outcome("elsewhere")), "accepted");
     assert_eq!(bank.outcomes().len(), 2, "nothing is recorded of what has not ended");
     let told = bank.store.replies().into_iter().filter_map(|(_, answer)| match answer {
@@ -78,8 +84,8 @@ async fn nothing_is_decided_ahead_of_a_failure() {
     bank.handle_next(&host).await; // now it has the account alive
     bank.send("third", "deposit", 1, 3);
     bank.send("fourth", "deposit", 1, 4);
-    let mut inbox = bank.queue.inbox();
-    let deliveries = [inbox.next().await.unwrap(), inbox.next().await.unwrap()];
+    let mut consumer = bank.queue.consumer();
+    let deliveries = [consumer.next().await.unwrap(), consumer.next().await.unwrap()];
     let commands = deliveries.each_ref().map(|delivery| bank.decode(delivery.message()));
     assert_eq!(host.handle_ahead(&commands.each_ref()).await, 0);
     assert_eq!((bank.store.events().len(), bank.outcomes().len()), (0, 1));
@@ -100,7 +106,7 @@ async fn who_asks_again_is_not_parked_twice_and_what_has_ended_stays_ended() {
         bank.send("early", "deposit", 1, 7);
         bank.settle().await;
     }
-    assert_eq!(letters(&bank).len(), 2);
+    assert_eq!(dead_letters(&bank).len(), 2);
     let codes: Vec<_> =
         bank.endings().iter().map(|r| format!("{}={}", r.command_id, code(&r.outcome))).collect();
     assert_eq!(codes[2..], ["failed=failed", "early=accepted"].repeat(3));
@@ -115,12 +121,12 @@ async fn a_handler_that_skips_goes_on_with_the_entity() {
     bank.settle().await;
     bank.send("second", "deposit", 1, 2);
     bank.settle().await;
-    assert_eq!((letters(&bank).len(), code(&bank.outcome("second"))), (1, "accepted"));
+    assert_eq!((dead_letters(&bank).len(), code(&bank.outcome("second"))), (1, "accepted"));
 }
 
 /// Dead letters that something happens to.
 struct Meddled {
-    letters: MemoryDeadLetters,
+    dead_letters: MemoryDeadLetters,
     /// This one is removed between the look and the parking.
     removed_meanwhile: Mutex<Option<Sequence>>,
     /// The host ends when it has kept one.
@@ -128,14 +134,18 @@ struct Meddled {
 }
 
 impl Meddled {
-    fn with(letters: &MemoryDeadLetters) -> Self {
-        Self { letters: letters.clone(), removed_meanwhile: Mutex::default(), ends_after_keeping: false }
+    fn with(dead_letters: &MemoryDeadLetters) -> Self {
+        Self {
+            dead_letters: dead_letters.clone(),
+            removed_meanwhile: Mutex::default(),
+            ends_after_keeping: false,
+        }
     }
 }
 
 impl DeadLetters for Meddled {
-    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
-        let at = self.letters.keep(letter).await?;
+    async fn keep(&self, dead_letter: DeadLetter) -> Result<Sequence, Unavailable> {
+        let at = self.dead_letters.keep(dead_letter).await?;
         if self.ends_after_keeping {
             let (doing, cause) = ("keeping a dead letter".to_owned(), "the host has ended".to_owned());
             return Err(Unavailable { doing, cause });
@@ -144,7 +154,7 @@ impl DeadLetters for Meddled {
     }
 
     async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
-        self.letters.last(consumer, key).await
+        self.dead_letters.last(consumer, key).await
     }
 
     async fn is_retry(
@@ -154,40 +164,40 @@ impl DeadLetters for Meddled {
         message: &Incoming,
         on_failure: OnFailure,
     ) -> Result<bool, Unavailable> {
-        self.letters.is_retry(consumer, key, message, on_failure).await
+        self.dead_letters.is_retry(consumer, key, message, on_failure).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+    async fn keep_behind(&self, dead_letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         if let Some(sequence) = self.removed_meanwhile.lock().unwrap().take() {
-            self.letters.remove(sequence);
+            self.dead_letters.remove(sequence);
         }
-        self.letters.keep_behind(letter, last).await
+        self.dead_letters.keep_behind(dead_letter, last).await
     }
 }
 
 impl Retries for Meddled {
     async fn request(&self, consumer: &Name) -> Result<Option<RetryRequest>, Unavailable> {
-        self.letters.request(consumer).await
+        self.dead_letters.request(consumer).await
     }
 
     async fn places(&self, consumer: &Name, key: Option<&str>) -> Result<Vec<Place>, Unavailable> {
-        self.letters.places(consumer, key).await
+        self.dead_letters.places(consumer, key).await
     }
 
-    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
-        self.letters.letter(at).await
+    async fn dead_letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+        self.dead_letters.dead_letter(at).await
     }
 
     async fn settle(&self, at: Sequence) -> Result<(), Unavailable> {
-        self.letters.settle(at).await
+        self.dead_letters.settle(at).await
     }
 
     async fn note_failure(&self, at: Sequence, cause: &str) -> Result<(), Unavailable> {
-        self.letters.note_failure(at, cause).await
+        self.dead_letters.note_failure(at, cause).await
     }
 
     async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
-        self.letters.close(request).await
+        self.dead_letters.close(request).await
     }
 }
 
@@ -196,11 +206,11 @@ async fn a_command_is_not_parked_behind_a_letter_that_has_just_gone() {
     let bank = with_a_failure().await;
     let host = bank.flow_with(Meddled {
         removed_meanwhile: Mutex::new(Some(Sequence(1))),
-        ..Meddled::with(&bank.letters)
+        ..Meddled::with(&bank.dead_letters)
     });
     bank.send("second", "deposit", 1, 2);
     bank.handle_next(&host).await;
-    assert_eq!((letters(&bank), code(&bank.outcome("second"))), (Vec::new(), "accepted"));
+    assert_eq!((dead_letters(&bank), code(&bank.outcome("second"))), (Vec::new(), "accepted"));
 }
 
 /// It was once parked behind its own letter, and nobody was told how it had ended.
@@ -210,18 +220,19 @@ async fn a_command_whose_host_ended_between_its_letter_and_its_mark_ends_and_wai
         let bank = bank();
         bank.manners.breaks.store(3, Ordering::Relaxed);
         bank.send("failed", "deposit", 1, 1);
-        let ending = bank.flow_with(Meddled { ends_after_keeping: true, ..Meddled::with(&bank.letters) });
+        let ending =
+            bank.flow_with(Meddled { ends_after_keeping: true, ..Meddled::with(&bank.dead_letters) });
         for _ in 0..3 {
             bank.handle_next(&ending).await;
         }
         assert_eq!(bank.outcomes().len(), 0, "it has not ended yet");
         bank.manners.breaks.store(breaks_again, Ordering::Relaxed);
         bank.settle().await;
-        assert_eq!((letters(&bank).len(), code(&bank.outcome("failed"))), (left, end));
+        assert_eq!((dead_letters(&bank).len(), code(&bank.outcome("failed"))), (left, end));
         let ends: Vec<_> = bank.endings().iter().map(|record| record.outcome.clone()).collect();
         assert_eq!(ends, [bank.outcome("failed")], "who waits is told");
         let host = bank.host();
-        assert_eq!((retry(&bank, 1).await, letters(&bank)), (1, Vec::new()));
+        assert_eq!((retry(&bank, 1).await, dead_letters(&bank)), (1, Vec::new()));
         host.abort();
         assert_eq!((code(&bank.outcome("failed")), bank.store.events().len()), ("accepted", 1));
     }
@@ -232,17 +243,20 @@ async fn a_forged_retry_of_another_command_waits_like_everybody() {
     let bank = with_a_failure().await;
     bank.send_with("forged", "deposit", 1, 2, &[(RETRY_OF, "1")]);
     bank.settle().await;
-    let expected = [letter(1, DeadLetterKind::Failed, "failed"), letter(2, DeadLetterKind::Parked, "forged")];
-    assert_eq!(letters(&bank), expected);
+    let expected =
+        [dead_letter(1, DeadLetterKind::Failed, "failed"), dead_letter(2, DeadLetterKind::Parked, "forged")];
+    assert_eq!(dead_letters(&bank), expected);
 }
 
 /// What an operator does: the letters of the account one after the other, until one fails again. Answers how many went.
 async fn retry(bank: &Bank, account: u32) -> usize {
     let mut settled = 0;
     let key = format!("account.{account}");
-    let first = || bank.letters.all().into_iter().find(|(_, letter)| letter.key.as_ref() == Some(&key));
-    while let Some((at, letter)) = first() {
-        let DeadLetter { message, .. } = letter;
+    let first = || {
+        bank.dead_letters.all().into_iter().find(|(_, dead_letter)| dead_letter.key.as_ref() == Some(&key))
+    };
+    while let Some((at, dead_letter)) = first() {
+        let DeadLetter { message, .. } = dead_letter;
         let id = CommandId::new(message.subject.rsplit('.').next().unwrap()).unwrap();
         let mut headers = message.headers.clone();
         headers.push(RETRY_OF, at.to_string());
@@ -251,7 +265,7 @@ async fn retry(bank: &Bank, account: u32) -> usize {
         if code(&bank.outcome(id.as_str())) == "failed" {
             break;
         }
-        bank.letters.remove(at);
+        bank.dead_letters.remove(at);
         settled += 1;
     }
     settled
@@ -271,7 +285,7 @@ async fn a_retry_replays_the_queue_in_order_and_then_lets_through() {
     assert_eq!(codes, ["accepted", "accepted", "too-little"], "each on the events of the one before");
     bank.send("fourth", "deposit", 1, 1);
     bank.settle().await;
-    assert_eq!((letters(&bank), code(&bank.outcome("fourth"))), (Vec::new(), "accepted"));
+    assert_eq!((dead_letters(&bank), code(&bank.outcome("fourth"))), (Vec::new(), "accepted"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,12 +293,12 @@ async fn a_retry_that_fails_keeps_its_place_and_the_others_wait_on() {
     let bank = with_a_failure().await;
     bank.send("second", "deposit", 1, 1);
     bank.settle().await;
-    let before = letters(&bank);
+    let before = dead_letters(&bank);
     bank.manners.breaks.store(3, Ordering::Relaxed);
     let host = bank.host();
     assert_eq!(retry(&bank, 1).await, 0);
     bank.settled().await;
-    assert_eq!((letters(&bank), code(&bank.outcome("failed"))), (before, "failed"));
+    assert_eq!((dead_letters(&bank), code(&bank.outcome("failed"))), (before, "failed"));
     assert_eq!(retry(&bank, 1).await, 2);
     host.abort();
 }
@@ -308,7 +322,7 @@ async fn storm(seed: u64) -> usize {
     }
     let calm = async {
         let mut settled = 0;
-        while bank.queue.unsettled() > 0 || !bank.letters.all().is_empty() {
+        while bank.queue.unsettled() > 0 || !bank.dead_letters.all().is_empty() {
             for account in 0..3 {
                 settled += retry(&bank, account).await;
             }

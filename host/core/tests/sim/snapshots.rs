@@ -244,9 +244,9 @@ async fn an_entity_whose_snapshot_breaks_its_sandbox_goes_on_without() {
 async fn nobody_waits_for_a_snapshot_and_a_host_that_stops_finishes_it() {
     let mut bank = bank();
     bank.manners.snapshot_time = Duration::from_secs(3600);
-    let inbox = bank.queue.inbox();
-    let (stop, intake, flow) = (inbox.stopper(), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { lanes::run(inbox, intake, &flow, LIMITS).await });
+    let consumer = bank.queue.consumer();
+    let (stop, intake, flow) = (consumer.stopper(), bank.intake.clone(), bank.flow());
+    let host = tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await });
     for n in 0..3 {
         bank.send(&format!("d{n}"), "deposit", 1, 10);
     }

@@ -151,7 +151,7 @@ pub(crate) async fn check(cases: Vec<Case>) {
         let Case { request, said, answer, status, code, headers, body, text, detail, submits } = case;
         println!("{said}");
         let head = request.method() == Method::HEAD;
-        let (gateway, gate) = hotel(&answer);
+        let (gateway, ingress) = hotel(&answer);
         let response = gateway.router().oneshot(request).await.unwrap();
         let (parts, sent) = response.into_parts();
         let sent = to_bytes(sent, usize::MAX).await.unwrap();
@@ -179,7 +179,7 @@ pub(crate) async fn check(cases: Vec<Case>) {
                 assert!(json["detail"].as_str().unwrap().contains(part), "{part}: {shown}");
             }
         }
-        let submitted = gate.submitted.lock().unwrap();
+        let submitted = ingress.submitted.lock().unwrap();
         match (submits, &submitted[..]) {
             (Some(holds), [(submission, wait)]) => holds(submission, *wait),
             (expected, submitted) => {

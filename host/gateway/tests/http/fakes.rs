@@ -86,12 +86,12 @@ fn away() -> Unavailable {
 }
 
 #[derive(Default)]
-pub(crate) struct Gate {
+pub(crate) struct FakeIngress {
     answer: Answer,
     pub(crate) submitted: Mutex<Vec<(Submission, Duration)>>,
 }
 
-impl Ingress for Gate {
+impl Ingress for FakeIngress {
     async fn submit(&self, submission: Submission, wait: Duration) -> Result<Option<Told>, SubmitError> {
         let id = submission.id.clone();
         self.submitted.lock().unwrap().push((submission, wait));
@@ -174,7 +174,7 @@ impl ViewReader for Views {
 
 /// The hotel's front desk: `book-room` by PUT and POST, `check-in` by PUT, the view `bookings`; bodies of at most
 /// 1,000 bytes.
-pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<Gate>) {
+pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
     let command = |name| CommandType::new(name).unwrap();
     let routes = vec![
         Route::new(None, "/mutation/book-room", command("book-room")).unwrap(),
@@ -196,7 +196,7 @@ pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<Gate>) {
         body_timeout: Duration::from_secs(2),
         ..Settings::default()
     };
-    let gate = Arc::new(Gate { answer: answer.clone(), submitted: Mutex::default() });
+    let ingress = Arc::new(FakeIngress { answer: answer.clone(), submitted: Mutex::default() });
     let views = Arc::new(Views::new(matches!(answer, Answer::Away)));
-    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&gate), views), gate)
+    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&ingress), views), ingress)
 }

@@ -10,17 +10,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::check::booking;
-use crate::fakes::{Answer, Gate, hotel};
+use crate::fakes::{Answer, FakeIngress, hotel};
 
 struct Server {
     address: SocketAddr,
-    gate: Arc<Gate>,
+    ingress: Arc<FakeIngress>,
     stop: oneshot::Sender<()>,
     end: JoinHandle<usize>,
 }
 
 async fn start(answer: &Answer, drain: Duration) -> Server {
-    let (gateway, gate) = hotel(answer);
+    let (gateway, ingress) = hotel(answer);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
@@ -28,7 +28,7 @@ async fn start(answer: &Answer, drain: Duration) -> Server {
         let _ = stopped.await;
     };
     let end = tokio::spawn(gateway.serve(listener, shutdown, drain));
-    Server { address, gate, stop, end }
+    Server { address, ingress, stop, end }
 }
 
 impl Server {
@@ -43,7 +43,7 @@ impl Server {
     }
 
     async fn submitted(&self) {
-        while self.gate.submitted.lock().unwrap().is_empty() {
+        while self.ingress.submitted.lock().unwrap().is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -128,7 +128,7 @@ async fn hostile_bytes_hurt_nobody_else() {
     // The body is too large, and the client still sees why.
     let mut stream = server.send(BOOK, &format!("{}{}", booking(""), " ".repeat(300_000))).await;
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 413"));
-    assert!(server.gate.submitted.lock().unwrap().is_empty());
+    assert!(server.ingress.submitted.lock().unwrap().is_empty());
 
     let mut stream = server.send(BOOK, &booking("")).await;
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 201"));

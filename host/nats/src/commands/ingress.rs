@@ -1,6 +1,6 @@
 //! The way in for commands: into their log, and the outcome back.
 //!
-//! A gate has one subscription for all the outcomes that somebody waits for. Every waiter has a subject of its own under
+//! An ingress has one subscription for all the outcomes that clients wait for. Every waiter has a subject of its own under
 //! it, so that many who send the same command each get their answer. The subscription has a connection of its own, which
 //! is opened again when it breaks: the subject stands in every stored command, so outsiders can send anything there.
 //!
@@ -27,9 +27,9 @@ use crate::connection::Nats;
 use crate::subjects;
 use crate::wire::{self, PublishError, header_bytes};
 
-/// Where commands that come through a gate say they are from (`ce-source`).
+/// The `ce-source` of commands that come through an ingress.
 pub const SOURCE: &str = "/gateway";
-/// The most waiters of one gate. Commands beyond are stored like all others, but nobody waits for their outcome.
+/// The most waiters of one ingress. Commands beyond are stored like all others, but nobody waits for their outcome.
 pub const MAX_WAITERS: usize = 10_000;
 /// The wait before the second look whether the command with the same id has ended; it doubles with every further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -74,7 +74,7 @@ impl StreamIngress {
         if let Some(dispatcher) = dispatcher
             && let Err(error) = dispatcher.await
         {
-            tracing::error!("the gate's dispatcher ended: {error}");
+            tracing::error!("the ingress's dispatcher ended: {error}");
         }
     }
 
@@ -136,7 +136,7 @@ impl Patience {
         Self { until: Instant::now() + wait, pause: FIRST_PAUSE }
     }
 
-    /// Waits a little. False: there is no time left, or the gate is closed.
+    /// Waits a little. False: there is no time left, or the ingress is closed.
     async fn pause(&mut self, stop: &CancellationToken) -> bool {
         if Instant::now() >= self.until {
             return false;
@@ -208,7 +208,7 @@ impl Ingress for StreamIngress {
 struct Waiters {
     inbox: String,
     next: AtomicU64,
-    /// None once the gate is closed.
+    /// None once the ingress is closed.
     waiting: Mutex<Option<Waiting>>,
 }
 
@@ -219,7 +219,7 @@ impl Waiters {
         Self { inbox, next: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
     }
 
-    /// A new waiter, unless there are too many or the gate is closed.
+    /// A new waiter, unless there are too many or the ingress is closed.
     fn enter(self: &Arc<Self>) -> Option<Waiter> {
         let mut waiting = self.lock();
         let waiting = waiting.as_mut().filter(|waiting| waiting.len() < MAX_WAITERS)?;

@@ -6,30 +6,30 @@ use pelton_core::command::outcome::Answer;
 use crate::connection::Nats;
 use crate::wire;
 
-/// What a subject must begin with for an outcome to be announced there. Senders choose it, so it must not be one where
+/// What a subject must begin with for an outcome to be sent there. Senders choose it, so it must not be one where
 /// a message means something: an event, a row of a view, a request to the server.
 pub(crate) const REPLY_PREFIX: &str = "_INBOX.";
-/// The longest subject for an announcement, in bytes.
+/// The longest subject for a reply, in bytes.
 const MAX_REPLY_BYTES: usize = 512;
 
 /// Tells whoever waits. Best effort.
 pub(crate) async fn reply(nats: &Nats, reply_to: &str, answer: &Answer) {
     if !is_inbox(reply_to) {
-        tracing::warn!(command = %answer.command_id(), "the answer is not announced to {reply_to:?}: only subjects under `{REPLY_PREFIX}` are taken");
+        tracing::warn!(command = %answer.command_id(), "the answer is not sent to {reply_to:?}: only subjects under `{REPLY_PREFIX}` are taken");
         return;
     }
-    let announced = match serde_json::to_vec(answer) {
+    let sent = match serde_json::to_vec(answer) {
         Ok(payload) => wire::fire(nats.client(), reply_to.to_owned(), HeaderMap::new(), payload.into())
             .await
             .map_err(|e| e.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    if let Err(error) = announced {
-        tracing::debug!(command = %answer.command_id(), "announcing the answer: {error}");
+    if let Err(error) = sent {
+        tracing::debug!(command = %answer.command_id(), "sending the answer: {error}");
     }
 }
 
-/// Whether a sender may have an outcome announced there: an inbox, one subject, no wildcard.
+/// Whether a client may have an outcome sent there: an inbox, one subject, no wildcard.
 fn is_inbox(subject: &str) -> bool {
     let plain = |token: &str| {
         !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'*' | b'>'))

@@ -66,14 +66,14 @@ impl Retries for StreamDeadLetters {
             if let Some(kept) = described(message)?
                 && kept.letter.key.is_some()
             {
-                places.push(Place { message: kept.letter.message.sequence, letter: kept.sequence });
+                places.push(Place { message: kept.letter.message.sequence, dead_letter: kept.sequence });
             }
         }
         places.sort_unstable();
         Ok(places)
     }
 
-    async fn letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
+    async fn dead_letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
         if let Some(kept) = read(&self.nats, at).await? {
             return Ok(Some(kept.letter));
         }

@@ -48,10 +48,10 @@ fn number(message: &Incoming) -> usize {
 async fn messages_come_in_order_and_are_gone_when_acknowledged() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 8).await;
+    let mut consumer = open(&nats, 8).await;
     send(&nats, 0..50).await;
     for n in 0..50 {
-        let delivery = soon(inbox.next()).await.unwrap();
+        let delivery = soon(consumer.next()).await.unwrap();
         let message = delivery.message();
         assert_eq!((number(message), message.attempt), (n, 1));
         assert_eq!(
@@ -67,12 +67,12 @@ async fn messages_come_in_order_and_are_gone_when_acknowledged() {
 async fn a_message_comes_again_after_its_delay_or_when_it_is_let_go() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 8).await;
+    let mut consumer = open(&nats, 8).await;
     send(&nats, 0..1).await;
-    let first = soon(inbox.next()).await.unwrap();
+    let first = soon(consumer.next()).await.unwrap();
     let asked = Instant::now();
     first.settle(Settlement::RetryAfter(Duration::from_millis(500))).await;
-    let second = soon(inbox.next()).await.unwrap();
+    let second = soon(consumer.next()).await.unwrap();
     assert_eq!(second.message().attempt, 2);
     assert!(asked.elapsed() >= Duration::from_millis(400), "{:?}", asked.elapsed());
 
@@ -81,9 +81,9 @@ async fn a_message_comes_again_after_its_delay_or_when_it_is_let_go() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         second.progress().await;
     }
-    assert!(tokio::time::timeout(Duration::from_millis(100), inbox.next()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(100), consumer.next()).await.is_err());
     drop(second);
-    let third = soon(inbox.next()).await.unwrap();
+    let third = soon(consumer.next()).await.unwrap();
     assert_eq!(third.message().attempt, 3);
     third.settle(Settlement::Terminate("it is of no use:\nreally".into())).await;
     until_left(&nats, 0).await;
@@ -93,12 +93,12 @@ async fn a_message_comes_again_after_its_delay_or_when_it_is_let_go() {
 async fn a_crash_of_the_server_loses_nothing() {
     let mut server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 16).await;
+    let mut consumer = open(&nats, 16).await;
     send(&nats, 0..100).await;
     let mut seen = std::collections::BTreeSet::new();
     for round in 0..3 {
         for _ in 0..20 {
-            let delivery = soon(inbox.next()).await.unwrap();
+            let delivery = soon(consumer.next()).await.unwrap();
             seen.insert(number(delivery.message()));
             delivery.settle(Settlement::Ack).await;
         }
@@ -109,13 +109,13 @@ async fn a_crash_of_the_server_loses_nothing() {
         server.restart().await;
     }
     while seen.len() < 100 {
-        let delivery = soon(inbox.next()).await.unwrap();
+        let delivery = soon(consumer.next()).await.unwrap();
         seen.insert(number(delivery.message()));
         delivery.settle(Settlement::Ack).await;
     }
     // A message that was acknowledged just before a crash may be redelivered once.
     let rest = async {
-        while let Some(delivery) = inbox.next().await {
+        while let Some(delivery) = consumer.next().await {
             delivery.settle(Settlement::Ack).await;
         }
     };
@@ -127,11 +127,11 @@ async fn a_crash_of_the_server_loses_nothing() {
 async fn a_consumer_that_was_deleted_is_waited_for() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 8).await;
+    let mut consumer = open(&nats, 8).await;
     send(&nats, 0..1).await;
-    soon(inbox.next()).await.unwrap().settle(Settlement::Ack).await;
+    soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
     until_left(&nats, 0).await;
-    let waiting = tokio::spawn(async move { inbox.next().await.map(|d| number(d.message())) });
+    let waiting = tokio::spawn(async move { consumer.next().await.map(|d| number(d.message())) });
     tokio::time::sleep(Duration::from_millis(200)).await;
     nats.jetstream().delete_consumer_from_stream("booking", "COMMANDS").await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -142,15 +142,15 @@ async fn a_consumer_that_was_deleted_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_stopped_inbox_hands_on_what_it_holds_and_leaves_the_rest() {
+async fn a_stopped_consumer_delivers_what_it_holds_and_leaves_the_rest() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 8).await;
+    let mut consumer = open(&nats, 8).await;
     send(&nats, 0..30).await;
-    let held = soon(inbox.next()).await.unwrap();
-    inbox.stop_token().cancel();
+    let held = soon(consumer.next()).await.unwrap();
+    consumer.stop_token().cancel();
     let mut handed_on = 1;
-    while let Some(delivery) = soon(inbox.next()).await {
+    while let Some(delivery) = soon(consumer.next()).await {
         assert_eq!(delivery.message().attempt, 1);
         delivery.settle(Settlement::Ack).await;
         handed_on += 1;
@@ -169,12 +169,12 @@ async fn a_stopped_inbox_hands_on_what_it_holds_and_leaves_the_rest() {
 }
 
 #[tokio::test]
-async fn an_idle_inbox_stops_at_once() {
+async fn an_idle_consumer_stops_at_once() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let mut inbox = open(&nats, 8).await;
-    let token = inbox.stop_token();
-    let waiting = tokio::spawn(async move { inbox.next().await.is_none() });
+    let mut consumer = open(&nats, 8).await;
+    let token = consumer.stop_token();
+    let waiting = tokio::spawn(async move { consumer.next().await.is_none() });
     tokio::time::sleep(Duration::from_millis(200)).await;
     let started = Instant::now();
     token.cancel();

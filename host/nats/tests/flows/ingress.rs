@@ -69,15 +69,15 @@ async fn the_outcome_comes_back_and_its_status_stays() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
-    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Unknown));
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    assert!(matches!(ingress.status(&id("a")).await.unwrap(), CommandStatus::Unknown));
 
     // Nobody is there to decide it.
     let begin = Instant::now();
-    assert_eq!(gate.submit(command("a"), Duration::from_millis(200)).await.unwrap(), None);
+    assert_eq!(ingress.submit(command("a"), Duration::from_millis(200)).await.unwrap(), None);
     assert!(begin.elapsed() < Duration::from_secs(2));
-    assert_eq!(gate.waiters(), 0, "who has stopped waiting is forgotten");
-    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Pending));
+    assert_eq!(ingress.waiters(), 0, "who has stopped waiting is forgotten");
+    assert!(matches!(ingress.status(&id("a")).await.unwrap(), CommandStatus::Pending));
 
     let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
     let stored = stream.direct_get_last_for_subject("command.book-room.a").await.unwrap();
@@ -89,20 +89,24 @@ async fn the_outcome_comes_back_and_its_status_stays() {
     assert!(header(REPLY_TO).starts_with("_INBOX."));
 
     let handler = handler(&nats).await;
-    let answer = soon(gate.submit(command("b"), LONG)).await.unwrap().unwrap();
+    let answer = soon(ingress.submit(command("b"), LONG)).await.unwrap().unwrap();
     assert_eq!(answer.command_id(), "b");
     for ended in ["a", "b"] {
-        let status = gate.status(&id(ended)).await.unwrap();
+        let status = ingress.status(&id(ended)).await.unwrap();
         assert!(
             matches!(&status, CommandStatus::Ended(record) if record.command_id == id(ended)),
             "{status:?}"
         );
     }
     // Without a wait nobody is to be told.
-    assert_eq!(gate.submit(command("c"), Duration::ZERO).await.unwrap(), None);
+    assert_eq!(ingress.submit(command("c"), Duration::ZERO).await.unwrap(), None);
 
-    gate.close().await;
-    assert_eq!(soon(gate.submit(command("d"), LONG)).await.unwrap(), None, "a closed gate does not wait");
+    ingress.close().await;
+    assert_eq!(
+        soon(ingress.submit(command("d"), LONG)).await.unwrap(),
+        None,
+        "a closed ingress does not wait"
+    );
     handler.abort();
 }
 
@@ -111,16 +115,16 @@ async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
+    let ingress = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
     let handler = handler(&nats).await;
-    let answers = soon(join_all((0..10).map(|_| gate.submit(command("same"), LONG)))).await;
+    let answers = soon(join_all((0..10).map(|_| ingress.submit(command("same"), LONG)))).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap().command_id() == "same"));
-    let answers = soon(join_all((0..500).map(|n| gate.submit(command(&format!("c{n}")), LONG)))).await;
+    let answers = soon(join_all((0..500).map(|n| ingress.submit(command(&format!("c{n}")), LONG)))).await;
     for (n, answer) in answers.into_iter().enumerate() {
         assert_eq!(answer.unwrap().unwrap().command_id(), format!("c{n}"));
     }
-    assert_eq!(gate.waiters(), 0);
-    gate.close().await;
+    assert_eq!(ingress.waiters(), 0);
+    ingress.close().await;
     handler.abort();
 }
 
@@ -140,7 +144,7 @@ async fn an_id_is_logged_once_and_who_sends_the_command_again_gets_its_outcome()
         };
         let nats = servers[0].connect().await;
         prepare(&nats, replicas).await;
-        let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, replicas > 1)).await.unwrap());
+        let ingress = Arc::new(StreamIngress::open(&nats, commands(&nats, replicas > 1)).await.unwrap());
         let same = Submission { expected: None, metadata: Vec::new(), ..command("a") };
         let another = Submission {
             data: r#"{"room":"1","another":1}"#.into(),
@@ -148,20 +152,20 @@ async fn an_id_is_logged_once_and_who_sends_the_command_again_gets_its_outcome()
             ..command("a")
         };
         let refused = async |wait| {
-            let refused = gate.submit(another.clone(), wait).await;
+            let refused = ingress.submit(another.clone(), wait).await;
             assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
         };
         for wait in [Duration::ZERO, Duration::from_millis(50)] {
-            assert_eq!(gate.submit(command("a"), wait).await.unwrap(), None);
-            assert_eq!(gate.submit(same.clone(), wait).await.unwrap(), None);
+            assert_eq!(ingress.submit(command("a"), wait).await.unwrap(), None);
+            assert_eq!(ingress.submit(same.clone(), wait).await.unwrap(), None);
             refused(wait).await;
         }
         let waiting = tokio::spawn({
-            let (gate, same) = (gate.clone(), same.clone());
-            async move { gate.submit(same, LONG).await }
+            let (ingress, same) = (ingress.clone(), same.clone());
+            async move { ingress.submit(same, LONG).await }
         });
         soon(async {
-            while gate.waiters() < 1 {
+            while ingress.waiters() < 1 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
@@ -170,11 +174,11 @@ async fn an_id_is_logged_once_and_who_sends_the_command_again_gets_its_outcome()
         let answer = soon(waiting).await.unwrap().unwrap();
         assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
         // Also when it has ended long ago.
-        let answer = soon(gate.submit(same, LONG)).await.unwrap();
+        let answer = soon(ingress.submit(same, LONG)).await.unwrap();
         assert!(matches!(answer, Some(Answer::Ended(_))), "{answer:?}");
         refused(LONG).await;
         assert_eq!(stored(&nats).await, 1);
-        gate.close().await;
+        ingress.close().await;
         handler.abort();
     }
 }
@@ -185,16 +189,16 @@ async fn what_is_no_command_has_failed_with_its_cause() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     nats.jetstream().publish("command.book-room.a", "no command".into()).await.unwrap().await.unwrap();
-    let status = gate.status(&id("a")).await.unwrap();
+    let status = ingress.status(&id("a")).await.unwrap();
     assert!(
         matches!(&status, CommandStatus::Unreadable(why) if why.contains("not a CloudEvent")),
         "{status:?}"
     );
-    let refused = gate.submit(command("a"), Duration::ZERO).await;
+    let refused = ingress.submit(command("a"), Duration::ZERO).await;
     assert!(matches!(refused, Err(SubmitError::IdInUse)), "{refused:?}");
-    gate.close().await;
+    ingress.close().await;
 }
 
 /// What ended with events has no mark: it is found among the entity's events, however many there are by then.
@@ -203,23 +207,23 @@ async fn the_status_of_an_accepted_command_is_found_among_its_entitys_events() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     let store = StreamStore::start(&nats, &name("hotel"), StoreSettings::default());
     let mut writer = Writer::new(&store, "1");
     for n in 0..30 {
         writer.append(&format!("before{n}"), 10).await.unwrap();
     }
-    gate.submit(command("a"), Duration::ZERO).await.unwrap();
-    assert!(matches!(gate.status(&id("a")).await.unwrap(), CommandStatus::Pending));
+    ingress.submit(command("a"), Duration::ZERO).await.unwrap();
+    assert!(matches!(ingress.status(&id("a")).await.unwrap(), CommandStatus::Pending));
     let stored = writer.append("a", 3).await.unwrap();
     for n in 0..30 {
         writer.append(&format!("after{n}"), 10).await.unwrap();
     }
-    let CommandStatus::Ended(record) = gate.status(&id("a")).await.unwrap() else { panic!() };
+    let CommandStatus::Ended(record) = ingress.status(&id("a")).await.unwrap() else { panic!() };
     // Its fingerprint is not that of the command in the log, so what is told is that the id was used before.
     let Outcome::Rejected { rejection } = record.outcome else { panic!("{record:?}") };
     assert_eq!((rejection.code.as_str(), stored.len()), (Rejection::ID_REUSED, 3));
-    gate.close().await;
+    ingress.close().await;
     store.close().await;
 }
 
@@ -228,18 +232,19 @@ async fn close_lets_go_of_those_who_wait() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
+    let ingress = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
     let waiting = tokio::spawn({
-        let gate = gate.clone();
-        async move { gate.submit(command("a"), LONG).await }
+        let ingress = ingress.clone();
+        async move { ingress.submit(command("a"), LONG).await }
     });
     soon(async {
-        while gate.waiters() == 0 || !matches!(gate.status(&id("a")).await, Ok(CommandStatus::Pending)) {
+        while ingress.waiters() == 0 || !matches!(ingress.status(&id("a")).await, Ok(CommandStatus::Pending))
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
     .await;
-    gate.close().await;
+    ingress.close().await;
     assert_eq!(soon(waiting).await.unwrap().unwrap(), None);
 }
 
@@ -247,57 +252,57 @@ async fn close_lets_go_of_those_who_wait() {
 async fn what_the_server_cannot_take_says_why() {
     let mut server = TestServer::start().await;
     let nats = server.connect().await;
-    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
     let unavailable = |answer: Result<_, SubmitError>| match answer {
         Err(SubmitError::Unavailable(away)) => away.to_string(),
         other => panic!("{other:?}"),
     };
-    let text = unavailable(soon(gate.submit(command("a"), LONG)).await);
+    let text = unavailable(soon(ingress.submit(command("a"), LONG)).await);
     assert!(text.contains("no server answers"), "{text}");
-    let error = gate.ready().await.unwrap_err().to_string();
+    let error = ingress.ready().await.unwrap_err().to_string();
     assert!(error.contains("COMMANDS") && error.contains("stream not found"), "{error}");
 
     prepare(&nats, 1).await;
-    gate.ready().await.unwrap();
+    ingress.ready().await.unwrap();
     let max = nats.client().max_payload();
     let large = |bytes: usize| Submission { data: vec![b' '; bytes].into(), ..command("large") };
-    match gate.submit(large(max), LONG).await {
+    match ingress.submit(large(max), LONG).await {
         Err(SubmitError::TooLarge { bytes, max_bytes }) => assert!(bytes > max && max_bytes == max),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(gate.status(&id("large")).await.unwrap(), CommandStatus::Unknown));
+    assert!(matches!(ingress.status(&id("large")).await.unwrap(), CommandStatus::Unknown));
     // What is counted is what is sent, give or take the digits of the time.
-    let overhead = match gate.submit(large(max), Duration::ZERO).await {
+    let overhead = match ingress.submit(large(max), Duration::ZERO).await {
         Err(SubmitError::TooLarge { bytes, .. }) => bytes - max,
         other => panic!("{other:?}"),
     };
     let limit = max - overhead;
     assert!(matches!(
-        gate.submit(large(limit + 16), Duration::ZERO).await,
+        ingress.submit(large(limit + 16), Duration::ZERO).await,
         Err(SubmitError::TooLarge { .. })
     ));
-    assert!(gate.submit(large(limit - 16), Duration::ZERO).await.unwrap().is_none());
+    assert!(ingress.submit(large(limit - 16), Duration::ZERO).await.unwrap().is_none());
 
     server.crash().await;
     let begin = Instant::now();
-    assert!(gate.ready().await.is_err());
+    assert!(ingress.ready().await.is_err());
     assert!(begin.elapsed() < Duration::from_secs(2));
-    let text = unavailable(soon(gate.submit(command("b"), LONG)).await);
+    let text = unavailable(soon(ingress.submit(command("b"), LONG)).await);
     assert!(text.contains("command.book-room.b"), "{text}");
-    assert_eq!(gate.waiters(), 0);
+    assert_eq!(ingress.waiters(), 0);
 
     server.restart().await;
     soon(async {
-        while gate.ready().await.is_err() {
+        while ingress.ready().await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     })
     .await;
     // The subscription to outcomes is back with the connection.
     let handler = handler(&nats).await;
-    assert!(soon(gate.submit(command("c"), LONG)).await.unwrap().is_some());
+    assert!(soon(ingress.submit(command("c"), LONG)).await.unwrap().is_some());
     handler.abort();
-    gate.close().await;
+    ingress.close().await;
 }
 
 /// R6: the subject for outcomes stands in every stored command. What comes there may break the connection.
@@ -306,8 +311,8 @@ async fn a_bad_header_on_the_subject_for_outcomes_does_not_end_the_answers() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     prepare(&nats, 1).await;
-    let gate = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
-    assert_eq!(gate.submit(command("a"), Duration::from_millis(50)).await.unwrap(), None);
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    assert_eq!(ingress.submit(command("a"), Duration::from_millis(50)).await.unwrap(), None);
     let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
     let stored = stream.direct_get_last_for_subject("command.book-room.a").await.unwrap();
     let reply_to = stored.headers.get(REPLY_TO).unwrap().to_string();
@@ -316,12 +321,12 @@ async fn a_bad_header_on_the_subject_for_outcomes_does_not_end_the_answers() {
     let handler = handler(&nats).await;
     let answered = async {
         let mut n = 0;
-        while gate.submit(command(&format!("b{n}")), Duration::from_secs(1)).await.unwrap().is_none() {
+        while ingress.submit(command(&format!("b{n}")), Duration::from_secs(1)).await.unwrap().is_none() {
             n += 1;
         }
     };
     soon(answered).await;
-    gate.alive().await.unwrap();
-    gate.close().await;
+    ingress.alive().await.unwrap();
+    ingress.close().await;
     handler.abort();
 }

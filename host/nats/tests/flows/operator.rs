@@ -22,7 +22,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
     let large = Incoming { payload: vec![b'x'; 1024 * 1024].into(), ..message(1, "a") };
-    desk.letters.keep(letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
+    desk.dead_letters.keep(letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
     desk.drop(1).await;
     let state = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap().cached_info().state.clone();
     assert_eq!(state.messages, 0);
@@ -30,7 +30,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     let by = "ada@desk".to_owned();
     assert_eq!(desk.happened(1).await[1], Happening::Dropped { by, reason: "no use".to_owned() });
     // The same message may be kept and removed again, also after an interrupted removal.
-    desk.letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
+    desk.dead_letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
     let again = desk.all().await[0].clone();
     let stream = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
     assert!(stream.purge().filter(format!("{}.part.*", again.subject)).await.unwrap().purged > 0);
@@ -89,7 +89,7 @@ async fn a_command_that_is_given_up_undecided_has_failed() {
     let logged =
         desk.nats.jetstream().publish_with_headers("command.book-room.c1", wired, r#"{"room":"1"}"#.into());
     logged.await.unwrap().await.unwrap();
-    desk.letters.keep(letter(DeadLetterKind::Parked, message(1, "c1"))).await.unwrap();
+    desk.dead_letters.keep(letter(DeadLetterKind::Parked, message(1, "c1"))).await.unwrap();
     let [kept] = desk.all().await.try_into().unwrap();
     assert_eq!(desk.operator.drop(&kept, "no use").await.unwrap(), None);
     let status = commands(&desk.nats, false).status(&CommandId::new("c1").unwrap()).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
         key: None,
         ..letter(DeadLetterKind::Failed, message(500, "z"))
     };
-    desk.letters.keep(cleaning).await.unwrap();
+    desk.dead_letters.keep(cleaning).await.unwrap();
     assert_eq!(desk.all().await.len(), 121);
     let since = desk.all().await[100].kept_at;
     let any = Filter::default();
@@ -197,7 +197,7 @@ async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
         [("ce-specversion", "1.0"), ("ce-id", "a"), ("ce-source", "/test"), ("ce-type", "paint")]
             .into_iter()
             .collect();
-    desk.letters.keep(orphan).await.unwrap();
+    desk.dead_letters.keep(orphan).await.unwrap();
     desk.fail(1, "a").await;
     let [orphan, taken] = desk.all().await.try_into().unwrap();
     let retried = desk.operator.retry(&orphan).await.unwrap();
@@ -225,7 +225,7 @@ async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
     let view = name("bookings");
     let request = async || {
         loop {
-            if let Some(request) = desk.letters.request(&view).await.unwrap() {
+            if let Some(request) = desk.dead_letters.request(&view).await.unwrap() {
                 return request;
             }
             tokio::task::yield_now().await;
@@ -236,13 +236,13 @@ async fn who_asks_while_a_retry_runs_gets_one_that_begins_afterwards() {
     assert!(!desk.operator.ask("bookings", "1").await.unwrap(), "nobody has begun anew");
     let second_asks = ask(patient());
     tokio::time::sleep(Duration::from_millis(200)).await; // so that it has met the first one's request
-    desk.letters.close(&first).await.unwrap();
+    desk.dead_letters.close(&first).await.unwrap();
     assert!(soon(first_asks).await.unwrap());
 
     let second = soon(request()).await;
-    desk.letters.close(&first).await.unwrap(); // as a host does that was not told of its success
-    assert_eq!(desk.letters.request(&view).await.unwrap(), Some(second.clone()));
-    desk.letters.close(&second).await.unwrap();
+    desk.dead_letters.close(&first).await.unwrap(); // as a host does that was not told of its success
+    assert_eq!(desk.dead_letters.request(&view).await.unwrap(), Some(second.clone()));
+    desk.dead_letters.close(&second).await.unwrap();
     assert!(soon(second_asks).await.unwrap());
-    assert_eq!(desk.letters.request(&view).await.unwrap(), None);
+    assert_eq!(desk.dead_letters.request(&view).await.unwrap(), None);
 }

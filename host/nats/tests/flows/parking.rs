@@ -56,7 +56,7 @@ fn retry_of(letter: u64, mut message: Incoming) -> Incoming {
 pub(crate) struct Desk {
     pub(crate) nats: Nats,
     pub(crate) replicated: bool,
-    pub(crate) letters: StreamDeadLetters,
+    pub(crate) dead_letters: StreamDeadLetters,
     consumer: Name,
     pub(crate) operator: Operator,
 }
@@ -65,7 +65,7 @@ impl Desk {
     pub(crate) async fn open(nats: Nats, replicas: u8) -> Self {
         Topology { replicas, ..hotel() }.ensure(&nats).await.unwrap();
         let replicated = replicas > 1;
-        let letters = StreamDeadLetters::new(&nats, replicated);
+        let dead_letters = StreamDeadLetters::new(&nats, replicated);
         let operator = Operator::new(
             &nats,
             commands(&nats, replicated),
@@ -73,20 +73,20 @@ impl Desk {
             "ada@desk".to_owned(),
             Duration::from_millis(200),
         );
-        Self { nats, replicated, letters, consumer: name("booking"), operator }
+        Self { nats, replicated, dead_letters, consumer: name("booking"), operator }
     }
 
     pub(crate) async fn fail(&self, sequence: u64, command: &str) {
-        self.letters.keep(letter(DeadLetterKind::Failed, message(sequence, command))).await.unwrap();
+        self.dead_letters.keep(letter(DeadLetterKind::Failed, message(sequence, command))).await.unwrap();
     }
 
     pub(crate) async fn last(&self) -> Option<u64> {
-        self.letters.last(&self.consumer, KEY).await.unwrap().map(|Sequence(n)| n)
+        self.dead_letters.last(&self.consumer, KEY).await.unwrap().map(|Sequence(n)| n)
     }
 
     async fn park(&self, sequence: u64, command: &str, last: u64) -> bool {
         let parked = letter(DeadLetterKind::Parked, message(sequence, command));
-        match self.letters.keep_behind(parked, Sequence(last)).await.unwrap() {
+        match self.dead_letters.keep_behind(parked, Sequence(last)).await.unwrap() {
             Parking::Parked => true,
             Parking::Overtaken => false,
             Parking::Failed(cause) => panic!("{command} has failed itself: {cause}"),
@@ -138,17 +138,17 @@ async fn a_queue_lets_through_the_retry_of_its_first_letter_and_nobody_else() {
         (retry_of(99, message(9, "a")), false),
         (message(9, "a"), false),
     ] {
-        let first = desk.letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Park).await.unwrap();
+        let first = desk.dead_letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Park).await.unwrap();
         assert_eq!(first, expected, "{message:?}");
     }
     for (message, expected) in
         [(retry_of(2, message(9, "b")), true), (retry_of(1, message(9, "forged")), false)]
     {
-        let kept = desk.letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Skip).await.unwrap();
+        let kept = desk.dead_letters.is_retry(&desk.consumer, KEY, &message, OnFailure::Skip).await.unwrap();
         assert_eq!(kept, expected, "where nothing waits its turn: {message:?}");
     }
     for (consumer, key) in [("booking", "booking.2.2022-12-12"), ("cleaning", KEY)] {
-        assert_eq!(desk.letters.last(&name(consumer), key).await.unwrap(), None, "{consumer} {key}");
+        assert_eq!(desk.dead_letters.last(&name(consumer), key).await.unwrap(), None, "{consumer} {key}");
     }
 }
 
@@ -163,15 +163,15 @@ async fn a_command_waits_once_however_often_it_is_sent() {
         assert!(desk.park(sequence, "a", last).await);
     }
     assert_eq!(desk.commands().await, ["a", "b"]);
-    let gate = StreamIngress::open(&desk.nats, commands(&desk.nats, false)).await.unwrap();
+    let ingress = StreamIngress::open(&desk.nats, commands(&desk.nats, false)).await.unwrap();
     for (id, part) in [("b", "it trapped"), ("a", "dead letter 1")] {
-        let status = gate.status(&CommandId::new(id).unwrap()).await.unwrap();
+        let status = ingress.status(&CommandId::new(id).unwrap()).await.unwrap();
         assert!(
             matches!(&status, CommandStatus::Parked(parked) if parked.cause.contains(part)),
             "{status:?}"
         );
     }
-    gate.close().await;
+    ingress.close().await;
 }
 
 /// Regression: after a crash between the two, the audit stream had no entry of a dead letter.
@@ -202,10 +202,10 @@ async fn what_has_failed_itself_is_not_parked_behind_its_own_letter() {
     let desk = Desk::open(server.connect().await, 1).await;
     let event = Incoming { stream: name("hotel"), subject: "booking.1.x".into(), ..message(5, "event") };
     desk.fail(1, "a").await;
-    desk.letters.keep(letter(DeadLetterKind::Failed, event.clone())).await.unwrap();
+    desk.dead_letters.keep(letter(DeadLetterKind::Failed, event.clone())).await.unwrap();
     for message in [message(1, "a"), event] {
         let again = DeadLetter { cause: "it waits".into(), ..letter(DeadLetterKind::Parked, message) };
-        let parking = desk.letters.keep_behind(again, Sequence(2)).await.unwrap();
+        let parking = desk.dead_letters.keep_behind(again, Sequence(2)).await.unwrap();
         assert_eq!(parking, Parking::Failed("it trapped\nguest backtrace:\n  decide".to_owned()));
     }
     assert_eq!(desk.all().await.len(), 2);
@@ -221,7 +221,7 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
         cause: "worse".to_owned(),
         ..letter(DeadLetterKind::Failed, retry_of(1, message(9, "a")))
     };
-    desk.letters.keep(again.clone()).await.unwrap();
+    desk.dead_letters.keep(again.clone()).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b"]);
     let kept = Happening::Kept {
         kind: "failed".to_owned(),
@@ -229,7 +229,7 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
     };
     assert_eq!(desk.happened(1).await, [kept, Happening::FailedAgain { cause: "worse".to_owned() }]);
     // The dead letter is not one of this message: a forged header loses nothing.
-    desk.letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
+    desk.dead_letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b", "c"]);
 }
 

@@ -62,10 +62,10 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     publish_raw(&server.url(), &[("command.book-room.s1", b"NATS/1.0 409 Consumer Deleted\r\n\r\n")]).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
 
-    let mut inbox = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
+    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
     let mut came = Vec::new();
     while came.len() < 2 {
-        let delivery = soon(inbox.next()).await.unwrap();
+        let delivery = soon(consumer.next()).await.unwrap();
         came.push(delivery.message().subject.clone());
         delivery.settle(Settlement::Ack).await;
     }
@@ -105,8 +105,8 @@ async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
         [("command.book-room.p1", long.as_bytes()), ("command.book-room.p2", b"NATS/1.0\r\na b: c\r\n\r\n")];
     publish_raw(&server.url(), &messages).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
-    let mut inbox = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
-    let delivery = soon(inbox.next()).await.unwrap();
+    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    let delivery = soon(consumer.next()).await.unwrap();
     assert_eq!(delivery.message().subject, "command.book-room.c1");
     let letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().letter;
     assert_eq!(letter.message.subject, "command.book-room.p2");

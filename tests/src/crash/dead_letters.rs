@@ -9,30 +9,30 @@ use crate::streams::Stored;
 
 /// Compares the dead letters with what was sent. `noted` are the letters that the audit stream says were kept.
 pub(super) fn check(
-    letters: &[Stored],
+    dead_letters: &[Stored],
     noted: &BTreeSet<u64>,
     sent: &Unreadable,
     violations: &mut Vec<String>,
 ) {
     let mut set_aside = BTreeSet::new();
-    for letter in letters {
-        let at = format!("DEAD_LETTERS {} ({})", letter.sequence, letter.subject);
-        let subject: Vec<&str> = letter.subject.split('.').collect();
+    for dead_letter in dead_letters {
+        let at = format!("DEAD_LETTERS {} ({})", dead_letter.sequence, dead_letter.subject);
+        let subject: Vec<&str> = dead_letter.subject.split('.').collect();
         match subject.as_slice() {
             ["dead-letter", HANDLER, "-", "failed", "COMMANDS", message, id] if sent.contains_key(*id) => {
                 if !set_aside.insert(message.parse::<u64>().ok()) {
                     violations.push(format!("{at}: another letter holds the same message"));
                 }
             }
-            _ => violations.push(format!("{at}: was set aside: {:?}", letter.headers)),
+            _ => violations.push(format!("{at}: was set aside: {:?}", dead_letter.headers)),
         }
-        if letter.payload != UNREADABLE {
-            violations.push(format!("{at}: it holds something else than was sent: {}", letter.payload));
+        if dead_letter.payload != UNREADABLE {
+            violations.push(format!("{at}: it holds something else than was sent: {}", dead_letter.payload));
         }
-        if letter.header("Pelton-Cause").is_empty() {
-            violations.push(format!("{at}: it has no cause: {:?}", letter.headers));
+        if dead_letter.header("Pelton-Cause").is_empty() {
+            violations.push(format!("{at}: it has no cause: {:?}", dead_letter.headers));
         }
-        if !noted.contains(&letter.sequence) {
+        if !noted.contains(&dead_letter.sequence) {
             violations.push(format!("{at}: AUDIT does not say that it was kept"));
         }
     }
