@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use pelton_nats::Server;
 use pelton_nats::server::Options;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,11 @@ use crate::examples;
 use crate::exit::Failure;
 use crate::run::host;
 use crate::run::prepare::{Prepared, prepare_until};
+
+/// A server that ends before this has not recovered.
+const QUICK: Duration = Duration::from_secs(10);
+/// How often in a row that may happen.
+const MAX_QUICK_ENDS: u32 = 5;
 
 /// Runs a host on a server of its own.
 pub(crate) async fn run(arguments: &DevArgs, stop: CancellationToken) -> Result<(), Failure> {
@@ -34,13 +40,45 @@ async fn with_server(
         server = Server::start(options) => server?,
         () = stop.cancelled() => return Ok(()),
     };
+    let url = server.url();
     let nats = &mut prepared.config.nats;
-    (nats.urls, nats.credentials, nats.replicas) = (vec![server.url()], None, 1);
-    let shown =
-        |address| show(&prepared.config, &server.url(), &arguments.store.display().to_string(), address);
-    let ran = host::run(&prepared, stop, shown).await;
+    (nats.urls, nats.credentials, nats.replicas) = (vec![url.clone()], None, 1);
+    let store = arguments.store.display().to_string();
+    let shown = |address| show(&prepared.config, &url, &store, address);
+    let mut ran = Box::pin(host::run(&prepared, stop.clone(), shown));
+    let ran = tokio::select! {
+        ran = &mut ran => ran,
+        why = keep_running(&mut server) => {
+            stop.cancel();
+            // What could not be finished without a server has been logged, and comes again.
+            let _ = ran.await;
+            Err(why)
+        }
+    };
     let stopped = server.stop().await.context("the NATS server did not stop");
     ran.and(stopped)
+}
+
+/// Starts the server again whenever it ends: the host waits for it meanwhile, and loses nothing. Returns why that is of
+/// no use any more.
+async fn keep_running(server: &mut Server) -> anyhow::Error {
+    let mut quick_ends = 0;
+    loop {
+        let began = Instant::now();
+        let status = match server.ended().await {
+            Ok(status) => status,
+            Err(error) => return error.into(),
+        };
+        quick_ends = if began.elapsed() < QUICK { quick_ends + 1 } else { 1 };
+        if quick_ends > MAX_QUICK_ENDS {
+            return anyhow!("nats-server ended again and again, the last time with {status}");
+        }
+        tracing::error!("nats-server ended ({status}); starting it again");
+        if let Err(error) = server.restart().await {
+            return anyhow::Error::from(error).context("nats-server ended and cannot be started again");
+        }
+        tracing::info!("nats-server runs again at {}", server.url());
+    }
 }
 
 /// What to try, on stdout.

@@ -19,6 +19,7 @@ mod exit;
 mod new;
 mod role;
 mod run;
+mod server;
 mod telemetry;
 mod terminal;
 

@@ -197,3 +197,61 @@ fn n7_a_missing_nats_server_is_answered_with_the_command_that_gets_one() {
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("nats-server is not at /nowhere/nats-server; `python3 -m pip install"), "{said}");
 }
+
+/// Runs another command in the folder of a running one.
+fn beside(pelton: &Pelton, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pelton"));
+    command.args(arguments).current_dir(pelton.folder.path());
+    for variable in ["PELTON_CONFIG", "PELTON_NATS_URL", "PELTON_LOG"] {
+        command.env_remove(variable);
+    }
+    command.output().expect("pelton runs")
+}
+
+#[test]
+fn n3_a_client_command_finds_the_server_of_a_running_dev() {
+    let mut pelton = Pelton::start("", &["dev", "--listen", "127.0.0.1:0"]);
+    pelton.says("Pelton");
+    let url = pelton.says("nats://127.0.0.1:");
+    let url = url.split_whitespace().nth(1).expect("a URL").to_owned();
+    let listed = beside(&pelton, &["dlq", "list"]);
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert_eq!(listed.status.code(), Some(0), "{said}");
+    assert!(said.contains(&format!("the server of `pelton dev`: {url}")), "{said}");
+    pelton.signal(Signal::INT);
+    assert_eq!(pelton.ended().0, Some(0));
+    // The store is still there, and nobody runs on it: the configured server is asked.
+    fs::write(pelton.folder.path().join("pelton.toml"), AWAY).expect("a configuration");
+    let listed = beside(&pelton, &["dlq", "list"]);
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert_eq!(listed.status.code(), Some(4), "{said}");
+    assert!(said.contains("nats://127.0.0.1:1"), "{said}");
+}
+
+#[test]
+fn n3_a_silent_server_ends_a_client_command_with_what_to_do() {
+    // It accepts, and never greets.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("nats://{}", silent.local_addr().expect("an address"));
+    let mut pelton = Pelton::start("", &["dlq", "list", "--nats", &url]);
+    let (code, said) = pelton.ended();
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("say where it is with --nats") && said.contains(&url), "{said}");
+}
+
+#[test]
+fn n9_dev_starts_a_server_that_died_again() {
+    let mut pelton = Pelton::start("", &["dev", "--listen", "127.0.0.1:0"]);
+    let address = address(&pelton.says("Pelton"));
+    let pid = fs::read_to_string(pelton.folder.path().join(".pelton/nats-server.pid")).expect("a pid");
+    let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(pid, Signal::KILL).expect("it runs");
+    let line = pelton.logs("nats-server ended");
+    assert!(line.contains("starting it again"), "{line}");
+    pelton.logs("nats-server runs again");
+    pelton.logs("the connection to NATS is up");
+    assert_eq!(get(&address, "/readyz"), "HTTP/1.1 200 OK");
+    pelton.signal(Signal::INT);
+    let (code, rest) = pelton.ended();
+    assert_eq!(code, Some(0), "{rest}");
+}

@@ -8,7 +8,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -189,7 +189,17 @@ impl Server {
         child.kill().await.map_err(io_error("killing nats-server"))
     }
 
-    /// Starts the server again after [`Server::stop`] or [`Server::kill`], on the same port and data.
+    /// Waits until the server ends by itself, and returns how. Never returns while there is no server. Cancel safe.
+    pub async fn ended(&mut self) -> Result<ExitStatus, ServerError> {
+        let Some(child) = &mut self.child else { return std::future::pending().await };
+        let status = child.wait().await.map_err(io_error("waiting for nats-server"))?;
+        self.child = None;
+        // It would signal a process id that is free for others now.
+        self.unwatch().await;
+        Ok(status)
+    }
+
+    /// Starts the server again after [`Server::ended`], [`Server::stop`] or [`Server::kill`], on the same port and data.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.kill().await?;
         self.launch().await
@@ -344,6 +354,19 @@ async fn stop_leftover(dir: &Path) -> Result<(), ServerError> {
         tokio::time::sleep(POLL).await;
     }
     Ok(())
+}
+
+/// The URL of the server that another process runs on this directory, if one does.
+pub async fn running(dir: &Path) -> Option<String> {
+    let dir = std::path::absolute(dir).ok()?;
+    let pid = std::fs::read_to_string(dir.join(PID_FILE)).ok()?.trim().parse().ok()?;
+    let config = dir.join(CONFIG_FILE).to_string_lossy().into_owned();
+    // The pid file may be an old one, and its pid may be another process's.
+    if !command_line(pid).await?.contains(&config) {
+        return None;
+    }
+    let port = port_in(&dir.join(format!("nats-server_{pid}.ports")))?;
+    greets(port).await.then(|| format!("nats://127.0.0.1:{port}"))
 }
 
 async fn command_line(pid: u32) -> Option<String> {

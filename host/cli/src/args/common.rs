@@ -33,6 +33,9 @@ pub(crate) struct ServerArgs {
     /// The NATS server, instead of the one that the configuration names; may be given several times for one cluster
     #[arg(long, value_name = "URL", env = "PELTON_NATS_URL", value_delimiter = ',', value_parser = nats_url)]
     pub(crate) nats: Vec<String>,
+    /// The store of a `pelton dev`: while it runs, its server is asked instead of the configured one
+    #[arg(long, value_name = "DIR", default_value = ".pelton")]
+    pub(crate) store: PathBuf,
     /// Write JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,

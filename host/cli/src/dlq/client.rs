@@ -10,9 +10,10 @@ use pelton_nats::dead_letters::{self, Filter, KeptLetter, Operator};
 use super::output::Output;
 use crate::args::common::ServerArgs;
 use crate::args::dlq::Selection;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::exit::Failure;
 use crate::run;
+use crate::server;
 
 /// The dead letters of one server.
 pub(super) struct DlqClient {
@@ -22,19 +23,10 @@ pub(super) struct DlqClient {
 }
 
 impl DlqClient {
-    /// Reads the configuration and connects. The components are not looked at: they may be what is wrong.
-    pub(super) async fn open(server: &ServerArgs) -> Result<Self, Failure> {
-        let mut loaded =
-            config::load(&server.config.config).map_err(|error| Failure::Unusable(error.into()))?;
-        let Some(mut config) = loaded.config.take() else {
-            return Err(Failure::Configuration(Box::new(loaded.into_report(Vec::new()))));
-        };
-        if !server.nats.is_empty() {
-            config.nats.urls.clone_from(&server.nats);
-        }
-        let nats = Nats::connect(&run::host::connection(&config)).await;
-        let nats = nats.context("the dead letters cannot be reached").map_err(Failure::Run)?;
-        Ok(Self { config, nats, output: Output { json: server.json } })
+    /// Reads the configuration and connects.
+    pub(super) async fn open(arguments: &ServerArgs) -> Result<Self, Failure> {
+        let (config, nats) = server::connect(arguments).await?;
+        Ok(Self { config, nats, output: Output { json: arguments.json } })
     }
 
     pub(super) fn is_replicated(&self) -> bool {
