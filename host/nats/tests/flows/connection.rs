@@ -24,7 +24,7 @@ authorization {
 }
 "#;
 
-async fn guarded() -> TestServer {
+async fn with_users() -> TestServer {
     TestServer::start_with(|options| Options { extra_config: USERS.into(), ..options }).await
 }
 
@@ -55,7 +55,7 @@ async fn a_server_that_is_away_is_waited_for_until_the_deadline() {
 
 #[tokio::test]
 async fn wrong_credentials_are_refused_at_once() {
-    let server = guarded().await;
+    let server = with_users().await;
     for credentials in [Credentials::None, user("admin", "wrong"), Credentials::Token("t".into())] {
         let settings = ConnectSettings { credentials, ..ConnectSettings::new(server.url()) };
         let error = soon(Nats::connect(&settings)).await.unwrap_err();
@@ -71,7 +71,7 @@ async fn wrong_credentials_are_refused_at_once() {
 
 #[tokio::test]
 async fn what_permissions_refuse_is_named_and_not_called_a_timeout() {
-    let server = guarded().await;
+    let server = with_users().await;
     let admin = server.connect_with(|settings| settings.credentials = user("admin", "secret")).await;
     hotel().ensure(&admin).await.unwrap();
     let host = server
@@ -194,7 +194,7 @@ async fn a_server_that_is_too_old_is_refused_at_every_connect() {
 /// R30: user info in a URL passed the check and was then ignored.
 #[tokio::test]
 async fn user_info_in_a_url_is_who_the_host_is() {
-    let server = guarded().await;
+    let server = with_users().await;
     let with = |user: &str| ConnectSettings::new(server.url().replace("nats://", &format!("nats://{user}@")));
     soon(Nats::connect(&with("admin:secret"))).await.unwrap().flush().await.unwrap();
     let error = soon(Nats::connect(&with("admin:wrong"))).await.unwrap_err();

@@ -190,17 +190,17 @@ async fn a_journal_is_read_to_its_end() {
 async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
-    let mut orphan = letter(DeadLetterKind::Failed, message(1, "a"));
-    (orphan.consumer, orphan.key, orphan.message.subject) =
+    let mut unroutable = letter(DeadLetterKind::Failed, message(1, "a"));
+    (unroutable.consumer, unroutable.key, unroutable.message.subject) =
         ("painting".into(), None, "command.paint.a".into());
-    orphan.message.headers =
+    unroutable.message.headers =
         [("ce-specversion", "1.0"), ("ce-id", "a"), ("ce-source", "/test"), ("ce-type", "paint")]
             .into_iter()
             .collect();
-    desk.dead_letters.keep(orphan).await.unwrap();
+    desk.dead_letters.keep(unroutable).await.unwrap();
     desk.fail(1, "a").await;
-    let [orphan, taken] = desk.all().await.try_into().unwrap();
-    let retried = desk.operator.retry(&orphan).await.unwrap();
+    let [unroutable, taken] = desk.all().await.try_into().unwrap();
+    let retried = desk.operator.retry(&unroutable).await.unwrap();
     assert!(matches!(&retried, Retried::Impossible(why) if why.contains("paint")), "{retried:?}");
     let commands =
         async || desk.nats.jetstream().get_stream("COMMANDS").await.unwrap().cached_info().state.messages;
