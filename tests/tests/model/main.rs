@@ -8,12 +8,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// How often each host is handed M.
-const TURNS: u8 = 2;
+/// How often the first and the second host are handed M.
+const TURNS: [u8; 2] = [2, 1];
 /// How many events of other commands there are.
-const OTHERS: usize = 2;
+const OTHERS: usize = 1;
 /// How many messages the log has at most.
-const LOGGED: u8 = 3;
+const LOGGED: u8 = 2;
 
 /// A message of the entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ impl State {
         if *entity != Entity::Unknown || *hand != Hand::Empty {
             step("crashes, or forgets", &|s| (s.hosts[n].entity, s.hosts[n].hand) = Default::default());
         }
-        if self.logged_at > 0 && *hand == Hand::Empty && *turns < TURNS {
+        if self.logged_at > 0 && *hand == Hand::Empty && *turns < TURNS[n] {
             step("is handed M", &|s| (s.hosts[n].hand, s.hosts[n].turns) = (Hand::Taken, turns + 1));
         }
         let (len, log) = (self.stream.len(), self.log);
