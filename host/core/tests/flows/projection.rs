@@ -18,6 +18,7 @@ use pelton_core::projection::{MAX_ROWS, ProjectionFlow};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::store::{CommitError, Unavailable};
 
+use tokio::sync::Notify;
 use tracing::Level;
 
 use crate::log::{self, Log};
@@ -366,11 +367,16 @@ async fn a_projection_that_cannot_go_on_stops_when_it_is_told_to() {
     let run = Run::new(FlakyNetwork::flaky(1, 0, 1000), 10);
     let feed = MemoryFeed::new([]);
     let stop = feed.stopper();
+    stops_when_told(run.flow.run(feed), &stop).await;
+}
+
+/// Stops a running flow after a minute and checks that it ends at once.
+pub(crate) async fn stops_when_told(running: impl Future<Output = ()>, stop: &Notify) {
     let told = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
         stop.notify_one();
     };
-    let ended = async { tokio::join!(run.flow.run(feed), told) };
+    let ended = async { tokio::join!(running, told) };
     tokio::time::timeout(Duration::from_secs(61), ended).await.expect("it stops at once");
 }
 

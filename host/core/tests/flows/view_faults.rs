@@ -11,7 +11,7 @@ use pelton_core::projection::{MAX_AHEAD_BYTES, MAX_READ_BYTES};
 use pelton_core::store::Unavailable;
 
 use crate::event;
-use crate::projection::{Run, Trouble, item, rows};
+use crate::projection::{Run, Trouble, item, rows, stops_when_told};
 
 /// R4: host B was paused and held a checkpoint from before host A parked a key. It took the key for not parked, removed
 /// the dead letter, and A let the key go on without the event.
@@ -97,12 +97,7 @@ async fn a_commit_that_stays_unclear_does_not_keep_the_host_from_stopping() {
     *run.flow.store.trouble.lock().unwrap() = Trouble::Unclear;
     let feed = counted(&["a:1"]);
     let stop = feed.feed.stopper();
-    let told = async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        stop.notify_one();
-    };
-    let ended = async { tokio::join!(run.flow.run(feed), told) };
-    tokio::time::timeout(Duration::from_secs(61), ended).await.expect("it stops at once");
+    stops_when_told(run.flow.run(feed), &stop).await;
 }
 
 /// R22: eight batches of 500 events were read ahead whatever their size, 2 GiB of them.
