@@ -18,8 +18,8 @@ pub(crate) struct NewArgs {
     /// The language of the plugins
     #[arg(long, value_enum, default_value_t)]
     pub(crate) lang: Language,
-    /// Take the SDK from this folder, a clone of Pelton or its plugins/sdk/rust; without it, the version of this program
-    /// is taken from crates.io
+    /// Take the SDK from this folder, a clone of Pelton or its plugins/sdk/rust; without it, the published
+    /// version that belongs to this program
     #[arg(long, value_name = "DIR", env = "PELTON_SDK")]
     pub(crate) sdk: Option<PathBuf>,
 }

@@ -29,7 +29,7 @@ impl PluginCrate {
         let mut cargo = Command::new("cargo");
         cargo.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
         let output = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let output = output.context("cargo cannot be started; install Rust from https://rustup.rs")?;
+        let output = output.context("cargo cannot be started; install Rust with rustup")?;
         if !output.status.success() {
             bail!("cargo cannot read {}: its message is above", manifest.display());
         }

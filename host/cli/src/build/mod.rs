@@ -114,7 +114,7 @@ fn compile(
     }
     toolchain.use_in(&mut cargo);
     cargo.args(&arguments.cargo);
-    let status = cargo.status().context("cargo cannot be started; install Rust from https://rustup.rs")?;
+    let status = cargo.status().context("cargo cannot be started; install Rust with rustup")?;
     if !status.success() {
         let packages: Vec<_> = work.iter().map(|work| work.plugin.package.as_str()).collect();
         bail!("cargo could not build {}: its message is above", packages.join(", "));

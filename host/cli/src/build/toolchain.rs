@@ -57,7 +57,7 @@ impl Toolchain {
 
 fn sysroot(workspace: &Path) -> anyhow::Result<PathBuf> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).current_dir(workspace).output();
-    let output = output.context("rustc cannot be started; install Rust from https://rustup.rs")?;
+    let output = output.context("rustc cannot be started; install Rust with rustup")?;
     let text = String::from_utf8(output.stdout).context("rustc's sysroot is not UTF-8")?;
     if !output.status.success() {
         bail!("rustc does not say its sysroot: {}", String::from_utf8_lossy(&output.stderr).trim());
