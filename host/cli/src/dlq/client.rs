@@ -34,7 +34,7 @@ impl DlqClient {
     }
 
     pub(super) fn operator(&self, by: String, patience: Duration) -> Operator {
-        let commands = run::commands(&self.config, &self.nats);
+        let commands = run::commands(&self.config, &self.nats, &run::intake(&self.config));
         Operator::new(&self.nats, commands, self.is_replicated(), by, patience)
     }
 

@@ -101,11 +101,6 @@ impl<'a> Flows<'a> {
         }
     }
 
-    /// How commands find their entity.
-    pub(crate) fn intake(&self) -> Arc<Intake> {
-        intake(self.config)
-    }
-
     /// The buckets of the views.
     pub(crate) fn buckets(&self) -> HashMap<Name, Bucket> {
         self.projections.iter().map(|(name, _, _, bucket)| ((*name).clone(), bucket.clone())).collect()
@@ -254,15 +249,16 @@ fn cache_limits(config: &Config) -> CacheLimits {
     CacheLimits { entities: config.cache.entities.min(room), ..config.cache }
 }
 
-fn intake(config: &Config) -> Arc<Intake> {
+/// How commands find their entity.
+pub(crate) fn intake(config: &Config) -> Arc<Intake> {
     let routes = config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
     Arc::new(Intake::new(routes.collect()))
 }
 
 /// Finds commands and how they ended.
-pub(crate) fn commands(config: &Config, nats: &Nats) -> Commands {
+pub(crate) fn commands(config: &Config, nats: &Nats, intake: &Arc<Intake>) -> Commands {
     let streams = config.handlers.values().flat_map(|handler| {
         handler.commands.keys().map(|r#type| (r#type.to_string(), handler.stream.clone()))
     });
-    Commands::new(nats, &intake(config), streams, is_replicated(config))
+    Commands::new(nats, intake, streams, is_replicated(config))
 }

@@ -58,8 +58,8 @@ async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
     let listener = listener.with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
     let address = listener.local_addr().context("the gateway has no address")?;
 
-    let intake = flows.intake();
-    let ingress = Arc::new(StreamIngress::open(&nats, super::commands(config, &nats)).await?);
+    let intake = super::intake(config);
+    let ingress = Arc::new(StreamIngress::open(&nats, super::commands(config, &nats, &intake)).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
     let gateway = gateway(config, intake.clone(), ingress.clone(), views)?;
 

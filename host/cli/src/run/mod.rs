@@ -8,7 +8,7 @@ pub(crate) mod prepare;
 pub(crate) mod signals;
 mod tasks;
 
-pub(crate) use flows::{commands, is_replicated};
+pub(crate) use flows::{commands, intake, is_replicated};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::run::RunArgs;
