@@ -1,4 +1,4 @@
-//! The log of commands: where they lie from the moment that they are taken until they are older than `[commands] keep`.
+//! The log of commands. It holds a command from its intake until the command has ended and is older than `[commands] keep`.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ use crate::connection::Nats;
 use crate::subjects::{self, COMMANDS};
 use crate::wire::{self, StoredMessage, header};
 
-/// The wait between two looks for commands that need not be kept.
+/// The wait between two sweeps of old commands.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Has the server store a command only where it has none of this id.
+/// Makes the server store a command only if the log has no command with this id.
 pub(crate) fn expect_no_command(headers: &mut HeaderMap, id: &str) {
     headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
     headers.insert(header::EXPECTED_SUBJECT, subjects::command_of_id(id));
 }
 
-/// The command of this id, as the leader has it: read as JSON, for outsiders wrote its headers.
+/// The command with this id, read from the leader as JSON, because a client wrote its headers.
 pub(crate) async fn command(nats: &Nats, id: &CommandId) -> Result<Option<StoredMessage>, Unavailable> {
     wire::leader_last(nats, COMMANDS, &subjects::command_of_id(id.as_str())).await
 }
@@ -53,7 +53,7 @@ pub(crate) async fn last(nats: &Nats) -> Result<Sequence, Unavailable> {
     Ok(Sequence(state(nats, COMMANDS).await?.last_seq))
 }
 
-/// Lets go of commands that are older than this and that every handler has ended, again and again.
+/// Sweeps old commands in intervals, forever.
 pub async fn keep_for(nats: &Nats, keep: Duration) {
     loop {
         match let_go(nats, keep).await {
@@ -65,10 +65,9 @@ pub async fn keep_for(nats: &Nats, keep: Duration) {
     }
 }
 
-/// Lets go of the commands that were stored longer ago than this, up to the first that a handler has not ended. Answers
-/// how many went.
+/// Deletes the commands that are older than `keep`, up to the first that a handler has not ended. Returns their number.
 pub async fn let_go(nats: &Nats, keep: Duration) -> Result<u64, Unavailable> {
-    // The end first: what is stored after it no consumer has been asked about.
+    // The end of the log is read before the consumers, which do not know commands that are stored after it.
     let State { first_seq, last_seq } = state(nats, COMMANDS).await?;
     let Some(floor) = lowest_ack_floor(nats).await? else { return Ok(0) };
     let keep_from =
@@ -90,12 +89,12 @@ pub async fn let_go(nats: &Nats, keep: Duration) -> Result<u64, Unavailable> {
     }
 }
 
-/// Up to where all consumers have acknowledged everything; none where there is no consumer.
+/// The sequence up to which all consumers have acknowledged their messages. `None` without a consumer.
 async fn lowest_ack_floor(nats: &Nats) -> Result<Option<Sequence>, Unavailable> {
     let away = |cause: String| Unavailable { doing: format!("listing the consumers of {COMMANDS}"), cause };
     let stream = nats.jetstream().get_stream_no_info(COMMANDS).await.map_err(|e| away(e.to_string()))?;
     let infos: Vec<_> = stream.consumers().try_collect().await.map_err(|e| away(e.to_string()))?;
-    // A consumer's floor is that of its own messages; one that has ended all of them has no say.
+    // A consumer's ack floor counts its own messages only. A consumer that has ended all of them holds nothing back.
     let floor = |info: &async_nats::jetstream::consumer::Info| match (info.num_pending, info.num_ack_pending)
     {
         (0, 0) => u64::MAX - 1,
@@ -104,7 +103,8 @@ async fn lowest_ack_floor(nats: &Nats) -> Result<Option<Sequence>, Unavailable> 
     Ok(infos.iter().map(floor).min().map(Sequence))
 }
 
-/// The first sequence from `low` up to `high` whose message is not older: stored times rise with the sequences.
+/// The first sequence from `low` to `high` whose message is not older than `than`, by binary search: the times of messages
+/// rise with their sequences.
 async fn first_younger(
     nats: &Nats,
     mut low: u64,
