@@ -3,7 +3,7 @@
 //! Every command ends with one write at its entity: its events, or a mark where it has none. The write expects the
 //! entity's last message to be the one that the decision was made on; the server stores it then, or not at all.
 //!
-//! Why a command ends once, though hosts crash, pause, lose answers and decide differently. Let A and B have a copy each.
+//! A command ends once although hosts crash, pause, lose answers and decide differently. Hosts A and B have a copy each:
 //!
 //! 1. Both know the entity up to one message, and both write. One write comes first; the other expects a message that is
 //!    no longer the last, and nothing of it is stored. That host reads what came, finds the command's end, and answers it.
@@ -13,8 +13,8 @@
 //!    again, expecting the same message: as in 1, one of the two is stored.
 //! 4. A stops for an hour and writes then. As in 1.
 //!
-//! So no host asks whether another one is at the same command, no clock decides anything, and who decides differently
-//! only decides later.
+//! So no host asks whether another host has the same command, and no clock decides anything. A host that decides
+//! differently only decides later.
 
 mod ahead;
 mod answer;
@@ -52,10 +52,11 @@ use answer::MarkLookUp;
 use load::Snapshots;
 
 pub use ahead::MAX_AHEAD_COMMANDS;
+pub use answer::{accepted_record, marked_record};
 pub use load::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
 
-/// How often a command is decided again at once because its entity changed meanwhile. After that it waits like one whose
-/// store is away.
+/// The most times that a command is decided again at once because its entity changed meanwhile. After that the command
+/// waits as if the store were unavailable.
 pub const MAX_CONFLICTS: u32 = 8;
 /// The unit of the pauses between conflicts: they double with each, so that the last is half a second at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
@@ -96,9 +97,9 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
 enum Wanted<'a> {
     /// To be decided, or parked where its entity waits behind a dead letter.
     Decision,
-    /// It comes from a dead letter, to be decided over its mark.
+    /// To be decided again, although it has the mark of a failure: it comes from a dead letter.
     Retry,
-    /// It could not be decided, for this cause; its dead letter is kept.
+    /// To be marked as failed, for this cause. Its dead letter is kept already.
     Failure { cause: &'a str },
 }
 
@@ -158,7 +159,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         self.end(message, command, wanted).await
     }
 
-    /// The first end of a command, reached now if there was none, or that it is parked.
+    /// The first end of a command, which is reached now if it had none; or that the command is parked.
     async fn end(
         &self,
         message: &Incoming,
@@ -183,8 +184,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         Err(NotProcessed::Contended(MAX_CONFLICTS))
     }
 
-    /// Decides and stores what follows, or parks the command where its entity waits behind a dead letter. None: something
-    /// came in between, and the entity has taken it in.
+    /// Decides the command and stores its end, or parks it if its entity waits behind a dead letter. `None`: another write
+    /// came in between, and the entity has folded it.
     async fn new_end(
         &self,
         entity: &mut LiveEntity<P::Instance>,
@@ -199,7 +200,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 if entity.is_held() {
                     match self.dead_letters.last(&self.name, command.entity.prefix()).await? {
                         Some(last) => return Box::pin(self.park(message, command, last)).await,
-                        None => entity.is_released(),
+                        None => entity.release(),
                     }
                 }
                 self.decide(entity, command).await?
@@ -228,8 +229,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    /// Stores a decision on the state that it was made on. None: the entity has moved on, or may have, and has taken in
-    /// what came.
+    /// Stores a decision on the state that it was made on. `None`: the entity has changed, or may have, and has folded what
+    /// came.
     async fn store(
         &self,
         entity: &mut LiveEntity<P::Instance>,
@@ -279,7 +280,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     }
 }
 
-/// Lets the others go first, ever longer and never equally long; after a first conflict there is no need to.
+/// Pauses before another try. The pauses grow and are random, so that hosts in conflict do not meet again. There is none
+/// after the first conflict.
 async fn make_way(conflicts: u32) {
     if conflicts > 1 {
         let longest = FIRST_PAUSE * 2_u32.pow(conflicts);

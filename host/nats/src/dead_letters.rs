@@ -52,13 +52,6 @@ impl KeptLetter {
     pub fn command(&self) -> Option<&str> {
         subjects::id_of_command(&self.letter.message)
     }
-
-    /// The same id, if the command could be read: the outcome under it is this command's.
-    #[must_use]
-    pub fn readable_command(&self) -> Option<CommandId> {
-        self.letter.key.as_ref()?;
-        CommandId::new(self.command()?).ok()
-    }
 }
 
 /// The [`DeadLetters`] of all flows, in a stream of their own.

@@ -16,6 +16,6 @@ pub(crate) use headers::{from_wire, is_servers_own};
 pub(crate) use headers::{header, header_map, incoming, to_wire};
 pub(crate) use read::{
     Lasts, RawMessage, StoredMessage, delete, direct_at, direct_from, direct_last, direct_lasts, first_since,
-    leader_at, leader_last, leader_next, page, raw_headers,
+    leader_at, leader_last, leader_next, page,
 };
 pub(crate) use request::{ApiError, PublishError, api, fire, is_jetstream_off, publish};

@@ -42,7 +42,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, NotProcessed> {
         let Some(first) = commands.first() else { return Ok(0) };
         let Some(mut entity) = self.entities.take(&first.entity) else { return Ok(0) };
-        self.learn_marks(&mut entity, first).await?;
+        if entity.may_have_marked(first) {
+            self.learn_marks(&mut entity, first).await?;
+        }
         let commands = &commands[..new(&entity, commands)];
         if entity.is_held() || commands.len() < 2 {
             self.entities.put(first.entity.clone(), entity);

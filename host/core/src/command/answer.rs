@@ -4,7 +4,7 @@ use super::{CommandFlow, Wanted};
 use crate::cloudevents::CORRELATION_ID;
 use crate::command::ends::End;
 use crate::command::entity::LiveEntity;
-use crate::command::outcome::{Answer, EventRef, MarkOutcome, Outcome, OutcomeRecord};
+use crate::command::outcome::{Answer, EventRef, Mark, Outcome, OutcomeRecord};
 use crate::command::ports::{
     CommandStore, EntityMessage, HandlerPlugin, Stored, StoredEvent, StoredMark, StoredMessage,
 };
@@ -31,7 +31,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         wanted: Wanted<'_>,
         mark: &mut MarkLookUp,
     ) -> Result<Option<Answer>, NotProcessed> {
-        if matches!(mark, MarkLookUp::NotYet) {
+        if matches!(mark, MarkLookUp::NotYet) && entity.may_have_marked(command) {
             Box::pin(self.learn_marks(entity, command)).await?;
         }
         let found = match entity.history().end_of(&command.id) {
@@ -54,16 +54,14 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    /// Lists the marks of a live entity where this command may have one that it does not know. After that no command
-    /// needs a look-up: what is marked later lies behind the entity's last message.
+    /// Lists the marks of a live entity, for a command that may have one that the entity does not know. After that no
+    /// command needs a look-up: what is marked later lies behind the entity's last message.
     pub(super) async fn learn_marks(
         &self,
         entity: &mut LiveEntity<P::Instance>,
         command: &Command,
     ) -> Result<(), NotProcessed> {
-        if entity.may_have_marked(command)
-            && let Some(marks) = self.store.marks(&command.entity, entity.last_message()).await?
-        {
+        if let Some(marks) = self.store.marks(&command.entity, entity.last_message()).await? {
             entity.knows_marks(&marks);
         }
         Ok(())
@@ -79,16 +77,14 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         if is_retried && !mark.outcome.is_final() {
             return Ok(None);
         }
-        let outcome = match mark.outcome.clone() {
-            MarkOutcome::Accepted { events: 0 } => Outcome::Accepted { events: Vec::new() },
-            MarkOutcome::Accepted { events } => {
-                let first = Sequence(sequence.0.saturating_sub(u64::from(events)));
-                return self.accepted(command, first, events).await;
+        let events = match mark.outcome.event_count() {
+            0 => Vec::new(),
+            count => {
+                let first = Sequence(sequence.0.saturating_sub(u64::from(count)));
+                self.store.events(&command.entity, first, count).await?
             }
-            MarkOutcome::Rejected { rejection } => Outcome::Rejected { rejection },
-            MarkOutcome::Failed { cause } => Outcome::Failed { cause },
         };
-        Ok(Some(Answer::Ended(mark.with(outcome).answer_to(command))))
+        Ok(Some(Answer::Ended(marked_record(mark, &events).answer_to(command))))
     }
 
     async fn accepted(
@@ -98,12 +94,20 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         count: u32,
     ) -> Result<Option<Answer>, NotProcessed> {
         let events = self.store.events(&command.entity, first, count).await?;
-        Ok(record_of(command, &events).map(|record| Answer::Ended(record.answer_to(command))))
+        Ok(accepted_record(command, &events).map(|record| Answer::Ended(record.answer_to(command))))
     }
 }
 
-/// The record of the command that these events followed from, if it has this one's id.
-fn record_of(command: &Command, events: &[StoredEvent]) -> Option<OutcomeRecord> {
+/// The record of a command that ended with a mark, given the events directly before the mark that belong to it.
+#[must_use]
+pub fn marked_record(mark: Mark, events: &[StoredEvent]) -> OutcomeRecord {
+    let outcome = mark.outcome.clone().with_events(refs_of(events));
+    mark.with(outcome)
+}
+
+/// The record of a command that ended with these events. `None` if they followed from a command with another id.
+#[must_use]
+pub fn accepted_record(command: &Command, events: &[StoredEvent]) -> Option<OutcomeRecord> {
     let first = events.first()?;
     let cause = first.links.as_ref().map(|links| &links.cause).filter(|cause| cause.command == command.id)?;
     let event = &first.body.event;
@@ -115,8 +119,12 @@ fn record_of(command: &Command, events: &[StoredEvent]) -> Option<OutcomeRecord>
         fingerprint: cause.fingerprint.clone(),
         decided_by: cause.decided_by.clone(),
         time: event.time.unwrap_or(command.time),
-        outcome: Outcome::Accepted { events: events.iter().map(|event| EventRef::of(&event.body)).collect() },
+        outcome: Outcome::Accepted { events: refs_of(events) },
     })
+}
+
+fn refs_of(events: &[StoredEvent]) -> Vec<EventRef> {
+    events.iter().map(|event| EventRef::of(&event.body)).collect()
 }
 
 /// The answer to a command whose messages, all of these, were just stored.
@@ -125,14 +133,10 @@ pub(super) fn to_stored(command: &Command, digest: &str, stored: &[StoredMessage
         EntityMessage::Event(event) => Some(EventRef::of(event)),
         EntityMessage::Mark(_) => None,
     });
-    let accepted = Outcome::Accepted { events: events.collect() };
+    let events = events.collect();
     let outcome = match stored.last().map(|last| &last.body) {
-        Some(EntityMessage::Mark(mark)) => match mark.outcome.clone() {
-            MarkOutcome::Accepted { .. } => accepted,
-            MarkOutcome::Rejected { rejection } => Outcome::Rejected { rejection },
-            MarkOutcome::Failed { cause } => Outcome::Failed { cause },
-        },
-        _ => accepted,
+        Some(EntityMessage::Mark(mark)) => mark.outcome.clone().with_events(events),
+        _ => Outcome::Accepted { events },
     };
     Answer::Ended(OutcomeRecord::new(command, digest, outcome))
 }

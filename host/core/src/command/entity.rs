@@ -70,8 +70,8 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.held
     }
 
-    /// There are no dead letters any more.
-    pub fn is_released(&mut self) {
+    /// Lets later commands go on: there are no dead letters any more.
+    pub fn release(&mut self) {
         self.held = false;
     }
 

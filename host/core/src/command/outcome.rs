@@ -114,6 +114,25 @@ impl MarkOutcome {
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Accepted { .. } | Self::Rejected { .. })
     }
+
+    /// The number of events that lie directly before the mark.
+    #[must_use]
+    pub fn event_count(&self) -> u32 {
+        match self {
+            Self::Accepted { events } => *events,
+            Self::Rejected { .. } | Self::Failed { .. } => 0,
+        }
+    }
+
+    /// The outcome that the mark stands for, given its events.
+    #[must_use]
+    pub fn with_events(self, events: Vec<EventRef>) -> Outcome {
+        match self {
+            Self::Accepted { .. } => Outcome::Accepted { events },
+            Self::Rejected { rejection } => Outcome::Rejected { rejection },
+            Self::Failed { cause } => Outcome::Failed { cause },
+        }
+    }
 }
 
 impl<O> Record<O> {

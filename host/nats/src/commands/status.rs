@@ -1,16 +1,15 @@
-//! How a command ended, for whoever has only its id: the log says which entity it is for, and the entity how it ended.
+//! How a command ended, found by its id alone: the log names the command's entity, and the entity's messages hold the end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_core::client::CommandStatus;
-use pelton_core::cloudevents::CORRELATION_ID;
-use pelton_core::command::MAX_CONFLICTS;
 use pelton_core::command::decision::{Author, Batch, Decision};
 use pelton_core::command::history::EntityHistory;
-use pelton_core::command::outcome::{EventRef, Mark, MarkOutcome, Outcome, OutcomeRecord};
-use pelton_core::command::ports::{AppendError, Cause, Links, StoredEvent, StoredMessage};
+use pelton_core::command::outcome::OutcomeRecord;
+use pelton_core::command::ports::{AppendError, Links, StoredMessage};
+use pelton_core::command::{MAX_CONFLICTS, accepted_record, marked_record};
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::intake::Intake;
@@ -25,10 +24,10 @@ use crate::dead_letters;
 use crate::subjects::{self, COMMANDS, DEAD_LETTERS};
 use crate::wire;
 
-/// By how much the clocks of the servers that lead two streams may differ. A command's events are looked for from this
-/// long before it was logged.
+/// The most by which the clocks of the servers that lead two streams may differ, in nanoseconds. A command's events are
+/// searched from this long before the command was logged.
 const MAX_CLOCK_SKEW_NS: u64 = 60_000_000_000;
-/// How many messages one read asks for.
+/// The number of messages that one read asks for.
 const PAGE: usize = 100;
 
 /// Finds commands and their ends.
@@ -42,8 +41,8 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Of these types, each with the event stream of its entities. `replicated`: whether streams have more than one
-    /// replica, so that a read may be answered by one that is behind.
+    /// The commands of these types, each with the event stream of its entities. `replicated`: whether streams have more
+    /// than one replica, so that a replica that is behind may answer a read.
     #[must_use]
     pub fn new(
         nats: &Nats,
@@ -63,7 +62,7 @@ impl Commands {
         log::state(&self.nats, stream).await.map(drop)
     }
 
-    /// What is known of a command: what is acknowledged is seen, so it never goes back from ended to pending.
+    /// The status of a command. It sees every acknowledged write, so a status never goes back from ended to pending.
     pub async fn status(&self, id: &CommandId) -> Result<CommandStatus, Unavailable> {
         let parked = || dead_letters::parked(&self.nats, id);
         let Some(message) = self.logged(id).await? else {
@@ -83,7 +82,7 @@ impl Commands {
         if let Some(parked) = parked().await? {
             return Ok(CommandStatus::Parked(parked));
         }
-        // It may have ended between the two looks, and its letter have gone.
+        // The command may have ended, and its dead letter been removed, between the two reads.
         let ended = self.end_of(&command).await?.map(|ended| ended.answer_to(&command));
         Ok(ended.map_or(CommandStatus::Pending, CommandStatus::Ended))
     }
@@ -91,13 +90,14 @@ impl Commands {
     /// The command of this id in the log.
     pub(crate) async fn logged(&self, id: &CommandId) -> Result<Option<Incoming>, Unavailable> {
         let Some(message) = log::command(&self.nats, id).await? else { return Ok(None) };
-        let wire::StoredMessage { subject, sequence, headers, payload, stored_at } = message;
-        let doing = || format!("reading message {sequence} of stream {COMMANDS}");
-        let stream = Name::new(COMMANDS).map_err(|e| Unavailable { doing: doing(), cause: e.to_string() })?;
-        Ok(Some(Incoming { stream, sequence, subject, headers, payload, stored_at, attempt: 0 }))
+        let stream = Name::new(COMMANDS).map_err(|error| Unavailable {
+            doing: format!("reading message {} of stream {COMMANDS}", message.sequence),
+            cause: error.to_string(),
+        })?;
+        Ok(Some(message.into_incoming(stream)))
     }
 
-    /// The command in a message of the log, or in a letter of it.
+    /// The command in a message of the log, or in a dead letter of one.
     pub(crate) fn decode(&self, message: &Incoming) -> Result<Command, String> {
         self.intake.decode(message).map_err(|error| error.to_string())
     }
@@ -117,12 +117,15 @@ impl Commands {
     async fn find_end(&self, command: &Command) -> Result<Option<OutcomeRecord>, ReadError> {
         let loader = self.loader(command)?;
         if let Some(mark) = loader.mark(&command.entity, &command.id).await? {
-            return self.marked(loader, command, mark.sequence, mark.body).await.map(Some);
+            let count = mark.body.outcome.event_count();
+            let first = Sequence(mark.sequence.0.saturating_sub(u64::from(count)));
+            let events = loader.events(&command.entity, first, count).await?;
+            return Ok(Some(marked_record(mark.body, &events)));
         }
         self.events_of(loader, command).await
     }
 
-    /// Marks a command as failed, unless it has ended. Answers how it ended.
+    /// Marks a command as failed, unless it has ended. Returns its end.
     pub(crate) async fn give_up(
         &self,
         letter: &DeadLetter,
@@ -132,7 +135,7 @@ impl Commands {
         let loader = self.loader(command)?;
         let stream = Name::new(loader.stream()).map_err(|e| unclear(command, e.to_string()))?;
         for _ in 0..MAX_CONFLICTS {
-            // The last message first: an end that comes after the look for one is behind it.
+            // The last message is read first: an end that is stored after the search for one makes the append conflict.
             let messages = loader.tail(&command.entity, Sequence::NONE).await.map_err(away)?;
             if let Some(ended) = self.end_of(command).await? {
                 return Ok(ended);
@@ -142,7 +145,7 @@ impl Commands {
             for event in messages.into_iter().filter_map(StoredMessage::into_event) {
                 history.push(&event.body, event.links.as_ref().map(|links| &links.cause));
             }
-            // Whoever finds no dead letters behind it goes on.
+            // `held`: later commands check the dead letters, and go on if there are none.
             let (handler, digest) = (letter.consumer.as_str(), letter.digest.as_deref().unwrap_or_default());
             let author = Author { handler, digest, keep: Duration::ZERO, held: true };
             let mut batch = Batch::new(author, history.backlinks());
@@ -157,26 +160,7 @@ impl Commands {
         Err(unclear(command, format!("its entity changed {MAX_CONFLICTS} times meanwhile")))
     }
 
-    async fn marked(
-        &self,
-        loader: &Loader,
-        command: &Command,
-        at: Sequence,
-        mark: Mark,
-    ) -> Result<OutcomeRecord, ReadError> {
-        let outcome = match mark.outcome.clone() {
-            MarkOutcome::Accepted { events } => {
-                let first = Sequence(at.0.saturating_sub(u64::from(events)));
-                let events = loader.events(&command.entity, first, events).await?;
-                Outcome::Accepted { events: events.iter().map(|event| EventRef::of(&event.body)).collect() }
-            }
-            MarkOutcome::Rejected { rejection } => Outcome::Rejected { rejection },
-            MarkOutcome::Failed { cause } => Outcome::Failed { cause },
-        };
-        Ok(mark.with(outcome))
-    }
-
-    /// The events that followed from a command, which lie in the stream after it was logged.
+    /// The record of a command that ended with events. They lie in the stream after the command was logged.
     async fn events_of(
         &self,
         loader: &Loader,
@@ -196,7 +180,7 @@ impl Commands {
                 let Some(Links { cause, .. }) = &message.links else { continue };
                 if cause.command == command.id && cause.events > 0 {
                     let events = loader.events(&command.entity, message.sequence, cause.events).await?;
-                    return Ok(record_of(command, cause, &events));
+                    return Ok(accepted_record(command, &events));
                 }
             }
             match next {
@@ -205,20 +189,6 @@ impl Commands {
             }
         }
     }
-}
-
-fn record_of(command: &Command, cause: &Cause, events: &[StoredEvent]) -> Option<OutcomeRecord> {
-    let first = &events.first()?.body.event;
-    Some(OutcomeRecord {
-        command_id: command.id.clone(),
-        command_type: command.r#type.clone(),
-        entity: command.entity.id().to_owned(),
-        correlation_id: first.extension(CORRELATION_ID).unwrap_or(command.id.as_str()).to_owned(),
-        fingerprint: cause.fingerprint.clone(),
-        decided_by: cause.decided_by.clone(),
-        time: first.time.unwrap_or(command.time),
-        outcome: Outcome::Accepted { events: events.iter().map(|event| EventRef::of(&event.body)).collect() },
-    })
 }
 
 fn unclear(command: &Command, cause: String) -> Unavailable {

@@ -186,16 +186,7 @@ impl StreamFeed {
             return Ok(None);
         };
         let unreadable = unreadable::why_unreadable(&raw.header_block);
-        let message = Incoming {
-            stream: self.stream.clone(),
-            sequence: raw.sequence,
-            subject: raw.subject,
-            headers: wire::raw_headers(&raw.header_block),
-            payload: raw.payload,
-            stored_at: raw.stored_at,
-            attempt: 1,
-        };
-        Ok(Some((message, unreadable)))
+        Ok(Some((wire::StoredMessage::from(raw).into_incoming(self.stream.clone()), unreadable)))
     }
 
     async fn open(&self, line: &Nats) -> Result<Live, Unavailable> {

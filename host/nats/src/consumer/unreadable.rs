@@ -9,13 +9,12 @@ use async_nats::{HeaderName, StatusCode};
 use bytes::Bytes;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
 use pelton_core::id::{Name, Sequence};
-use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
 use serde::Deserialize;
 
 use crate::connection::Nats;
 use crate::dead_letters;
-use crate::wire::{self, RawMessage};
+use crate::wire::{self, RawMessage, StoredMessage};
 
 /// The header with the whole block in base64, added to the headers that could be read.
 pub(crate) const RAW_HEADERS: &str = "Pelton-Raw-Headers";
@@ -90,25 +89,19 @@ async fn set_one_aside(
     cause: &str,
 ) -> Result<(), Unavailable> {
     use base64::Engine;
-    let doing = || format!("setting aside sequence {} of stream {stream}", message.sequence);
+    let (sequence, stored_at) = (message.sequence, message.stored_at);
+    let doing = || format!("setting aside sequence {sequence} of stream {stream}");
     let away = |cause: String| Unavailable { doing: doing(), cause };
-    let RawMessage { subject, sequence, header_block, payload, stored_at } = &message;
-    tracing::error!(stream, %sequence, subject, "set aside: {cause}");
-    let mut headers = wire::raw_headers(header_block);
-    headers.push(RAW_HEADERS, base64::engine::general_purpose::STANDARD.encode(header_block));
+    tracing::error!(stream, %sequence, subject = message.subject, "set aside: {cause}");
+    let name = Name::new(stream).map_err(|e| away(format!("the stream's name {e}")))?;
+    let header_block = base64::engine::general_purpose::STANDARD.encode(&message.header_block);
+    let mut message = StoredMessage::from(message).into_incoming(name);
+    message.headers.push(RAW_HEADERS, header_block);
     let letter = DeadLetter {
         consumer: owner.to_string(),
         key: None,
         kind: DeadLetterKind::Failed,
-        message: Incoming {
-            stream: Name::new(stream).map_err(|e| away(format!("the stream's name {e}")))?,
-            sequence: *sequence,
-            subject: subject.clone(),
-            headers,
-            payload: payload.clone(),
-            stored_at: *stored_at,
-            attempt: 1,
-        },
+        message,
         cause: cause.to_owned(),
         digest: None,
     };

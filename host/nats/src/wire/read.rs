@@ -10,8 +10,8 @@ use std::sync::Arc;
 use async_nats::{HeaderName, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use pelton_core::id::Sequence;
-use pelton_core::message::Headers;
+use pelton_core::id::{Name, Sequence};
+use pelton_core::message::{Headers, Incoming};
 use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::Deserialize;
@@ -78,6 +78,14 @@ pub(crate) struct RawMessage {
     pub(crate) header_block: Vec<u8>,
     pub(crate) payload: Bytes,
     pub(crate) stored_at: Timestamp,
+}
+
+impl StoredMessage {
+    /// The message as a consumer of this stream delivers it for the first time.
+    pub(crate) fn into_incoming(self, stream: Name) -> Incoming {
+        let Self { subject, sequence, headers, payload, stored_at } = self;
+        Incoming { stream, sequence, subject, headers, payload, stored_at, attempt: 1 }
+    }
 }
 
 impl From<RawMessage> for StoredMessage {
@@ -155,7 +163,7 @@ fn base64(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Parses a stored header block: a version line, then `name: value` lines.
-pub(crate) fn raw_headers(block: &[u8]) -> Headers {
+fn raw_headers(block: &[u8]) -> Headers {
     let text = String::from_utf8_lossy(block);
     let lines = text.split("\r\n").skip(1);
     lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_owned(), v.trim().to_owned())).collect()
