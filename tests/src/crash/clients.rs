@@ -1,6 +1,8 @@
 //! Clients: over HTTP to either host, and directly to NATS.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,6 +35,8 @@ pub(super) struct Clients {
     gateways: Vec<String>,
     nats: Client,
     pub(super) ledger: Ledger,
+    /// The ids of the commands that clients are at.
+    working: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +58,7 @@ impl Clients {
         let nats: Vec<ServerAddr> = nats.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
         let nats = options.connect(nats).await.context("no connection to NATS")?;
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { seed, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default() })
+        Ok(Self { seed, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default(), working: Mutex::default() })
     }
 
     /// The connection that bypasses all proxies.
@@ -69,9 +73,18 @@ impl Clients {
             if is_unreadable(self.seed, n) {
                 self.run_unreadable(&format!("u{n}")).await;
             } else {
-                self.run(plan(self.seed, n)).await;
+                let plan = plan(self.seed, n);
+                let id = plan.id.clone();
+                self.working().insert(id.clone());
+                self.run(plan).await;
+                self.working().remove(&id);
             }
         }
+    }
+
+    /// The ids of the commands that clients are at.
+    pub(super) fn working(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(&self, plan: Plan) {
@@ -133,7 +146,7 @@ impl Clients {
         // Without an answer the outcome stays unknown.
         let Ok(Some(answer)) = sent else { return false };
         self.ledger.answered(id, payload, &answer);
-        !matches!(answer, Answer::Http(202 | 503, _)) && !answer.is_id_in_use()
+        !matches!(answer, Answer::Http(202 | 503, _))
     }
 
     async fn send_http(

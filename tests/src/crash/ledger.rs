@@ -18,7 +18,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// Whether another command with the id waits to be decided, so that this one was not stored.
+    /// Whether another command with the id is in the log, so that this one was not stored.
     pub(super) fn is_id_in_use(&self) -> bool {
         matches!(self, Self::Http(409, body) if body["code"] == "command-id-reused" && body["type"] == "about:blank")
     }

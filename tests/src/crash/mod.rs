@@ -174,7 +174,8 @@ impl Run {
             // Nothing else checks the hosts at this time.
             faults.look(world, &self.counts, false).await?;
             if Instant::now() > deadline {
-                left.push(format!("{} clients have no answer after {SETTLING:?} of calm", working.len()));
+                let ids = self.clients.working().iter().cloned().collect::<Vec<_>>().join(", ");
+                left.push(format!("clients have no answer after {SETTLING:?} of calm: {ids}"));
                 break;
             }
             if let Ok(Some(ended)) = timeout(PAUSE, working.join_next()).await {
