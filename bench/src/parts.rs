@@ -157,7 +157,7 @@ pub(crate) async fn end_to_end(report: &mut Report, size: Size) -> anyhow::Resul
 pub(crate) async fn call(report: &mut Report) -> anyhow::Result<()> {
     let calls = inside::calls().await?;
     for part in ["call", "call_raw"] {
-        for name in ["evolve_ns", "decide_ns", "keys_ns", "project_ns", "instantiate_us"] {
+        for name in ["evolve_ns", "decide_ns", "keys_ns", "project_ns", "instantiate_us", "entity_us"] {
             report.median(format!("{part}.{name}"), &inside::figures(&calls[part][name])?);
         }
     }

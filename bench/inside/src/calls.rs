@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::projection::view::ViewChange;
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection};
@@ -80,7 +80,7 @@ impl Subject {
         let Self { handler, projection, command, event, view } = self;
         let (command, events, views) = (made::command(command)?, [made::event(event)], [view]);
         let mut figures = Map::new();
-        let mut entity = handler.create(command.entity.id()).await?;
+        let mut entity = handler.create(command.entity.id(), Isolation::Shared).await?;
         let decided = entity.decide(&command).await?;
         decided.map_err(|no| anyhow!("the command is rejected: {} {}", no.code, no.message))?;
         figures.insert("decide_ns".to_owned(), batches!(CALLS, drop(entity.decide(&command).await?)).into());
@@ -92,16 +92,18 @@ impl Subject {
         let project = batches!(CALLS, drop(projection.project(&events, &views).await?));
         figures.insert("project_ns".to_owned(), project.into());
         // Kept while the clock runs, so that dropping an instance is not measured.
-        let mut instantiate = Vec::with_capacity(BATCHES);
-        for _ in 0..BATCHES {
-            let mut alive = Vec::with_capacity(INSTANCES);
-            let began = Instant::now();
-            for _ in 0..INSTANCES {
-                alive.push(handler.create(command.entity.id()).await?);
+        for (key, isolation) in [("instantiate_us", Isolation::Alone), ("entity_us", Isolation::Shared)] {
+            let mut made = Vec::with_capacity(BATCHES);
+            for _ in 0..BATCHES {
+                let mut alive = Vec::with_capacity(INSTANCES);
+                let began = Instant::now();
+                for _ in 0..INSTANCES {
+                    alive.push(handler.create(command.entity.id(), isolation).await?);
+                }
+                made.push(began.elapsed().as_secs_f64() * 1e6 / INSTANCES as f64);
             }
-            instantiate.push(began.elapsed().as_secs_f64() * 1e6 / INSTANCES as f64);
+            figures.insert(key.to_owned(), made.into());
         }
-        figures.insert("instantiate_us".to_owned(), instantiate.into());
         Ok(figures.into())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use pelton_core::command::entity::LiveEntity;
 use pelton_core::command::history::EntityHistory;
-use pelton_core::command::ports::{CommandStore, HandlerPlugin, StoredMessage};
+use pelton_core::command::ports::{CommandStore, HandlerPlugin, Isolation, StoredMessage};
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_nats::{ConnectSettings, Nats, StoreSettings, StreamStore};
 use serde_json::{Value, json};
@@ -42,7 +42,8 @@ pub(crate) async fn measure(
         )?;
         ensure!(end >= Sequence::NONE && mark.is_none(), "{} has a mark of nobody's", entity.id());
         let count = events.len();
-        let mut live = LiveEntity::new(handler.create(entity.id()).await, EntityHistory::default());
+        let mut live =
+            LiveEntity::new(handler.create(entity.id(), Isolation::Shared).await, EntityHistory::default());
         live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
         figures.push(began.elapsed().as_secs_f64() * 1e3);
         ensure!(count == EVENTS, "{} has {count} events", entity.id());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use pelton_core::command::entity::CacheLimits;
-use pelton_core::command::ports::HandlerPlugin;
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::command::{CommandFlow, HandlerSettings};
 use pelton_core::consumer::Settlement;
@@ -26,7 +26,7 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
     let ledger = load(plugins, "bench-ledger").await?;
     let handler = ledger.handler().context("it is not a command handler")?.clone();
     // The handler's errors about a plugin go to its log, which is not read here.
-    handler.create("nobody").await?;
+    handler.create("nobody", Isolation::Shared).await?;
     let intake = Intake::new(HashMap::from([("deposit".to_owned(), made::route()?)]));
     let network = Arc::new(FlakyNetwork::reliable());
     let log = MemoryQueue::new(Name::new("commands")?, Duration::from_secs(30));
@@ -40,7 +40,7 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
             retry: RetryPolicy::default(),
             on_failure: OnFailure::Skip,
             keep: Duration::from_secs(3600),
-            cache: CacheLimits::default(),
+            cache: CacheLimits { entities, bytes: usize::MAX },
             snapshots: SnapshotPolicy::default(),
         },
     );
@@ -54,7 +54,7 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
             sequence += 1;
             let message = made::incoming(number, sequence)?;
             let command = intake.decode(&message);
-            let settlement = flow.handle(&message, command).await;
+            let settlement = flow.handle(&message, command.as_ref()).await;
             ensure!(matches!(settlement, Settlement::Ack), "a command is not settled: {settlement:?}");
         }
     }

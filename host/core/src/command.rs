@@ -25,10 +25,12 @@ mod ends;
 pub mod entity;
 mod failure;
 pub mod history;
-pub mod lanes;
+mod isolation;
 mod load;
 pub mod outcome;
 pub mod ports;
+pub mod reader;
+pub mod shard;
 pub mod snapshot;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ use crate::message::{Command, Incoming, Rejection};
 use crate::retry::{Failures, NotProcessed, RetryPolicy};
 use crate::telemetry;
 use answer::MarkLookUp;
+use isolation::Apart;
 use load::Snapshots;
 
 pub use ahead::MAX_AHEAD_COMMANDS;
@@ -89,6 +92,7 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     on_failure: OnFailure,
     keep: Duration,
     entities: EntityCache<P::Instance>,
+    apart: Apart,
     snapshots: Snapshots,
 }
 
@@ -127,36 +131,42 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             on_failure,
             keep,
             entities,
+            apart: Apart::default(),
             snapshots,
         }
     }
 
     /// Handles one message and says what becomes of it. Commands of one entity must come one after the other.
-    pub async fn handle(&self, message: &Incoming, command: Result<Command, IntakeError>) -> Settlement {
-        let span = telemetry::command(&self.name, &self.plugin, message, command.as_ref().ok());
+    pub async fn handle(&self, message: &Incoming, command: Result<&Command, &IntakeError>) -> Settlement {
+        let span = telemetry::command(&self.name, &self.plugin, message, command.ok());
         self.settlement(message, command).instrument(span).await
     }
 
-    async fn settlement(&self, message: &Incoming, command: Result<Command, IntakeError>) -> Settlement {
+    async fn settlement(&self, message: &Incoming, command: Result<&Command, &IntakeError>) -> Settlement {
         let command = match command {
             Ok(command) => command,
-            Err(error) => return Box::pin(self.not_processed(message, None, error.into())).await,
+            Err(error) => return Box::pin(self.not_processed(message, None, error.clone().into())).await,
         };
-        match self.answer_to(message, &command).await {
+        match self.answer_to(message, command).await {
             Ok(answer) => {
-                self.reply(&command, &answer).await;
+                self.reply(command, &answer).await;
                 match answer {
                     Answer::Parked(parked) => Settlement::Terminate(parked.cause),
                     Answer::Ended(_) | Answer::Unreadable(_) => Settlement::Ack,
                 }
             }
-            Err(stop) => Box::pin(self.not_processed(message, Some(&command), stop)).await,
+            Err(stop) => Box::pin(self.not_processed(message, Some(command), stop)).await,
         }
     }
 
     async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, NotProcessed> {
         let wanted = self.wanted(message, command).await?;
-        self.end(message, command, wanted).await
+        match self.end(message, command, wanted).await {
+            Err(NotProcessed::Plugin(fault)) if fault.shared => {
+                Box::pin(self.end_apart(message, command, wanted, fault)).await
+            }
+            ended => ended,
+        }
     }
 
     /// The first end of a command, which is reached now if it had none; or that the command is parked.
@@ -177,6 +187,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 None => self.new_end(&mut entity, message, command, wanted).await?,
             };
             if let Some(answer) = answer {
+                if entity.is_alive() && !matches!(wanted, Wanted::Failure { .. }) {
+                    self.behaved(&command.entity);
+                }
                 self.entities.put(command.entity.clone(), entity);
                 return Ok(answer);
             }

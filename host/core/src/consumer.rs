@@ -21,7 +21,7 @@ pub trait Consumer: Send {
 }
 
 /// A message that is held until it is settled, or until the server redelivers it.
-pub trait Delivery: Send + 'static {
+pub trait Delivery: Send + Sync + 'static {
     /// The message.
     fn message(&self) -> &Incoming;
 
@@ -29,7 +29,7 @@ pub trait Delivery: Send + 'static {
     fn progress(&self) -> impl Future<Output = ()> + Send;
 
     /// Settles the message. If the settlement gets lost, the server redelivers the message.
-    fn settle(self, settlement: Settlement) -> impl Future<Output = ()> + Send;
+    fn settle(&self, settlement: Settlement) -> impl Future<Output = ()> + Send;
 }
 
 /// Events of one stream, in order, from a position on.

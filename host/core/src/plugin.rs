@@ -22,6 +22,7 @@ pub trait Plugin: Send + Sync + 'static {
             plugin: self.name().to_owned(),
             digest: self.digest().to_owned(),
             kind: FaultKind::Refused,
+            shared: false,
             what: what.into(),
             backtrace: Vec::new(),
             log: Vec::new(),
@@ -48,6 +49,8 @@ pub struct PluginFault {
     pub digest: String,
     /// What to expect of another try.
     pub kind: FaultKind,
+    /// Whether it happened in a sandbox that other entities shared: then it is no proof against the one that was called.
+    pub shared: bool,
     /// What the plugin did.
     pub what: String,
     /// The guest's stack, innermost frame first, if there is one.
@@ -69,6 +72,10 @@ fn diagnostics(backtrace: &[String], log: &[String]) -> String {
 pub enum FaultKind {
     /// The plugin trapped, ran out of time or out of memory. A try on a fresh instance may succeed.
     Broke,
+    /// The sandbox was gone, because it broke at another call.
+    Gone,
+    /// The process has no room for a sandbox, or for one that grows. It is nobody's fault, and there may be room later.
+    NoRoom,
     /// The plugin asked for another try after this time.
     RetryAfter(Duration),
     /// The plugin returned a value that the contract forbids, or said that the input will never succeed.

@@ -73,8 +73,8 @@ pub enum Verdict {
 impl RetryPolicy {
     /// What to do with a message, given the cause and the number of such failures (from 1); see [`Failures`].
     ///
-    /// Only a plugin's failures use up attempts: an unavailable store or a busy entity must not turn a good command
-    /// into a dead letter.
+    /// Only a plugin's failures use up attempts: an unavailable store, a busy entity or a lack of memory must not turn a
+    /// good command into a dead letter.
     #[must_use]
     pub fn verdict(&self, stop: &NotProcessed, attempt: u32) -> Verdict {
         match stop {
@@ -90,9 +90,10 @@ impl RetryPolicy {
     #[must_use]
     pub fn verdict_on(&self, fault: &PluginFault, attempt: u32) -> Verdict {
         match fault.kind {
+            FaultKind::NoRoom => Verdict::Retry(self.delay(attempt)),
             FaultKind::Refused => Verdict::SetAside,
             _ if attempt >= self.max_attempts => Verdict::SetAside,
-            FaultKind::Broke => Verdict::Retry(self.delay(attempt)),
+            FaultKind::Broke | FaultKind::Gone => Verdict::Retry(self.delay(attempt)),
             FaultKind::RetryAfter(after) => Verdict::Retry(after),
         }
     }
@@ -126,7 +127,7 @@ impl<K: Hash + Eq> Failures<K> {
     /// Counts one more failure of a message. Returns the number for [`RetryPolicy::verdict`].
     pub fn count(&self, stop: &NotProcessed, failed: K, message: &Incoming) -> u32 {
         match stop {
-            NotProcessed::Plugin(_) => {
+            NotProcessed::Plugin(fault) if fault.kind != FaultKind::NoRoom => {
                 let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let count = failures.get_or_insert_mut(failed, || 0);
                 *count += 1;

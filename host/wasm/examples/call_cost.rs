@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::message::{Command, Event, Fingerprint, RecordedEvent};
 use pelton_core::subject::EntityTemplate;
@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
         reply_to: None,
         expected: None,
     };
-    let mut instance = handler.create(entity.id()).await?;
+    let mut instance = handler.create(entity.id(), Isolation::Shared).await?;
     let decided = instance
         .decide(&command)
         .await?
@@ -102,7 +102,10 @@ async fn main() -> anyhow::Result<()> {
     let (started, before) = (Instant::now(), resident_kib());
     let mut alive = Vec::new();
     for n in 0..live {
-        let mut entity = handler.create("1").await.with_context(|| format!("after {n} live entities"))?;
+        let mut entity = handler
+            .create("1", Isolation::Shared)
+            .await
+            .with_context(|| format!("after {n} live entities"))?;
         entity.evolve(&events).await?;
         alive.push(entity);
     }

@@ -3,8 +3,8 @@
 use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::{Trap, WasmBacktrace};
 
-use crate::guest::{Guest, OutOfTime};
-use crate::limits::InBytes;
+use crate::guest::{Guest, Origin, OutOfTime};
+use crate::limits::{InBytes, Refused};
 
 /// The fault of a call that ended in an error.
 pub(crate) fn of_call(error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {
@@ -17,13 +17,17 @@ pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> Pl
     let what = if error.is::<Trap>() || error.is::<OutOfTime>() {
         format!("cannot be instantiated: it {}", words(error, guest).1)
     } else if let Some(refused) = guest.meter.refused() {
-        raise(guest, &format!("cannot be instantiated: it {refused}"), refused.key())
+        if refused.is_shortage() {
+            return of_shortage(&guest.origin, refused);
+        }
+        raise(&guest.origin, &format!("cannot be instantiated: it {refused}"), refused.key())
     } else if chain(error).contains("Cannot allocate memory") {
-        format!(
+        let what = format!(
             "cannot be instantiated: the machine has no memory or no mappings left ({}); keep fewer entities alive or raise \
              vm.max_map_count",
             chain(error)
-        )
+        );
+        return assemble(FaultKind::NoRoom, what, error, guest);
     } else {
         format!("cannot be instantiated: {}", chain(error))
     };
@@ -33,10 +37,8 @@ pub(crate) fn of_instantiation(error: &wasmtime::Error, guest: &mut Guest) -> Pl
 fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     let limits = &guest.origin.limits;
     if error.is::<OutOfTime>() {
-        return (
-            FaultKind::Broke,
-            raise(guest, &format!("ran longer than {:?}", limits.call_time), "call-timeout"),
-        );
+        let what = format!("ran longer than {:?}", limits.call_time);
+        return (FaultKind::Broke, raise(&guest.origin, &what, Some("call-timeout")));
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let trapped = match trap {
@@ -47,23 +49,19 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
             },
             trap => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
         };
-        let what = match guest.meter.refused() {
-            Some(refused) => raise(guest, &format!("{refused}, and {trapped}"), refused.key()),
-            None => trapped,
+        return match guest.meter.refused() {
+            Some(refused) => {
+                let kind = if refused.is_shortage() { FaultKind::NoRoom } else { FaultKind::Broke };
+                (kind, raise(&guest.origin, &format!("{refused}, and {trapped}"), refused.key()))
+            }
+            None => (FaultKind::Broke, trapped),
         };
-        return (FaultKind::Broke, what);
     }
     let cause = chain(error);
     // The type of this error is private to wasmtime; a test checks its text.
     if cause.contains("fuel allocated for hostcalls has been exhausted") {
-        return (
-            FaultKind::Refused,
-            raise(
-                guest,
-                &format!("handed the host more than {} in one call", InBytes(limits.result_bytes)),
-                "result-bytes",
-            ),
-        );
+        let what = format!("handed the host more than {} in one call", InBytes(limits.result_bytes));
+        return (FaultKind::Refused, raise(&guest.origin, &what, Some("result-bytes")));
     }
     if error.is::<WasmBacktrace>() {
         return (FaultKind::Broke, format!("was stopped by the host: {cause}"));
@@ -71,9 +69,18 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     (FaultKind::Refused, format!("broke the rules of the component model: {cause}"))
 }
 
+/// The fault that there is no room for an instance, which is nobody's fault.
+pub(crate) fn of_shortage(origin: &Origin, refused: Refused) -> PluginFault {
+    let what = raise(origin, &format!("cannot be instantiated: it {refused}"), refused.key());
+    origin.fault(FaultKind::NoRoom, what)
+}
+
 /// With the key that raises a limit; its present value is in what happened.
-fn raise(guest: &Guest, what: &str, key: &str) -> String {
-    format!("{what}; if it needs more, raise `{key}` in [plugins.{}.limits]", guest.origin.name)
+fn raise(origin: &Origin, what: &str, key: Option<&str>) -> String {
+    match key {
+        Some(key) => format!("{what}; if it needs more, raise `{key}` in [plugins.{}.limits]", origin.name),
+        None => what.to_owned(),
+    }
 }
 
 fn assemble(kind: FaultKind, what: String, error: &wasmtime::Error, guest: &mut Guest) -> PluginFault {

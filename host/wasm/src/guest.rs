@@ -9,6 +9,7 @@ use wasmtime::UpdateDeadline;
 
 use crate::call_log::CallLog;
 use crate::limits::{Limits, Meter};
+use crate::room::{Part, Room, Taken};
 
 /// After a call that went on for two ticks of the epoch, this many of the plugin's next calls run in `block_in_place`.
 /// It is costly, because it first hands everything else on the thread to another thread.
@@ -22,13 +23,16 @@ pub(crate) struct Origin {
     /// The digest: `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: String,
     pub(crate) limits: Limits,
+    /// The room of all its sandboxes.
+    pub(crate) room: Arc<Part>,
     /// The number of next calls that run in `block_in_place`.
     calls_beside: AtomicU32,
 }
 
 impl Origin {
-    pub(crate) fn new(name: String, digest: String, limits: Limits) -> Self {
-        Self { name, digest, limits, calls_beside: AtomicU32::new(0) }
+    pub(crate) fn new(name: String, digest: String, limits: Limits, room: &Arc<Room>) -> Self {
+        let room = room.part(limits.total_bytes);
+        Self { name, digest, limits, room, calls_beside: AtomicU32::new(0) }
     }
 
     /// Whether the next call runs in `block_in_place`, because the plugin's calls have taken long. Counts the call.
@@ -39,7 +43,7 @@ impl Origin {
 
     pub(crate) fn fault(&self, kind: FaultKind, what: String) -> PluginFault {
         let (plugin, digest) = (self.name.clone(), self.digest.clone());
-        PluginFault { plugin, digest, kind, what, backtrace: Vec::new(), log: Vec::new() }
+        PluginFault { plugin, digest, kind, shared: false, what, backtrace: Vec::new(), log: Vec::new() }
     }
 }
 
@@ -55,8 +59,8 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(origin: Arc<Origin>) -> Self {
-        let meter = Meter::new(&origin.limits);
+    pub(crate) fn new(origin: Arc<Origin>, taken: Taken) -> Self {
+        let meter = Meter::new(&origin.limits, taken);
         Self { origin, meter, log: CallLog::default(), first_tick: None }
     }
 
@@ -99,8 +103,10 @@ mod tests {
     #[test]
     fn a_call_is_long_that_goes_on_for_two_ticks() {
         let limits = Limits { call_time: Duration::ZERO, ..Limits::default() };
-        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits));
-        let mut guest = Guest::new(origin);
+        let room = Room::new(1 << 20);
+        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits, &room));
+        let taken = origin.room.enter(1).unwrap();
+        let mut guest = Guest::new(origin, taken);
         assert!(guest.tick().is_ok(), "its time only begins to count");
         assert!(!guest.origin.takes_call_beside(), "its thread may have waited for a processor");
         assert!(guest.tick().err().is_some_and(|error| error.is::<OutOfTime>()));

@@ -1,25 +1,32 @@
-//! The role `command-handler`: one sandbox for every live entity.
+//! The role `command-handler`.
 
 use std::sync::Arc;
 
-use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Isolation};
 use pelton_core::contract::{MAX_FOLDED_EVENTS, MAX_STATE_BYTES};
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
 use pelton_core::plugin::{Plugin, PluginFault};
-use wasmtime::component::ResourceAny;
+use wasmtime::Store;
+use wasmtime::component::{Instance, ResourceAny};
 
 use crate::bindings::folds::exports::pelton::plugin::command_handler::{
     Descriptor, Guest, GuestEntity, GuestIndices,
 };
+use crate::entities::{EntitySandbox, Resident, SharedSandboxes};
+use crate::guest::Guest as Host;
 use crate::limits::InBytes;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::{Blueprint, Sandbox};
 use crate::{validate, values};
 
-/// A plugin in the role `command-handler`. Clones share the compiled component.
+/// A plugin in the role `command-handler`. Clones share the compiled component and the sandboxes.
 #[derive(Debug, Clone)]
-pub struct WasmHandler(Arc<Inner>);
+pub struct WasmHandler {
+    inner: Arc<Inner>,
+    /// None: every entity has a sandbox of its own.
+    shared: Option<Arc<SharedSandboxes>>,
+}
 
 struct Inner {
     blueprint: Blueprint,
@@ -51,16 +58,30 @@ impl WasmHandler {
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let described = sandbox.call(|store| guest.call_describe(store))?;
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
-        Ok(Self(Arc::new(Inner { blueprint, indices, descriptor })))
+        Ok(Self { inner: Arc::new(Inner { blueprint, indices, descriptor }), shared: Some(Arc::default()) })
     }
 
-    /// An instance without an entity in it.
-    fn sandbox(&self) -> Result<(Sandbox, Guest), PluginFault> {
-        let (mut sandbox, instance) = self.0.blueprint.build()?;
-        let guest = self.0.indices.load(sandbox.store(), &instance);
-        // The check at load found them, and the same component has the same exports.
-        let guest = guest.map_err(|e| self.fault(format!("its exports cannot be found: {e:#}")))?;
-        Ok((sandbox, guest))
+    /// The same plugin, with a sandbox of its own for every entity.
+    #[must_use]
+    pub fn isolating(self) -> Self {
+        Self { shared: None, ..self }
+    }
+
+    /// A sandbox for one more entity.
+    fn sandbox(&self, isolation: Isolation) -> Result<Arc<EntitySandbox>, PluginFault> {
+        let make = |shared| {
+            let Inner { blueprint, indices, .. } = &*self.inner;
+            let load = |sandbox: &mut Sandbox, instance: &Instance| {
+                let exports = indices.load(sandbox.store(), instance);
+                // The check at load found them, and the same component has the same exports.
+                exports.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))
+            };
+            EntitySandbox::new(blueprint, load, shared)
+        };
+        match (&self.shared, isolation) {
+            (Some(shared), Isolation::Shared) => shared.open(|| make(true)),
+            (None, _) | (_, Isolation::Alone) => make(false),
+        }
     }
 }
 
@@ -78,11 +99,11 @@ fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
 
 impl Plugin for WasmHandler {
     fn name(&self) -> &str {
-        &self.0.blueprint.origin.name
+        &self.inner.blueprint.origin.name
     }
 
     fn digest(&self) -> &str {
-        &self.0.blueprint.origin.digest
+        &self.inner.blueprint.origin.digest
     }
 }
 
@@ -90,38 +111,48 @@ impl HandlerPlugin for WasmHandler {
     type Instance = WasmEntity;
 
     fn descriptor(&self) -> &HandlerDescriptor {
-        &self.0.descriptor
+        &self.inner.descriptor
     }
 
-    async fn create(&self, entity_id: &str) -> Result<WasmEntity, PluginFault> {
-        let (mut sandbox, guest) = self.sandbox()?;
-        let entity = sandbox.call(|store| guest.entity().call_constructor(store, entity_id))?;
-        Ok(WasmEntity { sandbox, guest, entity })
+    fn for_shard(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: self.shared.as_ref().map(|_| Arc::default()) }
+    }
+
+    async fn create(&self, entity_id: &str, isolation: Isolation) -> Result<WasmEntity, PluginFault> {
+        let sandbox = self.sandbox(isolation)?;
+        let entity = sandbox.call(|store, guest| guest.entity().call_constructor(store, entity_id))?;
+        Ok(WasmEntity(Resident::new(sandbox, entity)))
     }
 
     async fn restore(
         &self,
         entity_id: &str,
         snapshot: &[u8],
+        isolation: Isolation,
     ) -> Result<Result<WasmEntity, String>, PluginFault> {
-        let (mut sandbox, guest) = self.sandbox()?;
-        match sandbox.call(|store| guest.entity().call_restore(store, entity_id, snapshot))? {
-            Ok(entity) => Ok(Ok(WasmEntity { sandbox, guest, entity })),
+        let sandbox = self.sandbox(isolation)?;
+        match sandbox.call(|store, guest| guest.entity().call_restore(store, entity_id, snapshot))? {
+            Ok(entity) => Ok(Ok(WasmEntity(Resident::new(sandbox, entity)))),
             Err(why) => Ok(Err(values::for_people(why))),
         }
     }
 }
 
-/// The state of one entity in a sandbox of its own. After a fault every later call faults too.
-pub struct WasmEntity {
-    sandbox: Sandbox,
-    guest: Guest,
-    entity: ResourceAny,
-}
+/// The state of one entity in its sandbox. After a fault every later call faults too.
+#[derive(Debug)]
+pub struct WasmEntity(Resident);
 
-impl std::fmt::Debug for WasmEntity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WasmEntity").field("sandbox", &self.sandbox).finish_non_exhaustive()
+impl WasmEntity {
+    fn call<R>(
+        &self,
+        call: impl FnOnce(GuestEntity<'_>, &mut Store<Host>, ResourceAny) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginFault> {
+        let Resident { sandbox, entity } = &self.0;
+        sandbox.call(|store, guest| call(guest.entity(), store, *entity))
+    }
+
+    fn refuse(&self, what: String) -> PluginFault {
+        self.0.sandbox.refuse(what)
     }
 }
 
@@ -130,11 +161,8 @@ impl EntityInstance for WasmEntity {
         for chunk in events.chunks(MAX_FOLDED_EVENTS) {
             let extensions = values::extensions(chunk);
             let borrowed = values::recorded_events(chunk, &extensions);
-            let (guest, entity) = (self.guest.entity(), self.entity);
-            if let Err(why) = self.sandbox.call(|store| guest.call_evolve(store, entity, &borrowed))? {
-                return Err(self
-                    .sandbox
-                    .refuse(format!("cannot read an event: {}", values::for_people(why))));
+            if let Err(why) = self.call(|guest, store, entity| guest.call_evolve(store, entity, &borrowed))? {
+                return Err(self.refuse(format!("cannot read an event: {}", values::for_people(why))));
             }
         }
         Ok(())
@@ -143,30 +171,30 @@ impl EntityInstance for WasmEntity {
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
         let metadata = values::pairs(&command.metadata);
         let borrowed = values::command(command, &metadata);
-        let (guest, entity) = (self.guest.entity(), self.entity);
-        match self.sandbox.call(|store| guest.call_decide(store, entity, borrowed))? {
+        match self.call(|guest, store, entity| guest.call_decide(store, entity, borrowed))? {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
                 let rejection = Rejection::from(rejection);
-                validate::rejection(&rejection).map_err(|what| self.sandbox.refuse(what))?;
+                validate::rejection(&rejection).map_err(|what| self.refuse(what))?;
                 Ok(Err(rejection))
             }
         }
     }
 
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let (guest, entity) = (self.guest.entity(), self.entity);
-        let snapshot = self.sandbox.call(|store| guest.call_snapshot(store, entity))?;
+        let snapshot = self.call(|guest, store, entity| guest.call_snapshot(store, entity))?;
         if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_STATE_BYTES) {
             let limit = InBytes(MAX_STATE_BYTES);
-            return Err(self
-                .sandbox
-                .refuse(format!("its snapshot has {bytes} bytes; at most {limit} are allowed")));
+            return Err(self.refuse(format!("its snapshot has {bytes} bytes; at most {limit} are allowed")));
         }
         Ok(snapshot)
     }
 
+    fn is_alive(&self) -> bool {
+        self.0.sandbox.is_alive()
+    }
+
     fn memory_bytes(&self) -> usize {
-        self.sandbox.resident_bytes()
+        self.0.sandbox.share_bytes()
     }
 }

@@ -5,16 +5,21 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::room::{Lacking, Taken};
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+const TABLE_ELEMENT_BYTES: usize = 8;
 
-/// The limits of a plugin. They apply to every instance (one for each live entity) by itself.
+/// The limits of a plugin. All but `total_bytes` apply to every instance by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// The largest component, in bytes.
     pub component_bytes: usize,
     /// The linear memories of an instance together, in bytes.
     pub memory_bytes: usize,
+    /// The memories and tables of all instances of the plugin together, in bytes; by default half of the process's.
+    pub total_bytes: Option<usize>,
     /// The number of linear memories of an instance. Each takes 4 GiB of the process's address space.
     pub memories: usize,
     /// The number of tables of an instance.
@@ -37,7 +42,8 @@ pub struct Limits {
     pub log_bytes: usize,
     /// A warm instance of a projection or saga is replaced after this many calls, so that no leak grows without end.
     pub retire_after_calls: u32,
-    /// A warm instance of a projection or saga is replaced when its memories reach this many bytes.
+    /// A warm instance of a projection or saga is replaced when its memories reach this many bytes. An instance that
+    /// entities share takes no more of them then.
     pub retire_at_bytes: usize,
 }
 
@@ -46,13 +52,14 @@ impl Default for Limits {
         Self {
             component_bytes: 64 * MIB,
             memory_bytes: 64 * MIB,
+            total_bytes: None,
             memories: 8,
             tables: 32,
             table_elements: 65_536,
             core_instances: 64,
             call_time: Duration::from_millis(500),
             result_bytes: 8 * MIB,
-            handles: 10_000,
+            handles: 100_000,
             log_lines: 64,
             log_bytes: 16 * KIB,
             retire_after_calls: 100_000,
@@ -67,6 +74,7 @@ impl Default for Limits {
 /// collector can make room. The meter remembers the refusal, in case the guest fails because of it.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    taken: Taken,
     memory_bytes: usize,
     table_elements: usize,
     /// The size of the last permitted growth, to subtract if that growth fails.
@@ -84,15 +92,23 @@ pub(crate) struct Meter {
 pub(crate) enum Refused {
     Memory { limit_bytes: usize },
     Table { limit_elements: usize },
+    Room(Lacking),
 }
 
 impl Refused {
     /// The key of the limit in the configuration.
-    pub(crate) fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> Option<&'static str> {
         match self {
-            Self::Memory { .. } => "memory-bytes",
-            Self::Table { .. } => "table-elements",
+            Self::Memory { .. } => Some("memory-bytes"),
+            Self::Table { .. } => Some("table-elements"),
+            Self::Room(Lacking::PluginBytes(_)) => Some("total-bytes"),
+            Self::Room(_) => None,
         }
+    }
+
+    /// Whether others have what it asked for.
+    pub(crate) fn is_shortage(self) -> bool {
+        matches!(self, Self::Room(_))
     }
 }
 
@@ -105,13 +121,15 @@ impl fmt::Display for Refused {
             Self::Table { limit_elements } => {
                 write!(f, "asked for more than {limit_elements} table elements")
             }
+            Self::Room(lacking) => write!(f, "asked for memory while {lacking}"),
         }
     }
 }
 
 impl Meter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, taken: Taken) -> Self {
         Self {
+            taken,
             memory_bytes: 0,
             table_elements: 0,
             last_growth: 0,
@@ -127,6 +145,11 @@ impl Meter {
     /// The size of the linear memories together, touched or not.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
+    }
+
+    /// What the instance takes of the process's room, in bytes.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.taken.bytes()
     }
 
     pub(crate) fn refused(&self) -> Option<Refused> {
@@ -147,13 +170,19 @@ impl ResourceLimiter for Meter {
             self.refused = Some(Refused::Memory { limit_bytes: self.max_memory_bytes });
             return Ok(false);
         }
+        if let Err(lacking) = self.taken.grow(growth) {
+            self.refused = Some(Refused::Room(lacking));
+            return Ok(false);
+        }
         self.memory_bytes = total;
         self.last_growth = growth;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_bytes = self.memory_bytes.saturating_sub(std::mem::take(&mut self.last_growth));
+        let growth = std::mem::take(&mut self.last_growth);
+        self.memory_bytes = self.memory_bytes.saturating_sub(growth);
+        self.taken.shrink(growth);
         Ok(())
     }
 
@@ -164,13 +193,19 @@ impl ResourceLimiter for Meter {
             self.refused = Some(Refused::Table { limit_elements: self.max_table_elements });
             return Ok(false);
         }
+        if let Err(lacking) = self.taken.grow(growth.saturating_mul(TABLE_ELEMENT_BYTES)) {
+            self.refused = Some(Refused::Room(lacking));
+            return Ok(false);
+        }
         self.table_elements = total;
         self.last_growth = growth;
         Ok(true)
     }
 
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
-        self.table_elements = self.table_elements.saturating_sub(std::mem::take(&mut self.last_growth));
+        let growth = std::mem::take(&mut self.last_growth);
+        self.table_elements = self.table_elements.saturating_sub(growth);
+        self.taken.shrink(growth.saturating_mul(TABLE_ELEMENT_BYTES));
         Ok(())
     }
 
@@ -206,7 +241,9 @@ mod tests {
 
     #[test]
     fn growth_is_summed_over_all_memories_and_tables() {
-        let mut meter = Meter::new(&Limits { memory_bytes: 10, table_elements: 10, ..Limits::default() });
+        let taken = crate::room::Room::new(MIB).part(None).enter(1).unwrap();
+        let mut meter =
+            Meter::new(&Limits { memory_bytes: 10, table_elements: 10, ..Limits::default() }, taken);
         assert!(meter.memory_growing(0, 6, None).unwrap(), "the first memory");
         assert!(!meter.memory_growing(0, 6, None).unwrap(), "the second would make 12");
         assert_eq!(meter.refused().unwrap().to_string(), "asked for more than 10 bytes of memory");

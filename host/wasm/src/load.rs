@@ -15,19 +15,27 @@ use crate::guest::{Guest, Origin};
 use crate::handler::WasmHandler;
 use crate::imports;
 use crate::limits::Limits;
-use crate::mappings::Mappings;
 use crate::projection::WasmProjection;
 use crate::refusal::{LoadError, Refusal};
 use crate::role::Surface;
+use crate::room::Room;
 use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
 
 /// The process's settings for plugins.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The directory for compiled code. It belongs to the host alone (mode 0700), and is created if it is missing.
     /// Without one, every start compiles every component.
     pub cache_dir: Option<PathBuf>,
+    /// The memories and tables of all sandboxes together, in bytes.
+    pub memory_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { cache_dir: None, memory_bytes: 2 << 30 }
+    }
 }
 
 /// The source of a component.
@@ -62,13 +70,15 @@ impl From<Vec<u8>> for Source {
 pub struct Plugins {
     engine: Arc<Engine>,
     cache: Option<Arc<Cache>>,
+    room: Arc<Room>,
 }
 
 impl Plugins {
     /// Starts the engine.
     pub fn new(settings: &Settings) -> Result<Self, EngineError> {
         let cache = settings.cache_dir.as_deref().map(Cache::open).transpose()?;
-        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new) })
+        let room = Room::new(settings.memory_bytes);
+        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new), room })
     }
 
     /// Loads a component under the plugin's name in the configuration.
@@ -87,17 +97,8 @@ impl Plugins {
     ) -> Result<LoadedPlugin, LoadError> {
         let unread = |refusal| LoadError { plugin: name.to_owned(), digest: None, refusal };
         let bytes = read(source.into(), limits.component_bytes).await.map_err(unread)?;
-        let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), limits));
+        let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), limits, &self.room));
         self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
-    }
-
-    /// The number of instances with one memory, and so of live entities, that the process has room for. The kernel
-    /// limits memory mappings (`vm.max_map_count`), and an instance takes five. All caches of entities together must
-    /// stay below this number, with a few left for projections, sagas and plugins that are being loaded: creating one
-    /// more is a fault.
-    #[must_use]
-    pub fn max_live_instances() -> usize {
-        Mappings::of_this_process().instances()
     }
 
     async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
@@ -110,12 +111,7 @@ impl Plugins {
         let memories = component.resources_required().map_or(origin.limits.memories, |needs| {
             usize::try_from(needs.num_memories).unwrap_or(usize::MAX)
         });
-        let blueprint = Blueprint {
-            origin: origin.clone(),
-            pre,
-            engine: self.engine.clone(),
-            mappings: Mappings::needed(memories),
-        };
+        let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone(), memories };
         let mut plugin = LoadedPlugin {
             origin: origin.clone(),
             exports,

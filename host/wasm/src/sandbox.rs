@@ -17,7 +17,7 @@ use wasmtime::component::{Instance, InstancePre};
 use crate::engine::Engine;
 use crate::fault;
 use crate::guest::{Guest, Origin};
-use crate::mappings::{Mappings, Reserved};
+use crate::limits::Refused;
 
 fn make_beside<R>(call: impl FnOnce() -> R) -> R {
     match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
@@ -33,8 +33,8 @@ pub(crate) struct Blueprint {
     pub(crate) origin: Arc<Origin>,
     pub(crate) pre: InstancePre<Guest>,
     pub(crate) engine: Arc<Engine>,
-    /// The memory mappings of an instance.
-    pub(crate) mappings: usize,
+    /// The linear memories of an instance.
+    pub(crate) memories: usize,
 }
 
 impl std::fmt::Debug for Blueprint {
@@ -47,29 +47,16 @@ impl Blueprint {
     /// A fresh instance in a store of its own. Starting it must take no longer than a call may.
     pub(crate) fn build(&self) -> Result<(Sandbox, Instance), PluginFault> {
         let limits = &self.origin.limits;
-        let reserved = Mappings::of_this_process().reserve(self.mappings).ok_or_else(|| {
-            let room = Mappings::of_this_process().instances();
-            let what = format!(
-                "cannot be instantiated: about {room} instances are alive, and the machine's vm.max_map_count allows no \
-                 more; keep fewer entities alive or raise it"
-            );
-            self.origin.fault(FaultKind::Broke, what)
-        })?;
-        let mut store = Store::new(self.engine.wasmtime(), Guest::new(self.origin.clone()));
+        let taken = self.origin.room.enter(self.memories);
+        let taken = taken.map_err(|lacking| fault::of_shortage(&self.origin, Refused::Room(lacking)))?;
+        let mut store = Store::new(self.engine.wasmtime(), Guest::new(self.origin.clone(), taken));
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
         // The deadline interrupts the guest itself, because only then its position is known.
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
-        let mut sandbox = Sandbox {
-            store,
-            poisoned: false,
-            memory_bytes_at_start: 0,
-            _reserved: reserved,
-            _engine: self.engine.clone(),
-        };
+        let mut sandbox = Sandbox { store, poisoned: false, _engine: self.engine.clone() };
         let instance = sandbox.run(|store| self.pre.instantiate(store), fault::of_instantiation)?;
-        sandbox.memory_bytes_at_start = sandbox.store.data().meter.memory_bytes();
         Ok((sandbox, instance))
     }
 }
@@ -78,9 +65,6 @@ impl Blueprint {
 pub(crate) struct Sandbox {
     store: Store<Guest>,
     poisoned: bool,
-    memory_bytes_at_start: usize,
-    // Declared after the store, so that the mappings are returned after they are gone.
-    _reserved: Reserved,
     // An instance may outlive its plugin. It must not outlive the epoch, because nothing else would stop it.
     _engine: Arc<Engine>,
 }
@@ -140,18 +124,13 @@ impl Sandbox {
         PluginFault { log: guest.log.take(), ..guest.origin.fault(FaultKind::Refused, what) }
     }
 
-    /// The size of the linear memories, touched or not.
+    /// The size of the linear memories, touched or not, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.store.data().meter.memory_bytes()
     }
 
-    /// The estimated memory of the instance: the measured size of a live instance, and the growth of its memories since
-    /// it was made. All instances share the untouched pages of the first image. Of the first page of a heap, which
-    /// every instance takes, only the touched part is resident.
-    pub(crate) fn resident_bytes(&self) -> usize {
-        const LIVE_INSTANCE_BYTES: usize = 56 * 1024;
-        const FIRST_OF_HEAP_BYTES: usize = 64 * 1024;
-        let at_first = self.memory_bytes_at_start + FIRST_OF_HEAP_BYTES;
-        LIVE_INSTANCE_BYTES + self.memory_bytes().saturating_sub(at_first)
+    /// Its memories and tables, touched or not, and what the host needs for it, in bytes.
+    pub(crate) fn room_bytes(&self) -> usize {
+        self.store.data().meter.room_bytes()
     }
 }

@@ -58,7 +58,15 @@ impl Clients {
         let nats: Vec<ServerAddr> = nats.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
         let nats = options.connect(nats).await.context("no connection to NATS")?;
         let http = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
-        Ok(Self { seed, next: AtomicU64::new(0), http, gateways, nats, ledger: Ledger::default(), working: Mutex::default() })
+        Ok(Self {
+            seed,
+            next: AtomicU64::new(0),
+            http,
+            gateways,
+            nats,
+            ledger: Ledger::default(),
+            working: Mutex::default(),
+        })
     }
 
     /// The connection that bypasses all proxies.

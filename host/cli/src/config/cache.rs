@@ -7,11 +7,11 @@ use super::text::reader::Reader;
 
 static ENTITIES: Key<Count<usize>, Or<usize>> = Key {
     name: "entities",
-    form: Count::new(1..=1_000_000),
+    form: Count::new(1..=10_000_000),
     default: Or(|| CacheLimits::default().entities),
     example: "1_000",
-    doc: "How many entities each handler keeps. Each takes a few memory mappings of the process, so \
-          `vm.max_map_count` bounds the number too.",
+    doc: "How many entities each handler keeps. With `isolation = \"entity\"` each takes a few memory mappings of the \
+          process, so `vm.max_map_count` bounds the number too.",
 };
 static BYTES: Key<Size, Or<usize>> = Key {
     name: "bytes",

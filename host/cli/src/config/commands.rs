@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pelton_core::command::lanes;
+use pelton_core::command::shard;
 
 use super::text::key::{Count, DAY, Flag, Key, Or, Table, Time, seconds};
 use super::text::reader::Reader;
@@ -51,7 +51,7 @@ static GATHER_SINGLE_EVENTS: Key<Flag, Or<bool>> = Key {
 static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
     name: "decide-ahead-from",
     form: Count::new(2..=65_536),
-    default: Or(|| lanes::MIN_AHEAD),
+    default: Or(|| shard::MIN_AHEAD),
     example: "4",
     doc: "How many commands of one entity must wait before they are decided ahead of each other and stored together. \
           On a cluster, where batches are cheap compared with single writes, a smaller number helps.",

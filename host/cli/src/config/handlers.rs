@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use pelton_core::command::ports::Isolation;
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::{CommandType, Name};
@@ -11,7 +12,7 @@ use pelton_core::subject::{EntityTemplate, TemplateError};
 use pelton_nats::subjects;
 
 use super::role_keys::{ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
-use super::text::key::{Count, Key, Or, Required, Table, Text, Time, milliseconds};
+use super::text::key::{Count, Key, Optional, Or, Required, Table, Text, Time, Words, milliseconds};
 use super::text::problem::{At, Problem, Problems, Span, suggestion};
 use super::text::reader::Reader;
 use super::text::value;
@@ -33,12 +34,27 @@ static ON_FAILURE: OnFailureKey = Key {
     doc: "`skip`: an entity with a command that became a dead letter goes on without it. \
           `park`: later commands of the entity wait behind it.",
 };
+static SHARDS: Key<Count<usize>, Optional> = Key {
+    name: "shards",
+    form: Count::new(1..=1_024),
+    default: Optional("the number of processors"),
+    example: "4",
+    doc: "Among how many tasks the handler's entities are divided. Each computes on one processor at a time.",
+};
+static ISOLATION: Key<Words<Isolation>, Or<Isolation>> = Key {
+    name: "isolation",
+    form: Words(&[("shared", Isolation::Shared), ("entity", Isolation::Alone)]),
+    default: Or(|| Isolation::Shared),
+    example: "\"entity\"",
+    doc: "`shared`: the entities of a shard share sandboxes; one that breaks a sandbox gets one of its own, and the others \
+          are loaded again. `entity`: each entity has a sandbox of its own, which takes a megabyte and more.",
+};
 
 pub(super) static TABLE: Table = Table {
     name: "handlers",
     header: "[handlers.booking]",
     doc: "A handler. It decides commands on one entity at a time.",
-    keys: &[&PLUGIN, &STREAM, &ENTITY, &ON_FAILURE],
+    keys: &[&PLUGIN, &STREAM, &ENTITY, &ON_FAILURE, &SHARDS, &ISOLATION],
     tables: &[&COMMANDS, &SNAPSHOTS],
     free: None,
 };
@@ -94,6 +110,8 @@ pub(crate) struct Handler {
     pub(crate) commands: Vec<Command>,
     snapshots: SnapshotPolicy,
     on_failure: OnFailure,
+    shards: Option<usize>,
+    isolation: Isolation,
 }
 
 /// One command of a handler, as it was typed.
@@ -119,6 +137,10 @@ pub struct HandlerConfig {
     pub snapshots: SnapshotPolicy,
     /// Whether an entity with a command that became a dead letter goes on without it.
     pub on_failure: OnFailure,
+    /// Among how many tasks its entities are divided; none: as many as there are processors.
+    pub shards: Option<usize>,
+    /// Whether its entities share sandboxes.
+    pub isolation: Isolation,
 }
 
 impl Handler {
@@ -134,6 +156,8 @@ impl Handler {
                 .unwrap_or_default(),
             snapshots: table.table(&SNAPSHOTS).map(|table| snapshots(&table)).unwrap_or_default(),
             on_failure: table.get(&ON_FAILURE),
+            shards: table.at(&SHARDS).map(|shards| shards.value),
+            isolation: table.get(&ISOLATION),
         }
     }
 
@@ -150,6 +174,8 @@ impl Handler {
             commands: commands.collect::<Option<_>>()?,
             snapshots: self.snapshots,
             on_failure: self.on_failure,
+            shards: self.shards,
+            isolation: self.isolation,
         })
     }
 

@@ -66,6 +66,14 @@ static MEMORY_BYTES: Sized = Key {
     example: "\"32MiB\"",
     doc: "The linear memories of an instance together.",
 };
+static TOTAL_BYTES: Key<Size, Optional> = Key {
+    name: "total-bytes",
+    form: Size(1 << 20..=1 << 40),
+    default: Optional("half of `memory-bytes` in `[wasm]`"),
+    example: "\"512MiB\"",
+    doc: "The memories and tables of all instances of the plugin together. Where they are used up, its commands and \
+          events wait until there is room again.",
+};
 static CALL_TIMEOUT: Key<Time, Or<Duration>> = Key {
     name: "call-timeout",
     form: milliseconds(1, 600_000),
@@ -120,7 +128,7 @@ static HANDLES: Counted = Key {
     form: Count::new(1..=10_000_000),
     default: Or(|| Limits::default().handles),
     example: "10_000",
-    doc: "The resource handles of an instance.",
+    doc: "The resource handles of an instance. Entities that share an instance take at most half of them.",
 };
 static RETIRE_AFTER_CALLS: Key<Count<u32>, Or<u32>> = Key {
     name: "retire-after-calls",
@@ -134,7 +142,8 @@ static RETIRE_AT_BYTES: Sized = Key {
     form: SIZES,
     default: Or(|| Limits::default().retire_at_bytes),
     example: "\"32MiB\"",
-    doc: "A warm instance of a projection or saga is replaced when its memories hold this much.",
+    doc: "A warm instance of a projection or saga is replaced when its memories hold this much. An instance that \
+          entities share takes no more of them then.",
 };
 
 static LIMITS: Table = Table {
@@ -143,6 +152,7 @@ static LIMITS: Table = Table {
     doc: "What each instance of the plugin may use. The last eight are seldom of use.",
     keys: &[
         &MEMORY_BYTES,
+        &TOTAL_BYTES,
         &CALL_TIMEOUT,
         &RESULT_BYTES,
         &COMPONENT_BYTES,
@@ -209,6 +219,7 @@ fn limits(table: &Reader<'_>) -> Limits {
     let limits = Limits {
         component_bytes: table.get(&COMPONENT_BYTES),
         memory_bytes: table.get(&MEMORY_BYTES),
+        total_bytes: table.at(&TOTAL_BYTES).map(|bytes| bytes.value),
         memories: table.get(&MEMORIES),
         tables: table.get(&TABLES),
         table_elements: table.get(&TABLE_ELEMENTS),

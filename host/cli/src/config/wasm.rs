@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::text::key::{Key, Optional, Table, Text};
+use pelton_wasm::Settings;
+
+use super::text::key::{Key, Optional, Or, Size, Table, Text};
 use super::text::reader::Reader;
 
 static COMPILED_CODE: Key<Text, Optional> = Key {
@@ -13,24 +15,38 @@ static COMPILED_CODE: Key<Text, Optional> = Key {
     doc: "Where compiled plugins are kept between starts. The folder is the host's alone (mode 0700).",
 };
 
+static MEMORY_BYTES: Key<Size, Or<usize>> = Key {
+    name: "memory-bytes",
+    form: Size(64 << 20..=1 << 40),
+    default: Or(|| Settings::default().memory_bytes),
+    example: "\"8GiB\"",
+    doc: "What all sandboxes of the host take together: their memories and tables. Where it is used up, commands and \
+          events wait until there is room again.",
+};
+
 pub(super) static TABLE: Table = Table {
     name: "wasm",
     header: "[wasm]",
     doc: "How plugins are run.",
-    keys: &[&COMPILED_CODE],
+    keys: &[&COMPILED_CODE, &MEMORY_BYTES],
     tables: &[],
     free: None,
 };
 
 /// `[wasm]`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WasmSettings {
     /// Where compiled code is kept between starts; none: every start compiles.
     pub compiled_code: Option<PathBuf>,
+    /// What all sandboxes take together, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl WasmSettings {
     pub(super) fn read(table: &Reader<'_>, base: &Path) -> Self {
-        Self { compiled_code: table.at(&COMPILED_CODE).map(|path| base.join(path.value)) }
+        Self {
+            compiled_code: table.at(&COMPILED_CODE).map(|path| base.join(path.value)),
+            memory_bytes: table.get(&MEMORY_BYTES),
+        }
     }
 }

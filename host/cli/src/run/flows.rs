@@ -1,12 +1,14 @@
 //! The flows of a host: each handler, projection and saga of the configuration with its plugin.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use pelton_core::command::entity::CacheLimits;
-use pelton_core::command::lanes::{self, LaneLimits};
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
+use pelton_core::command::reader::{self, Limits};
 use pelton_core::command::{CommandFlow, HandlerSettings};
 use pelton_core::id::Name;
 use pelton_core::intake::Intake;
@@ -19,7 +21,7 @@ use pelton_nats::{
     Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters,
     StreamFeed, StreamStore, Topology,
 };
-use pelton_wasm::{LoadedPlugin, Plugins, WasmHandler, WasmProjection, WasmSaga};
+use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
@@ -167,17 +169,26 @@ impl Running {
         #[cfg(debug_assertions)]
         let (store, letters) =
             (super::failpoints::Failpoints::around(store)?, super::failpoints::Failpoints::around(letters)?);
+        let shards = handler.shards.unwrap_or_else(processors);
         let settings = HandlerSettings {
             retry: config.retry,
             on_failure: handler.on_failure,
             // Longer than the log keeps the command: as long as it may be handed out, its mark is there.
             keep: 2 * config.commands.keep,
-            cache: cache_limits(config),
+            cache: cache_limits(config, handler, shards),
             snapshots: handler.snapshots,
         };
-        let stream = handler.stream.as_str().into();
-        let flow = CommandFlow::new(name.clone(), stream, plugin, store, letters, settings);
-        let limits = LaneLimits {
+        let stream: Arc<str> = handler.stream.as_str().into();
+        let plugin = match handler.isolation {
+            Isolation::Shared => plugin,
+            Isolation::Alone => plugin.isolating(),
+        };
+        let flow = |_| {
+            let (plugin, stream) = (plugin.for_shard(), stream.clone());
+            CommandFlow::new(name.clone(), stream, plugin, store.clone(), letters.clone(), settings)
+        };
+        let flows = (0..shards).map(flow).collect();
+        let limits = Limits {
             max_in_flight: config.commands.max_in_flight,
             progress_every: progress_every(config),
             min_ahead: config.commands.decide_ahead_from,
@@ -186,7 +197,7 @@ impl Running {
         self.stops.push(consumer.stop_token());
         let intake = intake.clone();
         self.tasks.spawn(format!("the handler {name}"), async move {
-            lanes::run(consumer, intake, &flow, limits).await;
+            reader::run(consumer, intake, flows, limits).await;
         });
         Ok(())
     }
@@ -233,20 +244,21 @@ fn progress_every(config: &Config) -> Duration {
     config.commands.ack_wait / 3
 }
 
-/// The configured limits of a handler's cache, or less where the process has no room for so many sandboxes.
-fn cache_limits(config: &Config) -> CacheLimits {
-    // Projections and sagas need a few too.
-    const SPARE: usize = 64;
-    let share = Plugins::max_live_instances() / config.handlers.len().max(1);
-    let room = share.saturating_sub(config.commands.max_in_flight + SPARE);
-    if room < config.cache.entities {
-        tracing::debug!(
-            configured = config.cache.entities,
-            kept = room,
-            "fewer live entities a handler than configured: raise vm.max_map_count for more"
-        );
-    }
-    CacheLimits { entities: config.cache.entities.min(room), ..config.cache }
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// The limits of one shard's cache, or less where the process has no room for so many sandboxes.
+fn cache_limits(config: &Config, handler: &HandlerConfig, shards: usize) -> CacheLimits {
+    let CacheLimits { entities, bytes } = config.cache;
+    let entities = match handler.isolation {
+        Isolation::Shared => entities,
+        Isolation::Alone => {
+            let room = pelton_wasm::max_instances_of_a_plugin().saturating_sub(config.commands.max_in_flight);
+            entities.min(room)
+        }
+    };
+    CacheLimits { entities: entities.div_ceil(shards), bytes: bytes / shards }
 }
 
 /// How commands find their entity.

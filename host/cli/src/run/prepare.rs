@@ -43,8 +43,10 @@ pub(crate) async fn prepare(
     let (Some(typed), config) = (loaded.typed.take(), loaded.config.take()) else {
         return Err(Failure::Configuration(Box::new(loaded.into_report(Vec::new()))));
     };
-    let configured = config.as_ref().and_then(|config| config.wasm.compiled_code.clone());
-    let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code) });
+    let wasm = config.as_ref().map(|config| &config.wasm);
+    let configured = wasm.and_then(|wasm| wasm.compiled_code.clone());
+    let memory_bytes = wasm.map_or(Settings::default().memory_bytes, |wasm| wasm.memory_bytes);
+    let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code), memory_bytes });
     let sandbox = sandbox.context("the sandbox cannot be set up").map_err(Failure::Run)?;
     let results = load(&sandbox, &typed).await;
     let problems = descriptors::compare(&typed, &inspections(&results));

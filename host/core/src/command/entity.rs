@@ -118,6 +118,11 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.instance()?.snapshot().await
     }
 
+    /// Whether it has a sandbox that works.
+    pub fn is_alive(&self) -> bool {
+        self.instance.as_ref().is_ok_and(EntityInstance::is_alive)
+    }
+
     /// Its sandbox, to decide in, or what broke it.
     pub fn instance(&mut self) -> Result<&mut I, PluginFault> {
         self.instance.as_mut().map_err(|fault| fault.clone())
@@ -223,7 +228,7 @@ pub struct CacheLimits {
 
 impl Default for CacheLimits {
     fn default() -> Self {
-        Self { entities: 10_000, bytes: 1 << 30 }
+        Self { entities: 100_000, bytes: 3 << 28 }
     }
 }
 
@@ -247,7 +252,8 @@ impl<I: EntityInstance> EntityCache<I> {
         Self { limits, held: Mutex::new(Held { entities: LruCache::unbounded(), bytes: 0 }) }
     }
 
-    /// Takes an entity out to work on it. Whoever fails drops it, and the next command loads it again.
+    /// Takes an entity out to work on it, unless its sandbox broke meanwhile. Whoever fails drops it, and the next command
+    /// loads it again.
     pub fn take(&self, entity: &Entity) -> Option<LiveEntity<I>> {
         self.take_if(entity, |_| true)
     }
@@ -262,12 +268,24 @@ impl<I: EntityInstance> EntityCache<I> {
         held.entities.peek(entity).filter(|(_, live)| wanted(live))?;
         let (bytes, live) = held.entities.pop(entity)?;
         held.bytes -= bytes;
-        Some(live)
+        live.is_alive().then_some(live)
+    }
+
+    /// Drops the half of the entities that was not used for longest.
+    pub fn drop_half(&self) {
+        let mut dropped = Vec::new(); // outside the lock: a sandbox takes its time to go
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..held.entities.len().div_ceil(2) {
+            let Some((_, (bytes, live))) = held.entities.pop_lru() else { break };
+            held.bytes -= bytes;
+            dropped.push(live);
+        }
+        drop(held);
     }
 
     /// Puts an entity back, unless its sandbox broke. What no longer fits is dropped.
     pub fn put(&self, entity: Entity, live: LiveEntity<I>) {
-        if live.instance.is_err() {
+        if !live.is_alive() {
             return;
         }
         let bytes = live.bytes();

@@ -11,6 +11,7 @@ use crate::dead_letter::{DeadLetter, DeadLetterKind, Parking, RETRY_OF, Retries}
 use crate::id::Sequence;
 use crate::intake::REPLY_TO;
 use crate::message::{Command, Incoming};
+use crate::plugin::FaultKind;
 use crate::retry::{NotProcessed, Verdict};
 use crate::text::bounded;
 
@@ -36,6 +37,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         command: Option<&Command>,
         stop: NotProcessed,
     ) -> Settlement {
+        if matches!(&stop, NotProcessed::Plugin(fault) if fault.kind == FaultKind::NoRoom) {
+            self.entities.drop_half();
+        }
         match self.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(?delay, "will be tried again: {stop}");

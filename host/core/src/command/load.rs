@@ -20,7 +20,7 @@ use crate::retry::NotProcessed;
 use crate::store::{CommitError, Unavailable};
 use crate::subject::Entity;
 
-/// How many snapshots of one handler are taken and kept at once. Where there are more, some are taken later.
+/// How many snapshots of one shard are taken and kept at once. Where there are more, some are taken later.
 pub const MAX_SNAPSHOTS_IN_HAND: usize = 16;
 /// How many entities are remembered whose snapshots break their sandbox.
 const MAX_BREAKING: usize = 1000;
@@ -128,7 +128,10 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             Some(last) => self.store.history(entity, Sequence::NONE, last).await?,
             None => Vec::new(),
         };
-        let mut live = LiveEntity::new(self.plugin.create(entity.id()).await, EntityHistory::default());
+        let mut live = LiveEntity::new(
+            self.plugin.create(entity.id(), self.isolation(entity)).await,
+            EntityHistory::default(),
+        );
         live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
         Ok(live)
     }
@@ -158,10 +161,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         if let Err(why) = history.joins(&events) {
             return Ok(Err(why));
         }
-        let instance = match self.plugin.restore(entity.id(), &state).await {
+        let instance = match self.plugin.restore(entity.id(), &state, self.isolation(entity)).await {
             Ok(Ok(instance)) => instance,
             Ok(Err(why)) => return Ok(Err(format!("the plugin refuses it: {why}"))),
-            Err(fault) => return Ok(Err(format!("restoring it broke: {}", fault.what))),
+            Err(fault) => {
+                self.set_apart(entity);
+                return Ok(Err(format!("restoring it broke: {}", fault.what)));
+            }
         };
         let mut live = LiveEntity::new(Ok(instance), history);
         live.fold(events.into_iter().map(StoredMessage::from).collect()).await;
@@ -171,7 +177,10 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 tracing::debug!(entity = entity.prefix(), %key, folded, "restored from its snapshot");
                 Ok(live)
             }
-            Err(fault) => Err(format!("what came since cannot be folded on it: {}", fault.what)),
+            Err(fault) => {
+                self.set_apart(entity);
+                Err(format!("what came since cannot be folded on it: {}", fault.what))
+            }
         })
     }
 

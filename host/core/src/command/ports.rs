@@ -203,15 +203,34 @@ pub trait HandlerPlugin: Plugin {
     /// What it says of itself.
     fn descriptor(&self) -> &HandlerDescriptor;
 
+    /// The same plugin for another shard: the two share no sandbox.
+    #[must_use]
+    fn for_shard(&self) -> Self;
+
     /// An entity without events.
-    fn create(&self, entity_id: &str) -> impl Future<Output = Result<Self::Instance, PluginFault>> + Send;
+    fn create(
+        &self,
+        entity_id: &str,
+        isolation: Isolation,
+    ) -> impl Future<Output = Result<Self::Instance, PluginFault>> + Send;
 
     /// An entity from a snapshot; the inner error is the plugin's own word for why it cannot.
     fn restore(
         &self,
         entity_id: &str,
         snapshot: &[u8],
+        isolation: Isolation,
     ) -> impl Future<Output = Result<Result<Self::Instance, String>, PluginFault>> + Send;
+}
+
+/// Who else is in an entity's sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Other entities of the shard: a sandbox for each would cost much more memory than its state. Where it breaks, all of
+    /// them are loaded again.
+    Shared,
+    /// Nobody.
+    Alone,
 }
 
 /// The state of one entity in its sandbox. After a [`PluginFault`] it must be dropped.
@@ -228,6 +247,9 @@ pub trait EntityInstance: Send + 'static {
     /// The state as bytes, if the plugin gives it.
     fn snapshot(&mut self) -> impl Future<Output = Result<Option<Vec<u8>>, PluginFault>> + Send;
 
-    /// How much memory it holds, in bytes, as far as is known.
+    /// Whether its sandbox has not broken, at a call for this entity or for another.
+    fn is_alive(&self) -> bool;
+
+    /// How much memory it holds, in bytes, as far as is known. Of a shared sandbox it is the entity's share.
     fn memory_bytes(&self) -> usize;
 }

@@ -178,7 +178,7 @@ impl Delivery for MemoryDelivery {
         }
     }
 
-    async fn settle(self, settlement: Settlement) {
+    async fn settle(&self, settlement: Settlement) {
         let mut state = self.queue.state();
         state.settled.push((self.message.sequence, settlement.clone()));
         match settlement {

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Isolation};
 use pelton_core::message::{Command, EventType, NewEvent, RecordedEvent, Rejection};
 use pelton_core::plugin::{FaultKind, Identity, Plugin, PluginFault};
 
 pub(crate) struct Account {
     descriptor: HandlerDescriptor,
     manners: Manners,
+    /// How many shared sandboxes of this shard have broken.
+    broken: Arc<AtomicU32>,
 }
 
 /// How the plugin behaves. Clones share what they count.
@@ -19,8 +21,10 @@ pub(crate) struct Account {
 pub(crate) struct Manners {
     /// A version of the plugin with a rule more: no odd amounts.
     pub(crate) stricter: bool,
-    /// How many of the next decisions break the sandbox.
+    /// How many of the next decisions break the sandbox. The first may break a shared one, which is no attempt.
     pub(crate) breaks: Arc<AtomicU32>,
+    /// How many of the next decisions find no room.
+    pub(crate) no_room: Arc<AtomicU32>,
     /// What it says besides when it breaks.
     pub(crate) complaint: String,
     /// How many events were folded.
@@ -62,7 +66,7 @@ impl Account {
             state_version: manners.state_version,
             decides_ahead: true,
         };
-        Self { descriptor, manners }
+        Self { descriptor, manners, broken: Arc::default() }
     }
 }
 
@@ -83,24 +87,38 @@ impl HandlerPlugin for Account {
         &self.descriptor
     }
 
-    async fn create(&self, _: &str) -> Result<State, PluginFault> {
+    fn for_shard(&self) -> Self {
+        Self { descriptor: self.descriptor.clone(), manners: self.manners.clone(), broken: Arc::default() }
+    }
+
+    async fn create(&self, _: &str, isolation: Isolation) -> Result<State, PluginFault> {
         Ok(State {
             balance: 0,
             spoiled: false,
             manners: self.manners.clone(),
+            sandbox: match isolation {
+                Isolation::Shared => Some((self.broken.clone(), self.broken.load(Ordering::Relaxed))),
+                Isolation::Alone => None,
+            },
             fault: PluginFault {
                 kind: FaultKind::Broke,
+                shared: isolation == Isolation::Shared,
                 ..self.fault(format!("it broke{}", self.manners.complaint))
             },
         })
     }
 
-    async fn restore(&self, id: &str, snapshot: &[u8]) -> Result<Result<State, String>, PluginFault> {
-        let state = self.create(id).await?;
+    async fn restore(
+        &self,
+        id: &str,
+        snapshot: &[u8],
+        isolation: Isolation,
+    ) -> Result<Result<State, String>, PluginFault> {
+        let state = self.create(id, isolation).await?;
         let balance = std::str::from_utf8(snapshot).unwrap().parse().unwrap();
         match self.manners.snapshot {
             Snapshot::IsRefused => Ok(Err("another form".to_owned())),
-            Snapshot::RestoreBreaks => Err(state.fault),
+            Snapshot::RestoreBreaks => Err(state.broken()),
             spoils => Ok(Ok(State { balance, spoiled: spoils == Snapshot::Spoils, ..state })),
         }
     }
@@ -110,7 +128,25 @@ pub(crate) struct State {
     balance: i64,
     spoiled: bool,
     manners: Manners,
+    /// How many of the shard's sandboxes have broken, and had when this one was made; None: it is alone in its own.
+    sandbox: Option<(Arc<AtomicU32>, u32)>,
     fault: PluginFault,
+}
+
+impl State {
+    fn check(&self) -> Result<(), PluginFault> {
+        match self.is_alive() {
+            true => Ok(()),
+            false => Err(PluginFault { kind: FaultKind::Gone, ..self.fault.clone() }),
+        }
+    }
+
+    fn broken(&self) -> PluginFault {
+        if let Some((broken, _)) = &self.sandbox {
+            broken.fetch_add(1, Ordering::Relaxed);
+        }
+        self.fault.clone()
+    }
 }
 
 /// The amount that an event adds to the balance.
@@ -121,8 +157,9 @@ pub(crate) fn effect(r#type: &str, data: &[u8]) -> i64 {
 
 impl EntityInstance for State {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
+        self.check()?;
         if self.spoiled {
-            return Err(self.fault.clone());
+            return Err(self.broken());
         }
         self.manners.folded.fetch_add(u32::try_from(events.len()).unwrap(), Ordering::Relaxed);
         self.balance += events.iter().map(|e| effect(&e.event.r#type, &e.event.data)).sum::<i64>();
@@ -133,9 +170,13 @@ impl EntityInstance for State {
         tokio::task::yield_now().await;
         tracing::info!("deciding");
         let once_less = |n: u32| n.checked_sub(1);
-        if self.manners.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, once_less).is_ok() {
-            return Err(self.fault.clone());
+        if self.manners.no_room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, once_less).is_ok() {
+            return Err(PluginFault { kind: FaultKind::NoRoom, shared: false, ..self.fault.clone() });
         }
+        if self.manners.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, once_less).is_ok() {
+            return Err(self.broken());
+        }
+        self.check()?;
         let data: serde_json::Value = serde_json::from_slice(&command.data).unwrap();
         let amount = data["amount"].as_i64().unwrap();
         let event = |name: &str, amount: i64| NewEvent {
@@ -162,11 +203,16 @@ impl EntityInstance for State {
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
         self.manners.asked.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(self.manners.snapshot_time).await;
+        self.check()?;
         match self.manners.snapshot {
             Snapshot::Absent => Ok(None),
-            Snapshot::Breaks => Err(self.fault.clone()),
+            Snapshot::Breaks => Err(self.broken()),
             _ => Ok(Some(self.balance.to_string().into_bytes())),
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.sandbox.as_ref().is_none_or(|(broken, at)| broken.load(Ordering::Relaxed) == *at)
     }
 
     fn memory_bytes(&self) -> usize {

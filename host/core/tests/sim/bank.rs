@@ -8,9 +8,9 @@ use bytes::Bytes;
 use pelton_core::client::Submission;
 use pelton_core::cloudevents::CAUSATION_ID;
 use pelton_core::command::entity::CacheLimits;
-use pelton_core::command::lanes::{self, LaneLimits};
 use pelton_core::command::outcome::{Answer, EventRef, MarkOutcome, Outcome, OutcomeRecord};
 use pelton_core::command::ports::{EntityMessage, Stored};
+use pelton_core::command::reader::{self, Limits};
 use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::command::{CommandFlow, HandlerSettings};
 use pelton_core::consumer::{Consumer, Delivery};
@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 
 use crate::account::{Account, Manners, effect};
 
-pub(crate) const LIMITS: LaneLimits =
-    LaneLimits { max_in_flight: 32, progress_every: Duration::from_secs(1), min_ahead: 2 };
+pub(crate) const LIMITS: Limits =
+    Limits { max_in_flight: 32, progress_every: Duration::from_secs(1), min_ahead: 2 };
 
 /// A command: its id and type, the account and the amount.
 pub(crate) type Sent = (String, &'static str, u32, i64);
@@ -96,10 +96,11 @@ impl Bank {
         )
     }
 
-    /// A host at work; aborting it is a crash.
+    /// A host of two shards at work; aborting it is a crash.
     pub(crate) fn host(&self) -> JoinHandle<()> {
-        let (consumer, intake, flow) = (self.queue.consumer(), self.intake.clone(), self.flow());
-        tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await })
+        let (consumer, intake, shards) =
+            (self.queue.consumer(), self.intake.clone(), vec![self.flow(), self.flow()]);
+        tokio::spawn(async move { reader::run(consumer, intake, shards, LIMITS).await })
     }
 
     pub(crate) fn send(&self, id: &str, r#type: &str, account: u32, amount: i64) {
@@ -140,7 +141,7 @@ impl Bank {
         let delivery = self.queue.consumer().next().await.unwrap();
         let command = self.intake.decode(delivery.message());
         let entity = command.as_ref().ok().map(|command| command.entity.clone());
-        let settlement = host.handle(delivery.message(), command).await;
+        let settlement = host.handle(delivery.message(), command.as_ref()).await;
         delivery.settle(settlement).await;
         if let Some(snapshot) = host.take_snapshot(&entity.unwrap()).await {
             host.keep_snapshot(snapshot).await;

@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pelton_core::command::entity::CacheLimits;
-use pelton_core::command::lanes;
 use pelton_core::command::outcome::Outcome;
+use pelton_core::command::reader;
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::intake::EXPECTED_SEQUENCE;
@@ -124,11 +124,11 @@ async fn a_sender_may_insist_on_the_entitys_sequence() {
 #[tokio::test(start_paused = true)]
 async fn a_sandbox_that_breaks_is_tried_again_and_then_set_aside_with_its_cause() {
     let bank = Bank::new(FlakyNetwork::reliable());
-    bank.manners.breaks.store(2, Ordering::Relaxed);
+    bank.manners.breaks.store(3, Ordering::Relaxed);
     bank.send("a", "deposit", 1, 5);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
-    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(4, Ordering::Relaxed);
     bank.send("b", "deposit", 1, 5);
     bank.settle().await;
     bank.send("c", "deposit", 1, 5);
@@ -158,9 +158,93 @@ async fn only_a_plugins_failures_use_up_attempts() {
     for _ in 0..5 {
         bank.queue.consumer().next().await.unwrap().settle(Settlement::RetryAfter(Duration::ZERO)).await;
     }
-    bank.manners.breaks.store(2, Ordering::Relaxed);
+    bank.manners.breaks.store(3, Ordering::Relaxed);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
+}
+
+/// R8, R24: what another entity did to a sandbox, or all of them together, once made a dead letter of an innocent's
+/// command.
+#[tokio::test(start_paused = true)]
+async fn what_breaks_in_a_shared_sandbox_is_no_attempt_and_costs_its_neighbours_one_load() {
+    let mut bank = Bank::new(FlakyNetwork::reliable());
+    bank.max_attempts = 1;
+    let host = bank.flow();
+    for (id, account) in [("a1", 1), ("b1", 2), ("b2", 2)] {
+        bank.send(id, "deposit", account, 5);
+        bank.handle_next(&host).await;
+    }
+    assert_eq!(bank.manners.folded.load(Ordering::Relaxed), 3, "each event once");
+    bank.manners.breaks.store(1, Ordering::Relaxed);
+    for (id, account) in [("a2", 1), ("b3", 2), ("a3", 1), ("b4", 2)] {
+        bank.send(id, "withdraw", account, 1);
+        bank.handle_next(&host).await;
+        assert_eq!(code(&bank.outcome(id)), "accepted");
+    }
+    assert!(bank.queue.settlements().iter().all(|(_, settlement)| *settlement == Settlement::Ack));
+    assert_eq!(bank.manners.folded.load(Ordering::Relaxed), 3 + 4 + 1 + 2, "both were loaded once more");
+    // It was alone in its sandbox, so the neighbour lives.
+    bank.manners.breaks.store(1, Ordering::Relaxed);
+    bank.send("a4", "withdraw", 1, 1);
+    bank.handle_next(&host).await;
+    assert_eq!(code(&bank.outcome("a4")), "failed");
+    bank.send("b5", "withdraw", 2, 1);
+    bank.handle_next(&host).await;
+    assert_eq!(
+        bank.manners.folded.load(Ordering::Relaxed),
+        10 + 3 + 1,
+        "only the one that broke is loaded again"
+    );
+}
+
+/// R24: a lack of room was the plugin's fault, and made dead letters of good commands.
+#[tokio::test(start_paused = true)]
+async fn a_lack_of_room_makes_commands_wait_and_uses_up_no_attempt() {
+    let mut bank = Bank::new(FlakyNetwork::reliable());
+    bank.max_attempts = 1;
+    bank.manners.no_room.store(20, Ordering::Relaxed);
+    bank.send("a", "deposit", 1, 5);
+    bank.send("b", "withdraw", 1, 5);
+    bank.settle().await;
+    assert_eq!(["a", "b"].map(|id| code(&bank.outcome(id)).to_owned()), ["accepted"; 2]);
+    assert_eq!(bank.manners.no_room.load(Ordering::Relaxed), 0);
+    assert!(bank.dead_letters.all().is_empty());
+}
+
+/// R13: a command that was handed back to be tried again was overtaken by those behind it.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_tried_again_keeps_its_place() {
+    let bank = Bank::new(FlakyNetwork::reliable());
+    // Ahead, in the shared sandbox, and once alone.
+    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.send("d", "deposit", 1, 5);
+    for n in 0..3 {
+        bank.send(&format!("w{n}"), "withdraw", 1, 1);
+    }
+    bank.settle().await;
+    let codes = ["d", "w0", "w1", "w2"].map(|id| code(&bank.outcome(id)).to_owned());
+    assert_eq!(codes, ["accepted"; 4]);
+    assert!(bank.queue.settlements().iter().all(|(_, settlement)| *settlement == Settlement::Ack));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_hands_back_what_is_to_be_tried_again_and_all_that_is_behind_it() {
+    let mut bank = Bank::new(FlakyNetwork::reliable());
+    bank.max_attempts = 100;
+    bank.manners.breaks.store(u32::MAX, Ordering::Relaxed);
+    for n in 0..3 {
+        bank.send(&format!("d{n}"), "deposit", 1, 5);
+    }
+    let (consumer, intake, shards) = (bank.queue.consumer(), bank.intake.clone(), vec![bank.flow()]);
+    let stop = consumer.stopper();
+    let host = tokio::spawn(async move { reader::run(consumer, intake, shards, LIMITS).await });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    stop();
+    host.await.unwrap();
+    let settled = bank.queue.settlements();
+    let handed_back = |(_, settlement): &&(_, _)| matches!(settlement, Settlement::RetryAfter(_));
+    assert_eq!((settled.len(), settled.iter().filter(handed_back).count()), (3, 3), "{settled:?}");
+    assert_eq!(bank.queue.unsettled(), 3);
 }
 
 /// Found by reading: events were on their way for longer than their host waited; it decided again, the sandbox broke,
@@ -177,7 +261,7 @@ fn a_command_whose_events_come_late_ends_once() {
             while bank.network.is_append_to_be_late() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            bank.manners.breaks.store(1, Ordering::Relaxed);
+            bank.manners.breaks.store(2, Ordering::Relaxed);
         };
         tokio::join!(breaks, bank.settle());
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -209,7 +293,7 @@ async fn a_consumer_may_take_longer_than_from_one_sign_of_progress_to_the_next()
     let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
     let (consumer, intake, flow) = (SlowConsumer(bank.queue.consumer()), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await });
+    let host = tokio::spawn(async move { reader::run(consumer, intake, vec![flow], LIMITS).await });
     tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
     host.abort();
     assert_eq!(code(&bank.outcome("a")), "accepted");
@@ -269,7 +353,7 @@ async fn a_command_fails_also_when_what_its_plugin_did_takes_a_megabyte_to_say()
     ] {
         let mut bank = Bank::new(FlakyNetwork::reliable());
         bank.manners.complaint = "!".repeat(complaint);
-        bank.manners.breaks.store(if complaint > 0 { 3 } else { 0 }, Ordering::Relaxed);
+        bank.manners.breaks.store(if complaint > 0 { 4 } else { 0 }, Ordering::Relaxed);
         bank.send("a", r#type, 1, amount);
         tokio::time::timeout(Duration::from_secs(3600), bank.settle()).await.expect("it ends");
         let Outcome::Failed { cause } = bank.outcome("a") else { panic!("{:?}", bank.outcome("a")) };
@@ -454,7 +538,7 @@ async fn storm_of_versions(seed: u64) -> usize {
                 bank.manners = manners.clone();
                 *host = bank.host();
             }
-            1 => manners.breaks.store(1, Ordering::Relaxed),
+            1 => manners.breaks.store(rng.u32(1..3), Ordering::Relaxed),
             _ => {}
         }
     }

@@ -30,7 +30,7 @@ fn bank() -> Bank {
 /// A bank where the command `failed` on account 1 is a dead letter.
 async fn with_a_failure() -> Bank {
     let bank = bank();
-    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(4, Ordering::Relaxed);
     bank.send("failed", "deposit", 1, 1);
     bank.settle().await;
     assert_eq!(code(&bank.outcome("failed")), "failed");
@@ -97,7 +97,7 @@ async fn who_asks_again_is_not_parked_twice_and_what_has_ended_stays_ended() {
     bank.send("early", "deposit", 1, 7);
     bank.manners.breaks.store(0, Ordering::Relaxed);
     bank.settle().await;
-    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(4, Ordering::Relaxed);
     bank.send("failed", "deposit", 1, 1);
     bank.settle().await;
     for _ in 0..3 {
@@ -116,7 +116,7 @@ async fn who_asks_again_is_not_parked_twice_and_what_has_ended_stays_ended() {
 async fn a_handler_that_skips_goes_on_with_the_entity() {
     let mut bank = bank();
     bank.on_failure = OnFailure::Skip;
-    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(4, Ordering::Relaxed);
     bank.send("failed", "deposit", 1, 1);
     bank.settle().await;
     bank.send("second", "deposit", 1, 2);
@@ -216,9 +216,9 @@ async fn a_command_is_not_parked_behind_a_letter_that_has_just_gone() {
 /// It was once parked behind its own letter, and nobody was told how it had ended.
 #[tokio::test(start_paused = true)]
 async fn a_command_whose_host_ended_between_its_letter_and_its_mark_ends_and_waits_for_nothing() {
-    for (breaks_again, end, left) in [(0, "accepted", 1), (3, "failed", 1)] {
+    for (breaks_again, end, left) in [(0, "accepted", 1), (4, "failed", 1)] {
         let bank = bank();
-        bank.manners.breaks.store(3, Ordering::Relaxed);
+        bank.manners.breaks.store(4, Ordering::Relaxed);
         bank.send("failed", "deposit", 1, 1);
         let ending =
             bank.flow_with(Meddled { ends_after_keeping: true, ..Meddled::with(&bank.dead_letters) });
@@ -294,7 +294,7 @@ async fn a_retry_that_fails_keeps_its_place_and_the_others_wait_on() {
     bank.send("second", "deposit", 1, 1);
     bank.settle().await;
     let before = dead_letters(&bank);
-    bank.manners.breaks.store(3, Ordering::Relaxed);
+    bank.manners.breaks.store(4, Ordering::Relaxed);
     let host = bank.host();
     assert_eq!(retry(&bank, 1).await, 0);
     bank.settled().await;
@@ -316,7 +316,7 @@ async fn storm(seed: u64) -> usize {
         bank.send(&id, rng.choice(&["deposit", "withdraw", "split"]).unwrap(), rng.u32(0..3), rng.i64(1..20));
         sent.insert(id);
         if rng.u32(0..6) == 0 {
-            bank.manners.breaks.store(rng.u32(3..7), Ordering::Relaxed);
+            bank.manners.breaks.store(rng.u32(3..8), Ordering::Relaxed);
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
     }

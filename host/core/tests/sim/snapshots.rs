@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pelton_core::command::lanes;
 use pelton_core::command::outcome::Outcome;
+use pelton_core::command::reader;
 use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::id::CommandId;
 use pelton_core::memory::FlakyNetwork;
@@ -246,7 +246,7 @@ async fn nobody_waits_for_a_snapshot_and_a_host_that_stops_finishes_it() {
     bank.manners.snapshot_time = Duration::from_secs(3600);
     let consumer = bank.queue.consumer();
     let (stop, intake, flow) = (consumer.stopper(), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { lanes::run(consumer, intake, &flow, LIMITS).await });
+    let host = tokio::spawn(async move { reader::run(consumer, intake, vec![flow], LIMITS).await });
     for n in 0..3 {
         bank.send(&format!("d{n}"), "deposit", 1, 10);
     }

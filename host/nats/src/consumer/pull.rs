@@ -349,7 +349,7 @@ impl Delivery for PullDelivery {
     }
 
     /// A settlement is sent, but not yet at the server: call [`Nats::flush`] before the host ends.
-    async fn settle(self, settlement: Settlement) {
+    async fn settle(&self, settlement: Settlement) {
         self.tell(words(&settlement)).await;
     }
 }

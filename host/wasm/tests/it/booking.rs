@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 use pelton_core::message::{NewEvent, RecordedEvent, Rejection};
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
@@ -41,7 +41,7 @@ async fn a_booking_is_decided_folded_and_decided_again() {
     for r#type in ["book-room", "make-room-available", "check-in"] {
         assert!(descriptor.commands.iter().any(|c| c == r#type), "{:?}", descriptor.commands);
     }
-    let mut booking = handler.create(entity().id()).await.expect("an entity");
+    let mut booking = handler.create(entity().id(), Isolation::Alone).await.expect("an entity");
     assert_eq!(
         decide(&mut booking, "check-in").await.expect_err("nothing to check into").code,
         "nothing-booked"
@@ -54,7 +54,7 @@ async fn a_booking_is_decided_folded_and_decided_again() {
     booking.evolve(&stored(booked, 7)).await.expect("folds");
     assert_eq!(decide(&mut booking, "book-room").await.expect_err("taken").code, "room-already-booked");
     // Another entity knows nothing of it.
-    let mut other = handler.create("2.2022-12-12").await.expect("an entity");
+    let mut other = handler.create("2.2022-12-12", Isolation::Alone).await.expect("an entity");
     assert!(decide(&mut other, "book-room").await.is_ok());
     let garbled =
         booking.decide(&command("book-room", "c2", "{")).await.expect("no fault").expect_err("no JSON");
@@ -66,7 +66,7 @@ async fn a_booking_is_decided_folded_and_decided_again() {
 #[tokio::test]
 async fn the_other_roles_of_the_hotel_answer() {
     let handler = hotel("booking").await.handler().expect("a handler").clone();
-    let mut booking = handler.create(entity().id()).await.expect("an entity");
+    let mut booking = handler.create(entity().id(), Isolation::Alone).await.expect("an entity");
     let events = stored(decide(&mut booking, "book-room").await.expect("free"), 1);
 
     let loaded = hotel("booking-view").await;
@@ -92,13 +92,13 @@ async fn the_other_roles_of_the_hotel_answer() {
 #[tokio::test]
 async fn an_order_comes_back_from_its_snapshot() {
     let handler = example("payment-order").await.handler().expect("a handler").clone();
-    let mut order = handler.create("1").await.expect("an entity");
+    let mut order = handler.create("1", Isolation::Alone).await.expect("an entity");
     let lines = r#"{"order":{"id":1},"lines":[{"item":"a desk","amountCents":25000}]}"#;
     let placed = order.decide(&command("place-order", "c1", lines)).await.expect("no fault").expect("new");
     order.evolve(&stored(placed, 7)).await.expect("folds");
     let snapshot = order.snapshot().await.expect("no fault").expect("it gives one");
 
-    let restored = handler.restore("1", &snapshot).await.expect("no fault");
+    let restored = handler.restore("1", &snapshot, Isolation::Alone).await.expect("no fault");
     let mut restored = restored.unwrap_or_else(|why| panic!("{why}"));
     for order in [&mut order, &mut restored] {
         let again = order.decide(&command("place-order", "c2", lines)).await.expect("no fault");
@@ -109,6 +109,6 @@ async fn an_order_comes_back_from_its_snapshot() {
     restored.evolve(&stored(paid, 9)).await.expect("folds what comes after");
     assert_ne!(restored.snapshot().await.expect("no fault"), Some(snapshot));
 
-    let why = handler.restore("1", b"{").await.expect("no fault").expect_err("no order");
+    let why = handler.restore("1", b"{", Isolation::Alone).await.expect("no fault").expect_err("no order");
     assert!(why.starts_with("EOF while parsing"), "{why}");
 }

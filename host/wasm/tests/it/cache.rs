@@ -9,7 +9,7 @@ use pelton_wasm::{Limits, Plugins, Settings};
 use crate::guests::handler;
 
 fn plugins(directory: &Path) -> Plugins {
-    Plugins::new(&Settings { cache_dir: Some(directory.to_owned()) }).expect("a cache")
+    Plugins::new(&Settings { cache_dir: Some(directory.to_owned()), ..Settings::default() }).expect("a cache")
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
@@ -67,7 +67,9 @@ async fn compiled_code_is_kept_private_and_checked_before_use() {
 fn a_directory_that_others_can_enter_is_refused() {
     let parent = tempfile::tempdir().expect("a directory");
     let refused = |path: &Path| {
-        Plugins::new(&Settings { cache_dir: Some(path.to_owned()) }).expect_err("refused").to_string()
+        Plugins::new(&Settings { cache_dir: Some(path.to_owned()), ..Settings::default() })
+            .expect_err("refused")
+            .to_string()
     };
     fs::set_permissions(parent.path(), Permissions::from_mode(0o755)).expect("set");
     let text = refused(parent.path());

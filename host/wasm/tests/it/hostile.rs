@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pelton_core::command::entity::CacheLimits;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin};
+use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 use pelton_core::plugin::{FaultKind, PluginFault};
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_wasm::{Limits, WasmEntity, WasmHandler};
@@ -96,7 +95,7 @@ async fn whatever_decide_does_is_a_fault_with_its_cause() {
         ),
     ] {
         let plugin = hostile(&parts).await;
-        let mut entity = plugin.create("1").await.expect(what);
+        let mut entity = plugin.create("1", Isolation::Alone).await.expect(what);
         let mut outcome = decide(&mut entity).await;
         if what == "a bad realloc" {
             outcome = decide(&mut entity).await; // the next arguments have no place to go
@@ -106,9 +105,9 @@ async fn whatever_decide_does_is_a_fault_with_its_cause() {
         for part in expected {
             assert!(fault.to_string().contains(part), "{what}: {part:?} is not said in: {fault}");
         }
-        let after = decide(&mut entity).await.expect_err("it is poisoned");
-        assert!(after.what.contains("poisoned"), "{what}: {after}");
-        assert!(plugin.create("1").await.is_ok(), "{what}: another entity lives");
+        assert!(!entity.is_alive(), "{what}");
+        assert_eq!(decide(&mut entity).await.expect_err("it is gone").kind, FaultKind::Gone, "{what}");
+        assert!(plugin.create("1", Isolation::Alone).await.is_ok(), "{what}: another entity lives");
     }
 }
 
@@ -120,16 +119,16 @@ async fn a_loop_does_not_keep_others_from_working() {
     let (first_is_over, over) = tokio::sync::oneshot::channel();
     let looping = tokio::spawn(async move {
         let mut faults = Vec::new();
-        let mut entity = endless.create("1").await.expect("an entity");
+        let mut entity = endless.create("1", Isolation::Alone).await.expect("an entity");
         faults.push(decide(&mut entity).await.expect_err("out of time").what);
         first_is_over.send(()).expect("is awaited");
         tokio::task::yield_now().await;
-        let mut entity = endless.create("2").await.expect("an entity");
+        let mut entity = endless.create("2", Isolation::Alone).await.expect("an entity");
         faults.push(decide(&mut entity).await.expect_err("out of time").what);
         faults
     });
     let others = tokio::spawn(async move {
-        let mut entity = good.create("3").await.expect("an entity");
+        let mut entity = good.create("3", Isolation::Alone).await.expect("an entity");
         over.await.expect("the first is over");
         let mut done = 0;
         while !looping.is_finished() {
@@ -153,13 +152,15 @@ async fn a_flood_of_log_lines_is_cut_and_the_rest_shown() {
           (local.set $n (i32.add (local.get $n) (i32.const 1)))
           (br_if $on (i32.lt_u (local.get $n) (i32.const 1000))))
         (unreachable)";
-    let mut entity = hostile(&[("decide", flood)]).await.create("1").await.expect("an entity");
+    let mut entity =
+        hostile(&[("decide", flood)]).await.create("1", Isolation::Alone).await.expect("an entity");
     let fault = decide(&mut entity).await.expect_err("traps");
     assert_eq!(fault.log.len(), 65);
     assert_eq!(fault.log[0], "info: hostile1.0.");
     assert_eq!(fault.log[64], "(936 more lines were cut)");
     let long = "(call $log (i32.const 3) (i32.const 0) (i32.const 60000)) (unreachable)";
-    let mut entity = hostile(&[("decide", long)]).await.create("1").await.expect("an entity");
+    let mut entity =
+        hostile(&[("decide", long)]).await.create("1", Isolation::Alone).await.expect("an entity");
     let fault = decide(&mut entity).await.expect_err("traps");
     assert!(fault.log[0].starts_with("error: ") && fault.log[0].len() < 200_000, "{}", fault.log[0].len());
     assert_eq!(fault.log.len(), 1);
@@ -172,14 +173,14 @@ async fn events_are_handed_over_a_thousand_at_a_time() {
         ("evolve", "(if (i32.gt_u (local.get 2) (i32.const 1000)) (then unreachable)) (i32.const 512)"),
         ("pages", "64"),
     ];
-    let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
+    let mut entity = hostile(&parts).await.create("1", Isolation::Alone).await.expect("an entity");
     let events: Vec<_> = (1..=2500).map(|n| event("done", n, Bytes::from_static(b"{}"))).collect();
     entity.evolve(&events).await.expect("folds");
     let unreadable = [(
         "evolve",
         "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) (i32.const 1024)) (i32.store (i32.const 520) (i32.const 7)) (i32.const 512)",
     )];
-    let mut entity = hostile(&unreadable).await.create("1").await.expect("an entity");
+    let mut entity = hostile(&unreadable).await.create("1", Isolation::Alone).await.expect("an entity");
     let fault = entity.evolve(&events[..1]).await.expect_err("broke the rules");
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Refused, "cannot read an event: hostile"));
 }
@@ -195,7 +196,8 @@ async fn a_snapshot_over_the_contracts_limit_is_refused() {
     ];
     let limits = Limits { result_bytes: 1 << 20, ..limits() };
     let loaded = load(handler(&parts), limits).await.expect("loads");
-    let mut entity = loaded.handler().expect("a handler").create("1").await.expect("an entity");
+    let mut entity =
+        loaded.handler().expect("a handler").create("1", Isolation::Alone).await.expect("an entity");
     let fault = entity.snapshot().await.expect_err("too large");
     assert_eq!(fault.what, "its snapshot has 600000 bytes; at most 512 KiB are allowed");
 }
@@ -203,31 +205,11 @@ async fn a_snapshot_over_the_contracts_limit_is_refused() {
 #[tokio::test]
 async fn a_restore_that_traps_is_a_fault_and_leaves_the_plugin_usable() {
     let handler = hostile(&[("restore", "(unreachable)")]).await;
-    let fault = handler.restore("1", b"state").await.expect_err("it traps");
+    let fault = handler.restore("1", b"state", Isolation::Alone).await.expect_err("it traps");
     assert_eq!(fault.kind, FaultKind::Broke);
     assert!(fault.what.contains("unreachable"), "{fault}");
-    let mut entity = handler.create("1").await.expect("an entity");
+    let mut entity = handler.create("1", Isolation::Alone).await.expect("an entity");
     decide(&mut entity).await.expect("decides");
-}
-
-#[tokio::test]
-async fn a_growing_entity_weighs_more() {
-    let parts = [("decide", "(drop (memory.grow (i32.const 32))) (i32.const 512)")];
-    let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
-    let before = entity.memory_bytes();
-    decide(&mut entity).await.expect("decides");
-    assert_eq!(entity.memory_bytes() - before, 31 * 64 * 1024, "all but the first page of its heap");
-}
-
-/// The first page of every heap was once counted as resident: of 10,000 entities some 9,300 were kept, and one command
-/// in fifteen loaded its entity anew.
-#[tokio::test]
-async fn as_many_entities_fit_the_cache_as_it_may_keep() {
-    let parts = [("decide", "(drop (memory.grow (i32.const 1))) (i32.const 512)")];
-    let mut entity = hostile(&parts).await.create("1").await.expect("an entity");
-    decide(&mut entity).await.expect("decides");
-    let CacheLimits { entities, bytes } = CacheLimits::default();
-    assert!(entity.memory_bytes() * entities <= bytes);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod cache;
 mod guests;
 mod hostile;
 mod refusals;
+mod shared;
 
 use std::collections::BTreeMap;
 
