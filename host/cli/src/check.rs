@@ -2,26 +2,58 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
+use std::path::Path;
 
+use anyhow::anyhow;
+use pelton_nats::topology::Change;
+
+use crate::apply;
 use crate::args::check::CheckArgs;
 use crate::config::{RouteConfig, reference};
 use crate::descriptors::Inspected;
 use crate::exit::Failure;
+use crate::run;
 use crate::run::prepare::{Prepared, prepare};
+use crate::server::reach;
 use crate::terminal::one_line;
 
 /// Checks, and prints a summary; or prints the reference.
 pub(crate) async fn run(arguments: &CheckArgs) -> Result<(), Failure> {
+    let servers = arguments.servers().map_err(Failure::Usage)?;
     let text = if arguments.reference {
         reference::render()
     } else {
         let prepared = prepare(&arguments.config, None).await?;
         prepared.warn();
-        Summary(&prepared).to_string()
+        let summary = Summary(&prepared).to_string();
+        if let Some(urls) = servers {
+            print(&summary);
+            return compare(prepared, &urls, &arguments.store).await;
+        }
+        summary
     };
-    // Who pipes it into `head` has seen enough.
-    let _ = write!(std::io::stdout(), "{text}");
+    print(&text);
     Ok(())
+}
+
+/// Compares the server with the configuration. What is missing is no mistake: a start creates it.
+async fn compare(mut prepared: Prepared, urls: &[String], store: &Path) -> Result<(), Failure> {
+    let nats = reach(&mut prepared.config, urls, store).await?;
+    let topology = run::topology(&prepared).map_err(Failure::Run)?;
+    let plan = topology.plan(&nats).await.map_err(|error| Failure::Run(error.into()))?;
+    let changes: Vec<Change> = plan.changes().cloned().collect();
+    print(&apply::describe(&changes));
+    match plan.differences().count() {
+        0 => Ok(()),
+        count => Err(Failure::Run(anyhow!(
+            "{count} settings on the NATS server differ from the configuration; `pelton apply` changes them"
+        ))),
+    }
+}
+
+/// Who pipes it into `head` has seen enough.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// A summary for people: what there is, and how it hangs together.

@@ -54,7 +54,7 @@ mod tests {
         let mut page = Vec::new();
         render_man(&mut page).expect("a page");
         let page = String::from_utf8(page).expect("text");
-        for name in ["CHECK", "RUN", "DEV", "NEW", "BUILD", "DLQ", "COMPLETIONS"] {
+        for name in ["CHECK", "RUN", "DEV", "NEW", "BUILD", "APPLY", "STATUS", "DLQ", "COMPLETIONS"] {
             assert!(page.contains(&format!(".SH PELTON {name}")), "{name}\n{page}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use pelton_nats::Server;
 use pelton_nats::server::Options;
+use pelton_nats::topology::Apply;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::dev::DevArgs;
@@ -45,7 +46,7 @@ async fn with_server(
     (nats.urls, nats.credentials, nats.replicas) = (vec![url.clone()], None, 1);
     let store = arguments.store.display().to_string();
     let shown = |address| show(&prepared.config, &url, &store, address);
-    let mut ran = Box::pin(host::run(&prepared, stop.clone(), shown));
+    let mut ran = Box::pin(host::run(&prepared, Apply::Additive, stop.clone(), shown));
     let ran = tokio::select! {
         ran = &mut ran => ran,
         why = keep_running(&mut server) => {

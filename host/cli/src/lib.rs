@@ -5,6 +5,7 @@
 //! stop.
 #![forbid(unsafe_code)]
 
+mod apply;
 mod args;
 mod build;
 mod check;
@@ -20,6 +21,7 @@ mod new;
 mod role;
 mod run;
 mod server;
+mod status;
 mod telemetry;
 mod terminal;
 
@@ -66,6 +68,8 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Man => describe::man(),
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
+        Command::Apply(apply) => on_runtime(apply::run(apply)),
+        Command::Status(status) => on_runtime(status::run(status)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),
         Command::Run(run) => on_runtime(until_stopped(|stop| run::run(run, stop))),
         Command::Dev(dev) => on_runtime(until_stopped(|stop| dev::run(dev, stop))),

@@ -59,6 +59,15 @@ pub struct PluginFault {
     pub log: Vec<String>,
 }
 
+impl PluginFault {
+    /// The plugin, its digest and what it did, without backtrace and log: for a failure that is tried again. Where its
+    /// message is set aside, everything is told once.
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        format!("plugin {} ({}): {}", self.plugin, self.digest, self.what)
+    }
+}
+
 fn diagnostics(backtrace: &[String], log: &[String]) -> String {
     let block = |title: &str, lines: &[String]| match lines {
         [] => String::new(),
@@ -94,5 +103,28 @@ impl Failure {
                 PluginFault { kind, ..plugin.fault("it asked for a retry") }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// N11: the useful line drowned among the backtraces of every attempt.
+    #[test]
+    fn in_short_a_fault_has_one_line() {
+        let fault = PluginFault {
+            plugin: "books".to_owned(),
+            digest: "sha256:0".to_owned(),
+            kind: FaultKind::Broke,
+            what: "panicked at src/lib.rs:15:44: index out of bounds".to_owned(),
+            backtrace: vec!["0: decide".to_owned()],
+            log: vec!["error: panicked".to_owned()],
+        };
+        assert_eq!(
+            fault.in_short(),
+            "plugin books (sha256:0): panicked at src/lib.rs:15:44: index out of bounds"
+        );
+        assert!(fault.to_string().contains("0: decide"), "{fault}");
     }
 }

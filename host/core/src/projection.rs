@@ -126,8 +126,10 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 return;
             }
             ViewError::Away(away) => away.to_string(),
-            // `apply` finds an event that is at fault itself, so no single event explains this fault.
-            ViewError::Batch(fault) => fault.to_string(),
+            // `apply` finds an event that is at fault itself, so no single event explains this fault. Nothing is set
+            // aside for it, so it is told in full here, once.
+            ViewError::Batch(fault) if *failures == 0 => fault.to_string(),
+            ViewError::Batch(fault) => fault.in_short(),
             ViewError::Full { at, parked_keys } => self.what_to_do_when_full(at, parked_keys),
         };
         *failures += 1;

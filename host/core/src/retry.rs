@@ -35,6 +35,17 @@ pub enum NotProcessed {
     Failed(String),
 }
 
+impl NotProcessed {
+    /// The cause for a failure that is tried again; see [`PluginFault::in_short`].
+    #[must_use]
+    pub fn in_short(&self) -> String {
+        match self {
+            Self::Plugin(fault) => fault.in_short(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl From<ReadError> for NotProcessed {
     fn from(error: ReadError) -> Self {
         match error {

@@ -252,7 +252,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     fn retry(stop: &NotProcessed, delay: Duration) -> Settlement {
-        tracing::warn!(?delay, "will be tried again: {stop}");
+        tracing::warn!(?delay, "will be tried again: {}", stop.in_short());
         Settlement::RetryAfter(delay)
     }
 

@@ -13,6 +13,7 @@ pub mod dead_letters;
 pub mod failpoint;
 pub mod sagas;
 pub mod server;
+pub mod status;
 pub mod subjects;
 pub mod topology;
 pub mod views;

@@ -87,6 +87,16 @@ pub(crate) fn commands_of_type(r#type: &str) -> String {
     format!("command.{type}.>")
 }
 
+/// The type in a filter on the commands of one type; another filter as it is.
+pub(crate) fn type_of_commands(filter: &str) -> &str {
+    filter.strip_prefix("command.").and_then(|rest| rest.strip_suffix(".>")).unwrap_or(filter)
+}
+
+/// Whether this is the filter on the commands of one type.
+pub(crate) fn is_commands_of_type(filter: &str) -> bool {
+    check_token(type_of_commands(filter)).is_ok() && filter.ends_with(".>")
+}
+
 /// The command of this id, whatever its type.
 pub(crate) fn command_of_id(id: &str) -> String {
     format!("command.*.{id}")
@@ -134,6 +144,14 @@ pub(crate) fn dead_letters(
     let key = key.map_or_else(|| any(None), |key| key_token(Some(key)));
     let kind = kind.map_or("*", DeadLetterKind::as_str);
     format!("dead-letter.{consumer}.{key}.{kind}.{stream}.*.{command}")
+}
+
+/// The consumer and the kind of the dead letter at this subject. `None` if none lies there.
+pub(crate) fn consumer_and_kind(subject: &str) -> Option<(&str, DeadLetterKind)> {
+    let mut tokens = subject.strip_prefix("dead-letter.")?.split('.');
+    let (consumer, _key, kind) = (tokens.next()?, tokens.next()?, tokens.next()?);
+    let kinds = [DeadLetterKind::Failed, DeadLetterKind::Parked];
+    Some((consumer, kinds.into_iter().find(|known| known.as_str() == kind)?))
 }
 
 /// The dead letters of one consumer and key, and the releases of their queue, without the parts of dead letters.
@@ -220,6 +238,13 @@ pub fn saga_consumer(saga: &Name) -> String {
 #[must_use]
 pub fn view_bucket(view: &Name, version: u32) -> String {
     format!("{view}-v{version}")
+}
+
+/// The version of this view that is in the bucket behind a stream, if it is such a bucket.
+pub(crate) fn version_of_view(stream: &str, view: &Name) -> Option<u32> {
+    let version: u32 =
+        stream.strip_prefix("KV_")?.strip_prefix(view.as_str())?.strip_prefix("-v")?.parse().ok()?;
+    (stream == bucket_stream(&view_bucket(view, version))).then_some(version)
 }
 
 /// The stream behind a bucket.

@@ -1,12 +1,15 @@
 //! The objects on the server: streams, consumers and buckets, by name and with their settings.
 //!
-//! [`Topology::ensure`] creates what is missing and compares what exists. It never changes what exists, because a limit
-//! that changes unnoticed leads to loss of data.
+//! [`Topology::ensure`] creates what is missing and compares what exists. It changes what exists only if it is told to,
+//! and then only adds to it, because a limit that changes unnoticed leads to loss of data. [`Topology::plan`] lists every
+//! change with its meaning, and [`Plan::carry_out`] makes them.
 
 mod compare;
+mod meaning;
 mod objects;
+mod plan;
+mod rivals;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -16,7 +19,7 @@ use pelton_core::store::Unavailable;
 use crate::connection::Nats;
 use crate::wire;
 
-pub use compare::Problem;
+pub use plan::{Change, Effect, Plan};
 
 /// The time that `ensure` keeps asking a server that does not answer, for example while a cluster elects its leader.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -134,66 +137,89 @@ pub enum TopologyError {
 
 /// The differences, object by object.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Differences(pub Vec<Problem>);
+pub struct Differences(pub Vec<Change>);
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the NATS server is not as the configuration wants it:")?;
+        for change in &self.0 {
+            write!(f, "\n  {change}")?;
+        }
         f.write_str(
-            "the NATS server is not as the configuration wants it, and Pelton does not change what exists:",
-        )?;
-        for problem in &self.0 {
-            write!(f, "\n  {problem}")?;
-        }
-        f.write_str("\nchange the configuration, or change the server:")?;
-        let remedies: BTreeSet<&str> = self.0.iter().map(Problem::remedy).collect();
-        for remedy in remedies {
-            write!(f, "\n  {remedy}")?;
-        }
-        Ok(())
+            "\nchange the configuration, or have `pelton apply` change the server: it shows what each change means, \
+             and asks first",
+        )
     }
 }
 
-/// What to do about missing objects.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Create,
-    Report,
+/// What a start changes on the server, besides creating what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Apply {
+    /// Nothing that exists.
+    Nothing,
+    /// What only adds: a command, a subject, a longer retention.
+    Additive,
+}
+
+impl Apply {
+    fn makes(self, change: &Change) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Additive => change.effect == Effect::Additive,
+        }
+    }
 }
 
 impl Topology {
     /// Creates what is missing and compares what exists. Several hosts may do so at once. Keeps asking for 30 s while
     /// the server does not answer.
     pub async fn ensure(&self, nats: &Nats) -> Result<(), TopologyError> {
-        self.reconcile(nats, Missing::Create).await
+        self.ensure_with(nats, Apply::Nothing).await
     }
 
-    /// Compares only. A missing object is a difference.
-    pub async fn check(&self, nats: &Nats) -> Result<(), TopologyError> {
-        self.reconcile(nats, Missing::Report).await
+    /// The same, and makes the changes that `apply` allows, if it allows all that are needed.
+    pub async fn ensure_with(&self, nats: &Nats, apply: Apply) -> Result<(), TopologyError> {
+        patiently(nats, async || {
+            let plan = compare::plan(nats, &self.objects()).await?;
+            // A start that is refused must leave the server as it was.
+            if !plan.differences().all(|change| apply.makes(change)) {
+                return Err(TopologyError::Differs(Differences(plan.differences().cloned().collect())));
+            }
+            plan.carry_out(nats).await
+        })
+        .await
     }
 
-    async fn reconcile(&self, nats: &Nats, missing: Missing) -> Result<(), TopologyError> {
-        let began = tokio::time::Instant::now();
-        let mut told = false;
-        loop {
-            let away = match compare::all(nats, &self.objects(), missing).await {
-                Ok(problems) if problems.is_empty() => return Ok(()),
-                Ok(problems) => return Err(TopologyError::Differs(Differences(problems))),
-                Err(away) => away,
-            };
-            if began.elapsed() > OFF_PATIENCE && wire::is_jetstream_off(nats).await {
-                let info = nats.client().server_info();
-                let server = format!("{} at {}:{}", info.server_name, info.host, info.port);
-                return Err(TopologyError::NoJetStream { server });
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(away.into());
-            }
-            if !told {
-                tracing::warn!("JetStream does not answer yet: {away}");
-                told = true;
-            }
-            tokio::time::sleep(PAUSE).await;
+    /// What would have to be changed. Changes nothing.
+    pub async fn plan(&self, nats: &Nats) -> Result<Plan, TopologyError> {
+        patiently(nats, async || Ok(compare::plan(nats, &self.objects()).await?)).await
+    }
+}
+
+/// Asks again while the server does not answer, or JetStream is still starting.
+async fn patiently<T>(
+    nats: &Nats,
+    ask: impl AsyncFn() -> Result<T, TopologyError>,
+) -> Result<T, TopologyError> {
+    let began = tokio::time::Instant::now();
+    let mut told = false;
+    loop {
+        let away = match ask().await {
+            Err(TopologyError::Unavailable(away)) => away,
+            done => return done,
+        };
+        if began.elapsed() > OFF_PATIENCE && wire::is_jetstream_off(nats).await {
+            let info = nats.client().server_info();
+            let server = format!("{} at {}:{}", info.server_name, info.host, info.port);
+            return Err(TopologyError::NoJetStream { server });
         }
+        if began.elapsed() > PATIENCE {
+            return Err(away.into());
+        }
+        if !told {
+            tracing::warn!("JetStream does not answer yet: {away}");
+            told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

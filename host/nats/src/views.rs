@@ -1,6 +1,6 @@
 //! Views in key-value buckets: written by projections, read by the gateway.
 
-mod bucket;
+pub(crate) mod bucket;
 mod reader;
 mod store;
 

@@ -34,7 +34,7 @@ async fn a_stream_with_other_settings_is_reported_field_by_field_and_left_alone(
         "field duplicate_window: configured 1s, exists 1m",
         "field allow_atomic: configured true, exists nothing",
         "field deny_delete: configured true, exists false",
-        "nats stream edit hotel",
+        "`pelton apply`",
     ] {
         assert!(ended.stderr.contains(part), "{part:?} is not in:\n{}", ended.stderr);
     }

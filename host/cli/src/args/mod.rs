@@ -1,5 +1,6 @@
 //! The command line: one file for each command, and what several of them take in [`common`].
 
+pub(crate) mod apply;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod common;
@@ -9,9 +10,11 @@ pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod new;
 pub(crate) mod run;
+pub(crate) mod status;
 
 use clap::{Parser, Subcommand};
 
+use apply::ApplyArgs;
 use build::BuildArgs;
 use check::CheckArgs;
 use common::LogFormat;
@@ -21,6 +24,7 @@ use dev::DevArgs;
 use dlq::DlqCommand;
 use new::NewArgs;
 use run::RunArgs;
+use status::StatusArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -76,6 +80,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run on this machine with a NATS server of its own
     Dev(DevArgs),
+    /// Show what has to be changed on the NATS server to match the configuration, and change it after a yes
+    Apply(ApplyArgs),
+    /// Show what the NATS server holds, how far handlers, views and sagas are, and dead letters
+    Status(StatusArgs),
     /// See to dead letters: what could not be processed, and what waits behind it
     #[command(subcommand)]
     Dlq(DlqCommand),

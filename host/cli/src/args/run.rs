@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
+use super::apply::ApplyAtStart;
 use super::common::{ConfigArgs, nats_url};
 
 /// `pelton run`
@@ -18,4 +19,8 @@ pub(crate) struct RunArgs {
     /// Address and port of the gateway, instead of those in the configuration; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", env = "PELTON_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Change streams and consumers that exist on the server, where the configuration only adds to them; without it, the
+    /// host does not start then
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub(crate) apply: Option<ApplyAtStart>,
 }

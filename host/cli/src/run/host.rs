@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use pelton_core::intake::Intake;
 use pelton_gateway::{Gateway, Routes};
+use pelton_nats::topology::Apply;
 use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamIngress, Topology, TopologyError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -26,13 +27,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was started, something that should run for ever has ended, or the stop was not clean: the error says what.
 pub(crate) async fn run(
     prepared: &Prepared,
+    apply: Apply,
     stop: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     let Prepared { config, plugins, .. } = prepared;
     let flows = Flows::of(config, plugins)?;
     let started = tokio::select! {
-        started = start(config, flows) => started?,
+        started = start(config, flows, apply) => started?,
         // Nothing has been fetched yet, so there is nothing to finish.
         () = stop.cancelled() => return Ok(()),
     };
@@ -51,9 +53,9 @@ struct Started {
     flows: Running,
 }
 
-async fn start(config: &Config, flows: Flows<'_>) -> anyhow::Result<Started> {
+async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Result<Started> {
     let nats = Nats::connect(&connection(config)).await?;
-    ensure(&flows.topology(), &nats).await?;
+    ensure(&flows.topology(), &nats, apply).await?;
     let listener = TcpListener::bind(config.gateway.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
     let address = listener.local_addr().context("the gateway has no address")?;
@@ -87,9 +89,9 @@ pub(crate) fn connection(config: &Config) -> ConnectSettings {
 }
 
 /// Makes sure that the server has what the flows need. A server that is away is waited for.
-async fn ensure(topology: &Topology, nats: &Nats) -> anyhow::Result<()> {
+async fn ensure(topology: &Topology, nats: &Nats, apply: Apply) -> anyhow::Result<()> {
     loop {
-        match topology.ensure(nats).await {
+        match topology.ensure_with(nats, apply).await {
             Ok(()) => return Ok(()),
             Err(TopologyError::Unavailable(away)) => tracing::warn!("waiting for JetStream: {away}"),
             Err(unusable @ (TopologyError::Differs(_) | TopologyError::NoJetStream { .. })) => {

@@ -42,7 +42,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
         match self.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
             Verdict::Retry(delay) => {
-                tracing::warn!(?delay, "will be tried again: {stop}");
+                tracing::warn!(?delay, "will be tried again: {}", stop.in_short());
                 Settlement::RetryAfter(delay)
             }
             Verdict::SetAside => match self.set_aside(message, command, &stop).await {

@@ -50,6 +50,8 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
             match tried {
                 Err(ViewError::Batch(fault)) => match self.retry.verdict_on(&fault, attempt) {
                     Verdict::Retry(delay) => {
+                        let (sequence, why) = (event.sequence, fault.in_short());
+                        tracing::warn!(view = %self.name, %sequence, ?delay, "will be tried again: {why}");
                         tokio::time::sleep(delay).await;
                         attempt += 1;
                         if keys.is_err() {

@@ -1,189 +1,57 @@
-//! Reads every object, creates it if it is missing, and lists the differences.
+//! Reads every object, and lists what has to be done to have it as it is configured.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::time::Duration;
 
 use pelton_core::store::Unavailable;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::Missing;
-use super::objects::{Kind, Object};
+use super::meaning::{self, Meaning};
+use super::objects::{Kind, Object, filters};
+use super::plan::{Action, Change, Effect, Plan, Step};
+use super::rivals;
 use crate::connection::Nats;
-use crate::subjects::COMMANDS;
-use crate::wire::{self, ApiError};
+use crate::wire;
 
-/// The number of times that an object is read again after another host created it first.
-const RACES: usize = 5;
-/// The wait before that, in which a cluster completes the other host's request.
-const RACE_PAUSE: Duration = Duration::from_millis(200);
-
-/// An object that differs from the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    object: String,
-    what: String,
-    remedy: String,
-}
-
-impl Problem {
-    /// A command of the `nats` tool that begins to solve it.
-    #[must_use]
-    pub fn remedy(&self) -> &str {
-        &self.remedy
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.object, self.what)
-    }
-}
-
-pub(super) async fn all(
-    nats: &Nats,
-    objects: &[Object],
-    missing: Missing,
-) -> Result<Vec<Problem>, Unavailable> {
-    // Existing objects come first: a start that is refused must leave the server as it was.
-    let mut problems = Vec::new();
-    let mut not_there = Vec::new();
+/// What makes the server match these objects.
+pub(super) async fn plan(nats: &Nats, objects: &[Object]) -> Result<Plan, Unavailable> {
+    let mut steps = Vec::new();
     for object in objects {
-        match existing(nats, object).await? {
-            Some(existing) => problems.extend(differences(object, &existing)),
-            None => not_there.push(object),
-        }
-    }
-    problems.extend(rivals(nats, objects).await?);
-    if missing == Missing::Create && !problems.is_empty() {
-        return Ok(problems);
-    }
-    let mut absent = BTreeSet::new();
-    for object in not_there {
-        if let Kind::Consumer { stream, .. } = &object.kind
-            && absent.contains(stream)
-        {
-            continue;
-        }
-        match one(nats, object, missing).await? {
-            Found::Alike => {}
-            Found::Different(found) => problems.extend(found),
-            Found::Absent(problem) => {
-                if let Kind::Stream { name } = &object.kind {
-                    absent.insert(name.clone());
+        let step = match existing(nats, object).await? {
+            Some(existing) => {
+                let changes = differences(object, &existing);
+                if changes.is_empty() {
+                    continue;
                 }
-                problems.push(problem);
+                Step { object: object.clone(), action: Action::Update { existing }, changes }
             }
-        }
-    }
-    Ok(problems)
-}
-
-/// Consumers of the log of commands that take what a handler's takes. The server allows it, and would have every command
-/// handled twice: perhaps the handler was renamed.
-async fn rivals(nats: &Nats, objects: &[Object]) -> Result<Vec<Problem>, Unavailable> {
-    #[derive(Deserialize)]
-    struct List {
-        #[serde(default)]
-        consumers: Option<Vec<Info>>,
-    }
-    #[derive(Deserialize)]
-    struct Info {
-        name: String,
-        config: Map<String, Value>,
-    }
-    let ours: Vec<(&str, BTreeSet<String>)> = objects
-        .iter()
-        .filter_map(|object| match &object.kind {
-            Kind::Consumer { stream, name } if stream == COMMANDS => {
-                Some((name.as_str(), filters(&object.settings)))
-            }
-            _ => None,
-        })
-        .collect();
-    let doing = format!("listing the consumers of {COMMANDS}");
-    let list =
-        wire::api::<List>(nats, &format!("$JS.API.CONSUMER.LIST.{COMMANDS}"), "{}".into(), &doing).await?;
-    let Ok(List { consumers }) = list else { return Ok(Vec::new()) };
-    let others = consumers
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|info| ours.iter().all(|(name, _)| *name != info.name));
-    let problems = others.flat_map(|other| {
-        let taken = filters(&other.config);
-        let rival = |(name, filters): &(&str, BTreeSet<String>)| {
-            let both = filters.intersection(&taken).next()?;
-            Some(Problem {
-                object: format!("consumer {} of stream {COMMANDS}", other.name),
-                what: format!(
-                    "takes {both}, as the consumer {name} does: perhaps it is of a handler that was renamed. Remove it \
-                     when no host of the old name runs any more"
-                ),
-                remedy: format!("nats consumer rm {COMMANDS} {}", other.name),
-            })
+            None => Step { object: object.clone(), action: Action::Create, changes: vec![missing(object)] },
         };
-        ours.iter().filter_map(rival).collect::<Vec<_>>()
-    });
-    Ok(problems.collect())
-}
-
-fn filters(config: &Map<String, Value>) -> BTreeSet<String> {
-    let one = config.get("filter_subject").into_iter();
-    let several = config.get("filter_subjects").and_then(Value::as_array).into_iter().flatten();
-    one.chain(several)
-        .filter_map(Value::as_str)
-        .filter(|filter| !filter.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-enum Found {
-    Alike,
-    Different(Vec<Problem>),
-    Absent(Problem),
-}
-
-async fn one(nats: &Nats, object: &Object, missing: Missing) -> Result<Found, Unavailable> {
-    let mut refusal = None;
-    for _ in 0..RACES {
-        if let Some(existing) = existing(nats, object).await? {
-            let differences = differences(object, &existing);
-            return Ok(if differences.is_empty() { Found::Alike } else { Found::Different(differences) });
-        }
-        if missing == Missing::Report {
-            return Ok(Found::Absent(object.problem("is missing; `pelton run` creates it".to_owned())));
-        }
-        match create(nats, object).await? {
-            Ok(created) => {
-                tracing::info!("created {object}");
-                // A server that does not know a setting omits it and creates the object all the same.
-                let differences = differences(object, &created);
-                return Ok(if differences.is_empty() { Found::Alike } else { Found::Different(differences) });
-            }
-            Err(error) if is_temporary(&error) => {
-                return Err(Unavailable { doing: format!("creating {object}"), cause: error.to_string() });
-            }
-            Err(error) => refusal = Some(error),
-        }
-        tokio::time::sleep(RACE_PAUSE).await;
+        steps.push(step);
     }
-    let why = refusal.map_or_else(|| "another host keeps deleting it".to_owned(), |error| error.to_string());
-    Ok(Found::Absent(object.problem(format!("cannot be created: {why}{}", object.hint(&why)))))
+    steps.extend(rivals::find(nats, objects).await?);
+    Ok(Plan { steps })
 }
 
-/// 10008: JetStream is not ready; 10005 and 10074 (no suitable peers) also while a cluster is still coming up.
-fn is_temporary(error: &ApiError) -> bool {
-    error.err_code == 10008 || error.code == 503
+fn missing(object: &Object) -> Change {
+    Change {
+        object: object.to_string(),
+        what: "is missing; `pelton run` creates it".to_owned(),
+        effect: Effect::Additive,
+        meaning: "nothing that runs is touched".to_owned(),
+    }
 }
 
-/// The server's answer to a request for an object, and to its creation.
+/// The server's answer to a request for an object, and to its creation or change.
 #[derive(Deserialize)]
-struct Info {
-    config: Map<String, Value>,
+pub(super) struct Info {
+    pub(super) config: Map<String, Value>,
 }
 
-async fn existing(nats: &Nats, object: &Object) -> Result<Option<Map<String, Value>>, Unavailable> {
+pub(super) async fn existing(
+    nats: &Nats,
+    object: &Object,
+) -> Result<Option<Map<String, Value>>, Unavailable> {
     let (subject, doing) = match &object.kind {
         Kind::Stream { name } => (format!("$JS.API.STREAM.INFO.{name}"), format!("looking at {object}")),
         Kind::Consumer { stream, name } => {
@@ -197,29 +65,29 @@ async fn existing(nats: &Nats, object: &Object) -> Result<Option<Map<String, Val
     }
 }
 
-/// The settings that the server gave the object.
-async fn create(nats: &Nats, object: &Object) -> Result<Result<Map<String, Value>, ApiError>, Unavailable> {
-    let config: Map<String, Value> =
-        object.settings.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let (subject, request) = match &object.kind {
-        Kind::Stream { name } => (format!("$JS.API.STREAM.CREATE.{name}"), Value::Object(config)),
-        Kind::Consumer { stream, name } => (
-            format!("$JS.API.CONSUMER.CREATE.{stream}.{name}"),
-            json!({ "stream_name": stream, "config": config, "action": "create" }),
-        ),
+/// The settings of an object that differ. A consumer's filters are one setting, which the server has two fields for.
+pub(super) fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Change> {
+    let configured = |field: &str| match field {
+        "filter_subjects" => filters(&object.settings).into_iter().collect(),
+        _ => object.settings[field].clone(),
     };
-    let answer =
-        wire::api::<Info>(nats, &subject, request.to_string().into(), &format!("creating {object}")).await?;
-    Ok(answer.map(|info| info.config))
-}
-
-fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Problem> {
-    let differ = object.settings.iter().filter_map(|(field, configured)| {
-        let exists = existing.get(field).unwrap_or(&Value::Null);
-        let what = || {
-            format!("field {field}: configured {}, exists {}", shown(field, configured), shown(field, exists))
-        };
-        (!alike(configured, exists)).then(|| object.problem(what()))
+    let exists = |field: &str| match field {
+        "filter_subjects" => filters(existing).into_iter().collect(),
+        _ => existing.get(field).cloned().unwrap_or_default(),
+    };
+    let fields = object.settings.keys().filter(|field| *field != "filter_subject");
+    let differ = fields.filter_map(|field| {
+        let (configured, exists) = (configured(field), exists(field));
+        if alike(&configured, &exists) {
+            return None;
+        }
+        let what = format!(
+            "field {field}: configured {}, exists {}",
+            shown(field, &configured),
+            shown(field, &exists)
+        );
+        let Meaning { effect, text } = meaning::of(&object.kind, field, &exists, &configured);
+        Some(Change { object: object.to_string(), what, effect, meaning: text })
     });
     differ.collect()
 }
@@ -272,42 +140,10 @@ fn duration(nanoseconds: u64) -> String {
     unit.map_or_else(|| format!("{nanoseconds}ns"), |(size, name)| format!("{}{name}", nanoseconds / size))
 }
 
-impl Object {
-    fn problem(&self, what: String) -> Problem {
-        let remedy = match &self.kind {
-            Kind::Stream { name } => format!("nats stream edit {name}"),
-            Kind::Consumer { stream, name } => format!("nats consumer edit {stream} {name}"),
-        };
-        Problem { object: self.to_string(), what, remedy }
-    }
-
-    /// The meaning of the server's refusals here.
-    fn hint(&self, why: &str) -> String {
-        if why.contains("error code 10065") {
-            return "; another stream on this server takes in some of its subjects: `nats stream ls`"
-                .to_owned();
-        }
-        match &self.kind {
-            Kind::Consumer { stream, .. } if why.contains("error code 10100") => format!(
-                "; another consumer of {stream} takes some of its command types, perhaps of a handler that was renamed: \
-                 `nats consumer ls {stream}`, then `nats consumer rm`"
-            ),
-            Kind::Consumer { .. } | Kind::Stream { .. } => String::new(),
-        }
-    }
-}
-
-impl fmt::Display for Object {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            Kind::Stream { name } => write!(f, "stream {name}"),
-            Kind::Consumer { stream, name } => write!(f, "consumer {name} of stream {stream}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -3,6 +3,8 @@
 //! A listed setting is compared, even if it is off. Settings that are not listed (descriptions, metadata, placement,
 //! compression) are left to the operator.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -196,4 +198,36 @@ fn merged(settings: Value, special: Value) -> Map<String, Value> {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Stream { name } => write!(f, "stream {name}"),
+            Kind::Consumer { stream, name } => write!(f, "consumer {name} of stream {stream}"),
+        }
+    }
+}
+
+/// The filters of a consumer. The server has one field for a single filter, and another for several.
+pub(super) fn filters(config: &Map<String, Value>) -> BTreeSet<String> {
+    let one = config.get("filter_subject").into_iter();
+    let several = config.get("filter_subjects").and_then(Value::as_array).into_iter().flatten();
+    one.chain(several)
+        .filter_map(Value::as_str)
+        .filter(|filter| !filter.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Gives a consumer these filters.
+pub(super) fn set_filters(config: &mut Map<String, Value>, filters: impl IntoIterator<Item = String>) {
+    let mut filters: Vec<String> = filters.into_iter().collect();
+    config.remove("filter_subject");
+    config.remove("filter_subjects");
+    match filters.len() {
+        0 => {}
+        1 => drop(config.insert("filter_subject".to_owned(), filters.remove(0).into())),
+        _ => drop(config.insert("filter_subjects".to_owned(), filters.into())),
+    }
 }

@@ -15,6 +15,7 @@ mod poison;
 mod sagas;
 mod server;
 mod snapshots;
+mod status;
 mod support;
 mod topology;
 mod view_reader;

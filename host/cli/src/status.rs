@@ -1,0 +1,126 @@
+//! `pelton status`: what the server knows, on one screen or as JSON.
+
+use std::io::{IsTerminal, Write, stdout};
+
+use pelton_core::id::Name;
+use pelton_nats::status::{self, ConsumerStatus, Status, Wanted};
+
+use crate::args::status::StatusArgs;
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::server;
+use crate::terminal::one_line;
+
+/// Clears a terminal, and moves to its beginning.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+
+/// Shows it once, or until somebody has seen enough.
+pub(crate) async fn run(arguments: &StatusArgs) -> Result<(), Failure> {
+    let (config, nats) = server::connect(&arguments.server).await?;
+    let wanted = wanted(&config);
+    loop {
+        let status = status::read(&nats, &wanted).await.map_err(|away| Failure::Run(away.into()))?;
+        let text = match arguments.server.json {
+            true => serde_json::json!(status).to_string() + "\n",
+            false => screen(&status),
+        };
+        let clear = if arguments.watch.is_some() && stdout().is_terminal() { CLEAR } else { "" };
+        let written = write!(stdout(), "{clear}{text}").and_then(|()| stdout().flush());
+        match arguments.watch {
+            Some(every) if written.is_ok() => tokio::time::sleep(every).await,
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn wanted(config: &Config) -> Wanted {
+    let of = |name: &Name, stream: &Name| (name.clone(), stream.clone());
+    Wanted {
+        streams: config.streams.keys().cloned().collect(),
+        handlers: config.handlers.keys().cloned().collect(),
+        views: config.projections.iter().map(|(name, view)| of(name, &view.stream)).collect(),
+        sagas: config.sagas.iter().map(|(name, saga)| of(name, &saga.stream)).collect(),
+    }
+}
+
+/// A table for each kind of thing.
+fn screen(status: &Status) -> String {
+    let Status { streams, handlers, views, sagas, dead_letters } = status;
+    let streams = streams.iter().map(|stream| {
+        vec![
+            stream.name.clone(),
+            stream.messages.to_string(),
+            stream.bytes.to_string(),
+            stream.last.to_string(),
+            stream.last_stored_at.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    });
+    let views = views.iter().map(|view| {
+        vec![
+            format!("{}-v{}", view.name, view.version),
+            view.stream.to_string(),
+            view.position.to_string(),
+            view.lag.to_string(),
+            view.parked_keys.to_string(),
+        ]
+    });
+    let dead_letters = dead_letters
+        .iter()
+        .map(|count| vec![count.consumer.clone(), count.failed.to_string(), count.parked.to_string()]);
+    let consumer = |title| [title, "STREAM", "WAITING", "IN WORK", "AGAIN", "ENDED UP TO", "ASKED"];
+    let tables = [
+        table(&["STREAM", "MESSAGES", "BYTES", "LAST", "STORED AT"], streams),
+        table(&consumer("HANDLER"), handlers.iter().map(consumer_row)),
+        table(&["VIEW", "STREAM", "POSITION", "LAG", "PARKED KEYS"], views),
+        table(&consumer("SAGA"), sagas.iter().map(consumer_row)),
+        table(&["DEAD LETTERS OF", "FAILED", "PARKED"], dead_letters),
+    ];
+    let shown: Vec<String> = tables.into_iter().flatten().collect();
+    match shown.is_empty() {
+        true => "nothing of this configuration is on the server; `pelton run` creates it\n".to_owned(),
+        false => shown.join("\n"),
+    }
+}
+
+fn consumer_row(consumer: &ConsumerStatus) -> Vec<String> {
+    vec![
+        consumer.name.to_string(),
+        consumer.stream.clone(),
+        consumer.waiting.to_string(),
+        consumer.in_work.to_string(),
+        consumer.again.to_string(),
+        consumer.ended_up_to.to_string(),
+        (if consumer.is_asked { "yes" } else { "no" }).to_owned(),
+    ]
+}
+
+/// Columns under their titles. `None` without a row.
+fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Option<String> {
+    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let titles: Vec<String> = titles.iter().map(|&title| title.to_owned()).collect();
+    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    Some(rows.iter().map(line).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_a_column_for_each_title_and_is_left_out_when_empty() {
+        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
+        let shown =
+            table(&["VIEW", "LAG"], [row(&["bookings-v1", "0"]), row(&["b\u{1b}", "12"])].into_iter());
+        assert_eq!(shown.as_deref(), Some("VIEW         LAG\nbookings-v1  0\nb\\u{1b}      12\n"));
+        assert_eq!(table(&["VIEW"], std::iter::empty()), None);
+    }
+}
