@@ -26,6 +26,7 @@ pub(crate) async fn run(arguments: &ApplyArgs) -> Result<(), Failure> {
     let nats = reach(&mut prepared.config, &arguments.server.nats, store).await?;
     let topology = run::topology(&prepared).map_err(Failure::Run)?;
     let done = apply(arguments, &topology, &nats).await;
+    nats.close().await.map_err(|away| Failure::Run(away.into()))?;
     if let Some(server) = &mut started {
         server.stop().await.context("the NATS server did not stop").map_err(Failure::Run)?;
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
 use futures::TryStreamExt;
+use pelton_tests::process::{Ended, Pelton};
 
-use crate::house::{EVENTS, House};
+use crate::house::{EVENTS, Host, House, book, check_in};
 
 #[tokio::test]
 async fn a_stream_with_other_settings_is_reported_field_by_field_and_left_alone() {
@@ -60,4 +61,81 @@ async fn a_consumer_with_other_settings_is_reported_too() {
         let part = format!("consumer {consumer}: field ack_wait: configured 7s, exists 2s");
         assert!(ended.stderr.contains(&part), "{part:?} is not in:\n{}", ended.stderr);
     }
+}
+
+/// What the configuration says of one command and of its route.
+const CHECK_IN: [&str; 2] = [
+    "check-in = { room = \"/room/id\", day = \"/date\" }\n",
+    "[[routes]]\npath = \"/mutation/checkin\"\ncommand = \"check-in\"\n",
+];
+
+async fn pelton<const N: usize>(house: &House, arguments: [&str; N]) -> Ended {
+    let folder = house.config();
+    let pelton = Pelton::start(folder.parent().expect("a folder"), arguments).expect("pelton starts");
+    pelton.ended().await.expect("an end")
+}
+
+/// N2: after a command was added, the host did not start, and nothing at hand could help.
+#[tokio::test]
+async fn dev_adds_a_command_and_a_subject_with_a_line_each_and_apply_does_the_rest_after_a_yes() {
+    let house = House::open().await;
+    let without = |text: String| {
+        let text = text.replace(CHECK_IN[0], "");
+        let (before, route) = text.split_once(CHECK_IN[1]).expect("the route");
+        before.to_owned() + route.split_once("\n\n").map_or("", |(_example, rest)| rest)
+    };
+    house.configure(without);
+    Host::ready(house.dev("store")).await.stop().await;
+
+    house.configure(|text| text.replace("\"cleaning.>\"", "\"cleaning.>\", \"cellar.>\""));
+    let host = Host::ready(house.dev("store")).await;
+    assert_eq!(host.send(&book("b1", 1, 1)).await.status, 201);
+    let refused = host.send(&check_in("c1", 1, 1)).await;
+    assert_eq!(refused.status, 409, "the new command is decided: {refused}");
+    let ended = host.stop().await;
+    for part in [
+        "changed stream hotel: field subjects: configured booking.> cleaning.> cellar.>",
+        "changed consumer booking of stream COMMANDS: field filter_subjects",
+        "sets it aside as a dead letter: restart it",
+    ] {
+        assert!(ended.stderr.contains(part), "{part:?} is not in:\n{}", ended.stderr);
+    }
+
+    // The server of `dev` does not run now.
+    house.configure(|text| text.replace("ack-wait = \"2s\"", "ack-wait = \"7s\""));
+    let ended = house.dev("store").ended().await.expect("an end");
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`pelton apply`"), "{}", ended.stderr);
+    let asked = pelton(&house, ["apply", "--dev", "--store", "store"]).await;
+    assert_eq!(asked.code, Some(4), "{}", asked.stderr);
+    assert!(asked.stderr.contains("nothing was changed: answer `y`"), "{}", asked.stderr);
+    for part in
+        ["consumer booking of stream COMMANDS", "field ack_wait: configured 7s, exists 2s", "for all hosts"]
+    {
+        assert!(asked.stdout.contains(part), "{part:?} is not in:\n{}", asked.stdout);
+    }
+    let applied = pelton(&house, ["apply", "--dev", "--store", "store", "--yes"]).await;
+    assert_eq!(applied.code, Some(0), "{}", applied.stderr);
+    Host::ready(house.dev("store")).await.stop().await;
+}
+
+#[tokio::test]
+async fn a_comparison_starts_nothing_and_says_what_differs() {
+    let house = House::open().await;
+    let absent = pelton(&house, ["check", "--nats"]).await;
+    assert_eq!(absent.code, Some(0), "{}", absent.stderr);
+    assert!(absent.stdout.contains("is missing; `pelton run` creates it"), "{}", absent.stdout);
+    house.host().await.stop().await;
+    let same = pelton(&house, ["check", "--nats"]).await;
+    assert_eq!(same.code, Some(0), "{}", same.stderr);
+    assert!(same.stdout.contains("the server is as the configuration wants it"), "{}", same.stdout);
+
+    house.configure(|text| text.replace("\"cleaning.>\"", "\"cleaning.>\", \"cellar.>\""));
+    let other = pelton(&house, ["check", "--nats", &house.nats.url()]).await;
+    assert_eq!(other.code, Some(4), "{}", other.stderr);
+    assert!(other.stdout.contains("the stream takes messages of more subjects"), "{}", other.stdout);
+    let host = Host::ready(house.run_with(["--apply=additive"])).await;
+    host.stop().await;
+    let same = pelton(&house, ["check", "--nats"]).await;
+    assert_eq!(same.code, Some(0), "{}", same.stderr);
 }

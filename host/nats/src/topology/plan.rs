@@ -234,7 +234,8 @@ async fn create(nats: &Nats, object: &Object) -> Result<Map<String, Value>, Topo
     Err(refused(object, format!("cannot be created: {why}{}", hint(&why))))
 }
 
-/// The settings that the server gave the object.
+/// The settings that the server has given the object. They are read again, because the answer to an update of a consumer
+/// that the server has recovered from its disk holds the old ones (2.15.1).
 async fn update(
     nats: &Nats,
     object: &Object,
@@ -248,7 +249,7 @@ async fn update(
         }
     };
     match wire::api::<Info>(nats, &subject, request.to_string().into(), &doing).await? {
-        Ok(updated) => Ok(updated.config),
+        Ok(_stale) => Ok(existing(nats, object).await?.unwrap_or_default()),
         Err(error) if is_temporary(&error) => Err(Unavailable { doing, cause: error.to_string() }.into()),
         Err(error) => {
             let why = error.to_string();
