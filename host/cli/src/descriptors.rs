@@ -63,8 +63,16 @@ impl Inspected {
     }
 }
 
+/// Why a component cannot be used.
+#[derive(Debug, Clone)]
+pub(crate) struct Unusable {
+    pub(crate) cause: String,
+    /// There is no such file.
+    pub(crate) is_missing: bool,
+}
+
 /// The components by plugin name, or why there is none.
-pub(crate) type Inspections = BTreeMap<String, Result<Inspected, String>>;
+pub(crate) type Inspections = BTreeMap<String, Result<Inspected, Unusable>>;
 
 /// Everything that is wrong with the components, as far as the configuration could be read.
 #[must_use]
@@ -74,7 +82,15 @@ pub(crate) fn compare(typed: &Typed, inspections: &Inspections) -> Vec<Problem> 
     typed.roles().for_each(|role| comparison.role(role));
     typed.handlers.iter().for_each(|handler| comparison.handler(handler));
     typed.sagas.iter().for_each(|saga| comparison.saga(saga));
+    comparison.routes();
     comparison.problems
+}
+
+/// One command, or several, in a sentence.
+fn commands<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.map(|name| format!("`{}`", one_line(name))).collect();
+    let noun = if names.len() == 1 { "command" } else { "commands" };
+    format!("{noun} {}", names.join(", "))
 }
 
 struct Comparison<'a> {
@@ -90,9 +106,15 @@ impl<'a> Comparison<'a> {
             return;
         };
         match inspection {
-            Err(cause) => {
+            Err(Unusable { cause, is_missing }) => {
                 let title = format!("the plugin `{name}` cannot be used: {}", one_line(cause));
-                self.problems.push(Problem::new(component.span, title));
+                let how = is_missing.then(|| match &plugin.crate_dir {
+                    Some(folder) => format!("`pelton build` makes it of the crate in {}", folder.display()),
+                    None => format!(
+                        "`pelton build` makes it, once [plugins.{name}] names the folder of its `crate`"
+                    ),
+                });
+                self.problems.push(Problem::new(component.span, title).help_if(how));
             }
             Ok(inspected) => {
                 let pinned =
@@ -158,12 +180,40 @@ impl<'a> Comparison<'a> {
             commands.any(|configured| configured.r#type.value.as_str() == command)
         };
         let idle: Vec<_> = descriptor.commands.iter().filter(|command| !configured(command)).collect();
-        for command in idle {
+        if !idle.is_empty() {
             let title = format!(
-                "the plugin `{plugin}` takes the command `{}`, which no handler is given",
-                one_line(command)
+                "the plugin `{plugin}` takes the {}, which no handler is given",
+                commands(idle.iter().map(|command| command.as_str()))
             );
             self.problems.push(Problem::new(handler.name.span, title).warning());
+        }
+    }
+
+    /// Commands that no client can send by a route of their own, and no saga sends. A configuration without any route is
+    /// for clients that use NATS.
+    fn routes(&mut self) {
+        let Some(routed) = self.typed.routed_commands().filter(|routed| !routed.is_empty()) else { return };
+        let sagas = self.typed.sagas.iter().map(|saga| {
+            let inspected = self.inspected(saga.plugin.as_ref())?;
+            inspected.saga.as_ref().map(|saga| &saga.commands)
+        });
+        // A saga that could not be read may send anything.
+        let Some(sent) = sagas.collect::<Option<Vec<_>>>() else { return };
+        let is_sent = |command: &str| {
+            routed.contains(&command) || sent.iter().any(|sent| sent.iter().any(|sent| sent == command))
+        };
+        for handler in &self.typed.handlers {
+            let of_handler = handler.commands.iter().map(|command| command.r#type.value.as_str());
+            let unsent: Vec<&str> = of_handler.filter(|command| !is_sent(command)).collect();
+            if !unsent.is_empty() {
+                let title = format!(
+                    "no route and no saga sends the {} of the handler `{}`",
+                    commands(unsent.iter().copied()),
+                    handler.name.value
+                );
+                let help = "add [[routes]]; without one, clients send it to `POST /commands` or over NATS";
+                self.problems.push(Problem::new(handler.name.span, title).help(help).warning());
+            }
         }
     }
 

@@ -94,7 +94,39 @@ fn what_is_no_component_is_refused_at_its_place() {
     );
     let (folder, config) = with_component(b"");
     fs::remove_file(folder.path().join("order.wasm")).expect("it was there");
-    check(&pelton(&["check", "-c", &config.display().to_string()]), 3, &["cannot read", "order.wasm"]);
+    check(
+        &pelton(&["check", "-c", &config.display().to_string()]),
+        3,
+        &[
+            "cannot read",
+            "order.wasm",
+            "`pelton build` makes it, once [plugins.order] names the folder of its `crate`",
+        ],
+    );
+    let text = fs::read_to_string(&config).expect("a configuration");
+    let text = text.replace("component = ", "crate = \"plugins/order\"\ncomponent = ");
+    fs::write(&config, text).expect("a configuration");
+    let parts = ["`pelton build` makes it of the crate in ", "plugins/order"];
+    check(&pelton(&["check", "-c", &config.display().to_string()]), 3, &parts);
+}
+
+/// N12: a command that no client could send was not told of.
+#[test]
+fn commands_that_nothing_sends_are_one_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = fs::read_to_string(hotel()).expect("the hotel");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins");
+    let text = text.replace("../../target/plugins", plugins.to_str().expect("a path in UTF-8"));
+    let (text, _checkin) = text.rsplit_once("[[routes]]").expect("routes");
+    let text = text.replace("command = \"book-room\"", "command = \"report-cleaned\"");
+    let config = folder.path().join("pelton.toml");
+    fs::write(&config, text).expect("a configuration");
+    let parts = [
+        "no route and no saga sends the commands `book-room`, `check-in` of the handler `booking`",
+        "clients send it to `POST /commands` or over NATS",
+        "1 warning",
+    ];
+    check(&pelton(&["check", "--config", &config.display().to_string()]), 0, &parts);
 }
 
 #[test]

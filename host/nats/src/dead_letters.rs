@@ -33,7 +33,7 @@ use queue::Queue;
 
 /// A dead letter as the stream holds it.
 #[derive(Debug, Clone)]
-pub struct KeptLetter {
+pub struct KeptDeadLetter {
     /// Its position in the dead-letter stream.
     pub sequence: Sequence,
     /// When it was set aside.
@@ -41,16 +41,16 @@ pub struct KeptLetter {
     /// Its subject.
     pub subject: String,
     /// The dead letter. Its attempts are those before it was kept.
-    pub letter: DeadLetter,
+    pub dead_letter: DeadLetter,
     /// The number of parts that hold its message; 0 if the dead letter itself holds the whole message.
     parts: u64,
 }
 
-impl KeptLetter {
+impl KeptDeadLetter {
     /// The id of the command in it, if it holds a command with an id.
     #[must_use]
     pub fn command(&self) -> Option<&str> {
-        subjects::id_of_command(&self.letter.message)
+        subjects::id_of_command(&self.dead_letter.message)
     }
 }
 
@@ -71,8 +71,8 @@ impl StreamDeadLetters {
 }
 
 impl DeadLetters for StreamDeadLetters {
-    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
-        keep(&self.nats, &letter).await
+    async fn keep(&self, dead_letter: DeadLetter) -> Result<Sequence, Unavailable> {
+        keep(&self.nats, &dead_letter).await
     }
 
     async fn last(&self, consumer: &Name, key: &str) -> Result<Option<Sequence>, Unavailable> {
@@ -88,34 +88,36 @@ impl DeadLetters for StreamDeadLetters {
     ) -> Result<bool, Unavailable> {
         let Some(retried) = retry_of(message) else { return Ok(false) };
         let queue = Queue::of(consumer.as_str(), key);
-        let letter = match on_failure {
+        let dead_letter = match on_failure {
             OnFailure::Park => queue.first(&self.nats).await?,
             OnFailure::Skip => queue.next(&self.nats, retried).await?,
         };
-        Ok(letter.is_some_and(|letter| letter.sequence == retried && form::holds(&letter, message)))
+        Ok(dead_letter
+            .is_some_and(|dead_letter| dead_letter.sequence == retried && form::holds(&dead_letter, message)))
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
-        let queue = Queue::of(&letter.consumer, letter.key.as_deref().unwrap_or_default());
+    async fn keep_behind(&self, dead_letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+        let queue = Queue::of(&dead_letter.consumer, dead_letter.key.as_deref().unwrap_or_default());
         // A client that sends a command again and again must not fill the queue. One dead letter under the id is enough
         // even if the payload differs: an id counts once, and the first command's answer is the answer.
-        if let Some(found) = queue.find(&self.nats, &letter.message).await?
+        if let Some(found) = queue.find(&self.nats, &dead_letter.message).await?
             && let Some(there) = described(found)?
         {
-            if there.letter.kind == DeadLetterKind::Failed && there.letter.id() == letter.id() {
-                return Ok(Parking::Failed(there.letter.cause));
+            if there.dead_letter.kind == DeadLetterKind::Failed && there.dead_letter.id() == dead_letter.id()
+            {
+                return Ok(Parking::Failed(there.dead_letter.cause));
             }
             // The host that kept it may have been interrupted before this.
-            journal::note_kept(&self.nats, there.sequence, &there.letter).await?;
+            journal::note_kept(&self.nats, there.sequence, &there.dead_letter).await?;
             return Ok(Parking::Parked);
         }
-        match store(&self.nats, &letter, Some((&queue, last))).await {
+        match store(&self.nats, &dead_letter, Some((&queue, last))).await {
             Ok(sequence) => {
-                journal::note_kept(&self.nats, sequence, &letter).await?;
+                journal::note_kept(&self.nats, sequence, &dead_letter).await?;
                 Ok(Parking::Parked)
             }
             Err(PublishError::WrongSequence(_)) => Ok(Parking::Overtaken),
-            Err(error) => Err(not_kept(&letter, &error)),
+            Err(error) => Err(not_kept(&dead_letter, &error)),
         }
     }
 }
@@ -126,23 +128,23 @@ fn retry_of(message: &Incoming) -> Option<Sequence> {
 }
 
 /// Keeps a dead letter; see [`DeadLetters::keep`].
-pub(crate) async fn keep(nats: &Nats, letter: &DeadLetter) -> Result<Sequence, Unavailable> {
-    if let Some(sequence) = retry_of(&letter.message)
+pub(crate) async fn keep(nats: &Nats, dead_letter: &DeadLetter) -> Result<Sequence, Unavailable> {
+    if let Some(sequence) = retry_of(&dead_letter.message)
         && let Some(kept) = wire::leader_at(nats, DEAD_LETTERS, sequence).await?
-        && form::is_by(&kept, &letter.consumer)
-        && form::holds(&kept, &letter.message)
+        && form::is_by(&kept, &dead_letter.consumer)
+        && form::holds(&kept, &dead_letter.message)
     {
-        journal::note_failed_again(nats, sequence, letter).await?;
+        journal::note_failed_again(nats, sequence, dead_letter).await?;
         return Ok(sequence);
     }
-    let sequence = store(nats, letter, None).await.map_err(|error| not_kept(letter, &error))?;
-    journal::note_kept(nats, sequence, letter).await?;
+    let sequence = store(nats, dead_letter, None).await.map_err(|error| not_kept(dead_letter, &error))?;
+    journal::note_kept(nats, sequence, dead_letter).await?;
     Ok(sequence)
 }
 
-fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {
+fn not_kept(dead_letter: &DeadLetter, error: &PublishError) -> Unavailable {
     Unavailable {
-        doing: format!("keeping a dead letter at {}", subjects::dead_letter(letter)),
+        doing: format!("keeping a dead letter at {}", subjects::dead_letter(dead_letter)),
         cause: error.to_string(),
     }
 }
@@ -150,10 +152,10 @@ fn not_kept(letter: &DeadLetter, error: &PublishError) -> Unavailable {
 /// Stores a dead letter; if `behind` is given, only behind the last one of its queue. Returns its place, new or old.
 async fn store(
     nats: &Nats,
-    letter: &DeadLetter,
+    dead_letter: &DeadLetter,
     behind: Option<(&Queue, Sequence)>,
 ) -> Result<Sequence, PublishError> {
-    let subject = subjects::dead_letter(letter);
+    let subject = subjects::dead_letter(dead_letter);
     let expecting = |mut headers: HeaderMap| {
         headers.insert(header::EXPECTED_STREAM, DEAD_LETTERS);
         if let Some((queue, last)) = behind {
@@ -161,10 +163,10 @@ async fn store(
         }
         headers
     };
-    let whole = expecting(form::whole(letter).map_err(PublishError::Refused)?);
-    let stored = match wire::publish(nats, &subject, whole, letter.message.payload.clone()).await {
+    let whole = expecting(form::whole(dead_letter).map_err(PublishError::Refused)?);
+    let stored = match wire::publish(nats, &subject, whole, dead_letter.message.payload.clone()).await {
         Err(PublishError::TooLarge(_)) => {
-            let mut messages = form::in_parts(&subject, letter).map_err(PublishError::Refused)?;
+            let mut messages = form::in_parts(&subject, dead_letter).map_err(PublishError::Refused)?;
             let parts = messages.len() as u64 - 1;
             messages[0].headers = expecting(std::mem::take(&mut messages[0].headers));
             publish_batch(nats, messages).await.map(|ack| Sequence(ack.sequence - parts))
@@ -193,7 +195,7 @@ pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedC
         let sequence = message.sequence;
         let Some(kept) = described(message)? else { continue };
         let cause = match kind {
-            DeadLetterKind::Parked => kept.letter.cause,
+            DeadLetterKind::Parked => kept.dead_letter.cause,
             DeadLetterKind::Failed => {
                 format!("it failed, and is about to be retried as dead letter {sequence}")
             }
@@ -204,8 +206,8 @@ pub(crate) async fn parked(nats: &Nats, id: &CommandId) -> Result<Option<ParkedC
 }
 
 /// The dead letter at a position of the dead-letter stream. `None` if there is none, or only a part of one. A dead
-/// letter that is kept in parts is returned without its message's headers and payload; [`read`] returns them.
-pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
+/// dead letter that is kept in parts is returned without its message's headers and payload; [`read`] returns them.
+pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptDeadLetter>, Unavailable> {
     match wire::leader_at(nats, DEAD_LETTERS, sequence).await? {
         Some(message) => described(message),
         None => Ok(None),
@@ -214,7 +216,7 @@ pub async fn describe(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLett
 
 /// The whole dead letter at a position of the dead-letter stream. Also `None` if a part of it is missing: then its
 /// removal was interrupted.
-pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>, Unavailable> {
+pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptDeadLetter>, Unavailable> {
     let Some(mut kept) = describe(nats, sequence).await? else { return Ok(None) };
     if kept.parts > 0 {
         let mut bytes = Vec::new();
@@ -223,7 +225,7 @@ pub async fn read(nats: &Nats, sequence: Sequence) -> Result<Option<KeptLetter>,
             let Some(part) = wire::leader_last(nats, DEAD_LETTERS, &subject).await? else { return Ok(None) };
             bytes.extend_from_slice(&part.payload);
         }
-        let message = &mut kept.letter.message;
+        let message = &mut kept.dead_letter.message;
         (message.headers, message.payload) =
             form::from_parts(&bytes).map_err(|cause| unreadable(sequence, cause))?;
     }
@@ -236,15 +238,15 @@ pub async fn at(nats: &Nats, subject: &str) -> Result<Option<Sequence>, Unavaila
 }
 
 /// The dead letter that a message of the stream describes. One that is kept in parts has no headers and payload here.
-fn described(message: StoredMessage) -> Result<Option<KeptLetter>, Unavailable> {
+fn described(message: StoredMessage) -> Result<Option<KeptDeadLetter>, Unavailable> {
     let unreadable = |cause: String| unreadable(message.sequence, cause);
-    let letter = form::letter(&message).map_err(unreadable)?;
+    let dead_letter = form::dead_letter(&message).map_err(unreadable)?;
     let parts = form::parts(&message).map_err(unreadable)?;
-    Ok(letter.map(|letter| KeptLetter {
+    Ok(dead_letter.map(|dead_letter| KeptDeadLetter {
         sequence: message.sequence,
         kept_at: message.stored_at,
         subject: message.subject,
-        letter,
+        dead_letter,
         parts,
     }))
 }

@@ -119,8 +119,8 @@ const KIND_AT: usize = 3;
 
 /// The subject of a dead letter.
 #[must_use]
-pub fn dead_letter(letter: &DeadLetter) -> String {
-    let DeadLetter { consumer, key, kind, message, .. } = letter;
+pub fn dead_letter(dead_letter: &DeadLetter) -> String {
+    let DeadLetter { consumer, key, kind, message, .. } = dead_letter;
     let (key, command) = (key_token(key.as_deref()), id_of_command(message).unwrap_or(NOTHING));
     let kind = kind.as_str();
     format!("dead-letter.{consumer}.{key}.{kind}.{}.{}.{command}", message.stream, message.sequence)
@@ -178,8 +178,8 @@ pub(crate) fn dead_letter_of(
 }
 
 /// The subject of the release that makes a queue count as empty, given its last dead letter's subject.
-pub(crate) fn release(letter: &str) -> String {
-    let mut tokens: Vec<&str> = letter.split('.').collect();
+pub(crate) fn release(dead_letter: &str) -> String {
+    let mut tokens: Vec<&str> = dead_letter.split('.').collect();
     if let Some(kind) = tokens.get_mut(KIND_AT) {
         *kind = RELEASED;
     }
@@ -192,13 +192,13 @@ pub(crate) fn is_release(subject: &str) -> bool {
 }
 
 /// The subject of the n-th part of a large dead letter.
-pub(crate) fn dead_letter_part(letter: &str, n: u64) -> String {
-    format!("{letter}.part.{n}")
+pub(crate) fn dead_letter_part(dead_letter: &str, n: u64) -> String {
+    format!("{dead_letter}.part.{n}")
 }
 
 /// All parts of a large dead letter.
-pub(crate) fn dead_letter_parts(letter: &str) -> String {
-    format!("{letter}.part.*")
+pub(crate) fn dead_letter_parts(dead_letter: &str) -> String {
+    format!("{dead_letter}.part.*")
 }
 
 /// The subject of an operator's request to a projection or saga to retry the dead letters of a key. Without a key: all
@@ -209,13 +209,13 @@ pub(crate) fn retry_request(consumer: &str, key: Option<&str>) -> String {
 }
 
 /// The subject of an entry of the audit stream about a dead letter. `what` is one token, or two.
-pub(crate) fn dead_letter_entry(letter: Sequence, what: &str) -> String {
-    format!("audit.dead-letter.{letter}.{what}")
+pub(crate) fn dead_letter_entry(dead_letter: Sequence, what: &str) -> String {
+    format!("audit.dead-letter.{dead_letter}.{what}")
 }
 
 /// All entries of the audit stream about a dead letter.
-pub(crate) fn dead_letter_entries(letter: Sequence) -> String {
-    format!("audit.dead-letter.{letter}.>")
+pub(crate) fn dead_letter_entries(dead_letter: Sequence) -> String {
+    format!("audit.dead-letter.{dead_letter}.>")
 }
 
 // ---- sagas ---------------------------------------------------------------------------------------------------------

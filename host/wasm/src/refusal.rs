@@ -38,7 +38,7 @@ pub enum Refusal {
         cause: std::io::Error,
     },
     /// It has more bytes than [`crate::Limits::component_bytes`].
-    #[error("it has more than {}; raise the plugin's limit for components if it must be that large", InBytes(*.0))]
+    #[error("it has more than {}; if it needs more, raise `component-bytes` in the limits of its plugin", InBytes(*.0))]
     TooLarge(usize),
     /// It is native code that wasmtime wrote. Whoever wrote such code would have to be trusted like the host itself.
     #[error(

@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use futures::StreamExt;
 use pelton_core::id::Sequence;
-use pelton_nats::dead_letters::{self, KeptLetter};
+use pelton_nats::dead_letters::{self, KeptDeadLetter};
 use pelton_nats::{ConnectSettings, Nats};
 use pelton_tests::http::{Answer, Request};
 use serde_json::json;
@@ -199,15 +199,18 @@ async fn what_cannot_be_decoded_is_set_aside_with_its_cause_and_blocks_nobody() 
     // It comes behind all of them, on the entity that they name.
     assert_eq!(host.send(&book("good", 1, 1)).await.status, 201);
 
-    let letters = letters(&house, cases.len() + 1).await;
+    let dead_letters = dead_letters(&house, cases.len() + 1).await;
     let expected = cases.iter().map(|(subject, _, payload, cause)| (*subject, *payload, *cause));
     for (subject, payload, cause) in expected.chain([(raw, "raw", "not UTF-8")]) {
-        let found: Vec<_> =
-            letters.iter().map(|kept| &kept.letter).filter(|l| l.message.subject == subject).collect();
-        let [letter] = found.as_slice() else { panic!("{subject} has {found:#?}") };
-        assert!(letter.cause.contains(cause), "{subject}: {}", letter.cause);
-        assert_eq!(letter.message.payload, payload.as_bytes(), "{subject}");
-        assert_eq!(letter.consumer, "booking", "{subject}");
+        let found: Vec<_> = dead_letters
+            .iter()
+            .map(|kept| &kept.dead_letter)
+            .filter(|l| l.message.subject == subject)
+            .collect();
+        let [dead_letter] = found.as_slice() else { panic!("{subject} has {found:#?}") };
+        assert!(dead_letter.cause.contains(cause), "{subject}: {}", dead_letter.cause);
+        assert_eq!(dead_letter.message.payload, payload.as_bytes(), "{subject}");
+        assert_eq!(dead_letter.consumer, "booking", "{subject}");
     }
     house.settle().await;
     let counts: Vec<_> = house.each_once().await.into_iter().collect();
@@ -229,10 +232,10 @@ async fn who_publishes_what_no_handler_takes_is_told_at_once_and_what_is_no_comm
     let subject = "command.book-room.too.long";
     publish(&house, subject, &binary("unknown", "book-room"), room_1).await;
     let host = house.host().await;
-    let [kept] = letters(&house, 1).await.try_into().expect("one letter");
-    assert!(kept.letter.cause.contains("does not end in `book-room.unknown`"), "{kept:?}");
+    let [kept] = dead_letters(&house, 1).await.try_into().expect("one dead letter");
+    assert!(kept.dead_letter.cause.contains("does not end in `book-room.unknown`"), "{kept:?}");
     assert_eq!(
-        (kept.letter.message.subject.as_str(), &kept.letter.message.payload[..]),
+        (kept.dead_letter.message.subject.as_str(), &kept.dead_letter.message.payload[..]),
         (subject, room_1.as_bytes())
     );
     assert_eq!(host.send(&book("good", 1, 1)).await.status, 201);
@@ -241,7 +244,7 @@ async fn who_publishes_what_no_handler_takes_is_told_at_once_and_what_is_no_comm
 }
 
 /// All dead letters, once there are `count` of them.
-async fn letters(house: &House, count: usize) -> Vec<KeptLetter> {
+async fn dead_letters(house: &House, count: usize) -> Vec<KeptDeadLetter> {
     let streams = house.streams().await;
     let last = eventually("the dead letters are kept", async || {
         let state = streams.info("DEAD_LETTERS").await?.state;
@@ -251,11 +254,11 @@ async fn letters(house: &House, count: usize) -> Vec<KeptLetter> {
     })
     .await;
     let nats = Nats::connect(&ConnectSettings::new(house.nats.url())).await.expect("the server");
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     for sequence in 1..=last {
-        letters.extend(dead_letters::read(&nats, Sequence(sequence)).await.expect("readable"));
+        dead_letters.extend(dead_letters::read(&nats, Sequence(sequence)).await.expect("readable"));
     }
-    letters
+    dead_letters
 }
 
 /// Publishes as a client could that writes its headers itself.

@@ -47,6 +47,15 @@ async fn a_new_folder_builds_passes_its_tests_and_answers() {
     let tested = works(&folder, cargo, &["test"]).await;
     assert!(tested.contains("a_task_is_added_once ... ok"), "{tested}");
     assert!(tested.contains("a_follow_up_is_added_when_its_task_is_finished ... ok"), "{tested}");
+    // A mistake, as people make them: short ids of tasks have no third letter.
+    let source = folder.join("plugins/tasks/src/lib.rs");
+    let text = fs::read_to_string(&source).expect("the handler");
+    let decide = "        match (command, self) {";
+    assert_eq!(text.matches(decide).count(), 1, "{text}");
+    let mistake = "        if let Command::AddTask { task, .. } = &command {\n            \
+                   assert_ne!(task.as_bytes()[2], b' ');\n        }\n";
+    let line = text.lines().position(|line| line == decide).expect("the line") + 2;
+    fs::write(&source, text.replace(decide, &format!("{mistake}{decide}"))).expect("the handler");
     works(&folder, &pelton, &["build"]).await;
     let checked = works(&folder, &pelton, &["check"]).await;
     assert!(checked.contains("tasks: to-do-tasks 0.1.0, command-handler"), "{checked}");
@@ -66,7 +75,20 @@ async fn a_new_folder_builds_passes_its_tests_and_answers() {
     let view = Request::get("/views/open-tasks/tea-then");
     let shown = http.until(&view, |answer| answer.status == 200).await.expect("the follow-up");
     assert_eq!(shown.at("/title"), "Wash the cup", "{shown}");
+
+    // N11: what the plugin said last is the cause.
+    let short = Request::put("/add-task", r#"{"id":"c1","data":{"task":"ab","title":"Abs"}}"#);
+    let failed = http.send(&short.with("Prefer", "wait=60")).await.expect("an answer");
+    assert_eq!((failed.status, failed.at("/code").as_str()), (500, "command-failed"), "{failed}");
+    let panicked = format!("panicked at plugins/tasks/src/lib.rs:{line}:");
+    let listed = works(&folder, &pelton, &["dlq", "list"]).await;
+    let row = listed.lines().last().expect("a row");
+    let cause = "index out of bounds: the len is 2 but the index is 2";
+    assert!(row.contains(&format!("plugin tasks: {panicked}")) && row.contains(cause), "{listed}");
     let ended = host.stop().await.expect("it stops");
+    let count = |part: &str| ended.stderr.lines().filter(|line| line.contains(part)).count();
+    assert_eq!((count("guest backtrace"), count("set aside: ")), (1, 1), "{}", ended.stderr);
+    assert!(count("will be tried again: plugin tasks (sha256:") > 1, "{}", ended.stderr);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 

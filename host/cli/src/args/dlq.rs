@@ -87,7 +87,7 @@ pub(crate) struct ListArgs {
     /// Which.
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// The most letters that are listed
+    /// The most dead letters that are listed
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) limit: usize,
 }
@@ -100,7 +100,7 @@ pub(crate) struct ShowArgs {
     pub(crate) server: ServerArgs,
     /// Its position in the stream `DEAD_LETTERS`, as `pelton dlq list` shows it, or its subject
     #[arg(value_name = "SEQUENCE")]
-    pub(crate) letter: String,
+    pub(crate) dead_letter: String,
 }
 
 /// Which dead letters to do something about: named, filtered, or all. Nothing is no selection.
@@ -108,7 +108,7 @@ pub(crate) struct ShowArgs {
 pub(crate) struct SelectionArgs {
     /// Positions in the stream `DEAD_LETTERS`, as `pelton dlq list` shows them
     #[arg(value_name = "SEQUENCE", value_parser = sequence)]
-    pub(crate) letters: Vec<Sequence>,
+    pub(crate) dead_letters: Vec<Sequence>,
     /// Which.
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
@@ -127,11 +127,11 @@ impl SelectionArgs {
     /// What was selected. The error says why that is nothing clear.
     pub(crate) fn selection(&self) -> Result<Selection, String> {
         let filter = self.filter.filter();
-        match (self.letters.is_empty(), filter == Filter::default(), self.all) {
+        match (self.dead_letters.is_empty(), filter == Filter::default(), self.all) {
             (true, true, false) => {
                 Err("nothing is selected: name sequences, give filters, or say --all".to_owned())
             }
-            (false, true, false) => Ok(Selection::Named(self.letters.clone())),
+            (false, true, false) => Ok(Selection::Named(self.dead_letters.clone())),
             (true, false, false) | (true, true, true) => Ok(Selection::Filtered(filter)),
             _ => Err("sequences, filters and --all exclude each other".to_owned()),
         }

@@ -117,6 +117,11 @@ fn all<T>(document: &Reader<'_>, each: &'static Table, read: impl Fn(At<Name>, &
 }
 
 impl Typed {
+    /// The commands that routes send. `None` if one could not be read: it may send anything.
+    pub(crate) fn routed_commands(&self) -> Option<Vec<&str>> {
+        self.routes.iter().map(|route| Some(route.command.as_ref()?.value.as_str())).collect()
+    }
+
     /// Reads the whole file; what is wrong is reported and left out.
     pub(super) fn read(document: &Reader<'_>, base: &Path) -> Self {
         let typed = Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pelton_core::id::Sequence;
 use pelton_nats::Nats;
-use pelton_nats::dead_letters::{self, Filter, KeptLetter, Operator};
+use pelton_nats::dead_letters::{self, Filter, KeptDeadLetter, Operator};
 
 use super::output::Output;
 use crate::args::common::ServerArgs;
@@ -38,18 +38,18 @@ impl DlqClient {
         Operator::new(&self.nats, commands, self.is_replicated(), by, patience)
     }
 
-    /// The letters that the filter takes, `limit` of them at most, and whether there are more.
+    /// The dead letters that the filter takes, `limit` of them at most, and whether there are more.
     pub(super) async fn find(
         &self,
         filter: &Filter,
         limit: usize,
-    ) -> Result<(Vec<KeptLetter>, bool), Failure> {
+    ) -> Result<(Vec<KeptDeadLetter>, bool), Failure> {
         let (mut found, mut from) = (Vec::new(), Some(Sequence(1)));
         while let Some(start) = from.filter(|_| found.len() <= limit) {
             let page = dead_letters::page(&self.nats, filter, start, self.is_replicated());
             let page = page.await.map_err(run_failed)?;
             // A listing has no use for payloads, which may be large.
-            found.extend(page.letters.into_iter().map(without_payload));
+            found.extend(page.dead_letters.into_iter().map(without_payload));
             from = page.next;
         }
         let more = found.len() > limit;
@@ -57,34 +57,35 @@ impl DlqClient {
         Ok((found, more))
     }
 
-    pub(super) async fn select(&self, selection: &Selection) -> Result<Vec<KeptLetter>, Failure> {
+    pub(super) async fn select(&self, selection: &Selection) -> Result<Vec<KeptDeadLetter>, Failure> {
         match selection {
             Selection::Filtered(filter) => Ok(self.find(filter, usize::MAX).await?.0),
             Selection::Named(sequences) => {
                 let mut found = Vec::new();
                 for sequence in sequences {
-                    let letter = dead_letters::describe(&self.nats, *sequence).await.map_err(run_failed)?;
-                    found.push(without_payload(there(letter, *sequence)?));
+                    let dead_letter =
+                        dead_letters::describe(&self.nats, *sequence).await.map_err(run_failed)?;
+                    found.push(without_payload(there(dead_letter, *sequence)?));
                 }
-                found.sort_by_key(|letter| letter.sequence);
-                found.dedup_by_key(|letter| letter.sequence);
+                found.sort_by_key(|dead_letter| dead_letter.sequence);
+                found.dedup_by_key(|dead_letter| dead_letter.sequence);
                 Ok(found)
             }
         }
     }
 
-    pub(super) async fn read(&self, sequence: Sequence) -> Result<KeptLetter, Failure> {
+    pub(super) async fn read(&self, sequence: Sequence) -> Result<KeptDeadLetter, Failure> {
         there(dead_letters::read(&self.nats, sequence).await.map_err(run_failed)?, sequence)
     }
 }
 
-fn there(letter: Option<KeptLetter>, sequence: Sequence) -> Result<KeptLetter, Failure> {
-    letter.with_context(|| format!("there is no dead letter {sequence}")).map_err(Failure::Run)
+fn there(dead_letter: Option<KeptDeadLetter>, sequence: Sequence) -> Result<KeptDeadLetter, Failure> {
+    dead_letter.with_context(|| format!("there is no dead letter {sequence}")).map_err(Failure::Run)
 }
 
-fn without_payload(mut letter: KeptLetter) -> KeptLetter {
-    letter.letter.message.payload.clear();
-    letter
+fn without_payload(mut dead_letter: KeptDeadLetter) -> KeptDeadLetter {
+    dead_letter.dead_letter.message.payload.clear();
+    dead_letter
 }
 
 pub(super) fn run_failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

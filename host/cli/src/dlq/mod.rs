@@ -1,5 +1,6 @@
 //! `pelton dlq`: what cannot be processed, listed, shown, retried, dropped.
 
+mod causes;
 mod client;
 mod output;
 mod resolve;
@@ -36,18 +37,18 @@ async fn list(arguments: &ListArgs) -> Result<(), Failure> {
 
 async fn show(arguments: &ShowArgs) -> Result<(), Failure> {
     let client = DlqClient::open(&arguments.server).await?;
-    let sequence = match arguments.letter.parse() {
+    let sequence = match arguments.dead_letter.parse() {
         Ok(sequence) => Sequence(sequence),
         Err(_) => {
-            let found = dead_letters::at(&client.nats, &arguments.letter).await.map_err(run_failed)?;
+            let found = dead_letters::at(&client.nats, &arguments.dead_letter).await.map_err(run_failed)?;
             found
-                .ok_or_else(|| anyhow!("there is no dead letter at {}", arguments.letter))
+                .ok_or_else(|| anyhow!("there is no dead letter at {}", arguments.dead_letter))
                 .map_err(Failure::Run)?
         }
     };
-    let letter = client.read(sequence).await?;
+    let dead_letter = client.read(sequence).await?;
     let journal =
         dead_letters::journal(&client.nats, sequence, client.is_replicated()).await.map_err(run_failed)?;
-    client.output.show(&letter, &journal);
+    client.output.show(&dead_letter, &journal);
     Ok(())
 }

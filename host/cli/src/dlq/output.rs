@@ -5,13 +5,12 @@ use std::io::Write;
 
 use base64::Engine;
 use pelton_core::message::Incoming;
-use pelton_nats::dead_letters::{Entry, Happening, KeptLetter};
+use pelton_nats::dead_letters::{Entry, Happening, KeptDeadLetter};
 use serde_json::{Map, Value, json};
 
+use super::causes::{short, tell_apart};
 use crate::terminal::{escaped, one_line};
 
-/// The longest cause in a listing, in characters.
-const CAUSE_CHARS: usize = 80;
 const COLUMNS: [&str; 8] =
     ["SEQUENCE", "KEPT", "KIND", "CONSUMER", "KEY", "COMMAND OR SUBJECT", "ATTEMPTS", "CAUSE"];
 
@@ -27,12 +26,20 @@ impl Output {
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
-    pub(super) fn list(self, letters: &[KeptLetter]) {
+    pub(super) fn list(self, dead_letters: &[KeptDeadLetter]) {
         if self.json {
-            letters.iter().for_each(|letter| self.line(&Value::Object(described(letter)).to_string()));
-        } else if !letters.is_empty() {
+            dead_letters
+                .iter()
+                .for_each(|dead_letter| self.line(&Value::Object(described(dead_letter)).to_string()));
+        } else if !dead_letters.is_empty() {
             let header = COLUMNS.map(str::to_owned);
-            let rows = letters.iter().map(|letter| row(letter).map(|cell| one_line(&cell)));
+            let causes = tell_apart(
+                dead_letters
+                    .iter()
+                    .map(|kept| (kept.dead_letter.cause.as_str(), kept.dead_letter.digest.as_deref())),
+            );
+            let rows = dead_letters.iter().zip(causes);
+            let rows = rows.map(|(kept, cause)| row(kept, cause).map(|cell| one_line(&cell)));
             self.table(&[header].into_iter().chain(rows).collect::<Vec<_>>());
         }
     }
@@ -46,7 +53,7 @@ impl Output {
         }
     }
 
-    pub(super) fn show(self, kept: &KeptLetter, journal: &[Entry]) {
+    pub(super) fn show(self, kept: &KeptDeadLetter, journal: &[Entry]) {
         if self.json {
             self.line(&json(kept, journal).to_string());
         } else {
@@ -56,52 +63,42 @@ impl Output {
     }
 }
 
-/// The first line, not too long, without the digest that a plugin's fault begins with.
-pub(super) fn short(cause: &str, digest: Option<&str>) -> String {
-    let line = cause.lines().next().unwrap_or_default();
-    let line = digest.map_or_else(|| line.to_owned(), |digest| line.replacen(&format!(" ({digest})"), "", 1));
-    match line.char_indices().nth(CAUSE_CHARS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-fn row(kept: &KeptLetter) -> [String; COLUMNS.len()] {
-    let letter = &kept.letter;
+fn row(kept: &KeptDeadLetter, cause: String) -> [String; COLUMNS.len()] {
+    let dead_letter = &kept.dead_letter;
     [
         kept.sequence.to_string(),
         kept.kept_at.to_string(),
-        letter.kind.as_str().to_owned(),
-        letter.consumer.clone(),
-        letter.key.clone().unwrap_or_else(|| "-".to_owned()),
-        kept.command().unwrap_or(&letter.message.subject).to_owned(),
-        letter.message.attempt.to_string(),
-        short(&letter.cause, letter.digest.as_deref()),
+        dead_letter.kind.as_str().to_owned(),
+        dead_letter.consumer.clone(),
+        dead_letter.key.clone().unwrap_or_else(|| "-".to_owned()),
+        kept.command().unwrap_or(&dead_letter.message.subject).to_owned(),
+        dead_letter.message.attempt.to_string(),
+        cause,
     ]
 }
 
-/// What a listing says of a letter. What there is not is null.
-pub(super) fn described(kept: &KeptLetter) -> Map<String, Value> {
-    let letter = &kept.letter;
+/// What a listing says of a dead letter. What there is not is null.
+pub(super) fn described(kept: &KeptDeadLetter) -> Map<String, Value> {
+    let dead_letter = &kept.dead_letter;
     let members = [
         ("sequence", json!(kept.sequence)),
         ("keptAt", json!(kept.kept_at)),
-        ("kind", json!(letter.kind.as_str())),
-        ("consumer", json!(letter.consumer)),
-        ("key", json!(letter.key)),
+        ("kind", json!(dead_letter.kind.as_str())),
+        ("consumer", json!(dead_letter.consumer)),
+        ("key", json!(dead_letter.key)),
         ("command", json!(kept.command())),
-        ("stream", json!(letter.message.stream)),
-        ("streamSequence", json!(letter.message.sequence)),
-        ("subject", json!(letter.message.subject)),
-        ("attempts", json!(letter.message.attempt)),
-        ("cause", json!(letter.cause)),
-        ("digest", json!(letter.digest)),
+        ("stream", json!(dead_letter.message.stream)),
+        ("streamSequence", json!(dead_letter.message.sequence)),
+        ("subject", json!(dead_letter.message.subject)),
+        ("attempts", json!(dead_letter.message.attempt)),
+        ("cause", json!(dead_letter.cause)),
+        ("digest", json!(dead_letter.digest)),
     ];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn json(kept: &KeptLetter, journal: &[Entry]) -> Value {
-    let message = &kept.letter.message;
+fn json(kept: &KeptDeadLetter, journal: &[Entry]) -> Value {
+    let message = &kept.dead_letter.message;
     let mut members = described(kept);
     let headers: Vec<_> = message.headers.iter().collect();
     members.insert("storedAt".to_owned(), json!(message.stored_at));
@@ -118,20 +115,23 @@ fn base64(message: &Incoming) -> String {
     base64::engine::general_purpose::STANDARD.encode(&message.payload)
 }
 
-fn text(kept: &KeptLetter, journal: &[Entry]) -> String {
-    let letter = &kept.letter;
-    let message = &letter.message;
+fn text(kept: &KeptDeadLetter, journal: &[Entry]) -> String {
+    let dead_letter = &kept.dead_letter;
+    let message = &dead_letter.message;
     let nothing = || "-".to_owned();
     let mut text = format!("dead letter {}\n", kept.sequence);
     let came = format!("{} of {}, stored {}", message.sequence, message.stream, message.stored_at);
     let facts = [
-        ("kept", format!("{}, {} after {} attempts", kept.kept_at, letter.kind.as_str(), message.attempt)),
-        ("consumer", letter.consumer.clone()),
-        ("key", letter.key.clone().unwrap_or_else(nothing)),
+        (
+            "kept",
+            format!("{}, {} after {} attempts", kept.kept_at, dead_letter.kind.as_str(), message.attempt),
+        ),
+        ("consumer", dead_letter.consumer.clone()),
+        ("key", dead_letter.key.clone().unwrap_or_else(nothing)),
         ("command", kept.command().map_or_else(nothing, str::to_owned)),
         ("subject", message.subject.clone()),
         ("message", came),
-        ("plugin", letter.digest.clone().unwrap_or_else(nothing)),
+        ("plugin", dead_letter.digest.clone().unwrap_or_else(nothing)),
     ];
     for (name, fact) in facts {
         let _ = writeln!(text, "  {name:<9} {fact}");
@@ -142,7 +142,7 @@ fn text(kept: &KeptLetter, journal: &[Entry]) -> String {
         Err(_) => format!("(no text; base64) {}", base64(message)),
     };
     let sections = [
-        ("cause".to_owned(), letter.cause.clone()),
+        ("cause".to_owned(), dead_letter.cause.clone()),
         ("headers".to_owned(), headers.collect::<Vec<_>>().join("\n")),
         (format!("payload, {} bytes", message.payload.len()), payload),
         ("history".to_owned(), journal.iter().map(happened).collect::<Vec<_>>().join("\n")),

@@ -1,4 +1,4 @@
-//! `pelton dlq retry` and `pelton dlq drop`: letter by letter, those of one key in order.
+//! `pelton dlq retry` and `pelton dlq drop`: dead letter by dead letter, those of one key in order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -7,11 +7,12 @@ use anyhow::anyhow;
 use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::Sequence;
 use pelton_core::store::Unavailable;
-use pelton_nats::dead_letters::{KeptLetter, Operator, Retried};
+use pelton_nats::dead_letters::{KeptDeadLetter, Operator, Retried};
 use serde_json::{Value, json};
 
+use super::causes::short;
 use super::client::{DlqClient, run_failed};
-use super::output::{Output, described, short};
+use super::output::{Output, described};
 use crate::args::dlq::{DropArgs, RetryArgs, SelectionArgs};
 use crate::exit::Failure;
 use crate::terminal::one_line;
@@ -19,13 +20,13 @@ use crate::terminal::one_line;
 /// How long a drop waits for a view to go on without what was dropped.
 const VIEW_WAIT: Duration = Duration::from_secs(10);
 
-/// What was done about one letter.
+/// What was done about one dead letter.
 struct Done {
     /// One word, for programs.
     result: &'static str,
     /// More, for people.
     detail: String,
-    /// Whether the letter is gone, or would be.
+    /// Whether the dead letter is gone, or would be.
     settled: bool,
 }
 
@@ -38,17 +39,17 @@ impl Done {
 /// Counts and writes what was done.
 struct Report {
     output: Output,
-    letters: usize,
+    dead_letters: usize,
     left: usize,
 }
 
 impl Report {
     fn new(output: Output) -> Self {
-        Self { output, letters: 0, left: 0 }
+        Self { output, dead_letters: 0, left: 0 }
     }
 
-    fn add(&mut self, kept: &KeptLetter, done: &Done) {
-        self.letters += 1;
+    fn add(&mut self, kept: &KeptDeadLetter, done: &Done) {
+        self.dead_letters += 1;
         self.left += usize::from(!done.settled);
         if self.output.json {
             let mut members = described(kept);
@@ -56,27 +57,28 @@ impl Report {
             members.insert("detail".to_owned(), json!(done.detail));
             self.output.line(&Value::Object(members).to_string());
         } else {
-            let what = kept.command().unwrap_or(&kept.letter.message.subject);
-            let key = kept.letter.key.as_deref().unwrap_or("-");
+            let what = kept.command().unwrap_or(&kept.dead_letter.message.subject);
+            let key = kept.dead_letter.key.as_deref().unwrap_or("-");
             let colon = if done.detail.is_empty() { "" } else { ": " };
             let line = format!(
                 "{} {} {key} {what}: {}{colon}{}",
                 kept.sequence,
-                kept.letter.consumer,
+                kept.dead_letter.consumer,
                 done.result,
-                short(&done.detail, kept.letter.digest.as_deref())
+                short(&done.detail, kept.dead_letter.digest.as_deref())
             );
             self.output.line(&one_line(&line));
         }
     }
 
     fn finish(self) -> Result<(), Failure> {
-        let Self { letters, left, .. } = self;
-        match (letters, left) {
+        let Self { dead_letters, left, .. } = self;
+        match (dead_letters, left) {
             (0, _) => tracing::warn!("no dead letter matches"),
             (_, 0) => {}
             _ => {
-                let what = anyhow!("{left} of {letters} dead letters are left; `pelton dlq show` says why");
+                let what =
+                    anyhow!("{left} of {dead_letters} dead letters are left; `pelton dlq show` says why");
                 return Err(Failure::Run(what));
             }
         }
@@ -93,66 +95,71 @@ pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let mut report = Report::new(client.output);
     // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
     let end = operator.end().await.map_err(run_failed)?;
-    let letters = client.select(&selected).await?;
+    let dead_letters = client.select(&selected).await?;
     if selection.dry_run {
-        letters.iter().for_each(|letter| report.add(letter, &Done::new("would-be-retried", "", true)));
+        dead_letters
+            .iter()
+            .for_each(|dead_letter| report.add(dead_letter, &Done::new("would-be-retried", "", true)));
         return report.finish();
     }
-    for queue in queues(letters) {
+    for queue in queues(dead_letters) {
         retry_queue(&operator, queue, end, &mut report).await.map_err(run_failed)?;
     }
     report.finish()
 }
 
-/// The letters of each consumer and key; one without a key is a queue by itself.
-fn queues(letters: Vec<KeptLetter>) -> Vec<Vec<KeptLetter>> {
-    let mut queues: Vec<Vec<KeptLetter>> = Vec::new();
+/// The dead letters of each consumer and key; one without a key is a queue by itself.
+fn queues(dead_letters: Vec<KeptDeadLetter>) -> Vec<Vec<KeptDeadLetter>> {
+    let mut queues: Vec<Vec<KeptDeadLetter>> = Vec::new();
     let mut places: HashMap<(String, String), usize> = HashMap::new();
-    for letter in letters {
-        let key = letter.letter.key.clone().map(|key| (letter.letter.consumer.clone(), key));
+    for dead_letter in dead_letters {
+        let key =
+            dead_letter.dead_letter.key.clone().map(|key| (dead_letter.dead_letter.consumer.clone(), key));
         match key.map(|key| *places.entry(key).or_insert(queues.len())) {
-            Some(place) if place < queues.len() => queues[place].push(letter),
-            _ => queues.push(vec![letter]),
+            Some(place) if place < queues.len() => queues[place].push(dead_letter),
+            _ => queues.push(vec![dead_letter]),
         }
     }
     queues
 }
 
-/// Retries one letter after the other. What is parked behind one that is left is not tried; one that failed itself may
+/// Retries one dead letter after the other. What is parked behind one that is left is not tried; one that failed itself may
 /// be of a handler that does not park, and is.
 async fn retry_queue(
     operator: &Operator,
-    queue: Vec<KeptLetter>,
+    queue: Vec<KeptDeadLetter>,
     end: Sequence,
     report: &mut Report,
 ) -> Result<(), Unavailable> {
     let mut left = queue.into_iter();
     let (mut next, mut blocked): (_, Option<(Sequence, bool)>) = (left.next(), None);
-    while let Some(letter) = next {
+    while let Some(dead_letter) = next {
         let done = match blocked {
-            Some((by, failed)) if !failed || letter.letter.kind == DeadLetterKind::Parked => {
+            Some((by, failed)) if !failed || dead_letter.dead_letter.kind == DeadLetterKind::Parked => {
                 Done::new("not-tried", format!("it waits behind {by}"), false)
             }
             _ => {
-                let retried = operator.retry(&letter).await?;
+                let retried = operator.retry(&dead_letter).await?;
                 let failed = matches!(retried, Retried::Failed(_));
                 let done = done(retried);
-                blocked = blocked.or((!done.settled).then_some((letter.sequence, failed)));
+                blocked = blocked.or((!done.settled).then_some((dead_letter.sequence, failed)));
                 done
             }
         };
-        report.add(&letter, &done);
+        report.add(&dead_letter, &done);
         next = match left.next() {
-            None if blocked.is_none() => operator.next(&letter).await?.filter(|joined| joins(joined, end)),
+            None if blocked.is_none() => {
+                operator.next(&dead_letter).await?.filter(|joined| joins(joined, end))
+            }
             next => next,
         };
     }
     Ok(())
 }
 
-/// Whether a letter was parked during the retry. One that was there before, and not selected, is left alone.
-fn joins(letter: &KeptLetter, end: Sequence) -> bool {
-    letter.sequence > end && letter.letter.kind == DeadLetterKind::Parked
+/// Whether a dead letter was parked during the retry. One that was there before, and not selected, is left alone.
+fn joins(dead_letter: &KeptDeadLetter, end: Sequence) -> bool {
+    dead_letter.sequence > end && dead_letter.dead_letter.kind == DeadLetterKind::Parked
 }
 
 fn done(retried: Retried) -> Done {
@@ -179,20 +186,20 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let operator = client.operator(by, VIEW_WAIT);
     let mut report = Report::new(client.output);
     let mut views = BTreeSet::new();
-    for letter in client.select(&selected).await? {
+    for dead_letter in client.select(&selected).await? {
         if selection.dry_run {
-            report.add(&letter, &Done::new("would-be-dropped", "", true));
+            report.add(&dead_letter, &Done::new("would-be-dropped", "", true));
             continue;
         }
-        let done = match operator.drop(&letter, reason).await.map_err(run_failed)? {
+        let done = match operator.drop(&dead_letter, reason).await.map_err(run_failed)? {
             Some(outcome) => done(Retried::Settled(outcome.to_owned())),
             None => Done::new("dropped", reason.as_str(), true),
         };
-        report.add(&letter, &done);
-        if let Some(key) = letter.letter.key
-            && is_projection(&client, &letter.letter.consumer)
+        report.add(&dead_letter, &done);
+        if let Some(key) = dead_letter.dead_letter.key
+            && is_projection(&client, &dead_letter.dead_letter.consumer)
         {
-            views.insert((letter.letter.consumer, key));
+            views.insert((dead_letter.dead_letter.consumer, key));
         }
     }
     // A view's key is live again when none of its events is left, which only the projection can tell.
@@ -200,7 +207,7 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
         if !operator.ask(&consumer, &key).await.map_err(run_failed)? {
             tracing::warn!(
                 "the view {consumer} has not gone on with {key} yet: it does when a host runs it, or with the next \
-                 retry or drop of its letters"
+                 retry or drop of its dead_letters"
             );
         }
     }

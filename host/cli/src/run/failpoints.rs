@@ -102,9 +102,9 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
 }
 
 impl<L: DeadLetters> DeadLetters for Failpoints<L> {
-    async fn keep(&self, letter: DeadLetter) -> Result<Sequence, Unavailable> {
+    async fn keep(&self, dead_letter: DeadLetter) -> Result<Sequence, Unavailable> {
         pass("before-set-aside");
-        let kept = self.0.keep(letter).await;
+        let kept = self.0.keep(dead_letter).await;
         pass("after-set-aside");
         kept
     }
@@ -123,9 +123,9 @@ impl<L: DeadLetters> DeadLetters for Failpoints<L> {
         self.0.is_retry(consumer, key, message, on_failure).await
     }
 
-    async fn keep_behind(&self, letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
+    async fn keep_behind(&self, dead_letter: DeadLetter, last: Sequence) -> Result<Parking, Unavailable> {
         pass("before-set-aside");
-        let kept = self.0.keep_behind(letter, last).await;
+        let kept = self.0.keep_behind(dead_letter, last).await;
         pass("after-set-aside");
         kept
     }

@@ -165,10 +165,12 @@ impl Running {
         intake: &Arc<Intake>,
         (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
     ) -> anyhow::Result<()> {
-        let (store, letters) = (self.store(config, nats, &handler.stream), dead_letters(config, nats));
+        let (store, dead_letters) = (self.store(config, nats, &handler.stream), dead_letters(config, nats));
         #[cfg(debug_assertions)]
-        let (store, letters) =
-            (super::failpoints::Failpoints::around(store)?, super::failpoints::Failpoints::around(letters)?);
+        let (store, dead_letters) = (
+            super::failpoints::Failpoints::around(store)?,
+            super::failpoints::Failpoints::around(dead_letters)?,
+        );
         let shards = handler.shards.unwrap_or_else(processors);
         let settings = HandlerSettings {
             retry: config.retry,
@@ -185,7 +187,7 @@ impl Running {
         };
         let flow = |_| {
             let (plugin, stream) = (plugin.for_shard(), stream.clone());
-            CommandFlow::new(name.clone(), stream, plugin, store.clone(), letters.clone(), settings)
+            CommandFlow::new(name.clone(), stream, plugin, store.clone(), dead_letters.clone(), settings)
         };
         let flows = (0..shards).map(flow).collect();
         let limits = Limits {

@@ -2,16 +2,17 @@
 //! wrong with either is reported in one go.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use pelton_wasm::{LoadError, LoadedPlugin, Plugins, Settings};
+use pelton_wasm::{LoadError, LoadedPlugin, Plugins, Refusal, Settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::common::ConfigArgs;
 use crate::config::typed::Typed;
 use crate::config::{self, Config, Report};
-use crate::descriptors::{self, Inspected, Inspections};
+use crate::descriptors::{self, Inspected, Inspections, Unusable};
 use crate::exit::Failure;
 
 /// A configuration with its components, both sound.
@@ -91,7 +92,13 @@ async fn load(sandbox: &Plugins, typed: &Typed) -> BTreeMap<String, Result<Loade
 fn inspections(results: &BTreeMap<String, Result<LoadedPlugin, LoadError>>) -> Inspections {
     let inspect = |result: &Result<LoadedPlugin, LoadError>| match result {
         Ok(plugin) => Ok(Inspected::of(plugin)),
-        Err(error) => Err(error.refusal.to_string()),
+        Err(error) => Err(Unusable {
+            cause: error.refusal.to_string(),
+            is_missing: matches!(
+                &error.refusal,
+                Refusal::Unreadable { cause, .. } if cause.kind() == ErrorKind::NotFound
+            ),
+        }),
     };
     results.iter().map(|(name, result)| (name.clone(), inspect(result))).collect()
 }

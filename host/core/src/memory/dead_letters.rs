@@ -61,7 +61,7 @@ impl MemoryDeadLetters {
         self.kept().failed_again.clone()
     }
 
-    /// Removes a dead dead_letter, as an operator does who has retried or dropped it.
+    /// Removes a dead letter, as an operator does who has retried or dropped it.
     pub fn remove(&self, sequence: Sequence) {
         self.kept().dead_letters.retain(|(at, _)| *at != sequence);
     }

@@ -97,7 +97,7 @@ async fn set_one_aside(
     let header_block = base64::engine::general_purpose::STANDARD.encode(&message.header_block);
     let mut message = StoredMessage::from(message).into_incoming(name);
     message.headers.push(RAW_HEADERS, header_block);
-    let letter = DeadLetter {
+    let dead_letter = DeadLetter {
         consumer: owner.to_string(),
         key: None,
         kind: DeadLetterKind::Failed,
@@ -105,7 +105,7 @@ async fn set_one_aside(
         cause: cause.to_owned(),
         digest: None,
     };
-    dead_letters::keep(nats, &letter).await?;
+    dead_letters::keep(nats, &dead_letter).await?;
     // The subject that the message itself would have brought, as in NATS ADR-15. The server uses the stream sequence;
     // the delivery's own number and time are not known here.
     let reply = format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.{}.0", stored_at.0);

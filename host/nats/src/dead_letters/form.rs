@@ -40,9 +40,9 @@ mod name {
 }
 
 /// The headers of a dead letter in one message: its description and the original's headers.
-pub(super) fn whole(letter: &DeadLetter) -> Result<HeaderMap, String> {
-    let mut headers = description(letter);
-    for (name, value) in letter.message.headers.iter() {
+pub(super) fn whole(dead_letter: &DeadLetter) -> Result<HeaderMap, String> {
+    let mut headers = description(dead_letter);
+    for (name, value) in dead_letter.message.headers.iter() {
         let name = utf8_percent_encode(name, ENCODED_IN_NAMES);
         headers.push(format!("{ORIGINAL}{name}"), encode(value));
     }
@@ -51,13 +51,13 @@ pub(super) fn whole(letter: &DeadLetter) -> Result<HeaderMap, String> {
 
 /// A dead letter in parts, for one batch: the description alone, then the original's headers and payload in parts. For
 /// a message near `max_payload`, which does not fit beside its description.
-pub(super) fn in_parts(subject: &str, letter: &DeadLetter) -> Result<Vec<BatchMessage>, String> {
-    let pairs: Vec<(&str, &str)> = letter.message.headers.iter().collect();
+pub(super) fn in_parts(subject: &str, dead_letter: &DeadLetter) -> Result<Vec<BatchMessage>, String> {
+    let pairs: Vec<(&str, &str)> = dead_letter.message.headers.iter().collect();
     let mut bytes = serde_json::to_vec(&pairs).map_err(|e| e.to_string())?;
     bytes.push(b'\n'); // the JSON before it has no line break
-    bytes.extend_from_slice(&letter.message.payload);
+    bytes.extend_from_slice(&dead_letter.message.payload);
     let parts: Vec<&[u8]> = bytes.chunks(PART_BYTES).collect();
-    let mut description = description(letter);
+    let mut description = description(dead_letter);
     description.push(PARTS, parts.len().to_string());
     let headers = wire::to_wire(&description).map_err(|e| e.to_string())?;
     let first = BatchMessage { subject: subject.to_owned(), headers, payload: bytes::Bytes::new() };
@@ -69,10 +69,10 @@ pub(super) fn in_parts(subject: &str, letter: &DeadLetter) -> Result<Vec<BatchMe
     Ok([first].into_iter().chain(rest).collect())
 }
 
-fn description(letter: &DeadLetter) -> Headers {
-    let DeadLetter { consumer, key, kind, message, cause, digest } = letter;
+fn description(dead_letter: &DeadLetter) -> Headers {
+    let DeadLetter { consumer, key, kind, message, cause, digest } = dead_letter;
     let mut headers = Headers::default();
-    headers.push(name::ID, encode(&letter.id()));
+    headers.push(name::ID, encode(&dead_letter.id()));
     headers.push(name::CONSUMER, encode(consumer));
     headers.push(name::KIND, kind.as_str());
     if let Some(key) = key {
@@ -113,7 +113,7 @@ pub(super) fn from_parts(bytes: &[u8]) -> Result<(Headers, bytes::Bytes), String
 }
 
 /// The dead letter that the message describes. `None` if it describes none, such as a part of a dead letter.
-pub(super) fn letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
+pub(super) fn dead_letter(message: &StoredMessage) -> Result<Option<DeadLetter>, String> {
     let headers = &message.headers;
     if headers.get(name::ID).is_none() {
         return Ok(None);

@@ -9,7 +9,7 @@ use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::KeptLetter;
+use super::KeptDeadLetter;
 use super::form::bounded;
 use crate::connection::Nats;
 use crate::subjects::{self, AUDIT};
@@ -22,7 +22,7 @@ const PAGE_ENTRIES: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The dead letter's position in the dead-letter stream.
-    pub letter: Sequence,
+    pub dead_letter: Sequence,
     /// The handler, projection or saga.
     pub consumer: String,
     /// The entity, view key or instance.
@@ -71,8 +71,12 @@ pub enum Happening {
 }
 
 /// The history of a dead letter, in order. `replicated`: the stream has replicas, which may be behind.
-pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<Vec<Entry>, Unavailable> {
-    let filter = subjects::dead_letter_entries(letter);
+pub async fn journal(
+    nats: &Nats,
+    dead_letter: Sequence,
+    replicated: bool,
+) -> Result<Vec<Entry>, Unavailable> {
+    let filter = subjects::dead_letter_entries(dead_letter);
     let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));
     while let Some(from) = next {
         let page = wire::page(nats, AUDIT, &filter, from, PAGE_ENTRIES, replicated).await?;
@@ -82,12 +86,16 @@ pub async fn journal(nats: &Nats, letter: Sequence, replicated: bool) -> Result<
     Ok(entries)
 }
 
-pub(super) async fn note_kept(nats: &Nats, at: Sequence, letter: &DeadLetter) -> Result<(), Unavailable> {
-    let (kind, cause) = (letter.kind.as_str().to_owned(), bounded(&letter.cause).to_owned());
+pub(super) async fn note_kept(
+    nats: &Nats,
+    at: Sequence,
+    dead_letter: &DeadLetter,
+) -> Result<(), Unavailable> {
+    let (kind, cause) = (dead_letter.kind.as_str().to_owned(), bounded(&dead_letter.cause).to_owned());
     publish(
         nats,
         &subjects::dead_letter_entry(at, "kept"),
-        entry(at, letter, Happening::Kept { kind, cause }),
+        entry(at, dead_letter, Happening::Kept { kind, cause }),
     )
     .await
 }
@@ -95,21 +103,21 @@ pub(super) async fn note_kept(nats: &Nats, at: Sequence, letter: &DeadLetter) ->
 pub(super) async fn note_failed_again(
     nats: &Nats,
     at: Sequence,
-    letter: &DeadLetter,
+    dead_letter: &DeadLetter,
 ) -> Result<(), Unavailable> {
-    let cause = bounded(&letter.cause).to_owned();
-    let subject = failed_again_subject(at, letter.message.sequence);
-    publish(nats, &subject, entry(at, letter, Happening::FailedAgain { cause })).await
+    let cause = bounded(&dead_letter.cause).to_owned();
+    let subject = failed_again_subject(at, dead_letter.message.sequence);
+    publish(nats, &subject, entry(at, dead_letter, Happening::FailedAgain { cause })).await
 }
 
 /// The cause for which the retry failed that was sent as this message of the command stream. `None` if it did not fail,
 /// or not yet.
 pub(super) async fn failed_again(
     nats: &Nats,
-    letter: &KeptLetter,
+    dead_letter: &KeptDeadLetter,
     sent: Sequence,
 ) -> Result<Option<String>, Unavailable> {
-    let message = wire::leader_last(nats, AUDIT, &failed_again_subject(letter.sequence, sent)).await?;
+    let message = wire::leader_last(nats, AUDIT, &failed_again_subject(dead_letter.sequence, sent)).await?;
     match message.map(|message| decode(&message)).transpose()?.map(|entry| entry.what) {
         Some(Happening::FailedAgain { cause }) => Ok(Some(cause)),
         _ => Ok(None),
@@ -117,7 +125,11 @@ pub(super) async fn failed_again(
 }
 
 /// Notes an operator's action on a dead letter.
-pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> Result<(), Unavailable> {
+pub(super) async fn note(
+    nats: &Nats,
+    dead_letter: &KeptDeadLetter,
+    what: Happening,
+) -> Result<(), Unavailable> {
     // Entries that may occur several times have a subject of their own each.
     let place = match &what {
         Happening::Dropped { .. } => "dropped".to_owned(),
@@ -125,16 +137,16 @@ pub(super) async fn note(nats: &Nats, letter: &KeptLetter, what: Happening) -> R
         Happening::FailedAgain { .. } => format!("failed-again.{:016x}", rand::random::<u64>()),
         _ => format!("retried.{:016x}", rand::random::<u64>()),
     };
-    let subject = subjects::dead_letter_entry(letter.sequence, &place);
-    publish(nats, &subject, entry(letter.sequence, &letter.letter, what)).await
+    let subject = subjects::dead_letter_entry(dead_letter.sequence, &place);
+    publish(nats, &subject, entry(dead_letter.sequence, &dead_letter.dead_letter, what)).await
 }
 
-fn failed_again_subject(letter: Sequence, sent: Sequence) -> String {
-    subjects::dead_letter_entry(letter, &format!("failed-again.{sent}"))
+fn failed_again_subject(dead_letter: Sequence, sent: Sequence) -> String {
+    subjects::dead_letter_entry(dead_letter, &format!("failed-again.{sent}"))
 }
 
-fn entry(letter: Sequence, of: &DeadLetter, what: Happening) -> Entry {
-    Entry { letter, consumer: of.consumer.clone(), key: of.key.clone(), at: Timestamp::now(), what }
+fn entry(dead_letter: Sequence, of: &DeadLetter, what: Happening) -> Entry {
+    Entry { dead_letter, consumer: of.consumer.clone(), key: of.key.clone(), at: Timestamp::now(), what }
 }
 
 fn decode(message: &StoredMessage) -> Result<Entry, Unavailable> {

@@ -5,7 +5,7 @@ use pelton_core::id::{CommandId, Sequence};
 use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 
-use super::{KeptLetter, described};
+use super::{KeptDeadLetter, described};
 use crate::connection::Nats;
 use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire;
@@ -39,9 +39,9 @@ impl Filter {
         subjects::dead_letters(consumer.as_deref(), key.as_deref(), *kind, stream.as_deref(), command)
     }
 
-    fn takes(&self, letter: &KeptLetter) -> bool {
-        self.since.is_none_or(|since| letter.kept_at >= since)
-            && self.until.is_none_or(|until| letter.kept_at < until)
+    fn takes(&self, dead_letter: &KeptDeadLetter) -> bool {
+        self.since.is_none_or(|since| dead_letter.kept_at >= since)
+            && self.until.is_none_or(|until| dead_letter.kept_at < until)
     }
 }
 
@@ -49,7 +49,7 @@ impl Filter {
 #[derive(Debug)]
 pub struct Page {
     /// The dead letters. One that is kept in parts has no headers and payload here; [`super::read`] returns them.
-    pub letters: Vec<KeptLetter>,
+    pub dead_letters: Vec<KeptDeadLetter>,
     /// The start of the next page. `None` on the last page.
     pub next: Option<Sequence>,
 }
@@ -65,9 +65,9 @@ pub async fn page(
     let subject = filter.subject();
     let tail = wire::page(nats, DEAD_LETTERS, &subject, from, PAGE_MESSAGES, replicated).await?;
     let next = tail.next();
-    let mut letters = Vec::new();
+    let mut dead_letters = Vec::new();
     for message in tail.messages {
-        letters.extend(described(message)?.filter(|letter| filter.takes(letter)));
+        dead_letters.extend(described(message)?.filter(|dead_letter| filter.takes(dead_letter)));
     }
-    Ok(Page { letters, next })
+    Ok(Page { dead_letters, next })
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::queue::{self, Queue};
 use super::requests;
-use super::{Happening, KeptLetter, described, journal, read};
+use super::{Happening, KeptDeadLetter, described, journal, read};
 use crate::commands::Commands;
 use crate::connection::Nats;
 use crate::subjects::{ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
@@ -64,66 +64,67 @@ impl Operator {
     }
 
     /// Retries the message in a dead letter. The dead letter is removed when that has succeeded.
-    pub async fn retry(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
-            return self.gone(letter).await;
+    pub async fn retry(&self, dead_letter: &KeptDeadLetter) -> Result<Retried, Unavailable> {
+        if wire::leader_at(&self.nats, DEAD_LETTERS, dead_letter.sequence).await?.is_none() {
+            return self.gone(dead_letter).await;
         }
-        match letter.letter.message.stream.as_str() {
-            COMMANDS => self.retry_command(letter).await,
-            _ => self.retry_event(letter).await,
+        match dead_letter.dead_letter.message.stream.as_str() {
+            COMMANDS => self.retry_command(dead_letter).await,
+            _ => self.retry_event(dead_letter).await,
         }
     }
 
     /// Retries a command. Its dead letter is removed once the command has ended without failing.
-    async fn retry_command(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        if let Some(first) = self.first(letter).await?
-            && letter.letter.kind == DeadLetterKind::Parked
-            && first != letter.sequence
+    async fn retry_command(&self, dead_letter: &KeptDeadLetter) -> Result<Retried, Unavailable> {
+        if let Some(first) = self.first(dead_letter).await?
+            && dead_letter.dead_letter.kind == DeadLetterKind::Parked
+            && first != dead_letter.sequence
         {
             return Ok(Retried::Waits(Some(first)));
         }
-        let Some(whole) = read(&self.nats, letter.sequence).await? else {
-            queue::remove(&self.nats, letter).await?;
+        let Some(whole) = read(&self.nats, dead_letter.sequence).await? else {
+            queue::remove(&self.nats, dead_letter).await?;
             return Ok(Retried::Gone);
         };
-        let command = match self.commands.decode(&whole.letter.message) {
+        let command = match self.commands.decode(&whole.dead_letter.message) {
             Ok(command) => command,
             Err(why) => return Ok(Retried::Impossible(why)),
         };
         if let Some(ended) = self.ended(&command).await? {
-            return self.settle(letter, ended).await;
+            return self.settle(dead_letter, ended).await;
         }
         let headers = match self.headers(&whole) {
             Ok(headers) => headers,
             Err(why) => return Ok(Retried::Impossible(why)),
         };
-        journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
+        journal::note(&self.nats, dead_letter, Happening::Retried { by: self.by.clone() }).await?;
         let sent = self.publish(&whole, headers).await?;
-        self.outcome(letter, &command, sent).await
+        self.outcome(dead_letter, &command, sent).await
     }
 
     /// Retries an event, which the host that runs the projection or saga does.
-    async fn retry_event(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
-        let Some(key) = &letter.letter.key else {
+    async fn retry_event(&self, dead_letter: &KeptDeadLetter) -> Result<Retried, Unavailable> {
+        let Some(key) = &dead_letter.dead_letter.key else {
             let why = "nothing waits behind it: its keys or instance went on without it";
             return Ok(Retried::Impossible(why.to_owned()));
         };
-        journal::note(&self.nats, letter, Happening::Retried { by: self.by.clone() }).await?;
-        let before = journal(&self.nats, letter.sequence, self.replicated).await?.len();
-        if !self.ask(&letter.letter.consumer, key).await? {
+        journal::note(&self.nats, dead_letter, Happening::Retried { by: self.by.clone() }).await?;
+        let before = journal(&self.nats, dead_letter.sequence, self.replicated).await?.len();
+        if !self.ask(&dead_letter.dead_letter.consumer, key).await? {
             return Ok(Retried::Unanswered);
         }
-        if wire::leader_at(&self.nats, DEAD_LETTERS, letter.sequence).await?.is_none() {
-            return self.gone(letter).await;
+        if wire::leader_at(&self.nats, DEAD_LETTERS, dead_letter.sequence).await?.is_none() {
+            return self.gone(dead_letter).await;
         }
-        let since = journal(&self.nats, letter.sequence, self.replicated).await?.into_iter().skip(before);
+        let since =
+            journal(&self.nats, dead_letter.sequence, self.replicated).await?.into_iter().skip(before);
         let mut again = since.filter_map(|entry| match entry.what {
             Happening::FailedAgain { cause } => Some(cause),
             _ => None,
         });
-        Ok(match (again.next_back(), self.first(letter).await?) {
+        Ok(match (again.next_back(), self.first(dead_letter).await?) {
             (Some(cause), _) => Retried::Failed(cause),
-            (None, first) => Retried::Waits(first.filter(|first| *first != letter.sequence)),
+            (None, first) => Retried::Waits(first.filter(|first| *first != dead_letter.sequence)),
         })
     }
 
@@ -153,9 +154,9 @@ impl Operator {
     }
 
     /// The result for a dead letter that does not exist any more.
-    async fn gone(&self, letter: &KeptLetter) -> Result<Retried, Unavailable> {
+    async fn gone(&self, dead_letter: &KeptDeadLetter) -> Result<Retried, Unavailable> {
         // This is not always the last entry: a retry may have been noted after it was settled.
-        let journal = journal(&self.nats, letter.sequence, self.replicated).await?;
+        let journal = journal(&self.nats, dead_letter.sequence, self.replicated).await?;
         let settled = journal.into_iter().find_map(|entry| match entry.what {
             Happening::Settled { outcome } => Some(outcome),
             _ => None,
@@ -166,29 +167,33 @@ impl Operator {
     /// Drops a dead letter, and notes the reason in the audit stream. A command that had not ended is marked as failed. A
     /// command that has ended without failing cannot be dropped any more: its dead letter is removed as after a retry, and
     /// the answer is the name of its outcome.
-    pub async fn drop(&self, letter: &KeptLetter, reason: &str) -> Result<Option<&'static str>, Unavailable> {
+    pub async fn drop(
+        &self,
+        dead_letter: &KeptDeadLetter,
+        reason: &str,
+    ) -> Result<Option<&'static str>, Unavailable> {
         let what = Happening::Dropped { by: self.by.clone(), reason: reason.to_owned() };
-        if letter.letter.message.stream.as_str() == COMMANDS
-            && let Some(whole) = read(&self.nats, letter.sequence).await?
-            && let Ok(command) = self.commands.decode(&whole.letter.message)
+        if dead_letter.dead_letter.message.stream.as_str() == COMMANDS
+            && let Some(whole) = read(&self.nats, dead_letter.sequence).await?
+            && let Ok(command) = self.commands.decode(&whole.dead_letter.message)
         {
             let cause = format!("dropped by {}: {reason}", self.by);
-            let record = self.commands.give_up(&whole.letter, &command, &cause).await?;
+            let record = self.commands.give_up(&whole.dead_letter, &command, &cause).await?;
             if let Some(ended) = unfailed(&record.outcome) {
-                self.settle(letter, ended).await?;
+                self.settle(dead_letter, ended).await?;
                 return Ok(Some(ended));
             }
         }
-        journal::note(&self.nats, letter, what).await?;
-        queue::remove(&self.nats, letter).await?;
+        journal::note(&self.nats, dead_letter, what).await?;
+        queue::remove(&self.nats, dead_letter).await?;
         Ok(None)
     }
 
     /// The next dead letter after this one that waits for the same entity.
-    pub async fn next(&self, after: &KeptLetter) -> Result<Option<KeptLetter>, Unavailable> {
-        let Some(key) = &after.letter.key else { return Ok(None) };
+    pub async fn next(&self, after: &KeptDeadLetter) -> Result<Option<KeptDeadLetter>, Unavailable> {
+        let Some(key) = &after.dead_letter.key else { return Ok(None) };
         let from = Sequence(after.sequence.0 + 1);
-        match Queue::of(&after.letter.consumer, key).next(&self.nats, from).await? {
+        match Queue::of(&after.dead_letter.consumer, key).next(&self.nats, from).await? {
             Some(message) => described(message),
             None => Ok(None),
         }
@@ -200,9 +205,9 @@ impl Operator {
         Ok(last.map_or(Sequence::NONE, |last| last.sequence))
     }
 
-    async fn first(&self, letter: &KeptLetter) -> Result<Option<Sequence>, Unavailable> {
-        let Some(key) = &letter.letter.key else { return Ok(None) };
-        let first = Queue::of(&letter.letter.consumer, key).first(&self.nats).await?;
+    async fn first(&self, dead_letter: &KeptDeadLetter) -> Result<Option<Sequence>, Unavailable> {
+        let Some(key) = &dead_letter.dead_letter.key else { return Ok(None) };
+        let first = Queue::of(&dead_letter.dead_letter.consumer, key).first(&self.nats).await?;
         Ok(first.map(|first| first.sequence))
     }
 
@@ -212,8 +217,8 @@ impl Operator {
     }
 
     /// The headers of a retry: those of the message, and the mark. The error says why it cannot be sent.
-    fn headers(&self, whole: &KeptLetter) -> Result<HeaderMap, String> {
-        let message = &whole.letter.message;
+    fn headers(&self, whole: &KeptDeadLetter) -> Result<HeaderMap, String> {
+        let message = &whole.dead_letter.message;
         let forged = |name: &str| name.eq_ignore_ascii_case(RETRY_OF);
         let mut headers: Headers =
             message.headers.iter().filter(|(name, _)| !forged(name)).map(owned).collect();
@@ -230,8 +235,8 @@ impl Operator {
     }
 
     /// Logs the command once more, in place of an earlier retry. Returns its place.
-    async fn publish(&self, whole: &KeptLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
-        let Incoming { subject, payload, .. } = &whole.letter.message;
+    async fn publish(&self, whole: &KeptDeadLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
+        let Incoming { subject, payload, .. } = &whole.dead_letter.message;
         let subject = format!("{}{RETRY_SUFFIX}", first_subject(subject));
         loop {
             match wire::publish(&self.nats, &subject, headers.clone(), payload.clone()).await {
@@ -253,7 +258,7 @@ impl Operator {
     /// Waits for the end of the command that was logged here.
     async fn outcome(
         &self,
-        letter: &KeptLetter,
+        dead_letter: &KeptDeadLetter,
         command: &Command,
         sent: Sequence,
     ) -> Result<Retried, Unavailable> {
@@ -261,14 +266,14 @@ impl Operator {
         let mut pause = FIRST_PAUSE;
         loop {
             if let Some(ended) = self.ended(command).await? {
-                return self.settle(letter, ended).await;
+                return self.settle(dead_letter, ended).await;
             }
-            if let Some(cause) = journal::failed_again(&self.nats, letter, sent).await? {
+            if let Some(cause) = journal::failed_again(&self.nats, dead_letter, sent).await? {
                 return Ok(Retried::Failed(cause));
             }
             if Instant::now() >= deadline {
-                return Ok(match self.first(letter).await? {
-                    Some(first) if first != letter.sequence => Retried::Waits(Some(first)),
+                return Ok(match self.first(dead_letter).await? {
+                    Some(first) if first != dead_letter.sequence => Retried::Waits(Some(first)),
                     _ => Retried::Unanswered,
                 });
             }
@@ -277,10 +282,14 @@ impl Operator {
         }
     }
 
-    async fn settle(&self, letter: &KeptLetter, outcome: &'static str) -> Result<Retried, Unavailable> {
+    async fn settle(
+        &self,
+        dead_letter: &KeptDeadLetter,
+        outcome: &'static str,
+    ) -> Result<Retried, Unavailable> {
         let what = Happening::Settled { outcome: outcome.to_owned() };
-        journal::note(&self.nats, letter, what).await?;
-        queue::remove(&self.nats, letter).await?;
+        journal::note(&self.nats, dead_letter, what).await?;
+        queue::remove(&self.nats, dead_letter).await?;
         Ok(Retried::Settled(outcome.to_owned()))
     }
 }

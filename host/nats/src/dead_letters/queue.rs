@@ -13,7 +13,7 @@ use pelton_core::id::Sequence;
 use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
 
-use super::KeptLetter;
+use super::KeptDeadLetter;
 use crate::connection::Nats;
 use crate::subjects::{self, DEAD_LETTERS};
 use crate::wire::{self, PublishError, StoredMessage, header};
@@ -94,52 +94,52 @@ impl Queue {
 
     /// Releases the queue, so that messages go through, if this is its last dead letter. A message that was parked
     /// meanwhile makes another the last. Returns whether there is a release now.
-    async fn release(&self, nats: &Nats, letter: &KeptLetter) -> Result<bool, Unavailable> {
-        let release = subjects::release(&letter.subject);
+    async fn release(&self, nats: &Nats, dead_letter: &KeptDeadLetter) -> Result<bool, Unavailable> {
+        let release = subjects::release(&dead_letter.subject);
         loop {
             match wire::leader_last(nats, DEAD_LETTERS, &self.filter()).await? {
-                Some(last) if last.sequence == letter.sequence => {}
+                Some(last) if last.sequence == dead_letter.sequence => {}
                 other => return Ok(other.is_some_and(|last| last.subject == release)),
             }
             let mut headers = HeaderMap::new();
-            self.expect_last(&mut headers, letter.sequence);
+            self.expect_last(&mut headers, dead_letter.sequence);
             match wire::publish(nats, &release, headers, Bytes::new()).await {
                 Ok(_) => return Ok(true),
                 Err(PublishError::WrongSequence(_)) => {}
                 // The release of an earlier life of this dead letter.
-                Err(PublishError::SubjectFull(_)) => purge(nats, &release, letter).await?,
-                Err(error) => return Err(removing(letter, error.to_string())),
+                Err(PublishError::SubjectFull(_)) => purge(nats, &release, dead_letter).await?,
+                Err(error) => return Err(removing(dead_letter, error.to_string())),
             }
         }
     }
 }
 
 /// Removes a dead letter. Removing it again is harmless.
-pub(super) async fn remove(nats: &Nats, letter: &KeptLetter) -> Result<(), Unavailable> {
-    let released = match &letter.letter.key {
-        Some(key) => Queue::of(&letter.letter.consumer, key).release(nats, letter).await?,
+pub(super) async fn remove(nats: &Nats, dead_letter: &KeptDeadLetter) -> Result<(), Unavailable> {
+    let released = match &dead_letter.dead_letter.key {
+        Some(key) => Queue::of(&dead_letter.dead_letter.consumer, key).release(nats, dead_letter).await?,
         None => false,
     };
     // The parts are removed first: a dead letter without its parts can be found and removed, parts without a dead
-    // letter cannot.
-    if letter.parts > 0 {
-        purge(nats, &subjects::dead_letter_parts(&letter.subject), letter).await?;
+    // dead letter cannot.
+    if dead_letter.parts > 0 {
+        purge(nats, &subjects::dead_letter_parts(&dead_letter.subject), dead_letter).await?;
     }
-    wire::delete(nats, DEAD_LETTERS, letter.sequence).await?;
+    wire::delete(nats, DEAD_LETTERS, dead_letter.sequence).await?;
     if released {
-        purge(nats, &subjects::release(&letter.subject), letter).await?;
+        purge(nats, &subjects::release(&dead_letter.subject), dead_letter).await?;
     }
     Ok(())
 }
 
-async fn purge(nats: &Nats, filter: &str, letter: &KeptLetter) -> Result<(), Unavailable> {
+async fn purge(nats: &Nats, filter: &str, dead_letter: &KeptDeadLetter) -> Result<(), Unavailable> {
     let subject = format!("$JS.API.STREAM.PURGE.{DEAD_LETTERS}");
     let request = serde_json::json!({ "filter": filter }).to_string();
-    let doing = removing(letter, String::new()).doing;
+    let doing = removing(dead_letter, String::new()).doing;
     let purged = wire::api::<serde::de::IgnoredAny>(nats, &subject, request.into(), &doing).await?;
-    purged.map(|_| ()).map_err(|error| removing(letter, error.to_string()))
+    purged.map(|_| ()).map_err(|error| removing(dead_letter, error.to_string()))
 }
 
-fn removing(letter: &KeptLetter, cause: String) -> Unavailable {
-    Unavailable { doing: format!("taking out dead letter {}", letter.sequence), cause }
+fn removing(dead_letter: &KeptDeadLetter, cause: String) -> Unavailable {
+    Unavailable { doing: format!("taking out dead letter {}", dead_letter.sequence), cause }
 }

@@ -64,9 +64,9 @@ impl Retries for StreamDeadLetters {
         while let Some(message) = queue.next(&self.nats, from).await? {
             from = Sequence(message.sequence.0 + 1);
             if let Some(kept) = described(message)?
-                && kept.letter.key.is_some()
+                && kept.dead_letter.key.is_some()
             {
-                places.push(Place { message: kept.letter.message.sequence, dead_letter: kept.sequence });
+                places.push(Place { message: kept.dead_letter.message.sequence, dead_letter: kept.sequence });
             }
         }
         places.sort_unstable();
@@ -75,7 +75,7 @@ impl Retries for StreamDeadLetters {
 
     async fn dead_letter(&self, at: Sequence) -> Result<Option<DeadLetter>, Unavailable> {
         if let Some(kept) = read(&self.nats, at).await? {
-            return Ok(Some(kept.letter));
+            return Ok(Some(kept.dead_letter));
         }
         // The rest of a dead letter whose removal was interrupted.
         if let Some(kept) = describe(&self.nats, at).await? {

@@ -11,7 +11,7 @@ use crate::entities::hotel;
 use crate::support::{TestServer, name};
 use pelton_nats::{Nats, StreamDeadLetters};
 
-fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
+fn dead_letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     let headers = [
         ("ce-id", "c1"),
         ("Nats-Rollup", "all"),
@@ -37,7 +37,7 @@ fn letter(sequence: u64, payload: Vec<u8>) -> DeadLetter {
     }
 }
 
-async fn letters(nats: &Nats) -> StreamDeadLetters {
+async fn dead_letters(nats: &Nats) -> StreamDeadLetters {
     hotel().ensure(nats).await.unwrap();
     StreamDeadLetters::new(nats, false)
 }
@@ -48,11 +48,14 @@ fn sorted(headers: &Headers) -> Vec<(String, String)> {
     pairs
 }
 
-fn assert_same(kept: &DeadLetter, letter: &DeadLetter) {
-    assert_eq!(kept.id(), letter.id());
-    assert_eq!((&kept.consumer, &kept.key, kept.kind), (&letter.consumer, &letter.key, letter.kind));
-    assert_eq!((&kept.cause, &kept.digest), (&letter.cause, &letter.digest));
-    let (kept, came) = (&kept.message, &letter.message);
+fn assert_same(kept: &DeadLetter, dead_letter: &DeadLetter) {
+    assert_eq!(kept.id(), dead_letter.id());
+    assert_eq!(
+        (&kept.consumer, &kept.key, kept.kind),
+        (&dead_letter.consumer, &dead_letter.key, dead_letter.kind)
+    );
+    assert_eq!((&kept.cause, &kept.digest), (&dead_letter.cause, &dead_letter.digest));
+    let (kept, came) = (&kept.message, &dead_letter.message);
     assert_eq!(sorted(&kept.headers), sorted(&came.headers));
     assert_eq!(
         (&kept.payload, &kept.subject, kept.stored_at, kept.attempt),
@@ -64,12 +67,12 @@ fn assert_same(kept: &DeadLetter, letter: &DeadLetter) {
 async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let letters = letters(&nats).await;
+    let dead_letters = dead_letters(&nats).await;
     let sizes = [0, 10, 1024 * 1024 - 100, 1024 * 1024];
     for (n, size) in sizes.into_iter().enumerate() {
-        let letter = letter(n as u64 + 1, vec![b'x'; size]);
+        let dead_letter = dead_letter(n as u64 + 1, vec![b'x'; size]);
         for _ in 0..2 {
-            letters.keep(letter.clone()).await.unwrap();
+            dead_letters.keep(dead_letter.clone()).await.unwrap();
         }
     }
     let mut stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
@@ -80,8 +83,8 @@ async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
     }
     assert_eq!(found.len(), sizes.len());
     for (n, (kept, size)) in found.iter().zip(sizes).enumerate() {
-        assert_same(&kept.letter, &letter(n as u64 + 1, vec![b'x'; size]));
-        assert!(kept.kept_at > kept.letter.message.stored_at);
+        assert_same(&kept.dead_letter, &dead_letter(n as u64 + 1, vec![b'x'; size]));
+        assert!(kept.kept_at > kept.dead_letter.message.stored_at);
     }
 }
 
@@ -89,29 +92,29 @@ async fn a_letter_is_kept_once_and_comes_back_as_it_went() {
 async fn a_letter_that_was_taken_out_can_come_back_at_once() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let letters = letters(&nats).await;
-    let letter = letter(1, b"x".to_vec());
-    letters.keep(letter.clone()).await.unwrap();
+    let dead_letters = dead_letters(&nats).await;
+    let dead_letter = dead_letter(1, b"x".to_vec());
+    dead_letters.keep(dead_letter.clone()).await.unwrap();
     let stream = nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
     assert!(stream.delete_message(1).await.unwrap());
-    letters.keep(letter.clone()).await.unwrap();
-    assert_same(&dead_letters::read(&nats, Sequence(2)).await.unwrap().unwrap().letter, &letter);
+    dead_letters.keep(dead_letter.clone()).await.unwrap();
+    assert_same(&dead_letters::read(&nats, Sequence(2)).await.unwrap().unwrap().dead_letter, &dead_letter);
 }
 
 #[tokio::test]
 async fn a_long_cause_is_cut() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let letters = letters(&nats).await;
-    let long = DeadLetter { cause: "é".repeat(MAX_CAUSE_BYTES), ..letter(1, Vec::new()) };
-    letters.keep(long).await.unwrap();
+    let dead_letters = dead_letters(&nats).await;
+    let long = DeadLetter { cause: "é".repeat(MAX_CAUSE_BYTES), ..dead_letter(1, Vec::new()) };
+    dead_letters.keep(long).await.unwrap();
     let kept = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap();
-    assert_eq!(kept.letter.cause, "é".repeat(MAX_CAUSE_BYTES / 2));
+    assert_eq!(kept.dead_letter.cause, "é".repeat(MAX_CAUSE_BYTES / 2));
 }
 
 #[test]
 fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
-    let subject = subjects::dead_letter(&letter(7, Vec::new()));
+    let subject = subjects::dead_letter(&dead_letter(7, Vec::new()));
     let tokens: Vec<&str> = subject.split('.').collect();
     assert_eq!((tokens.len(), &tokens[..2]), (7, &["dead-letter", "booking"][..]));
     assert_eq!(tokens[3..], ["failed", "COMMANDS", "7", "c1"]);
@@ -119,7 +122,7 @@ fn a_letter_lies_where_its_message_says_whatever_its_key_is() {
     for (stream, subject) in
         [("COMMANDS", "command.short"), ("COMMANDS", "command.a.b.c"), ("hotel", "command.a.b")]
     {
-        let mut nameless = letter(7, Vec::new());
+        let mut nameless = dead_letter(7, Vec::new());
         (nameless.message.stream, nameless.message.subject) = (name(stream), subject.to_owned());
         assert!(subjects::dead_letter(&nameless).ends_with(".7.-"), "{subject}");
     }

@@ -183,7 +183,7 @@ async fn an_id_is_logged_once_and_who_sends_the_command_again_gets_its_outcome()
     }
 }
 
-/// N4, N5: its status was "about to be retried", for ever; after its letter was dropped, "never stored".
+/// N4, N5: its status was "about to be retried", for ever; after its dead letter was dropped, "never stored".
 #[tokio::test]
 async fn what_is_no_command_has_failed_with_its_cause() {
     let server = TestServer::start().await;

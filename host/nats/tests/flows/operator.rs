@@ -14,7 +14,7 @@ use pelton_nats::StoreSettings;
 use pelton_nats::dead_letters::{self, Entry, Filter, Happening, Operator, Retried};
 
 use crate::entities::{Writer, commands, store};
-use crate::parking::{Desk, letter, message};
+use crate::parking::{Desk, dead_letter, message};
 use crate::support::{PATIENCE, TestServer, name, soon};
 
 #[tokio::test]
@@ -22,7 +22,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
     let large = Incoming { payload: vec![b'x'; 1024 * 1024].into(), ..message(1, "a") };
-    desk.dead_letters.keep(letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
+    desk.dead_letters.keep(dead_letter(DeadLetterKind::Failed, large.clone())).await.unwrap();
     desk.drop(1).await;
     let state = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap().cached_info().state.clone();
     assert_eq!(state.messages, 0);
@@ -30,7 +30,7 @@ async fn what_is_dropped_is_gone_with_its_parts_and_the_audit_stream_says_why() 
     let by = "ada@desk".to_owned();
     assert_eq!(desk.happened(1).await[1], Happening::Dropped { by, reason: "no use".to_owned() });
     // The same message may be kept and removed again, also after an interrupted removal.
-    desk.dead_letters.keep(letter(DeadLetterKind::Failed, large)).await.unwrap();
+    desk.dead_letters.keep(dead_letter(DeadLetterKind::Failed, large)).await.unwrap();
     let again = desk.all().await[0].clone();
     let stream = desk.nats.jetstream().get_stream("DEAD_LETTERS").await.unwrap();
     assert!(stream.purge().filter(format!("{}.part.*", again.subject)).await.unwrap().purged > 0);
@@ -89,7 +89,7 @@ async fn a_command_that_is_given_up_undecided_has_failed() {
     let logged =
         desk.nats.jetstream().publish_with_headers("command.book-room.c1", wired, r#"{"room":"1"}"#.into());
     logged.await.unwrap().await.unwrap();
-    desk.dead_letters.keep(letter(DeadLetterKind::Parked, message(1, "c1"))).await.unwrap();
+    desk.dead_letters.keep(dead_letter(DeadLetterKind::Parked, message(1, "c1"))).await.unwrap();
     let [kept] = desk.all().await.try_into().unwrap();
     assert_eq!(desk.operator.drop(&kept, "no use").await.unwrap(), None);
     let status = commands(&desk.nats, false).status(&CommandId::new("c1").unwrap()).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
     let cleaning = DeadLetter {
         consumer: "cleaning".to_owned(),
         key: None,
-        ..letter(DeadLetterKind::Failed, message(500, "z"))
+        ..dead_letter(DeadLetterKind::Failed, message(500, "z"))
     };
     desk.dead_letters.keep(cleaning).await.unwrap();
     assert_eq!(desk.all().await.len(), 121);
@@ -128,7 +128,7 @@ async fn a_listing_takes_what_its_filter_says_in_order() {
     ] {
         let mut found = Vec::new();
         let page = dead_letters::page(&desk.nats, &filter, Sequence(1), false).await.unwrap();
-        found.extend(page.letters.iter().map(|kept| kept.command().unwrap_or_default().to_owned()));
+        found.extend(page.dead_letters.iter().map(|kept| kept.command().unwrap_or_default().to_owned()));
         assert_eq!(found, expected, "{filter:?}");
     }
     let late = desk.all().await.into_iter().filter(|kept| kept.kept_at >= since).count();
@@ -162,7 +162,7 @@ async fn a_journal_is_read_to_its_end() {
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
     let entry = |what: Happening| Entry {
-        letter: Sequence(7),
+        dead_letter: Sequence(7),
         consumer: "booking".to_owned(),
         key: None,
         at: Timestamp(7),
@@ -190,7 +190,7 @@ async fn a_journal_is_read_to_its_end() {
 async fn what_nobody_takes_is_not_retried_and_nothing_is_sent() {
     let server = TestServer::start().await;
     let desk = Desk::open(server.connect().await, 1).await;
-    let mut unroutable = letter(DeadLetterKind::Failed, message(1, "a"));
+    let mut unroutable = dead_letter(DeadLetterKind::Failed, message(1, "a"));
     (unroutable.consumer, unroutable.key, unroutable.message.subject) =
         ("painting".into(), None, "command.paint.a".into());
     unroutable.message.headers =

@@ -9,7 +9,7 @@ use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, DeadLetters, OnFailur
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::time::Timestamp;
-use pelton_nats::dead_letters::{self, Filter, Happening, KeptLetter, Operator};
+use pelton_nats::dead_letters::{self, Filter, Happening, KeptDeadLetter, Operator};
 use pelton_nats::topology::Topology;
 use pelton_nats::{Nats, StreamDeadLetters, StreamIngress};
 
@@ -37,7 +37,7 @@ pub(crate) fn message(sequence: u64, command: &str) -> Incoming {
     }
 }
 
-pub(crate) fn letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
+pub(crate) fn dead_letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
     DeadLetter {
         consumer: "booking".to_owned(),
         key: Some(KEY.to_owned()),
@@ -48,8 +48,8 @@ pub(crate) fn letter(kind: DeadLetterKind, message: Incoming) -> DeadLetter {
     }
 }
 
-fn retry_of(letter: u64, mut message: Incoming) -> Incoming {
-    message.headers.push(RETRY_OF, letter.to_string());
+fn retry_of(dead_letter: u64, mut message: Incoming) -> Incoming {
+    message.headers.push(RETRY_OF, dead_letter.to_string());
     message
 }
 
@@ -77,7 +77,10 @@ impl Desk {
     }
 
     pub(crate) async fn fail(&self, sequence: u64, command: &str) {
-        self.dead_letters.keep(letter(DeadLetterKind::Failed, message(sequence, command))).await.unwrap();
+        self.dead_letters
+            .keep(dead_letter(DeadLetterKind::Failed, message(sequence, command)))
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn last(&self) -> Option<u64> {
@@ -85,7 +88,7 @@ impl Desk {
     }
 
     async fn park(&self, sequence: u64, command: &str, last: u64) -> bool {
-        let parked = letter(DeadLetterKind::Parked, message(sequence, command));
+        let parked = dead_letter(DeadLetterKind::Parked, message(sequence, command));
         match self.dead_letters.keep_behind(parked, Sequence(last)).await.unwrap() {
             Parking::Parked => true,
             Parking::Overtaken => false,
@@ -93,12 +96,12 @@ impl Desk {
         }
     }
 
-    pub(crate) async fn all(&self) -> Vec<KeptLetter> {
+    pub(crate) async fn all(&self) -> Vec<KeptDeadLetter> {
         let (mut all, mut from) = (Vec::new(), Some(Sequence(1)));
         while let Some(start) = from {
             let page =
                 dead_letters::page(&self.nats, &Filter::default(), start, self.replicated).await.unwrap();
-            all.extend(page.letters);
+            all.extend(page.dead_letters);
             from = page.next;
         }
         all
@@ -113,8 +116,9 @@ impl Desk {
         self.operator.drop(&kept, "no use").await.unwrap();
     }
 
-    pub(crate) async fn happened(&self, letter: u64) -> Vec<Happening> {
-        let journal = dead_letters::journal(&self.nats, Sequence(letter), self.replicated).await.unwrap();
+    pub(crate) async fn happened(&self, dead_letter: u64) -> Vec<Happening> {
+        let journal =
+            dead_letters::journal(&self.nats, Sequence(dead_letter), self.replicated).await.unwrap();
         journal.into_iter().map(|entry| entry.what).collect()
     }
 }
@@ -127,7 +131,7 @@ async fn a_queue_lets_through_the_retry_of_its_first_letter_and_nobody_else() {
     desk.fail(1, "a").await;
     assert_eq!(desk.last().await, Some(1));
     assert!(desk.park(2, "b", 1).await);
-    assert!(!desk.park(3, "c", 1).await, "the last letter is another by now");
+    assert!(!desk.park(3, "c", 1).await, "the last dead letter is another by now");
     assert!(desk.park(3, "c", 2).await);
     assert_eq!(desk.commands().await, ["a", "b", "c"]);
 
@@ -202,9 +206,9 @@ async fn what_has_failed_itself_is_not_parked_behind_its_own_letter() {
     let desk = Desk::open(server.connect().await, 1).await;
     let event = Incoming { stream: name("hotel"), subject: "booking.1.x".into(), ..message(5, "event") };
     desk.fail(1, "a").await;
-    desk.dead_letters.keep(letter(DeadLetterKind::Failed, event.clone())).await.unwrap();
+    desk.dead_letters.keep(dead_letter(DeadLetterKind::Failed, event.clone())).await.unwrap();
     for message in [message(1, "a"), event] {
-        let again = DeadLetter { cause: "it waits".into(), ..letter(DeadLetterKind::Parked, message) };
+        let again = DeadLetter { cause: "it waits".into(), ..dead_letter(DeadLetterKind::Parked, message) };
         let parking = desk.dead_letters.keep_behind(again, Sequence(2)).await.unwrap();
         assert_eq!(parking, Parking::Failed("it trapped\nguest backtrace:\n  decide".to_owned()));
     }
@@ -219,7 +223,7 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
     assert!(desk.park(2, "b", 1).await);
     let again = DeadLetter {
         cause: "worse".to_owned(),
-        ..letter(DeadLetterKind::Failed, retry_of(1, message(9, "a")))
+        ..dead_letter(DeadLetterKind::Failed, retry_of(1, message(9, "a")))
     };
     desk.dead_letters.keep(again.clone()).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b"]);
@@ -229,7 +233,7 @@ async fn a_retry_that_fails_again_leaves_its_letter_in_its_place() {
     };
     assert_eq!(desk.happened(1).await, [kept, Happening::FailedAgain { cause: "worse".to_owned() }]);
     // The dead letter is not one of this message: a forged header loses nothing.
-    desk.dead_letters.keep(letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
+    desk.dead_letters.keep(dead_letter(DeadLetterKind::Failed, retry_of(1, message(10, "c")))).await.unwrap();
     assert_eq!(desk.commands().await, ["a", "b", "c"]);
 }
 
@@ -261,10 +265,10 @@ async fn storm(desk: Arc<Desk>, seed: u64, lasting: Duration) -> (usize, usize) 
             tokio::time::sleep(pause).await;
             let mut dropped = 0;
             let mut next = desk.all().await.into_iter().next();
-            while let Some(letter) = next {
-                desk.operator.drop(&letter, "storm").await.unwrap();
+            while let Some(dead_letter) = next {
+                desk.operator.drop(&dead_letter, "storm").await.unwrap();
                 dropped += 1;
-                next = desk.operator.next(&letter).await.unwrap();
+                next = desk.operator.next(&dead_letter).await.unwrap();
             }
             dropped
         }

@@ -81,15 +81,21 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     .await;
     let mut kept = Vec::new();
     for sequence in 1..=poison.len() as u64 {
-        let letter = dead_letters::read(&nats, Sequence(sequence)).await.unwrap().unwrap().letter;
-        assert_eq!((letter.consumer.as_str(), &letter.message.payload[..]), ("booking", &b"hi"[..]));
-        assert!(letter.message.headers.get("Pelton-Raw-Headers").is_some());
-        kept.push(letter);
+        let dead_letter = dead_letters::read(&nats, Sequence(sequence)).await.unwrap().unwrap().dead_letter;
+        assert_eq!(
+            (dead_letter.consumer.as_str(), &dead_letter.message.payload[..]),
+            ("booking", &b"hi"[..])
+        );
+        assert!(dead_letter.message.headers.get("Pelton-Raw-Headers").is_some());
+        kept.push(dead_letter);
     }
     kept.sort_by(|a, b| a.message.subject.cmp(&b.message.subject));
-    for (letter, (subject, _, part, (name, value))) in kept.iter().zip(poison) {
-        assert!(letter.message.subject == subject && letter.cause.contains(part), "{letter:?}");
-        assert_eq!(letter.message.headers.get(name), Some(value), "{letter:?}");
+    for (dead_letter, (subject, _, part, (name, value))) in kept.iter().zip(poison) {
+        assert!(
+            dead_letter.message.subject == subject && dead_letter.cause.contains(part),
+            "{dead_letter:?}"
+        );
+        assert_eq!(dead_letter.message.headers.get(name), Some(value), "{dead_letter:?}");
     }
 }
 
@@ -108,6 +114,6 @@ async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
     let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
     let delivery = soon(consumer.next()).await.unwrap();
     assert_eq!(delivery.message().subject, "command.book-room.c1");
-    let letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().letter;
-    assert_eq!(letter.message.subject, "command.book-room.p2");
+    let dead_letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().dead_letter;
+    assert_eq!(dead_letter.message.subject, "command.book-room.p2");
 }
