@@ -83,7 +83,7 @@ fn config(work: Work, servers: &Servers) -> anyhow::Result<String> {
         component("bench-accounts"),
     );
     if work == Work::Commands(Setup::Fsync) {
-        text += "[commands]\ngather-single-events = true\n";
+        text += "[commands]\ngroup-commit = true\n";
     }
     if work != Work::View {
         text += "[handlers.ledger]\nplugin = \"ledger\"\nstream = \"ledger\"\nentity = \"ledger.{account}\"\n\

@@ -102,10 +102,10 @@ fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
     fs::create_dir_all(place::root().join("target/tmp"))?;
     Ok(format!(
         "[nats]\nreplicas = {replicas}\nduplicate-window = \"1s\"\nrequest-timeout = \"2s\"\n\
-         [commands]\nack-wait = \"2s\"\ngather-single-events = {gather}\ndecide-ahead-from = 2\n\
+         [commands]\nack-wait = \"2s\"\ngroup-commit = {group_commit}\ndecide-ahead-from = 2\n\
          [retry]\nmax-delay = \"1s\"\n[cache]\nentities = 4\n[wasm]\ncompiled-code = {compiled}\n{rest}\n\
          [handlers.order.snapshots]\nevents = 3\n",
-        gather = number % 2 == 1,
+        group_commit = number % 2 == 1,
         compiled = json!(compiled),
         rest = original.replace("../../target/plugins", &place::plugins()?.display().to_string())
     ))

@@ -40,12 +40,12 @@ static ACK_WAIT: Key<Time, Or<Duration>> = Key {
     doc: "How long the server waits for a sign of progress before it gives a message to another host. \
           After a crash, what the host held comes again after this time.",
 };
-static GATHER_SINGLE_EVENTS: Key<Flag, Or<bool>> = Key {
-    name: "gather-single-events",
+static GROUP_COMMIT: Key<Flag, Or<bool>> = Key {
+    name: "group-commit",
     form: Flag,
     default: Or(|| false),
     example: "true",
-    doc: "Whether ends of commands that are one message are stored in batches with others. \
+    doc: "Group commit: whether the end of a command that is one message is stored in one batch with others. \
           This helps where the server forces every write to disk (`sync_interval: always`).",
 };
 static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
@@ -61,7 +61,7 @@ pub(super) static TABLE: Table = Table {
     name: "commands",
     header: "[commands]",
     doc: "The log of commands and how it is worked on.",
-    keys: &[&KEEP, &MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GATHER_SINGLE_EVENTS, &DECIDE_AHEAD_FROM],
+    keys: &[&KEEP, &MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GROUP_COMMIT, &DECIDE_AHEAD_FROM],
     tables: &[],
     free: None,
 };
@@ -77,8 +77,8 @@ pub struct CommandSettings {
     pub max_ack_pending: u32,
     /// After how long without a sign the server gives a command to another host.
     pub ack_wait: Duration,
-    /// Whether ends of commands that are one message are stored in batches with others.
-    pub gather_single_events: bool,
+    /// Whether the end of a command that is one message is stored in one batch with others.
+    pub group_commit: bool,
     /// How many commands of one entity must wait for them to be decided ahead of each other.
     pub decide_ahead_from: usize,
 }
@@ -96,7 +96,7 @@ impl CommandSettings {
             max_in_flight,
             max_ack_pending: pending.max(u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
             ack_wait: table.get(&ACK_WAIT),
-            gather_single_events: table.get(&GATHER_SINGLE_EVENTS),
+            group_commit: table.get(&GROUP_COMMIT),
             decide_ahead_from: table.get(&DECIDE_AHEAD_FROM),
         }
     }

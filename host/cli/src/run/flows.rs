@@ -40,7 +40,7 @@ pub(crate) struct Running {
     pub(crate) tasks: Tasks,
     /// Each stops the fetching of one flow.
     stops: Vec<CancellationToken>,
-    /// One for each event stream, so that the decisions of its handlers are gathered together.
+    /// One for each event stream, so that the decisions of its handlers are committed in one group.
     stores: HashMap<Name, Arc<StreamStore>>,
 }
 
@@ -51,16 +51,16 @@ impl<'a> Flows<'a> {
             plugins.get(name.as_str()).with_context(|| format!("the plugin {name} is not loaded"))
         };
         let handlers = config.handlers.iter().map(|(name, handler)| {
-            let found = plugin(&handler.plugin)?.handler().context("it is no command-handler")?;
+            let found = plugin(&handler.plugin)?.handler().context("it is not a command-handler")?;
             anyhow::Ok((name, handler, found.clone()))
         });
         let projections = config.projections.iter().map(|(name, projection)| {
-            let found = plugin(&projection.plugin)?.projection().context("it is no projection")?;
+            let found = plugin(&projection.plugin)?.projection().context("it is not a projection")?;
             let bucket = Bucket::new(name, found.descriptor().view_version).map_err(|why| anyhow!(why))?;
             anyhow::Ok((name, projection, found.clone(), bucket))
         });
         let sagas = config.sagas.iter().map(|(name, saga)| {
-            let found = plugin(&saga.plugin)?.saga().context("it is no saga")?;
+            let found = plugin(&saga.plugin)?.saga().context("it is not a saga")?;
             anyhow::Ok((name, saga, found.clone()))
         });
         Ok(Self {
@@ -214,10 +214,8 @@ impl Running {
     }
 
     fn store(&mut self, config: &Config, nats: &Nats, stream: &Name) -> Arc<StreamStore> {
-        let settings = StoreSettings {
-            gather_single_events: config.commands.gather_single_events,
-            replicated: is_replicated(config),
-        };
+        let settings =
+            StoreSettings { group_commit: config.commands.group_commit, replicated: is_replicated(config) };
         let start = || Arc::new(StreamStore::start(nats, stream, settings));
         self.stores.entry(stream.clone()).or_insert_with(start).clone()
     }

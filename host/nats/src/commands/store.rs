@@ -18,9 +18,9 @@ use crate::wire::GroupCommit;
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreSettings {
-    /// Whether decisions of a single message are gathered into batches too. Worth it where the server forces every write
+    /// Whether decisions of a single message take part in group commit too. Worth it where the server forces every write
     /// to disk (`sync_interval: always`); otherwise a plain publish is faster.
-    pub gather_single_events: bool,
+    pub group_commit: bool,
     /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
     pub replicated: bool,
 }
@@ -97,7 +97,7 @@ impl CommandStore for StreamStore {
         messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
         let decision = append::decision(&self.stream, entity, expected, messages)?;
-        let stored = match decision.messages.len() > 1 || self.settings.gather_single_events {
+        let stored = match decision.messages.len() > 1 || self.settings.group_commit {
             true => self.messages.store(decision).await,
             false => decision.store(&self.nats).await,
         };

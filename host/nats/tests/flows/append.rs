@@ -10,7 +10,7 @@ use pelton_nats::StoreSettings;
 use crate::entities::{Writer, decision, entity, event_in, ids, load, since, store};
 use crate::support::TestServer;
 
-const GATHERED: StoreSettings = StoreSettings { gather_single_events: true, replicated: false };
+const GROUPED: StoreSettings = StoreSettings { group_commit: true, replicated: false };
 
 #[tokio::test]
 async fn events_are_stored_once_and_only_on_the_expected_state() {
@@ -72,10 +72,10 @@ async fn a_stream_whose_settings_were_changed_refuses_nothing_for_good() {
 }
 
 #[tokio::test]
-async fn decisions_that_wait_are_gathered_and_keep_their_own_expectations() {
+async fn decisions_that_wait_are_committed_in_one_group_and_keep_their_own_expectations() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let store = store(&nats, GATHERED).await;
+    let store = store(&nats, GROUPED).await;
     // Room 13 has an event that its writer does not know of.
     Writer::new(&store, "13").append("first", 1).await.unwrap();
     let mut writers: Vec<_> = (0..60).map(|room| Writer::new(&store, &room.to_string())).collect();
@@ -100,7 +100,7 @@ async fn decisions_that_wait_are_gathered_and_keep_their_own_expectations() {
 async fn two_decisions_on_one_state_never_go_into_one_batch() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let store = store(&nats, GATHERED).await;
+    let store = store(&nats, GROUPED).await;
     for round in 0..5 {
         let entity = entity(&format!("r{round}"));
         let decisions =
@@ -159,7 +159,7 @@ async fn a_server_that_is_away_makes_an_append_unclear() {
 async fn three_replicas_keep_the_same_promises() {
     let servers = TestServer::start_cluster().await;
     let nats = servers[0].connect().await;
-    let store = store(&nats, StoreSettings { gather_single_events: false, replicated: true }).await;
+    let store = store(&nats, StoreSettings { group_commit: false, replicated: true }).await;
     let mut writers: Vec<_> = (0..20).map(|room| Writer::new(&store, &room.to_string())).collect();
     for round in 0..3 {
         let appends = writers.iter_mut().map(|writer| async move {
