@@ -138,7 +138,7 @@ impl<'a> Comparison<'a> {
         if inspected.has(used.role) {
             return;
         }
-        let title = format!("the plugin `{}` is no {}", plugin.value, used.role.in_contract());
+        let title = format!("the plugin `{}` is not a {}", plugin.value, used.role.in_contract());
         let label = match inspected.roles().as_slice() {
             [] => "it exports no role of the contract".to_owned(),
             roles => format!("it exports {}", roles.join(", ")),

@@ -211,7 +211,7 @@ fn components_are_held_against_what_relies_on_them() {
         "the plugin `booking` takes no command `chekc-in`",
         "did you mean `check-in`?",
         "the plugin `booking` takes the command `check-in`, which no handler is given",
-        "the plugin `booking-view` is no saga",
+        "the plugin `booking-view` is not a saga",
         "it exports projection",
         "3 mistakes, 2 warnings",
     ];

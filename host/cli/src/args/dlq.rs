@@ -176,7 +176,7 @@ pub(crate) struct DropArgs {
 }
 
 fn sequence(text: &str) -> Result<Sequence, String> {
-    let number: u64 = text.parse().map_err(|_| "it is no position in a stream".to_owned())?;
+    let number: u64 = text.parse().map_err(|_| "it is not a position in a stream".to_owned())?;
     Ok(Sequence(number))
 }
 

@@ -34,7 +34,7 @@ impl PluginCrate {
             bail!("cargo cannot read {}: its message is above", manifest.display());
         }
         let metadata: Value =
-            serde_json::from_slice(&output.stdout).context("cargo's metadata is no JSON")?;
+            serde_json::from_slice(&output.stdout).context("cargo's metadata is not JSON")?;
         Self::of(&metadata, &manifest)
     }
 

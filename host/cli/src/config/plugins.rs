@@ -41,7 +41,7 @@ static SHA256: Key<Parsed<String>, Optional> = Key {
 fn digest(text: &str) -> Result<String, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let right = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if right { Ok(hex.to_owned()) } else { Err("is no SHA-256".to_owned()) }
+    if right { Ok(hex.to_owned()) } else { Err("is not a SHA-256".to_owned()) }
 }
 
 pub(super) static TABLE: Table = Table {

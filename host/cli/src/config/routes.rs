@@ -144,7 +144,7 @@ fn check_example(typed: &Typed, route: &Route, problems: &Problems) {
     let Some(routed) = routed else { return };
     let intake = Intake::new([(command.value.clone(), routed)].into());
     if let Err(error) = intake.entity(&command.value, example.value.as_bytes()) {
-        let title = format!("the example is no data of `{}`: {error}", command.value);
+        let title = format!("the example is not data of `{}`: {error}", command.value);
         problems.add(Problem::new(example.span, title));
     }
 }

@@ -139,7 +139,7 @@ fn text(kept: &KeptDeadLetter, journal: &[Entry]) -> String {
     let headers = message.headers.iter().map(|(name, value)| format!("{name}: {value}"));
     let payload = match std::str::from_utf8(&message.payload) {
         Ok(payload) => payload.to_owned(),
-        Err(_) => format!("(no text; base64) {}", base64(message)),
+        Err(_) => format!("(not text; base64) {}", base64(message)),
     };
     let sections = [
         ("cause".to_owned(), dead_letter.cause.clone()),

@@ -319,7 +319,7 @@ impl Form for Address {
 
     fn read(&self, table: &Reader<'_>, key: &'static str) -> Option<At<SocketAddr>> {
         let help = "write an IP address and a port, such as \"127.0.0.1:3000\" or \"[::]:3000\"";
-        let parse = |text: &str| text.parse().map_err(|_| "is no address with a port".to_owned());
+        let parse = |text: &str| text.parse().map_err(|_| "is not an address with a port".to_owned());
         table.parsed(key, help, parse)
     }
 

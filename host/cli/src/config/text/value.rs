@@ -91,11 +91,11 @@ pub(crate) fn name(text: &str) -> Result<(), (usize, String)> {
 /// Checks a JSON pointer (RFC 6901) to a part of a document. Answers where in it the mistake is.
 pub(in crate::config) fn pointer(text: &str) -> Result<(), (usize, String)> {
     if !text.starts_with('/') {
-        return Err((0, "is no JSON pointer: it does not begin with `/`".to_owned()));
+        return Err((0, "is not a JSON pointer: it does not begin with `/`".to_owned()));
     }
     for (at, _) in text.match_indices('~') {
         if !matches!(text.as_bytes().get(at + 1), Some(b'0' | b'1')) {
-            return Err((at, "is no JSON pointer: `~` is followed by neither `0` nor `1`".to_owned()));
+            return Err((at, "is not a JSON pointer: `~` is followed by neither `0` nor `1`".to_owned()));
         }
     }
     Ok(())
