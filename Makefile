@@ -152,9 +152,8 @@ define pack
   install -m 755 $(1)/pelton $(DIST)/pelton; \
   [ "$$($(DIST)/pelton --version)" = "pelton $(VERSION)" ] || { echo "dist: it is not version $(VERSION)" >&2; exit 1; }; \
   cp LICENSE README.md CHANGELOG.md docs/deploy/pelton.service docs/deploy/Dockerfile $(DIST)/; \
-  if $(DIST)/pelton completions --help >/dev/null 2>&1; then \
-    for shell in bash zsh fish; do $(DIST)/pelton completions $$shell > $(DIST)/completions/pelton.$$shell; done; \
-  else rmdir $(DIST)/completions; echo "dist: this pelton gives no completions yet"; fi
+  for shell in bash zsh fish; do $(DIST)/pelton completions $$shell > $(DIST)/completions/pelton.$$shell; done; \
+  $(DIST)/pelton man > $(DIST)/pelton.1
 endef
 
 define seal
@@ -163,7 +162,7 @@ define seal
   sha256sum $(RELEASE).tar.gz > $(RELEASE).tar.gz.sha256 && ls -l $(RELEASE).tar.gz
 endef
 
-dist: $(CYCLONEDX) ## Build a release: program, licence, completions, bill of materials, checksums
+dist: $(CYCLONEDX) ## Build a release: program, licence, completions, man page, bill of materials, checksums
 	cargo build --release --workspace --bin pelton $(LOCKED)
 	$(call pack,target/release)
 	@cd host/cli && $(CYCLONEDX) cyclonedx --format json --override-filename pelton.cdx --quiet && mv pelton.cdx.json $(DIST)/ && \

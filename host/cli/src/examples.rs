@@ -6,17 +6,21 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, RouteConfig};
 
+/// What is said of a request whose route has no example. The shell skips it.
+const MADE_UP: &str = "  # made up: give the route an `example`";
+
 /// A line for curl that sends the command of this route to the gateway at `address`.
 #[must_use]
 pub(crate) fn curl(config: &Config, route: &RouteConfig, address: &str) -> String {
-    let data = match route.example.as_deref().and_then(|example| serde_json::from_str(example).ok()) {
-        Some(data) => data,
-        None => from_tokens(config, route.route.command().as_str()),
+    let (data, note) = match route.example.as_deref().and_then(|example| serde_json::from_str(example).ok()) {
+        Some(data) => (data, ""),
+        // The plugin may want more than what the entity is found by.
+        None => (from_tokens(config, route.route.command().as_str()), MADE_UP),
     };
     // A single quote inside single quotes: end them, escape it, begin them again.
     let body = json!({ "data": data }).to_string().replace('\'', r"'\''");
     let (method, path) = (route.route.method(), route.route.path());
-    format!("curl -X {method} {address}{path} -H 'Content-Type: application/json' -d '{body}'")
+    format!("curl -X {method} {address}{path} -H 'Content-Type: application/json' -d '{body}'{note}")
 }
 
 /// Data in which the entity's tokens are found, each with its name for a value.
@@ -82,7 +86,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r#"curl -X PUT localhost:3000/pay -H 'Content-Type: application/json' -d '{"data":{"order":{"id":"ID"},"shop/name":"SHOP"}}'"#,
+                r#"curl -X PUT localhost:3000/pay -H 'Content-Type: application/json' -d '{"data":{"order":{"id":"ID"},"shop/name":"SHOP"}}'  # made up: give the route an `example`"#,
                 r#"curl -X POST localhost:3000/pay -H 'Content-Type: application/json' -d '{"data":{"order":{"id":1},"shop/name":"Bär'\''s"}}'"#,
             ]
         );

@@ -126,6 +126,16 @@ async fn a_comparison_starts_nothing_and_says_what_differs() {
     assert_eq!(absent.code, Some(0), "{}", absent.stderr);
     assert!(absent.stdout.contains("is missing; `pelton run` creates it"), "{}", absent.stdout);
     house.host().await.stop().await;
+    let status = pelton(&house, ["status", "--json"]).await;
+    assert_eq!(status.code, Some(0), "{}", status.stderr);
+    let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
+    assert_eq!(status["handlers"][0]["name"], "booking", "{status}");
+    assert_eq!(
+        (&status["views"][0]["lag"], &status["sagas"][0]["waiting"]),
+        (&0.into(), &0.into()),
+        "{status}"
+    );
+
     let same = pelton(&house, ["check", "--nats"]).await;
     assert_eq!(same.code, Some(0), "{}", same.stderr);
     assert!(same.stdout.contains("the server is as the configuration wants it"), "{}", same.stdout);

@@ -121,7 +121,7 @@ async fn what_fails_when_it_is_tried_is_refused() {
 #[tokio::test]
 async fn a_component_larger_than_its_limit_is_not_even_read() {
     let limits = Limits { component_bytes: 16, ..Limits::default() };
-    check("bytes", handler(&[]), limits.clone(), &["more than 16 bytes"]).await;
+    check("bytes", handler(&[]), limits.clone(), &["more than 16 bytes", "raise `component-bytes`"]).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), handler(&[])).expect("written");
     let refused = plugins().load("guest", file.path(), limits).await.expect_err("too large").to_string();
