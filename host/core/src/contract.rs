@@ -6,12 +6,15 @@ use std::time::Duration;
 
 /// The longest name of a plugin, a type or a rejection code, and the longest version of a plugin, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
-/// The most command or event types of one descriptor.
+/// The most command types, event types or codes of rejections of one descriptor.
 pub const MAX_TYPES: usize = 1000;
 /// The most entries of metadata or extensions in anything that a plugin or a sender gives.
 pub const MAX_EXTENSIONS: usize = 64;
 /// The most bytes of the value of a CloudEvents attribute, and of one entry of metadata (name and value together).
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
+
+/// What begins with this belongs to the host: codes of rejections, extensions and metadata.
+pub const RESERVED_PREFIX: &str = "pelton";
 
 /// The longest wait that `failure.retry` may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);

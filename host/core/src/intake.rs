@@ -10,7 +10,7 @@ use crate::cloudevents::{self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEv
 use crate::contract::MAX_EXTENSIONS;
 use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
-use crate::message::{Command, Event, Fingerprint, Headers, Incoming};
+use crate::message::{Command, Event, Fingerprint, Headers, Incoming, Metadata};
 use crate::subject::{Entity, EntityTemplate};
 use crate::time::Timestamp;
 
@@ -212,8 +212,10 @@ impl Intake {
             correlation_id,
             causation_id,
             traceparent,
+            principal: None,
             datacontenttype,
             metadata,
+            context: Metadata::new(),
             data,
             fingerprint,
             reply_to: message.headers.get(REPLY_TO).map(str::to_owned),

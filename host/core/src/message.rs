@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::contract::RESERVED_PREFIX;
 use crate::id::{CommandId, CommandType, Name, Sequence};
 use crate::subject::Entity;
 use crate::time::Timestamp;
@@ -162,8 +163,12 @@ pub struct Command {
     pub traceparent: Option<String>,
     /// The media type of `data`.
     pub datacontenttype: Option<String>,
+    /// Who asked for it, if the host knows.
+    pub principal: Option<String>,
     /// The sender's additions.
     pub metadata: Metadata,
+    /// The host's additions.
+    pub context: Metadata,
     /// The payload.
     pub data: Bytes,
     /// A hash of type, entity and payload. It tells this command from another that reuses its id.
@@ -252,6 +257,12 @@ impl Rejection {
     pub const ID_REUSED: &str = "command-id-reused";
     /// The entity is not at the sequence that the sender expects.
     pub const VERSION_MISMATCH: &str = "version-mismatch";
+
+    /// Whether only the host rejects with this code.
+    #[must_use]
+    pub fn is_of_host(code: &str) -> bool {
+        matches!(code, Self::ID_REUSED | Self::VERSION_MISMATCH) || code.starts_with(RESERVED_PREFIX)
+    }
 
     /// A rejection without details.
     #[must_use]

@@ -117,6 +117,7 @@ mod tests {
             plugin: "books".to_owned(),
             digest: "sha256:0".to_owned(),
             kind: FaultKind::Broke,
+            shared: false,
             what: "panicked at src/lib.rs:15:44: index out of bounds".to_owned(),
             backtrace: vec!["0: decide".to_owned()],
             log: vec!["error: panicked".to_owned()],

@@ -130,10 +130,9 @@ impl EntitySandbox {
         self.checked(&mut sandbox, |sandbox| sandbox.call(|store| call(store, &self.exports)))
     }
 
-    /// The fault of a call whose result breaks the contract.
-    pub(crate) fn refuse(&self, what: String) -> PluginFault {
-        let fault = self.sandbox().refuse(what);
-        self.broke(fault)
+    /// The fault of the last call's answer, which breaks the contract.
+    pub(crate) fn fault(&self, what: String) -> PluginFault {
+        self.sandbox().fault(what)
     }
 
     fn checked<R>(

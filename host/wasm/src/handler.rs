@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pelton_core::command::decision;
 use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Isolation};
 use pelton_core::contract::{MAX_FOLDED_EVENTS, MAX_STATE_BYTES};
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
@@ -67,6 +68,10 @@ impl WasmHandler {
         Self { shared: None, ..self }
     }
 
+    fn entity(&self, sandbox: Arc<EntitySandbox>, entity: ResourceAny) -> WasmEntity {
+        WasmEntity { inner: self.inner.clone(), resident: Resident::new(sandbox, entity) }
+    }
+
     /// A sandbox for one more entity.
     fn sandbox(&self, isolation: Isolation) -> Result<Arc<EntitySandbox>, PluginFault> {
         let make = |shared| {
@@ -86,12 +91,17 @@ impl WasmHandler {
 }
 
 fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
-    let Descriptor { identity, commands, events, state_version, metadata } = described;
+    let Descriptor { identity, commands, emits, folds, rejections, state_version, metadata } = described;
     validate::pairs("it", &metadata)?;
+    let emits = validate::event_types(emits.into_iter().map(|t| (t.type_, t.version)))?;
+    let folds = validate::event_types(folds.into_iter().map(|t| (t.type_, t.version)))?;
+    validate::folds_what_it_emits(&emits, &folds)?;
     Ok(HandlerDescriptor {
         identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
         commands: validate::command_types(commands)?,
-        events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
+        emits,
+        folds,
+        rejections: validate::codes(rejections)?,
         state_version,
         decides_ahead: metadata.iter().any(|(name, value)| name == "decide-ahead" && value == "true"),
     })
@@ -121,7 +131,7 @@ impl HandlerPlugin for WasmHandler {
     async fn create(&self, entity_id: &str, isolation: Isolation) -> Result<WasmEntity, PluginFault> {
         let sandbox = self.sandbox(isolation)?;
         let entity = sandbox.call(|store, guest| guest.entity().call_constructor(store, entity_id))?;
-        Ok(WasmEntity(Resident::new(sandbox, entity)))
+        Ok(self.entity(sandbox, entity))
     }
 
     async fn restore(
@@ -132,32 +142,37 @@ impl HandlerPlugin for WasmHandler {
     ) -> Result<Result<WasmEntity, String>, PluginFault> {
         let sandbox = self.sandbox(isolation)?;
         match sandbox.call(|store, guest| guest.entity().call_restore(store, entity_id, snapshot))? {
-            Ok(entity) => Ok(Ok(WasmEntity(Resident::new(sandbox, entity)))),
+            Ok(entity) => Ok(Ok(self.entity(sandbox, entity))),
             Err(why) => Ok(Err(values::for_people(why))),
         }
     }
 }
 
-/// The state of one entity in its sandbox. After a fault every later call faults too.
+/// The state of one entity in its sandbox.
 #[derive(Debug)]
-pub struct WasmEntity(Resident);
+pub struct WasmEntity {
+    inner: Arc<Inner>,
+    resident: Resident,
+}
 
 impl WasmEntity {
     fn call<R>(
         &self,
         call: impl FnOnce(GuestEntity<'_>, &mut Store<Host>, ResourceAny) -> wasmtime::Result<R>,
     ) -> Result<R, PluginFault> {
-        let Resident { sandbox, entity } = &self.0;
+        let Resident { sandbox, entity } = &self.resident;
         sandbox.call(|store, guest| call(guest.entity(), store, *entity))
     }
 
+    /// The fault of an answer that breaks the contract. The call itself went well, so its sandbox works on.
     fn refuse(&self, what: String) -> PluginFault {
-        self.0.sandbox.refuse(what)
+        self.resident.sandbox.fault(what)
     }
 }
 
 impl EntityInstance for WasmEntity {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
+        decision::check_history(events, &self.inner.descriptor).map_err(|what| self.refuse(what))?;
         for chunk in events.chunks(MAX_FOLDED_EVENTS) {
             let extensions = values::extensions(chunk);
             let borrowed = values::recorded_events(chunk, &extensions);
@@ -170,12 +185,15 @@ impl EntityInstance for WasmEntity {
 
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
         let metadata = values::pairs(&command.metadata);
-        let borrowed = values::command(command, &metadata);
+        let context = values::pairs(&command.context);
+        let borrowed = values::command(command, &metadata, &context);
         match self.call(|guest, store, entity| guest.call_decide(store, entity, borrowed))? {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
                 let rejection = Rejection::from(rejection);
-                validate::rejection(&rejection).map_err(|what| self.refuse(what))?;
+                decision::check_code(&rejection.code, &self.inner.descriptor)
+                    .and_then(|()| validate::rejection(&rejection))
+                    .map_err(|what| self.refuse(what))?;
                 Ok(Err(rejection))
             }
         }
@@ -191,10 +209,10 @@ impl EntityInstance for WasmEntity {
     }
 
     fn is_alive(&self) -> bool {
-        self.0.sandbox.is_alive()
+        self.resident.sandbox.is_alive()
     }
 
     fn memory_bytes(&self) -> usize {
-        self.0.sandbox.share_bytes()
+        self.resident.sandbox.share_bytes()
     }
 }

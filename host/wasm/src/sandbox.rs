@@ -120,6 +120,11 @@ impl Sandbox {
     /// any more.
     pub(crate) fn refuse(&mut self, what: String) -> PluginFault {
         self.poisoned = true;
+        self.fault(what)
+    }
+
+    /// Reports that the last call's result breaks the contract.
+    pub(crate) fn fault(&mut self, what: String) -> PluginFault {
         let guest = self.store.data_mut();
         PluginFault { log: guest.log.take(), ..guest.origin.fault(FaultKind::Refused, what) }
     }

@@ -64,15 +64,40 @@ pub(crate) fn command_types(declared: Vec<String>) -> Result<Vec<String>, String
     Ok(declared)
 }
 
+/// Checks that a handler can read what it writes.
+pub(crate) fn folds_what_it_emits(emits: &[EventType], folds: &[EventType]) -> Result<(), String> {
+    match emits.iter().find(|emitted| !folds.contains(emitted)) {
+        None => Ok(()),
+        Some(EventType { r#type, version }) => Err(format!(
+            "it emits the event type {type:?} version {version} and does not fold it; its `folds` has to list what its \
+             `emits` lists"
+        )),
+    }
+}
+
+/// Checks the codes of rejections of a descriptor.
+pub(crate) fn codes(declared: Vec<String>) -> Result<Vec<String>, String> {
+    count("codes of rejections", declared.len())?;
+    let mut seen = HashSet::new();
+    for code in &declared {
+        if !is_code(code) {
+            return Err(format!(
+                "it lists the rejection code {:?}; 1 to {MAX_NAME_BYTES} characters `a`-`z`, `0`-`9`, `-` are allowed",
+                excerpt(code)
+            ));
+        }
+        if Rejection::is_of_host(code) {
+            return Err(format!("it lists the rejection code {code:?}, which only the host rejects with"));
+        }
+        if !seen.insert(code) {
+            return Err(format!("it lists the rejection code {code:?} twice"));
+        }
+    }
+    Ok(declared)
+}
+
 /// Checks a rejection.
 pub(crate) fn rejection(rejection: &Rejection) -> Result<(), String> {
-    let code = &rejection.code;
-    if !is_code(code) {
-        return Err(format!(
-            "it rejects with the code {:?}; 1 to {MAX_NAME_BYTES} characters `a`-`z`, `0`-`9`, `-` are allowed",
-            excerpt(code)
-        ));
-    }
     pairs("its rejection", &rejection.details)?;
     let bytes = serde_json::to_vec(rejection).map_err(|e| format!("its rejection: {e}"))?.len();
     at_most("its rejection, as JSON,", bytes, MAX_REJECTION_BYTES, "bytes")
@@ -168,9 +193,25 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_folds_what_it_emits() {
+        let event = |version| EventType { r#type: "room-booked".to_owned(), version };
+        assert_eq!(folds_what_it_emits(&[event(2)], &[event(1), event(2)]), Ok(()));
+        refused(
+            folds_what_it_emits(&[event(2)], &[event(1)]),
+            "\"room-booked\" version 2 and does not fold it",
+        );
+    }
+
+    #[test]
     fn a_rejection_has_a_code_for_programs_and_few_details() {
         assert_eq!(rejection(&Rejection::new("room-already-booked", "it is")), Ok(()));
-        refused(rejection(&Rejection::new("Room already booked", "it is")), "code \"Room already booked\"");
+        let listed = |list: &[&str]| codes(list.iter().map(|code| (*code).to_owned()).collect());
+        assert!(listed(&["room-already-booked", "invalid-command"]).is_ok());
+        refused(listed(&["Room already booked"]), "code \"Room already booked\"");
+        refused(listed(&["a", "a"]), "\"a\" twice");
+        for of_host in ["command-id-reused", "version-mismatch", "pelton-is-full"] {
+            refused(listed(&[of_host]), "which only the host rejects with");
+        }
         let entries = |n: usize| (0..n).map(|n| (n.to_string(), "x".to_owned())).collect::<Vec<_>>();
         let with = |details| Rejection { details, ..Rejection::new("no", "no") };
         assert_eq!(rejection(&with(entries(64))), Ok(()));

@@ -63,7 +63,11 @@ fn recorded_event<'a>(
 }
 
 /// The command, borrowed.
-pub(crate) fn command<'a>(command: &'a Command, metadata: &'a [(&'a str, &'a str)]) -> types::Command<'a> {
+pub(crate) fn command<'a>(
+    command: &'a Command,
+    metadata: &'a [(&'a str, &'a str)],
+    context: &'a [(&'a str, &'a str)],
+) -> types::Command<'a> {
     types::Command {
         id: command.id.as_str(),
         type_: command.r#type.as_str(),
@@ -71,8 +75,10 @@ pub(crate) fn command<'a>(command: &'a Command, metadata: &'a [(&'a str, &'a str
         time: command.time.0,
         correlation_id: &command.correlation_id,
         causation_id: command.causation_id.as_deref(),
+        principal: command.principal.as_deref(),
         datacontenttype: command.datacontenttype.as_deref(),
         metadata,
+        context,
         data: &command.data,
     }
 }

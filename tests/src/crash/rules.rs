@@ -106,12 +106,9 @@ impl State {
         let command: Command =
             serde_json::from_value(json!({ payload.kind: data })).map_err(|e| refuse(e.to_string()))?;
         let context = Context {
-            command_id: String::new(),
             entity: payload.order.clone(),
             time: time.parse::<Timestamp>().map_err(|error| refuse(format!("{time:?} is {error}")))?,
-            correlation_id: String::new(),
-            causation_id: None,
-            metadata: Vec::new(),
+            ..Context::default()
         };
         let events = self.0.decide(command, &context);
         let events = events.map_err(|no| json!({ "code": no.code, "message": no.message }))?;

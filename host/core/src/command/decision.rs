@@ -7,7 +7,7 @@ use crate::command::backlinks::Backlinks;
 use crate::command::outcome::{Mark, MarkOutcome};
 use crate::command::ports::{Cause, EntityMessage, HandlerDescriptor, Links, NewMessage};
 use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_DECISION_BYTES, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EXTENSIONS};
-use crate::message::{Command, Event, NewEvent, Rejection};
+use crate::message::{Command, Event, NewEvent, RecordedEvent, Rejection};
 use crate::text::{bounded, excerpt};
 
 /// Checks a decision against the plugin's descriptor and the limits of the contract. The error says what is wrong.
@@ -24,13 +24,40 @@ pub fn check(events: &[NewEvent], descriptor: &HandlerDescriptor) -> Result<(), 
     events.iter().try_for_each(|event| check_event(event, descriptor))
 }
 
+/// Checks a rejection's code against the plugin's descriptor. The error says what is wrong.
+pub fn check_code(code: &str, descriptor: &HandlerDescriptor) -> Result<(), String> {
+    if code == Rejection::INVALID_COMMAND || descriptor.rejections.iter().any(|declared| declared == code) {
+        return Ok(());
+    }
+    Err(format!(
+        "it rejects with the code {:?}, which its descriptor does not list in `rejections`",
+        excerpt(code)
+    ))
+}
+
+/// Checks that the plugin can fold these events of an entity. The error says which one it cannot.
+pub fn check_history(events: &[RecordedEvent], descriptor: &HandlerDescriptor) -> Result<(), String> {
+    let folds = |event: &Event| {
+        descriptor.folds.iter().any(|t| t.version == event.version && t.r#type == event.r#type)
+    };
+    match events.iter().find(|recorded| !folds(&recorded.event)) {
+        None => Ok(()),
+        Some(RecordedEvent { event, stream, sequence, .. }) => Err(format!(
+            "the entity has an event of type {:?} version {} (stream {stream}, sequence {sequence}), which its \
+             descriptor does not list in `folds`: a plugin has to fold every event that its entities have",
+            excerpt(&event.r#type),
+            event.version
+        )),
+    }
+}
+
 fn check_event(event: &NewEvent, descriptor: &HandlerDescriptor) -> Result<(), String> {
     let NewEvent { r#type, version, extensions, data, datacontenttype } = event;
-    let declared = descriptor.events.iter().any(|t| t.r#type == *r#type && t.version == *version);
+    let declared = descriptor.emits.iter().any(|t| t.r#type == *r#type && t.version == *version);
     let r#type = excerpt(r#type);
     if !declared {
         return Err(format!(
-            "it decided an event of type {type:?} version {version}, which its descriptor does not list"
+            "it decided an event of type {type:?} version {version}, which its descriptor does not list in `emits`"
         ));
     }
     if data.len() > MAX_EVENT_BYTES {
@@ -259,7 +286,9 @@ mod tests {
         let descriptor = HandlerDescriptor {
             identity: Identity { name: "plugin".to_owned(), version: "1.0.0".to_owned() },
             commands: Vec::new(),
-            events: vec![EventType { r#type: "done".to_owned(), version: 1 }],
+            emits: vec![EventType { r#type: "done".to_owned(), version: 1 }],
+            folds: Vec::new(),
+            rejections: Vec::new(),
             state_version: 1,
             decides_ahead: false,
         };
@@ -296,7 +325,7 @@ mod tests {
         let of = |name: &str, version| vec![NewEvent { r#type: name.to_owned(), version, ..event(1) }];
         checked([
             (of("done", 1), None),
-            (of("done", 2), Some("\"done\" version 2, which its descriptor does not list")),
+            (of("done", 2), Some("\"done\" version 2, which its descriptor does not list in `emits`")),
             (of("Done", 1), Some("\"Done\" version 1")),
             (of("", 1), Some("\"\" version 1")),
             (of(&"é".repeat(600_000), 1), Some("éé\" version 1")),

@@ -188,7 +188,11 @@ pub struct HandlerDescriptor {
     /// The command types that it takes.
     pub commands: Vec<String>,
     /// The event types that it emits.
-    pub events: Vec<EventType>,
+    pub emits: Vec<EventType>,
+    /// The event types that it folds: those that it emits, and those that an entity may have from before.
+    pub folds: Vec<EventType>,
+    /// The codes that it rejects with, beside [`Rejection::INVALID_COMMAND`].
+    pub rejections: Vec<String>,
     /// The version of the form of its snapshots.
     pub state_version: u32,
     /// Whether events may be folded before their sequences are known.

@@ -176,7 +176,9 @@ mod tests {
         let plugin = HandlerDescriptor {
             identity,
             commands: Vec::new(),
-            events: Vec::new(),
+            emits: Vec::new(),
+            folds: Vec::new(),
+            rejections: Vec::new(),
             state_version,
             decides_ahead: false,
         };

@@ -104,7 +104,9 @@ proptest! {
         let descriptor = HandlerDescriptor {
             identity: Identity { name: "rooms".to_owned(), version: "1.0.0".to_owned() },
             commands: Vec::new(),
-            events: vec![EventType { r#type: "booked".to_owned(), version: 3 }],
+            emits: vec![EventType { r#type: "booked".to_owned(), version: 3 }],
+            folds: Vec::new(),
+            rejections: Vec::new(),
             state_version: 1,
             decides_ahead: false,
         };

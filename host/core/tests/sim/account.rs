@@ -62,7 +62,9 @@ impl Account {
         let descriptor = HandlerDescriptor {
             identity,
             commands,
-            events: vec![event("deposited"), event("withdrawn")],
+            emits: vec![event("deposited"), event("withdrawn")],
+            folds: vec![event("deposited"), event("withdrawn")],
+            rejections: ["too-little", "odd"].map(str::to_owned).to_vec(),
             state_version: manners.state_version,
             decides_ahead: true,
         };

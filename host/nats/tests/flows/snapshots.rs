@@ -19,7 +19,15 @@ fn key(state_version: u32, entity: &Entity) -> SnapshotKey {
     let events = vec![EventType { r#type: "room-booked".to_owned(), version: 1 }];
     let commands = vec!["book-room".to_owned()];
     SnapshotKey::new(
-        &HandlerDescriptor { identity, commands, events, state_version, decides_ahead: false },
+        &HandlerDescriptor {
+            identity,
+            commands,
+            emits: events.clone(),
+            folds: events,
+            rejections: Vec::new(),
+            state_version,
+            decides_ahead: false,
+        },
         entity,
     )
 }

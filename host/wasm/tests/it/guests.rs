@@ -10,7 +10,8 @@ use wit_parser::Resolve;
 const RESULT: u32 = 512;
 const DATA: u32 = 1024;
 
-/// A guest in the role `command-handler`. It accepts `do`, declares `done` version 1, and does nothing.
+/// A guest in the role `command-handler`. It accepts `do`, declares `done` version 1
+/// and the code `no`, and does nothing.
 ///
 /// `parts` replaces bodies of functions by name (`describe`, `constructor`, `restore`, `evolve`, `decide`, `snapshot`),
 /// sets the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use
@@ -20,7 +21,9 @@ pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
     let identity = data.identity("hostile");
     let commands = data.list(&[("do", None)]);
     let events = data.list(&[("done", Some(1))]);
-    let descriptor = data.words(&[&identity[..], &commands, &events, &[1], &[0, 0]].concat());
+    let codes = data.list(&[("no", None)]);
+    let descriptor =
+        data.words(&[&identity[..], &commands, &events, &events, &codes, &[1], &[0, 0]].concat());
     module(
         "command-handler",
         &data,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::message::{Event, RecordedEvent};
 use pelton_core::plugin::{FaultKind, PluginFault};
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_wasm::{Limits, WasmEntity, WasmHandler};
@@ -79,7 +80,7 @@ async fn whatever_decide_does_is_a_fault_with_its_cause() {
             "no code",
             vec![("decide", "(i32.store8 (i32.const 512) (i32.const 1)) (i32.const 512)")],
             Refused,
-            &["it rejects with the code \"\""],
+            &["it rejects with the code \"\"", "does not list in `rejections`"],
         ),
         (
             "a log of no text",
@@ -104,6 +105,10 @@ async fn whatever_decide_does_is_a_fault_with_its_cause() {
         assert_eq!(fault.kind, kind, "{what}: {fault}");
         for part in expected {
             assert!(fault.to_string().contains(part), "{what}: {part:?} is not said in: {fault}");
+        }
+        if what == "no code" {
+            assert!(entity.is_alive(), "the call itself went well");
+            continue;
         }
         assert!(!entity.is_alive(), "{what}");
         assert_eq!(decide(&mut entity).await.expect_err("it is gone").kind, FaultKind::Gone, "{what}");
@@ -183,6 +188,33 @@ async fn events_are_handed_over_a_thousand_at_a_time() {
     let mut entity = hostile(&unreadable).await.create("1", Isolation::Alone).await.expect("an entity");
     let fault = entity.evolve(&events[..1]).await.expect_err("broke the rules");
     assert_eq!((fault.kind, fault.what.as_str()), (FaultKind::Refused, "cannot read an event: hostile"));
+}
+
+/// A rule that has seen only a part of the events must not decide.
+#[tokio::test]
+async fn an_event_that_the_plugin_does_not_fold_is_not_passed_to_it() {
+    let mut entity =
+        hostile(&[("evolve", "(unreachable)")]).await.create("1", Isolation::Alone).await.expect("an entity");
+    let newer = RecordedEvent {
+        event: Event { version: 2, ..event("done", 7, Bytes::new()).event },
+        ..event("done", 7, Bytes::new())
+    };
+    for (foreign, named) in
+        [(event("other", 7, Bytes::new()), "\"other\" version 1"), (newer, "\"done\" version 2")]
+    {
+        let mut entity = hostile(&[("evolve", "(unreachable)")])
+            .await
+            .create("1", Isolation::Alone)
+            .await
+            .expect("an entity");
+        let fault = entity.evolve(&[foreign]).await.expect_err("it does not fold it");
+        assert_eq!(fault.kind, FaultKind::Refused);
+        for part in [named, "sequence 7", "does not list in `folds`"] {
+            assert!(fault.what.contains(part), "{part:?} is not said in: {fault}");
+        }
+    }
+    let fault = entity.evolve(&[event("done", 7, Bytes::new())]).await.expect_err("it traps");
+    assert_eq!(fault.kind, FaultKind::Broke, "it was passed");
 }
 
 #[tokio::test]

@@ -43,6 +43,16 @@ pub enum Event {
     },
 }
 
+/// The codes of rejections.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// A deposit is at least 1.
+    NothingDeposited,
+    /// The account cannot hold so much.
+    AccountFull,
+}
+
 /// The state of an account.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -52,20 +62,21 @@ pub struct Account {
 impl CommandHandler for Account {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     fn evolve(&mut self, event: Event) {
         let Event::Deposited { balance, .. } = event;
         self.balance = balance;
     }
 
-    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         let (Command::Deposit(Deposit { amount, .. }) | Command::DepositInThirds(Deposit { amount, .. })) =
             command;
         if amount == 0 {
-            return Err(Rejection::new("nothing-deposited", "a deposit is at least 1"));
+            return Err(Rejection::new(Rule::NothingDeposited, "a deposit is at least 1"));
         }
         if self.balance.checked_add(amount).is_none() {
-            return Err(Rejection::new("account-full", "the account cannot hold so much"));
+            return Err(Rejection::new(Rule::AccountFull, "the account cannot hold so much"));
         }
         Ok(match command {
             Command::Deposit(deposit) => self.deposited(&deposit, &[amount]),

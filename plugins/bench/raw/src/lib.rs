@@ -37,6 +37,7 @@ mod bindings {
 }
 
 const DEPOSITED: &str = "deposited";
+const ACCOUNT_FULL: &str = "account-full";
 const ACCOUNT_BYTES: usize = 8;
 const AMOUNT: std::ops::Range<usize> = 8..16;
 
@@ -69,7 +70,9 @@ impl handler::Guest for Raw {
         handler::Descriptor {
             identity: identity(),
             commands: vec!["deposit".to_owned()],
-            events: events(),
+            emits: events(),
+            folds: events(),
+            rejections: vec![ACCOUNT_FULL.to_owned()],
             state_version: 1,
             metadata: Vec::new(),
         }
@@ -103,7 +106,7 @@ impl handler::GuestEntity for Entity {
                 data: command.data,
             }]),
             None => Err(Rejection {
-                code: "account-full".to_owned(),
+                code: ACCOUNT_FULL.to_owned(),
                 message: "the account cannot hold so much".to_owned(),
                 details: Vec::new(),
             }),

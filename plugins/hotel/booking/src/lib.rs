@@ -63,6 +63,24 @@ pub enum Event {
     GuestCheckedIn(GuestCheckedIn),
 }
 
+/// The rules of a booking: the codes of rejections.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The room is booked, by any client.
+    RoomAlreadyBooked,
+    /// There is no booking.
+    NothingBooked,
+    /// The room was made available before.
+    AlreadyAvailable,
+    /// Another client has the booking.
+    BookedByAnotherClient,
+    /// The room was not made available yet.
+    RoomNotAvailable,
+    /// The client is in the room.
+    AlreadyCheckedIn,
+}
+
 /// The state of a room on a day, and the client who booked it.
 #[derive(Debug, Default)]
 pub enum Booking {
@@ -80,6 +98,7 @@ pub enum Booking {
 impl CommandHandler for Booking {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     fn evolve(&mut self, event: Event) {
         *self = match event {
@@ -89,7 +108,7 @@ impl CommandHandler for Booking {
         };
     }
 
-    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         match command {
             Command::BookRoom { room, client, date } => self.book(room, client, date),
             Command::MakeRoomAvailable { room, date, by } => {
@@ -101,7 +120,7 @@ impl CommandHandler for Booking {
 }
 
 impl Booking {
-    fn book(&self, room: Room, client: Client, date: Date) -> Result<Vec<Event>, Rejection> {
+    fn book(&self, room: Room, client: Client, date: Date) -> Result<Vec<Event>, Rejection<Rule>> {
         match self {
             Booking::Free => {
                 let by = Actor::client(&client);
@@ -109,21 +128,21 @@ impl Booking {
             }
             // This also refuses the same client: a second command means a second booking, and the room has only one.
             Booking::Booked(_) | Booking::Available(_) | Booking::Occupied(_) => {
-                Err(refuse("room-already-booked", &room, date, "is booked already"))
+                Err(refuse(Rule::RoomAlreadyBooked, &room, date, "is booked already"))
             }
         }
     }
 
-    fn make_available(&self, room: Room, date: Date, by: Actor) -> Result<Vec<Event>, Rejection> {
+    fn make_available(&self, room: Room, date: Date, by: Actor) -> Result<Vec<Event>, Rejection<Rule>> {
         match self {
             Booking::Free => Err(nothing_booked(&room, date)),
             Booking::Booked(client) => {
                 let client = client.clone();
                 Ok(vec![Event::RoomMadeAvailable(RoomMadeAvailable { room, client, date, by })])
             }
-            Booking::Available(_) => Err(refuse("already-available", &room, date, "is available already")),
+            Booking::Available(_) => Err(refuse(Rule::AlreadyAvailable, &room, date, "is available already")),
             Booking::Occupied(_) => Err(refuse(
-                "already-available",
+                Rule::AlreadyAvailable,
                 &room,
                 date,
                 "was made available before, and its guest has checked in",
@@ -131,25 +150,25 @@ impl Booking {
         }
     }
 
-    fn check_in(&self, room: Room, client: &Client, date: Date) -> Result<Vec<Event>, Rejection> {
+    fn check_in(&self, room: Room, client: &Client, date: Date) -> Result<Vec<Event>, Rejection<Rule>> {
         match self {
             Booking::Free => Err(nothing_booked(&room, date)),
             // This check comes first: only the client who booked the room may learn its state.
             Booking::Booked(booker) | Booking::Available(booker) | Booking::Occupied(booker)
                 if booker != client =>
             {
-                Err(refuse("booked-by-another-client", &room, date, "is booked by another client"))
+                Err(refuse(Rule::BookedByAnotherClient, &room, date, "is booked by another client"))
             }
             Booking::Booked(_) => {
                 let still = "is not available yet: it is booked, and has still to be made available";
-                Err(refuse("room-not-available", &room, date, still).detail("state", "booked"))
+                Err(refuse(Rule::RoomNotAvailable, &room, date, still).detail("state", "booked"))
             }
             Booking::Available(booker) => {
                 let (client, by) = (booker.clone(), Actor::client(booker));
                 Ok(vec![Event::GuestCheckedIn(GuestCheckedIn { room, client, date, by })])
             }
             Booking::Occupied(_) => Err(refuse(
-                "already-checked-in",
+                Rule::AlreadyCheckedIn,
                 &room,
                 date,
                 "is occupied: its guest has checked in already",
@@ -158,12 +177,12 @@ impl Booking {
     }
 }
 
-fn nothing_booked(room: &Room, date: Date) -> Rejection {
-    refuse("nothing-booked", room, date, "is not booked")
+fn nothing_booked(room: &Room, date: Date) -> Rejection<Rule> {
+    refuse(Rule::NothingBooked, room, date, "is not booked")
 }
 
-fn refuse(code: &str, room: &Room, date: Date, why: &str) -> Rejection {
-    Rejection::new(code, format!("on {date}, room {} {why}", room.id))
+fn refuse(rule: Rule, room: &Room, date: Date, why: &str) -> Rejection<Rule> {
+    Rejection::new(rule, format!("on {date}, room {} {why}", room.id))
         .detail("room", room.id.to_string())
         .detail("date", date.to_string())
 }

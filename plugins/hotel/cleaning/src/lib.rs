@@ -44,6 +44,18 @@ pub enum Event {
     RoomCleaned(RoomCleaned),
 }
 
+/// The rules of a cleaning: the codes of rejections.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The cleaning was scheduled before, and may be done.
+    CleaningAlreadyScheduled,
+    /// The cleaning was not scheduled.
+    CleaningNotScheduled,
+    /// The cleaning is done.
+    AlreadyCleaned,
+}
+
 /// The state of the cleaning of a room on a day.
 #[derive(Debug, Default)]
 pub enum Cleaning {
@@ -59,6 +71,7 @@ pub enum Cleaning {
 impl CommandHandler for Cleaning {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     fn evolve(&mut self, event: Event) {
         *self = match event {
@@ -67,7 +80,7 @@ impl CommandHandler for Cleaning {
         };
     }
 
-    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         match command {
             Command::ScheduleCleaning(request) => self.schedule(request),
             Command::ReportCleaned(request) => self.report_cleaned(request),
@@ -76,7 +89,7 @@ impl CommandHandler for Cleaning {
 }
 
 impl Cleaning {
-    fn schedule(&self, request: Request) -> Result<Vec<Event>, Rejection> {
+    fn schedule(&self, request: Request) -> Result<Vec<Event>, Rejection<Rule>> {
         // The detail `state` is for housekeeping, which does not wait for a cleaning that is done.
         let (why, state) = match self {
             Cleaning::None => {
@@ -87,26 +100,26 @@ impl Cleaning {
             Cleaning::Scheduled => ("is scheduled for cleaning already", "scheduled"),
             Cleaning::Done => ("was scheduled for cleaning before, and is clean", "cleaned"),
         };
-        Err(refuse("cleaning-already-scheduled", &request, why).detail("state", state))
+        Err(refuse(Rule::CleaningAlreadyScheduled, &request, why).detail("state", state))
     }
 
-    fn report_cleaned(&self, request: Request) -> Result<Vec<Event>, Rejection> {
+    fn report_cleaned(&self, request: Request) -> Result<Vec<Event>, Rejection<Rule>> {
         match self {
             Cleaning::None => {
-                Err(refuse("cleaning-not-scheduled", &request, "is not scheduled for cleaning"))
+                Err(refuse(Rule::CleaningNotScheduled, &request, "is not scheduled for cleaning"))
             }
             Cleaning::Scheduled => {
                 let Request { room, date, by } = request;
                 let by = by.unwrap_or_else(Actor::manager);
                 Ok(vec![Event::RoomCleaned(RoomCleaned { room, date, by })])
             }
-            Cleaning::Done => Err(refuse("already-cleaned", &request, "was reported clean before")),
+            Cleaning::Done => Err(refuse(Rule::AlreadyCleaned, &request, "was reported clean before")),
         }
     }
 }
 
-fn refuse(code: &str, Request { room, date, .. }: &Request, why: &str) -> Rejection {
-    Rejection::new(code, format!("on {date}, room {} {why}", room.id))
+fn refuse(rule: Rule, Request { room, date, .. }: &Request, why: &str) -> Rejection<Rule> {
+    Rejection::new(rule, format!("on {date}, room {} {why}", room.id))
         .detail("room", room.id.to_string())
         .detail("date", date.to_string())
 }

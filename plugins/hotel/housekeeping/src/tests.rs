@@ -148,9 +148,10 @@ fn a_command_that_failed_is_waited_for() {
 
 #[test]
 fn an_accepted_or_otherwise_refused_cleaning_changes_nothing() {
-    for result in
-        [CommandResult::Accepted(vec![]), CommandResult::Rejected(Rejection::new("invalid-command", ""))]
-    {
+    for result in [
+        CommandResult::Accepted(vec![]),
+        CommandResult::Rejected(Rejection::new("invalid-command".to_owned(), "")),
+    ] {
         let after = waiting().when_outcome(INSTANCE, "schedule-cleaning", result);
         after.then_sends([]).then_state(INSTANCE, &state(Step::Cleaning));
     }

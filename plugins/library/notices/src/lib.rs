@@ -22,6 +22,12 @@ pub enum Event {
     ReaderReminded { reader: String, book: String },
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    AlreadyReminded,
+}
+
 /// One reader: when the last reminder of each book was.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Notices {
@@ -31,6 +37,7 @@ pub struct Notices {
 impl CommandHandler for Notices {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     fn evolve(&mut self, _: Event) {}
 
@@ -38,12 +45,13 @@ impl CommandHandler for Notices {
         self.last.insert(book, context.time);
     }
 
-    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         let Command::RemindReader { reader, book } = command;
         match self.last.get(&book) {
             // A plugin has no clock: the time is the one that comes with the command.
             Some(last) if context.time < *last + DAY => {
-                Err(Rejection::new("already-reminded", "at most once a day").detail("last", last.to_string()))
+                Err(Rejection::new(Rule::AlreadyReminded, "at most once a day")
+                    .detail("last", last.to_string()))
             }
             _ => Ok(vec![Event::ReaderReminded { reader, book }]),
         }

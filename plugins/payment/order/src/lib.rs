@@ -35,7 +35,7 @@ use payment_types::{
     Amount, Approver, Cents, Currency, Id, LineAdded, Order, OrderPlaced, PaymentWithdrawn, Refund,
     RefundApproved, RefundPaid, RefundRequested, Text,
 };
-use pelton_plugin::{CommandHandler, Context, INVALID_COMMAND, Rejection, Timestamp};
+use pelton_plugin::{CommandHandler, Context, Rejection, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The sum that may be refunded for one order without approval, altogether: 100.00.
@@ -103,6 +103,40 @@ pub enum Command {
     },
 }
 
+/// The rules of an order: the codes of rejections.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The command makes no sense, whatever the order.
+    InvalidCommand,
+    /// The order was never placed.
+    NoSuchOrder,
+    /// The order was placed before.
+    OrderAlreadyPlaced,
+    /// The order is paid.
+    AlreadyWithdrawn,
+    /// The order is in another currency.
+    CurrencyMismatch,
+    /// The order costs more or less.
+    AmountMismatch,
+    /// No money was withdrawn.
+    NothingPaid,
+    /// Less than that remains.
+    RefundExceedsPayment,
+    /// The amount is above the limit without approval.
+    RefundNeedsApproval,
+    /// The order has a refund of this id.
+    RefundAlreadyRequested,
+    /// The order has [`MAX_REQUESTS`].
+    TooManyRefundRequests,
+    /// The refund was never requested.
+    NoSuchRefund,
+    /// Enough people approved the refund before.
+    RefundAlreadyPaid,
+    /// This person approved it before.
+    AlreadyApprovedByYou,
+}
+
 /// A line of an order.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,6 +189,7 @@ struct Request {
 impl CommandHandler for Payment {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     // An order lives for years, so its events are many.
     pelton_plugin::snapshot_as_json!();
@@ -188,7 +223,7 @@ impl CommandHandler for Payment {
         }
     }
 
-    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         match command {
             Command::PlaceOrder { order, lines, currency, needs_approval } => {
                 self.place(&order, lines, currency.unwrap_or(Currency::EUR), needs_approval.unwrap_or(false))
@@ -214,18 +249,18 @@ impl Payment {
         lines: Vec<Line>,
         currency: Currency,
         needs_approval: bool,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
         // This also refuses the same lines: a new command id means another order.
         if self.placed.is_some() {
-            return Err(refuse("order-already-placed", order, "was placed before"));
+            return Err(refuse(Rule::OrderAlreadyPlaced, order, "was placed before"));
         }
         if !(1..=MAX_LINES).contains(&lines.len()) {
             let why = format!("has {} lines; 1 to {MAX_LINES} are allowed", lines.len());
-            return Err(refuse(INVALID_COMMAND, order, &why));
+            return Err(refuse(Rule::InvalidCommand, order, &why));
         }
         let total = lines.iter().try_fold(Cents::ZERO, |sum, line| sum.checked_add(line.amount_cents));
         let Some(total_cents) = total.and_then(|total| Amount::try_from(total).ok()) else {
-            return Err(refuse(INVALID_COMMAND, order, "costs more money than there is"));
+            return Err(refuse(Rule::InvalidCommand, order, "costs more money than there is"));
         };
         let placed = OrderPlaced { order: order.clone(), total_cents, currency, needs_approval };
         let lines = lines.into_iter().map(|Line { item, amount_cents }| {
@@ -240,23 +275,23 @@ impl Payment {
         amount_cents: Amount,
         currency: Option<Currency>,
         at: Timestamp,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
         let &OrderPlaced { total_cents: total, currency: ours, .. } = self.placed(&order)?;
         if let Some(before) = &self.withdrawn {
             let PaymentWithdrawn { amount_cents, currency, at, .. } = before;
             let why = format!("was paid at {at}: {amount_cents} {currency} were withdrawn, and only once");
-            return Err(refuse("already-withdrawn", &order, &why)
+            return Err(refuse(Rule::AlreadyWithdrawn, &order, &why)
                 .detail("withdrawnAt", at.to_string())
                 .detail("amountCents", cents(*amount_cents))
                 .detail("currency", currency.to_string()));
         }
         if let Some(theirs) = currency.filter(|currency| *currency != ours) {
             let why = format!("is paid in {ours}, not in {theirs}");
-            return Err(refuse("currency-mismatch", &order, &why).detail("currency", ours.to_string()));
+            return Err(refuse(Rule::CurrencyMismatch, &order, &why).detail("currency", ours.to_string()));
         }
         if amount_cents != total {
             let why = format!("costs {total} {ours}, not {amount_cents}");
-            return Err(refuse("amount-mismatch", &order, &why).detail("totalCents", cents(total)));
+            return Err(refuse(Rule::AmountMismatch, &order, &why).detail("totalCents", cents(total)));
         }
         Ok(vec![Event::PaymentWithdrawn(PaymentWithdrawn { order, amount_cents, currency: ours, at })])
     }
@@ -266,7 +301,7 @@ impl Payment {
         order: Order,
         amount_cents: Amount,
         reason: Option<Text>,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
         self.check_refund(&order, amount_cents)?;
         let limit = match self.placed(&order)?.needs_approval {
             true => Cents::ZERO,
@@ -278,7 +313,7 @@ impl Payment {
                  {amount_cents}, and have {APPROVALS} people approve it",
                 self.unapproved
             );
-            return Err(refuse("refund-needs-approval", &order, &why)
+            return Err(refuse(Rule::RefundNeedsApproval, &order, &why)
                 .detail("limitCents", cents(limit))
                 .detail("refundedUnapprovedCents", cents(self.unapproved)));
         }
@@ -291,13 +326,13 @@ impl Payment {
         refund: Refund,
         amount_cents: Amount,
         reason: Option<Text>,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
         self.placed(&order)?;
         // This check comes first: a repeated request for the whole payment would otherwise be told that nothing
         // remains.
         if let Some(Request { amount, paid, .. }) = self.requests.get(&refund.id) {
             let why = format!("has a refund {} of {amount} already", refund.id);
-            return Err(refuse("refund-already-requested", &order, &why)
+            return Err(refuse(Rule::RefundAlreadyRequested, &order, &why)
                 .detail("refund", refund.id.to_string())
                 .detail("amountCents", cents(*amount))
                 .detail("paid", paid.to_string()));
@@ -305,7 +340,7 @@ impl Payment {
         self.check_refund(&order, amount_cents)?;
         if self.requests.len() >= MAX_REQUESTS {
             let why = format!("had {MAX_REQUESTS} refunds requested, and may have no more");
-            return Err(refuse("too-many-refund-requests", &order, &why));
+            return Err(refuse(Rule::TooManyRefundRequests, &order, &why));
         }
         Ok(vec![Event::RefundRequested(RefundRequested { order, refund, amount_cents, reason })])
     }
@@ -315,19 +350,19 @@ impl Payment {
         order: Order,
         refund: Refund,
         approver: Approver,
-    ) -> Result<Vec<Event>, Rejection> {
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
         self.placed(&order)?;
         let id = &refund.id;
-        let refuse = |code, why: String| Err(refuse(code, &order, &why).detail("refund", id.to_string()));
+        let refuse = |rule, why: String| Err(refuse(rule, &order, &why).detail("refund", id.to_string()));
         let Some(request) = self.requests.get(id) else {
-            return refuse("no-such-refund", format!("had no refund {id} requested"));
+            return refuse(Rule::NoSuchRefund, format!("had no refund {id} requested"));
         };
         if request.paid {
-            return refuse("refund-already-paid", format!("had refund {id} approved and paid before"));
+            return refuse(Rule::RefundAlreadyPaid, format!("had refund {id} approved and paid before"));
         }
         if request.approvers.contains(&approver) {
             let why = format!("had refund {id} approved by you before: another person has to approve it too");
-            return refuse("already-approved-by-you", why);
+            return refuse(Rule::AlreadyApprovedByYou, why);
         }
         // The money was reserved when the refund was requested, so it fits.
         let is_last = request.approvers.len() + 1 >= APPROVALS;
@@ -337,15 +372,15 @@ impl Payment {
         Ok(std::iter::once(approved).chain(is_last.then_some(Event::RefundPaid(paid))).collect())
     }
 
-    fn placed(&self, order: &Order) -> Result<&OrderPlaced, Rejection> {
-        self.placed.as_ref().ok_or_else(|| refuse("no-such-order", order, "was never placed"))
+    fn placed(&self, order: &Order) -> Result<&OrderPlaced, Rejection<Rule>> {
+        self.placed.as_ref().ok_or_else(|| refuse(Rule::NoSuchOrder, order, "was never placed"))
     }
 
     /// Checks that the amount may be refunded, approved or not.
-    fn check_refund(&self, order: &Order, amount: Amount) -> Result<(), Rejection> {
+    fn check_refund(&self, order: &Order, amount: Amount) -> Result<(), Rejection<Rule>> {
         self.placed(order)?;
         let Some(withdrawn) = &self.withdrawn else {
-            return Err(refuse("nothing-paid", order, "is not paid: there is nothing to refund"));
+            return Err(refuse(Rule::NothingPaid, order, "is not paid: there is nothing to refund"));
         };
         let paid = Cents::from(withdrawn.amount_cents);
         let waiting = self.requests.values().filter(|request| !request.paid);
@@ -359,7 +394,7 @@ impl Payment {
              for refunds that wait for approval",
             self.refunded
         );
-        Err(refuse("refund-exceeds-payment", order, &why)
+        Err(refuse(Rule::RefundExceedsPayment, order, &why)
             .detail("remainingCents", cents(remaining))
             .detail("paidCents", cents(paid))
             .detail("refundedCents", cents(self.refunded))
@@ -367,8 +402,8 @@ impl Payment {
     }
 }
 
-fn refuse(code: &str, order: &Order, why: &str) -> Rejection {
-    Rejection::new(code, format!("order {} {why}", order.id)).detail("order", order.id.to_string())
+fn refuse(rule: Rule, order: &Order, why: &str) -> Rejection<Rule> {
+    Rejection::new(rule, format!("order {} {why}", order.id)).detail("order", order.id.to_string())
 }
 
 fn cents(money: impl Into<Cents>) -> String {

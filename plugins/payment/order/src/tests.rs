@@ -386,10 +386,8 @@ fn context() -> Context {
     Context {
         command_id: "command".into(),
         entity: "1".into(),
-        time: Timestamp::default(),
         correlation_id: "command".into(),
-        causation_id: None,
-        metadata: Vec::new(),
+        ..Context::default()
     }
 }
 

@@ -15,9 +15,18 @@ pub trait CommandHandler: Default + 'static {
     type Command: DeserializeOwned;
 
     /// The events that the plugin emits and folds: an enum whose variants are the event types. A variant that is no
-    /// longer emitted stays as long as a stream may hold such an event. An event of the entity that the enum does not
-    /// have makes the entity's commands fail, because a rule must not decide on a part of the events.
+    /// longer emitted stays as long as a stream may hold such an event, and is listed in [`RETIRED`](Self::RETIRED). An
+    /// event of the entity that the enum does not have makes the entity's commands fail, because a rule must not decide
+    /// on a part of the events.
     type Event: Serialize + DeserializeOwned;
+
+    /// The rules that forbid commands: an enum of variants without content, whose names are the codes of rejections.
+    /// An enum without variants for a plugin that never rejects.
+    type Rule: Serialize + DeserializeOwned;
+
+    /// The events that the plugin still folds and no longer emits, by the names of their variants on the wire:
+    /// `book-lent`, or `book-lent.v2`. The host refuses a decision with one of them.
+    const RETIRED: &'static [&'static str] = &[];
 
     /// The version of the form of snapshots. Raise it with every change of the state's form or meaning.
     const STATE_VERSION: u32 = 1;
@@ -37,7 +46,11 @@ pub trait CommandHandler: Default + 'static {
     /// # Errors
     /// The rule that forbids the command. The sender gets it as the answer, and the same answer whenever it sends the
     /// command again.
-    fn decide(&self, command: Self::Command, context: &Context) -> Result<Vec<Self::Event>, Rejection>;
+    fn decide(
+        &self,
+        command: Self::Command,
+        context: &Context,
+    ) -> Result<Vec<Self::Event>, Rejection<Self::Rule>>;
 
     /// The state as bytes for [`restore`](Self::restore). Return `None`, the default, if folding is cheap. See
     /// [`snapshot_as_json!`](crate::snapshot_as_json) for states that serde can write.

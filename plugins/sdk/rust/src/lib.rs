@@ -31,6 +31,15 @@
 //!     BookAskedFor { book: String, reader: String },
 //! }
 //!
+//! /// Why a command is rejected.
+//! #[derive(Debug, Serialize, Deserialize)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Rule {
+//!     NoName,
+//!     AlreadyLent,
+//!     NotLent,
+//! }
+//!
 //! /// One book: who has it.
 //! #[derive(Debug, Default)]
 //! pub struct Book {
@@ -40,6 +49,7 @@
 //! impl CommandHandler for Book {
 //!     type Command = Command;
 //!     type Event = Event;
+//!     type Rule = Rule;
 //!
 //!     fn evolve(&mut self, event: Event) {
 //!         match event {
@@ -49,21 +59,21 @@
 //!         }
 //!     }
 //!
-//!     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+//!     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
 //!         match (command, &self.reader) {
 //!             (Command::LendBook { reader, .. }, _) if !is_name(&reader) => {
-//!                 Err(Rejection::new("no-name", "a reader's name has 1 to 64 letters, digits and -"))
+//!                 Err(Rejection::new(Rule::NoName, "a reader's name has 1 to 64 letters, digits and -"))
 //!             }
 //!             (Command::LendBook { book, reader }, None) => Ok(vec![Event::BookLent { book, reader }]),
 //!             (Command::LendBook { .. }, Some(reader)) => {
-//!                 Err(Rejection::new("already-lent", "somebody has the book").detail("reader", reader))
+//!                 Err(Rejection::new(Rule::AlreadyLent, "somebody has the book").detail("reader", reader))
 //!             }
 //!             (Command::ReturnBook { book }, Some(reader)) => {
 //!                 Ok(vec![Event::BookReturned { book, reader: reader.clone() }])
 //!             }
 //!             (Command::AskForBook { book, reader }, Some(_)) => Ok(vec![Event::BookAskedFor { book, reader }]),
 //!             (Command::ReturnBook { .. } | Command::AskForBook { .. }, None) => {
-//!                 Err(Rejection::new("not-lent", "nobody has the book"))
+//!                 Err(Rejection::new(Rule::NotLent, "nobody has the book"))
 //!             }
 //!         }
 //!     }

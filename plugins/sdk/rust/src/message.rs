@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::Timestamp;
 use crate::bindings::types;
 
-/// The attributes of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The attributes of a command. A test that calls a rule by itself takes those that it does not need from `default`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
     /// The command's id. The host handles an id once, for ever.
     pub command_id: String,
@@ -18,8 +18,12 @@ pub struct Context {
     pub correlation_id: String,
     /// The id of the event, command or timer that caused the command, if there is one.
     pub causation_id: Option<String>,
+    /// Who asked for it, as the host vouches for. `None` if the host does not know; host 0.1 never does.
+    pub principal: Option<String>,
     /// The sender's additions, as names with values.
     pub metadata: Vec<(String, String)>,
+    /// The host's additions, which no sender can write. Host 0.1 adds nothing.
+    pub host: Vec<(String, String)>,
 }
 
 impl Context {
@@ -27,6 +31,12 @@ impl Context {
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<&str> {
         lookup(&self.metadata, name)
+    }
+
+    /// The value of the host's addition `name`.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&str> {
+        lookup(&self.host, name)
     }
 
     /// The attributes of a command whose data is read already.
@@ -37,7 +47,9 @@ impl Context {
             time: Timestamp::from_nanos(command.time),
             correlation_id: command.correlation_id,
             causation_id: command.causation_id,
+            principal: command.principal,
             metadata: command.metadata,
+            host: command.context,
         }
     }
 }
@@ -145,20 +157,24 @@ pub const INVALID_COMMAND: &str = "invalid-command";
 
 /// A rule forbids the command. A rejection is an answer, not an error: the host records it, and returns it whenever the
 /// command is sent again.
+///
+/// A handler names the rule by a variant of its enum ([`CommandHandler::Rule`](crate::CommandHandler::Rule)); whoever
+/// gets the rejection sees the variant's name, a `String`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The rule, for programs: 1 to 64 characters `a`-`z`, `0`-`9`, `-`. Keep it stable, because clients depend on it.
-    pub code: String,
+pub struct Rejection<Code = String> {
+    /// The rule, for programs: on the wire 1 to 64 characters `a`-`z`, `0`-`9`, `-`. Keep it stable, because clients
+    /// depend on it. A variant `invalid-command` says that the command's data cannot be read.
+    pub code: Code,
     /// The rule, for people.
     pub message: String,
     /// Further facts, as names with values.
     pub details: Vec<(String, String)>,
 }
 
-impl Rejection {
+impl<Code> Rejection<Code> {
     /// A rejection without details.
-    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), details: Vec::new() }
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new() }
     }
 
     /// Adds a fact.

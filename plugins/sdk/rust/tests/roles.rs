@@ -29,6 +29,12 @@ enum Command {
     Close,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Rule {
+    Open,
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Counter {
     sum: u64,
@@ -38,6 +44,8 @@ struct Counter {
 impl CommandHandler for Counter {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
+    const RETIRED: &'static [&'static str] = &["closed"];
 
     fn evolve(&mut self, event: Event) {
         match event {
@@ -52,11 +60,11 @@ impl CommandHandler for Counter {
         self.evolve(event);
     }
 
-    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, context: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         match command {
             Command::Count { by: 0 } => Ok(vec![]),
             Command::Count { by } => Ok(vec![Event::CountedTwice { by }, Event::Counted { by: self.sum }]),
-            Command::Close => Err(Rejection::new("open", context.entity.clone())
+            Command::Close => Err(Rejection::new(Rule::Open, context.entity.clone())
                 .detail("last", self.last.clone())
                 .detail("time", context.time.to_string())
                 .detail("who", context.metadata("who").unwrap_or("nobody"))),
@@ -87,6 +95,49 @@ fn a_rule_sees_what_comes_with_command_and_event() {
     assert_eq!(rejection.message, "a.b");
     let details = [("last", "event-2"), ("time", "2000-01-01T00:00:00Z"), ("who", "ada")];
     assert_eq!(rejection.details, details.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+#[should_panic(expected = "it emits `closed`, which it lists as RETIRED")]
+fn a_retired_event_is_folded_and_no_longer_emitted() {
+    #[derive(Default)]
+    struct Closing;
+    impl CommandHandler for Closing {
+        type Command = Command;
+        type Event = Event;
+        type Rule = Rule;
+        const RETIRED: &'static [&'static str] = &["closed"];
+
+        fn evolve(&mut self, _: Event) {}
+
+        fn decide(&self, _: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
+            Ok(vec![Event::Closed])
+        }
+    }
+    let _ = Closing::given([Event::Closed]).when(Command::Close);
+}
+
+#[test]
+fn a_rule_sees_who_asked_and_what_the_host_added() {
+    #[derive(Default)]
+    struct Asked;
+    impl CommandHandler for Asked {
+        type Command = Command;
+        type Event = Event;
+        type Rule = Rule;
+
+        fn evolve(&mut self, _: Event) {}
+
+        fn decide(&self, _: Command, context: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
+            let said = (context.principal.as_deref(), context.host("zone"), context.metadata("zone"));
+            Err(Rejection::new(Rule::Open, format!("{said:?}")))
+        }
+    }
+    let asked = Asked::given([]).principal("ada").host("zone", "host").metadata("zone", "sender");
+    let rejection = asked.when(Command::Close).then_rejected("open");
+    assert_eq!(rejection.message, r#"(Some("ada"), Some("host"), Some("sender"))"#);
+    let rejection = Asked::given([]).when(Command::Close).then_rejected("open");
+    assert_eq!(rejection.message, "(None, None, None)");
 }
 
 #[test]
@@ -225,7 +276,7 @@ fn a_saga_sets_timers_and_sends_commands_in_order() {
         .then_timer("all", "close", Some(START + Duration::from_secs(61)))
         .when_timer("all", "close")
         .then_sends([Command::Count { by: 3 }, Command::Close])
-        .when_outcome("all", "count", CommandResult::Rejected(Rejection::new("a", "b")))
+        .when_outcome("all", "count", CommandResult::Rejected(Rejection::new("a".to_owned(), "b")))
         .then_state("all", &1)
         .when_outcome("all", "close", CommandResult::Accepted(vec![]))
         .then_ended("all");

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use super::{Plugin, command_types, event_types, identity, to_wire};
+use super::{Plugin, event_type, event_types, identity, names, to_wire, wire_enum};
 use crate::bindings::command_handler::exports::pelton::plugin::command_handler as exports;
 use crate::bindings::types;
 use crate::codec::{DecodeError, decode_command, decode_event, split_variant};
@@ -54,12 +54,25 @@ impl<H: CommandHandler> exports::GuestEntity for Entity<H> {
 pub(crate) fn describe<H: CommandHandler>(name: &str, version: &str) -> exports::Descriptor {
     exports::Descriptor {
         identity: identity(name, version),
-        commands: command_types::<H::Command>(),
-        events: event_types::<H::Event>(),
+        commands: names::<H::Command>(),
+        emits: emitted::<H>(),
+        folds: event_types::<H::Event>(),
+        rejections: names::<H::Rule>(),
         state_version: H::STATE_VERSION,
         // An `EventContext` has no position, so no state can depend on one.
         metadata: vec![("decide-ahead".to_owned(), "true".to_owned())],
     }
+}
+
+/// The variants of the handler's events that are not retired. Panics if a retired one is no variant: a mistake in the
+/// type, which no input causes.
+fn emitted<H: CommandHandler>() -> Vec<types::EventType> {
+    let variants = wire_enum::<H::Event>();
+    if let Some(unknown) = H::RETIRED.iter().find(|name| !variants.contains(*name)) {
+        panic!("RETIRED names `{unknown}`, which is no variant of the events: {}", variants.join(", "));
+    }
+    let emitted = variants.iter().filter(|variant| !H::RETIRED.contains(*variant));
+    emitted.map(|variant| event_type(variant)).collect()
 }
 
 /// Folds events in order. An error leaves the state half folded; the host drops it.
@@ -91,9 +104,14 @@ pub(crate) fn decide<H: CommandHandler>(
                 format!("the data of `{}` cannot be read: {error}", command.type_)
             }
         };
-        Rejection::new(INVALID_COMMAND, message)
+        Rejection::new(INVALID_COMMAND.to_owned(), message)
     })?;
-    Ok(state.decide(content, &Context::from_command(command))?.iter().map(new_event).collect())
+    match state.decide(content, &Context::from_command(command)) {
+        Ok(events) => Ok(events.iter().map(new_event).collect()),
+        Err(Rejection { code, message, details }) => {
+            Err(Rejection { code: to_wire(&code).name.to_owned(), message, details })
+        }
+    }
 }
 
 fn new_event<E: serde::Serialize>(event: &E) -> types::NewEvent {

@@ -82,14 +82,16 @@ fn wire_enum<T: DeserializeOwned>() -> &'static [&'static str] {
 }
 
 fn event_types<T: DeserializeOwned>() -> Vec<EventType> {
-    wire_enum::<T>()
-        .iter()
-        .map(|variant| split_variant(variant))
-        .map(|(kind, version)| EventType { type_: kind.to_owned(), version })
-        .collect()
+    wire_enum::<T>().iter().map(|variant| event_type(variant)).collect()
 }
 
-fn command_types<T: DeserializeOwned>() -> Vec<String> {
+fn event_type(variant: &str) -> EventType {
+    let (kind, version) = split_variant(variant);
+    EventType { type_: kind.to_owned(), version }
+}
+
+/// The names of an enum's variants: command types, or codes of rejections.
+fn names<T: DeserializeOwned>() -> Vec<String> {
     wire_enum::<T>().iter().map(|variant| (*variant).to_owned()).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Plugin, command_types, event_types, identity, read_known, to_wire};
+use super::{Plugin, event_types, identity, names, read_known, to_wire};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
 use crate::saga::{NewCommand, TimerChange};
@@ -40,7 +40,7 @@ pub(crate) fn describe<S: Saga>(name: &str, version: &str) -> exports::Descripto
     exports::Descriptor {
         identity: identity(name, version),
         events: event_types::<S::Event>(),
-        commands: command_types::<S::Command>(),
+        commands: names::<S::Command>(),
         state_version: S::STATE_VERSION,
         metadata: needs::<S>().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
     }

@@ -41,8 +41,10 @@ fn command() -> types::Command {
         time: (START + Duration::from_secs(3600)).as_nanos(),
         correlation_id: "command".to_owned(),
         causation_id: None,
+        principal: None,
         datacontenttype: Some("application/json".to_owned()),
         metadata: Vec::new(),
+        context: Vec::new(),
         data: Vec::new(),
     }
 }
@@ -90,6 +92,18 @@ impl<H: CommandHandler> Given<H> {
     /// Sets the cause of the command. The default is none.
     pub fn causation(mut self, id: &str) -> Self {
         self.command.causation_id = Some(id.to_owned());
+        self
+    }
+
+    /// Sets who asked for the command, as a host that knows it would. The default is none.
+    pub fn principal(mut self, name: &str) -> Self {
+        self.command.principal = Some(name.to_owned());
+        self
+    }
+
+    /// Adds an entry to what the host adds to the command.
+    pub fn host(mut self, name: &str, value: &str) -> Self {
+        self.command.context.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -156,6 +170,15 @@ impl<H: CommandHandler> Given<H> {
         }
         let given = Stream(self.events()).show();
         let result = decide(&state, types::Command { type_, data: payload, ..self.command });
+        if let Ok(events) = &result {
+            let retired = events.iter().map(|event| versioned(&event.type_, event.version));
+            let retired = retired.into_iter().find(|name| H::RETIRED.contains(&name.as_str()));
+            assert!(
+                retired.is_none(),
+                "it emits `{}`, which it lists as RETIRED",
+                retired.unwrap_or_default()
+            );
+        }
         Decision { given, when, result }
     }
 

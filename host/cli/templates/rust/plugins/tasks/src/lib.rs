@@ -19,6 +19,14 @@ pub enum Event {
     TaskFinished { task: String },
 }
 
+/// Why a command is rejected. The codes that clients see are `already-added` and `not-open`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    AlreadyAdded,
+    NotOpen,
+}
+
 /// The state of one task, folded from its events.
 #[derive(Debug, Default)]
 pub enum Task {
@@ -31,6 +39,7 @@ pub enum Task {
 impl CommandHandler for Task {
     type Command = Command;
     type Event = Event;
+    type Rule = Rule;
 
     fn evolve(&mut self, event: Event) {
         *self = match event {
@@ -39,14 +48,14 @@ impl CommandHandler for Task {
         };
     }
 
-    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection> {
+    fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
         match (command, self) {
             (Command::AddTask { task, title, then }, Self::Unknown) => {
                 Ok(vec![Event::TaskAdded { task, title, then }])
             }
-            (Command::AddTask { .. }, _) => Err(Rejection::new("already-added", "the task is there already")),
+            (Command::AddTask { .. }, _) => Err(Rejection::new(Rule::AlreadyAdded, "the task is there already")),
             (Command::FinishTask { task }, Self::Open) => Ok(vec![Event::TaskFinished { task }]),
-            (Command::FinishTask { .. }, _) => Err(Rejection::new("not-open", "there is no such open task")),
+            (Command::FinishTask { .. }, _) => Err(Rejection::new(Rule::NotOpen, "there is no such open task")),
         }
     }
 }
