@@ -107,6 +107,7 @@ pub(crate) fn event(data: Bytes) -> RecordedEvent {
         },
         stream: "ledger".into(),
         sequence: Sequence(1),
+        part: 0,
         recorded_at: Timestamp(1_700_000_000_123_456_789),
     }
 }

@@ -224,8 +224,10 @@ impl<'a> Comparison<'a> {
         let taken: Vec<_> =
             self.typed.handlers.iter().flat_map(|h| &h.commands).map(|c| c.r#type.value.as_str()).collect();
         let span = saga.plugin.as_ref().map_or(saga.name.span, |plugin| plugin.span);
-        let needs = descriptor.needs;
-        for (what, needed) in [("timers", needs.timers), ("the outcomes of its commands", needs.outcomes)] {
+        let needs_timers = !descriptor.timers.is_empty();
+        for (what, needed) in
+            [("timers", needs_timers), ("the outcomes of its commands", descriptor.needs_outcomes)]
+        {
             if needed {
                 let title =
                     format!("the saga `{}` needs {what}, which this host does not give yet", saga.name.value);

@@ -51,6 +51,8 @@ pub const MAX_INSTANCE_STATE_BYTES: usize = 256 * 1024;
 pub const MAX_COMMANDS: usize = 100;
 /// The most bytes of one command's data.
 pub const MAX_COMMAND_BYTES: usize = 512 * 1024;
+/// The most bytes of the reference of a command.
+pub const MAX_REFERENCE_BYTES: usize = 256;
 /// The most changes of timers of one reaction.
 pub const MAX_TIMER_CHANGES: usize = 100;
 /// The most bytes of one timer's data.

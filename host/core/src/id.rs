@@ -122,15 +122,15 @@ const OF_SAGAS: &str = "saga:";
 
 impl CommandId {
     /// The id of the n-th command that an instance of a saga sends on an event:
-    /// `saga:<saga>:<instance>:<stream>:<sequence>:<n>`.
+    /// `saga:<saga>:<instance>:<stream>:<position>:<n>`.
     pub fn of_saga(
         saga: &Name,
         instance: &InstanceId,
         stream: &str,
-        sequence: Sequence,
+        position: Position,
         n: usize,
     ) -> Result<Self, TokenError> {
-        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{stream}:{sequence}:{n}"))
+        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{stream}:{position}:{n}"))
     }
 
     /// Whether only a saga may send a command with this id.
@@ -167,6 +167,25 @@ impl Sequence {
     pub const NONE: Self = Self(0);
 }
 
+/// Where an event lies: the message that holds it, and which of the events that an upcaster made of it this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// The position of the message in its stream.
+    pub sequence: Sequence,
+    /// From 0; 0 for an event as it is stored.
+    pub part: u32,
+}
+
+impl fmt::Display for Position {
+    /// `<sequence>`, or `<sequence>-<part>` for a later part than the first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => self.sequence.fmt(f),
+            part => write!(f, "{}-{part}", self.sequence),
+        }
+    }
+}
+
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -180,8 +199,13 @@ mod tests {
     #[test]
     fn the_id_of_a_sagas_command_tells_who_sends_it() {
         let (saga, instance) = (Name::new("cleaning").unwrap(), InstanceId::new("1:2022-12-12").unwrap());
-        let id = CommandId::of_saga(&saga, &instance, "hotel", Sequence(7), 0).unwrap();
+        let of_part = |part| {
+            CommandId::of_saga(&saga, &instance, "hotel", Position { sequence: Sequence(7), part }, 0)
+                .unwrap()
+        };
+        let id = of_part(0);
         assert_eq!(id.as_str(), "saga:cleaning:1:2022-12-12:hotel:7:0");
+        assert_eq!(of_part(2).as_str(), "saga:cleaning:1:2022-12-12:hotel:7-2:0");
         assert!(id.is_of_saga() && id.is_of_saga_at(&source_of_saga(&saga, &instance)));
         for other in
             ["/gateway", "cleaning/1:2022-12-12", "/cleaning/1:2022-12", "/cleanin/g:1", "/cleaning/2", ""]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::RESERVED_PREFIX;
-use crate::id::{CommandId, CommandType, Name, Sequence};
+use crate::id::{CommandId, CommandType, Name, Position, Sequence};
 use crate::subject::Entity;
 use crate::time::Timestamp;
 
@@ -135,10 +135,20 @@ pub struct RecordedEvent {
     pub event: Event,
     /// The stream's name in the configuration.
     pub stream: Arc<str>,
-    /// Its position in the stream.
+    /// The position of its message in the stream.
     pub sequence: Sequence,
+    /// Which of the events that an upcaster made of the message this is, from 0.
+    pub part: u32,
     /// When the stream stored it.
     pub recorded_at: Timestamp,
+}
+
+impl RecordedEvent {
+    /// Where the event lies. Whoever compares how far something was handled compares this.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { sequence: self.sequence, part: self.part }
+    }
 }
 
 /// A command whose entity is known and whose names have been checked.
@@ -230,6 +240,8 @@ pub struct NewEvent {
 pub struct NewCommand {
     /// The type.
     pub r#type: String,
+    /// What the plugin calls it; only the plugin sees it, with the outcome.
+    pub reference: Option<String>,
     /// The media type of `data`: `application/json` if it is missing.
     pub datacontenttype: Option<String>,
     /// CloudEvents extension attributes.

@@ -19,7 +19,7 @@ pub fn read(
     payload: &Bytes,
 ) -> Result<RecordedEvent, CloudEventError> {
     let event = cloudevents::decode(headers, payload)?;
-    Ok(RecordedEvent { event, stream: stream.clone(), sequence, recorded_at: stored_at })
+    Ok(RecordedEvent { event, stream: stream.clone(), sequence, part: 0, recorded_at: stored_at })
 }
 
 /// Reads the event in a message of a stream, given the stream's name in the configuration.

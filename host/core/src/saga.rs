@@ -26,10 +26,11 @@ use crate::message::{Incoming, NewCommand, RecordedEvent};
 use crate::plugin::PluginFault;
 use crate::recorded;
 use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
-use crate::saga::model::{OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange};
+use crate::saga::model::{InputContext, OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
 use crate::telemetry;
+use crate::text::excerpt;
 
 /// The most tries of one write, each after another host changed the instance.
 const MAX_CONFLICTS: u32 = 8;
@@ -62,17 +63,32 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             Ok(event) => event,
             Err(error) => return self.set_aside(message, None, error.to_string()).await,
         };
+        self.handle_parts(message, &[event]).await
+    }
+
+    /// Handles the events of one message, in order: mostly one, or the parts that an upcaster made of it.
+    pub async fn handle_parts(&self, message: &Incoming, events: &[RecordedEvent]) -> Settlement {
+        for event in events {
+            match self.handle_event(message, event).await {
+                Settlement::Ack | Settlement::Terminate(_) => {}
+                later @ Settlement::RetryAfter(_) => return later,
+            }
+        }
+        Settlement::Ack
+    }
+
+    async fn handle_event(&self, message: &Incoming, event: &RecordedEvent) -> Settlement {
         if !event.event.is_of(&self.plugin.descriptor().events) {
             return Settlement::Ack;
         }
-        let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, None);
-        let correlations = match self.correlate(&event).instrument(span).await {
+        let span = telemetry::saga_input(&self.name, &self.plugin, message, event, None);
+        let correlations = match self.correlate(event).instrument(span).await {
             Ok(correlations) => correlations,
             Err(stop) => return self.failed(message, None, &stop).await,
         };
         for (instance, relation) in correlations {
-            let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(&instance));
-            match self.settlement(message, &event, &instance, relation).instrument(span).await {
+            let span = telemetry::saga_input(&self.name, &self.plugin, message, event, Some(&instance));
+            match self.settlement(message, event, &instance, relation).instrument(span).await {
                 // A quarantined instance does not stop the other instances.
                 Settlement::Ack | Settlement::Terminate(_) => {}
                 later @ Settlement::RetryAfter(_) => return later,
@@ -137,17 +153,22 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 }
             }
             let handled = record.handled.get(event.stream.as_ref()).copied().unwrap_or_default();
-            if handled < event.sequence {
-                if record.state.is_none() && relation == Relation::Advance {
+            if handled < event.position() {
+                let starts = match relation {
+                    Relation::Start => true,
+                    Relation::StartOnce => !record.has_ended(),
+                    Relation::Advance => false,
+                };
+                if record.state.is_none() && !starts {
                     return Ok(());
                 }
-                let input = SagaInput::Event(event.clone());
-                let reaction = self.plugin.react(instance, record.state.as_deref(), &input).await?;
+                let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
+                let reaction = self.plugin.react(instance, record.state.as_deref(), &input, &context).await?;
                 let reaction = reaction.map_err(|failure| failure.into_fault(&self.plugin))?;
                 record.outbox = self.outbox(instance, event, reaction.commands)?;
                 self.refuse_timers(&reaction.timers)?;
                 record.state = reaction.state;
-                record.handled.insert(event.stream.to_string(), event.sequence);
+                record.handled.insert(event.stream.to_string(), event.position());
                 match self.store.save(instance, &record, revision).await {
                     Ok(_) => {}
                     Err(CommitError::Conflict) => continue,
@@ -157,7 +178,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     }
                 }
             }
-            if handled <= event.sequence {
+            if handled <= event.position() {
                 self.send(instance, &record.outbox).await?;
             }
             return Ok(());
@@ -177,7 +198,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 commands.len()
             )));
         }
-        let correlation = event.event.extension(CORRELATION_ID).unwrap_or(&event.event.id).to_owned();
+        let correlation = InputContext::of_event(event).correlation_id;
         let mut ours =
             vec![(CORRELATION_ID.to_owned(), correlation), (CAUSATION_ID.to_owned(), event.event.id.clone())];
         ours.extend(event.event.extension(TRACEPARENT).map(|t| (TRACEPARENT.to_owned(), t.to_owned())));
@@ -193,10 +214,11 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     "it sends a command with the metadata {name:?}, a name that it may not use"
                 )));
             }
-            let id = CommandId::of_saga(&self.name, instance, &event.stream, event.sequence, n);
+            let id = CommandId::of_saga(&self.name, instance, &event.stream, event.position(), n);
             Ok(OutgoingCommand {
                 id: id.map_err(|e| self.plugin.fault(format!("the id of its command {n} {e}")))?,
                 r#type: command.r#type,
+                reference: command.reference,
                 datacontenttype: command.datacontenttype.unwrap_or_else(|| "application/json".to_owned()),
                 extensions: ours.iter().cloned().chain(command.metadata).collect(),
                 data: Some(command.data.into()),
@@ -206,9 +228,20 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     fn refuse_timers(&self, timers: &[TimerChange]) -> Result<(), PluginFault> {
-        match timers {
-            [] => Ok(()),
-            _ => Err(self.plugin.fault("it sets or cancels timers, which this host does not run yet")),
+        let declared = &self.plugin.descriptor().timers;
+        let undeclared = timers.iter().find_map(|change| match change {
+            TimerChange::Set(timer) if !declared.contains(&timer.r#type) => Some(&timer.r#type),
+            TimerChange::Set(_) | TimerChange::Cancel(_) => None,
+        });
+        match (undeclared, timers) {
+            (Some(r#type), _) => Err(self.plugin.fault(format!(
+                "it sets a timer of type {:?}, which its descriptor does not list",
+                excerpt(r#type)
+            ))),
+            (None, []) => Ok(()),
+            (None, _) => {
+                Err(self.plugin.fault("it sets or cancels timers, which this host does not run yet"))
+            }
         }
     }
 

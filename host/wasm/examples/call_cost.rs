@@ -92,6 +92,7 @@ async fn main() -> anyhow::Result<()> {
             },
             stream: "measured".into(),
             sequence: Sequence(sequence),
+            part: 0,
             recorded_at: Timestamp(1),
         })
         .collect();

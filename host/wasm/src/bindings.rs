@@ -10,8 +10,8 @@ pub(crate) mod folds {
         inline: "
             package pelton:host;
             interface unused {
-                use pelton:plugin/types@0.1.0.{new-command};
-                unused: func() -> new-command;
+                use pelton:plugin/types@0.1.0.{new-command, timer};
+                unused: func() -> tuple<new-command, timer>;
             }
             world folds {
                 include pelton:plugin/command-handler-plugin@0.1.0;

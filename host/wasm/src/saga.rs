@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pelton_core::contract::{
-    MAX_COMMAND_BYTES, MAX_CORRELATIONS, MAX_INSTANCE_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_TIMER_BYTES,
-    MAX_TIMER_CHANGES,
+    MAX_COMMAND_BYTES, MAX_CORRELATIONS, MAX_INSTANCE_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_REFERENCE_BYTES,
+    MAX_TIMER_BYTES, MAX_TIMER_CHANGES,
 };
 use pelton_core::id::{InstanceId, check_token};
 use pelton_core::message::{Failure, NewCommand, RecordedEvent, Rejection};
 use pelton_core::plugin::{Plugin, PluginFault};
 use pelton_core::saga::model::{
-    CommandOutcome, CommandResult, Correlation, Reaction, Relation, SagaInput, Timer, TimerChange,
+    CommandOutcome, CommandResult, Correlation, DueTimer, InputContext, Reaction, Relation, SagaInput, Timer,
+    TimerChange,
 };
-use pelton_core::saga::ports::{SagaDescriptor, SagaNeeds, SagaPlugin};
+use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_core::text::excerpt;
 use pelton_core::time::Timestamp;
 
@@ -66,34 +67,28 @@ impl WasmSaga {
 }
 
 fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
-    let Descriptor { identity, events, commands, state_version, metadata } = described;
+    let Descriptor { identity, events, commands, timers, state_version, metadata } = described;
     validate::pairs("it", &metadata)?;
     Ok(SagaDescriptor {
         identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
         events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         commands: validate::command_types(commands)?,
+        timers: validate::timer_types(timers)?,
+        needs_outcomes: needs_outcomes(&metadata)?,
         state_version,
-        needs: needs(&metadata)?,
     })
 }
 
-/// What the descriptor's metadata says of timers and outcomes.
-fn needs(metadata: &[(String, String)]) -> Result<SagaNeeds, String> {
-    let said = |name: &str| metadata.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
-    let timers = match said("timers") {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(format!("its metadata `timers` is {:?}, not `true`", excerpt(other))),
-    };
-    let outcomes = match said("outcomes") {
-        None | Some("optional") => false,
-        Some("required") => true,
+/// What the descriptor's metadata says of outcomes.
+fn needs_outcomes(metadata: &[(String, String)]) -> Result<bool, String> {
+    match metadata.iter().find(|(name, _)| name == "outcomes").map(|(_, value)| value.as_str()) {
+        None | Some("optional") => Ok(false),
+        Some("required") => Ok(true),
         Some(other) => {
             let other = excerpt(other);
-            return Err(format!("its metadata `outcomes` is {other:?}, neither `required` nor `optional`"));
+            Err(format!("its metadata `outcomes` is {other:?}, neither `required` nor `optional`"))
         }
-    };
-    Ok(SagaNeeds { timers, outcomes })
+    }
 }
 
 impl Plugin for WasmSaga {
@@ -131,11 +126,13 @@ impl SagaPlugin for WasmSaga {
         instance: &InstanceId,
         state: Option<&[u8]>,
         input: &SagaInput,
+        context: &InputContext,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
         let mut held = self.take()?;
-        let input = guest::SagaInput::from(input);
+        let (input, context) = (guest::SagaInput::from(input), guest::InputContext::from(context));
         let guest = &held.guest;
-        let reacted = held.sandbox.call(|store| guest.call_react(store, instance.as_str(), state, &input));
+        let instance = instance.as_str();
+        let reacted = held.sandbox.call(|store| guest.call_react(store, instance, state, &input, &context));
         let answer = match reacted? {
             Ok(given) => Ok(reaction(given).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
@@ -154,6 +151,7 @@ fn correlations(named: Vec<guest::Correlation>) -> Result<Vec<Correlation>, Stri
     let owned = named.into_iter().map(|guest::Correlation { instance, relation }| {
         let relation = match relation {
             guest::Relation::Start => Relation::Start,
+            guest::Relation::StartOnce => Relation::StartOnce,
             guest::Relation::Advance => Relation::Advance,
         };
         Correlation { instance, relation }
@@ -169,6 +167,8 @@ fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
     for command in &commands {
         validate::at_most("a command", command.data.len(), MAX_COMMAND_BYTES, "bytes")?;
         validate::pairs("a command", &command.metadata)?;
+        let reference = command.reference.as_ref().map_or(0, String::len);
+        validate::at_most("the reference of a command", reference, MAX_REFERENCE_BYTES, "bytes")?;
     }
     let commands = commands.into_iter().map(new_command).collect();
     let timers = timers.into_iter().map(timer_change).collect::<Result<_, _>>()?;
@@ -177,10 +177,10 @@ fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
 
 fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
     match change {
-        guest::TimerChange::Set(guest::Timer { id, due, data }) => {
+        guest::TimerChange::Set(types::Timer { id, type_, due, data }) => {
             check_timer_id(&id)?;
             validate::at_most("a timer", data.len(), MAX_TIMER_BYTES, "bytes")?;
-            Ok(TimerChange::Set(Timer { id, due: Timestamp(due), data: data.into() }))
+            Ok(TimerChange::Set(Timer { id, r#type: type_, due: Timestamp(due), data: data.into() }))
         }
         guest::TimerChange::Cancel(id) => {
             check_timer_id(&id)?;
@@ -199,31 +199,44 @@ impl From<&SagaInput> for guest::SagaInput {
     fn from(input: &SagaInput) -> Self {
         match input {
             SagaInput::Event(event) => Self::Event(event.into()),
-            SagaInput::Timer(Timer { id, due, data }) => {
-                Self::Timer(guest::Timer { id: id.clone(), due: due.0, data: data.to_vec() })
+            SagaInput::Timer(DueTimer { timer: Timer { id, r#type, due, data }, time }) => {
+                let (id, type_, data) = (id.clone(), r#type.clone(), data.to_vec());
+                Self::Timer(guest::DueTimer {
+                    timer: types::Timer { id, type_, due: due.0, data },
+                    time: time.0,
+                })
             }
             SagaInput::Outcome(outcome) => Self::Outcome(outcome.into()),
         }
     }
 }
 
+impl From<&InputContext> for guest::InputContext {
+    fn from(context: &InputContext) -> Self {
+        let InputContext { input_id, time, correlation_id, metadata } = context.clone();
+        Self { input_id, time: time.0, correlation_id, metadata }
+    }
+}
+
 impl From<&CommandOutcome> for guest::CommandOutcome {
     fn from(outcome: &CommandOutcome) -> Self {
-        let CommandOutcome { command_id, r#type, metadata, time, result } = outcome;
+        let CommandOutcome { command_id, r#type, reference, time, result } = outcome;
         let result = match result {
             CommandResult::Accepted(event_ids) => guest::CommandResult::Accepted(event_ids.clone()),
             CommandResult::Rejected(rejection) => {
                 let Rejection { code, message, details } = rejection.clone();
                 guest::CommandResult::Rejected(types::Rejection { code, message, details })
             }
+            CommandResult::SetAside(cause) => guest::CommandResult::SetAside(cause.clone()),
             CommandResult::Failed(cause) => guest::CommandResult::Failed(cause.clone()),
         };
         Self {
             command_id: command_id.clone(),
             type_: r#type.clone(),
-            metadata: metadata.clone(),
+            reference: reference.clone(),
             time: time.0,
             result,
+            metadata: Vec::new(),
         }
     }
 }
@@ -246,6 +259,7 @@ impl From<&RecordedEvent> for types::RecordedEvent {
             },
             stream: recorded.stream.to_string(),
             sequence: recorded.sequence.0,
+            part: recorded.part,
             recorded_at: recorded.recorded_at.0,
         }
     }
@@ -260,8 +274,8 @@ fn failure(failure: types::Failure) -> Failure {
 }
 
 fn new_command(command: types::NewCommand) -> NewCommand {
-    let types::NewCommand { type_, datacontenttype, metadata, data } = command;
-    NewCommand { r#type: type_, datacontenttype, metadata, data: data.into() }
+    let types::NewCommand { type_, reference, datacontenttype, metadata, data } = command;
+    NewCommand { r#type: type_, reference, datacontenttype, metadata, data: data.into() }
 }
 
 #[cfg(test)]
@@ -269,13 +283,19 @@ mod tests {
     use super::*;
 
     fn set(id: &str, bytes: usize) -> guest::TimerChange {
-        guest::TimerChange::Set(guest::Timer { id: id.to_owned(), due: 1, data: vec![0; bytes] })
+        let (id, type_) = (id.to_owned(), "due".to_owned());
+        guest::TimerChange::Set(types::Timer { id, type_, due: 1, data: vec![0; bytes] })
     }
 
     fn command(bytes: usize, metadata: &[(&str, &str)]) -> types::NewCommand {
         let metadata =
             metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        types::NewCommand { type_: "do".to_owned(), datacontenttype: None, metadata, data: vec![0; bytes] }
+        let (type_, data) = ("do".to_owned(), vec![0; bytes]);
+        types::NewCommand { type_, reference: None, datacontenttype: None, metadata, data }
+    }
+
+    fn referenced(bytes: usize) -> types::NewCommand {
+        types::NewCommand { reference: Some("r".repeat(bytes)), ..command(1, &[]) }
     }
 
     #[test]
@@ -305,6 +325,11 @@ mod tests {
                 commands(vec![command(1, &[("a", "1"), ("a", "2")])]),
                 Some("a command has the metadata \"a\" twice"),
             ),
+            (commands(vec![referenced(256)]), None),
+            (
+                commands(vec![referenced(257)]),
+                Some("the reference of a command has 257 bytes; at most 256 are allowed"),
+            ),
             (timers(vec![set("a", 65_536), cancel("b")]), None),
             (timers(vec![set("a", 65_537)]), Some("a timer has 65537 bytes; at most 65536 are allowed")),
             (timers(vec![cancel("")]), Some("the id of a timer is empty")),
@@ -316,24 +341,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_saga_needs_is_read_from_its_descriptor() {
-        let needs = |pairs: &[(&str, &str)]| {
-            needs(
-                &pairs
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let of = |timers, outcomes| Ok(SagaNeeds { timers, outcomes });
-        assert_eq!(needs(&[("else", "x")]), of(false, false));
-        assert_eq!(needs(&[("timers", "false"), ("outcomes", "optional")]), of(false, false));
-        assert_eq!(needs(&[("outcomes", "required"), ("timers", "true")]), of(true, true));
+    fn whether_a_saga_needs_outcomes_is_read_from_its_descriptor() {
+        let needs = |name: &str, value: &str| needs_outcomes(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(needs("else", "x"), Ok(false));
+        assert_eq!(needs("outcomes", "optional"), Ok(false));
+        assert_eq!(needs("outcomes", "required"), Ok(true));
         assert_eq!(
-            needs(&[("timers", "yes")]),
-            Err("its metadata `timers` is \"yes\", not `true`".to_owned())
+            needs("outcomes", "yes"),
+            Err("its metadata `outcomes` is \"yes\", neither `required` nor `optional`".to_owned())
         );
-        assert!(needs(&[("outcomes", "")]).is_err());
     }
 
     #[test]

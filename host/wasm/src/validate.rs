@@ -53,12 +53,16 @@ pub(crate) fn event_types(
 
 /// Checks the command types of a descriptor.
 pub(crate) fn command_types(declared: Vec<String>) -> Result<Vec<String>, String> {
-    count("command types", declared.len())?;
+    types("command", declared)
+}
+
+fn types(what: &str, declared: Vec<String>) -> Result<Vec<String>, String> {
+    count(&format!("{what} types"), declared.len())?;
     let mut seen = HashSet::new();
     for name in &declared {
-        type_name("command", name)?;
+        type_name(what, name)?;
         if !seen.insert(name) {
-            return Err(format!("it lists the command type {name:?} twice"));
+            return Err(format!("it lists the {what} type {name:?} twice"));
         }
     }
     Ok(declared)
@@ -73,6 +77,11 @@ pub(crate) fn folds_what_it_emits(emits: &[EventType], folds: &[EventType]) -> R
              `emits` lists"
         )),
     }
+}
+
+/// Checks the types of timers of a descriptor.
+pub(crate) fn timer_types(declared: Vec<String>) -> Result<Vec<String>, String> {
+    types("timer", declared)
 }
 
 /// Checks the codes of rejections of a descriptor.

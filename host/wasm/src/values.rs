@@ -58,6 +58,7 @@ fn recorded_event<'a>(
         },
         stream: &recorded.stream,
         sequence: recorded.sequence.0,
+        part: recorded.part,
         recorded_at: recorded.recorded_at.0,
     }
 }

@@ -208,7 +208,13 @@ pub(crate) fn as_stored(
         let body = match body {
             EntityMessage::Event(event) => {
                 let recorded_at = event.time.unwrap_or_default();
-                EntityMessage::Event(RecordedEvent { event, stream: stream.clone(), sequence, recorded_at })
+                EntityMessage::Event(RecordedEvent {
+                    event,
+                    stream: stream.clone(),
+                    sequence,
+                    part: 0,
+                    recorded_at,
+                })
             }
             EntityMessage::Mark(mark) => EntityMessage::Mark(mark),
         };

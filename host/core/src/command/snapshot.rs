@@ -200,7 +200,7 @@ mod tests {
             data: Bytes::new(),
         };
         let sequence = Sequence(sequence);
-        RecordedEvent { event, stream: "bank".into(), sequence, recorded_at: Timestamp::default() }
+        RecordedEvent { event, stream: "bank".into(), sequence, part: 0, recorded_at: Timestamp::default() }
     }
 
     fn cause(id: &str) -> Cause {

@@ -165,6 +165,7 @@ impl Kept {
                     event: event.clone(),
                     stream: stream.clone(),
                     sequence,
+                    part: 0,
                     recorded_at: Timestamp::now(),
                 }),
                 EntityMessage::Mark(mark) => EntityMessage::Mark(mark.clone()),

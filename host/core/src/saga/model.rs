@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CommandId, Sequence};
+use crate::cloudevents::CORRELATION_ID;
+use crate::id::{CommandId, Position};
 use crate::message::{Metadata, NewCommand, RecordedEvent, Rejection};
 use crate::time::Timestamp;
 
@@ -14,6 +15,8 @@ use crate::time::Timestamp;
 pub enum Relation {
     /// The event starts the instance if it does not exist.
     Start,
+    /// The event starts the instance if there was never one of this id.
+    StartOnce,
     /// The event is ignored if the instance does not exist.
     Advance,
 }
@@ -32,10 +35,21 @@ pub struct Correlation {
 pub struct Timer {
     /// Unique in the instance.
     pub id: String,
+    /// One of the types that the plugin declared.
+    pub r#type: String,
     /// When the timer goes off.
     pub due: Timestamp,
     /// Passed back when the timer goes off.
     pub data: Bytes,
+}
+
+/// A timer that goes off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueTimer {
+    /// The timer as it was set.
+    pub timer: Timer,
+    /// When it is handed over, the same on every try.
+    pub time: Timestamp,
 }
 
 /// A change to the instance's timers.
@@ -54,7 +68,9 @@ pub enum CommandResult {
     Accepted(Vec<String>),
     /// The rule that forbids the command.
     Rejected(Rejection),
-    /// The cause for which the command was set aside.
+    /// The cause for which the command was set aside. Another outcome may follow.
+    SetAside(String),
+    /// The cause for which the command was given up.
     Failed(String),
 }
 
@@ -65,8 +81,8 @@ pub struct CommandOutcome {
     pub command_id: String,
     /// Its type.
     pub r#type: String,
-    /// The metadata that the instance sent with the command.
-    pub metadata: Metadata,
+    /// The reference that the instance gave the command.
+    pub reference: Option<String>,
     /// When the outcome was recorded.
     pub time: Timestamp,
     /// How the command ended.
@@ -79,9 +95,35 @@ pub enum SagaInput {
     /// An event of the stream.
     Event(RecordedEvent),
     /// A timer of the instance went off.
-    Timer(Timer),
+    Timer(DueTimer),
     /// The outcome of a command of the instance.
     Outcome(CommandOutcome),
+}
+
+/// What comes with every input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputContext {
+    /// No other input of the instance has this id. It is the same on every try.
+    pub input_id: String,
+    /// When the input came to be, the same on every try.
+    pub time: Timestamp,
+    /// The process that the input belongs to.
+    pub correlation_id: String,
+    /// The host's additions.
+    pub metadata: Metadata,
+}
+
+impl InputContext {
+    /// What comes with an event.
+    #[must_use]
+    pub fn of_event(event: &RecordedEvent) -> Self {
+        Self {
+            input_id: format!("{}:{}", event.stream, event.position()),
+            time: event.recorded_at,
+            correlation_id: event.event.extension(CORRELATION_ID).unwrap_or(&event.event.id).to_owned(),
+            metadata: Metadata::new(),
+        }
+    }
 }
 
 /// What an instance does about an input.
@@ -99,7 +141,7 @@ pub struct Reaction {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SagaRecord {
     /// The last handled input of each stream.
-    pub handled: BTreeMap<String, Sequence>,
+    pub handled: BTreeMap<String, Position>,
     /// The plugin's state. `None` once the instance has ended.
     #[serde(with = "bytes_as_base64")]
     pub state: Option<Vec<u8>>,
@@ -111,6 +153,14 @@ pub struct SagaRecord {
     pub quarantined_by: Option<String>,
 }
 
+impl SagaRecord {
+    /// Whether there was an instance, which has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.state.is_none() && !self.handled.is_empty()
+    }
+}
+
 /// A command with its final id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutgoingCommand {
@@ -118,6 +168,9 @@ pub struct OutgoingCommand {
     pub id: CommandId,
     /// Its type.
     pub r#type: String,
+    /// What the plugin calls it. The handler does not see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// The media type of the data.
     pub datacontenttype: String,
     /// Extension attributes, correlation and causation among them.

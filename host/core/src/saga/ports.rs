@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use super::model::{Correlation, Reaction, SagaInput, SagaRecord};
+use super::model::{Correlation, InputContext, Reaction, SagaInput, SagaRecord};
 use crate::id::{CommandId, InstanceId};
 use crate::message::{EventType, Failure, Headers, RecordedEvent};
 use crate::plugin::{Identity, Plugin, PluginFault};
@@ -19,19 +19,13 @@ pub struct SagaDescriptor {
     pub events: Vec<EventType>,
     /// The command types that the plugin sends.
     pub commands: Vec<String>,
+    /// The types of the timers that it sets. This host runs no timers yet, so it runs no saga that sets one.
+    pub timers: Vec<String>,
+    /// Whether it does not do its work without the outcomes of its commands. This host gives none yet, so it runs no saga
+    /// that needs them.
+    pub needs_outcomes: bool,
     /// The version of the form of the instance's state.
     pub state_version: u32,
-    /// What it needs beside events.
-    pub needs: SagaNeeds,
-}
-
-/// What a saga needs beside events. This host gives neither yet, so it runs none that needs one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SagaNeeds {
-    /// Its reactions set timers.
-    pub timers: bool,
-    /// It does not do its work without the outcomes of its commands.
-    pub outcomes: bool,
 }
 
 /// A plugin in the role `saga`.
@@ -51,6 +45,7 @@ pub trait SagaPlugin: Plugin {
         instance: &InstanceId,
         state: Option<&[u8]>,
         input: &SagaInput,
+        context: &InputContext,
     ) -> impl Future<Output = Result<Result<Reaction, Failure>, PluginFault>> + Send;
 }
 

@@ -7,7 +7,6 @@
 use tracing::Instrument;
 
 use super::SagaFlow;
-use super::model::Relation;
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::InstanceId;
 use crate::recorded;
@@ -80,7 +79,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let correlations = self.correlate(&event).await?;
         let relation = correlations.into_iter().find(|(concerned, _)| concerned == instance);
         match relation.map(|(_, relation)| relation) {
-            Some(relation @ (Relation::Start | Relation::Advance)) => {
+            Some(relation) => {
                 let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(instance));
                 self.advance(instance, relation, &event, None).instrument(span).await
             }

@@ -11,10 +11,13 @@ use pelton_core::id::{CommandId, InstanceId, Name};
 use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemorySagas};
 use pelton_core::message::{Failure, NewCommand, RecordedEvent};
 use pelton_core::plugin::{Identity, Plugin, PluginFault};
+use pelton_core::recorded;
 use pelton_core::retry::{Failures, RetryPolicy};
 use pelton_core::saga::SagaFlow;
-use pelton_core::saga::model::{Correlation, Reaction, Relation, SagaInput, Timer, TimerChange};
-use pelton_core::saga::ports::{SagaDescriptor, SagaNeeds, SagaPlugin};
+use pelton_core::saga::model::{
+    Correlation, InputContext, Reaction, Relation, SagaInput, Timer, TimerChange,
+};
+use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin, SagaStore};
 use pelton_core::time::Timestamp;
 
 use tracing::Level;
@@ -23,7 +26,8 @@ use crate::log::{self, Log};
 use crate::{Native, event, message};
 
 /// `start`, `go` and `end` events whose data is the instances, joined by commas. Each input sends one command that
-/// counts the inputs. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer. While the
+/// counts the inputs. `once` starts an instance that was never there. Instances named `broken` fail for good, `away` a few times; `timer` sets a timer, and
+/// `odd-timer` one of a type that is not declared. While the
 /// switch is on, every reaction fails for good.
 struct Counter(Native, SagaDescriptor, Mutex<HashMap<InstanceId, u32>>, AtomicBool);
 
@@ -56,7 +60,11 @@ impl SagaPlugin for Counter {
         &self,
         event: &RecordedEvent,
     ) -> Result<Result<Vec<Correlation>, Failure>, PluginFault> {
-        let relation = if event.event.r#type == "start" { Relation::Start } else { Relation::Advance };
+        let relation = match event.event.r#type.as_str() {
+            "start" => Relation::Start,
+            "once" => Relation::StartOnce,
+            _ => Relation::Advance,
+        };
         let instances = std::str::from_utf8(&event.event.data).unwrap().split(',');
         Ok(Ok(instances.map(|i| Correlation { instance: i.to_owned(), relation }).collect()))
     }
@@ -66,6 +74,7 @@ impl SagaPlugin for Counter {
         instance: &InstanceId,
         state: Option<&[u8]>,
         input: &SagaInput,
+        context: &InputContext,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
         match instance.as_str() {
             _ if self.3.load(Ordering::Relaxed) => return Ok(Err(Failure::Invalid("off".to_owned()))),
@@ -79,16 +88,25 @@ impl SagaPlugin for Counter {
             _ => {}
         }
         tracing::info!("reacting");
+        let id = context.input_id.split_once(':').unwrap().1;
+        assert_eq!(
+            (id.split('-').next().unwrap(), context.correlation_id.is_empty()),
+            (&*context.time.0.to_string(), false)
+        );
         let SagaInput::Event(event) = input else { unreachable!("only events are given") };
         let count = state.map_or(0, |s| s[0]) + 1;
         let commands = vec![NewCommand {
             r#type: "count".to_owned(),
+            reference: None,
             datacontenttype: None,
             metadata: Vec::new(),
             data: Bytes::from(format!("{count}")),
         }];
-        let timer = Timer { id: "t".to_owned(), due: Timestamp(0), data: Bytes::new() };
-        let timers = if instance.as_str() == "timer" { vec![TimerChange::Set(timer)] } else { Vec::new() };
+        let known = instance.as_str() == "timer";
+        let (id, r#type) = ("t".to_owned(), if known { "late" } else { "early" }.to_owned());
+        let timer = Timer { id, r#type, due: Timestamp(0), data: Bytes::new() };
+        let timers =
+            if instance.as_str().ends_with("timer") { vec![TimerChange::Set(timer)] } else { Vec::new() };
         Ok(Ok(Reaction { state: (event.event.r#type != "end").then(|| vec![count]), commands, timers }))
     }
 }
@@ -97,15 +115,16 @@ type Flow = SagaFlow<Counter, MemorySagas, MemoryDeadLetters>;
 
 fn flow() -> Flow {
     let identity = Identity { name: "counter".to_owned(), version: "1.0.0".to_owned() };
-    let events = ["start", "go", "end"]
+    let events = ["start", "once", "go", "end"]
         .map(|t| pelton_core::message::EventType { r#type: t.to_owned(), version: 1 })
         .to_vec();
     let descriptor = SagaDescriptor {
         identity,
         events,
         commands: vec!["count".to_owned()],
+        timers: vec!["late".to_owned()],
+        needs_outcomes: false,
         state_version: 1,
-        needs: SagaNeeds::default(),
     };
     SagaFlow {
         name: Name::new("saga").unwrap(),
@@ -167,6 +186,40 @@ async fn an_instance_folds_its_inputs_once_and_its_commands_keep_their_ids() {
         "saga:saga:a:stream:5:0=3",
     ];
     assert_eq!(sent(&flow), ids);
+}
+
+#[tokio::test]
+async fn an_instance_that_starts_once_does_not_start_again_after_its_end() {
+    let flow = flow();
+    hand_in(&flow, 1, "once", "a").await;
+    hand_in(&flow, 2, "once", "a").await; // it is there: an ordinary input
+    hand_in(&flow, 3, "end", "a").await;
+    hand_in(&flow, 4, "once", "a").await; // it has ended
+    let three = ["saga:saga:a:stream:1:0=1", "saga:saga:a:stream:2:0=2", "saga:saga:a:stream:3:0=3"];
+    assert_eq!(sent(&flow), three);
+    hand_in(&flow, 5, "start", "a").await; // it starts anew
+    assert_eq!(sent(&flow)[3..], ["saga:saga:a:stream:5:0=1"]);
+    // What was set aside before the instance started has not ended it.
+    hand_in(&flow, 6, "once", "broken").await;
+    assert_eq!(dead_letters(&flow).len(), 1);
+    assert!(!flow.store.load(&InstanceId::new("broken").unwrap()).await.unwrap().0.unwrap().has_ended());
+}
+
+/// The instance compared sequences alone, so the second event that an upcaster made of one was taken for handled.
+#[tokio::test]
+async fn every_part_of_an_event_is_an_input_of_its_own() {
+    let flow = flow();
+    let message = message(7, &event("start", "a"));
+    let first = recorded::of_message(&flow.stream, &message).unwrap();
+    let parts =
+        [first.clone(), RecordedEvent { part: 1, ..first.clone() }, RecordedEvent { part: 2, ..first }];
+    for _ in 0..2 {
+        assert_eq!(flow.handle_parts(&message, &parts).await, Settlement::Ack);
+    }
+    let three = ["saga:saga:a:stream:7:0=1", "saga:saga:a:stream:7-1:0=2", "saga:saga:a:stream:7-2:0=3"];
+    assert_eq!(sent(&flow)[..3], three);
+    // Of what comes again only the last input's commands are sent once more.
+    assert_eq!(sent(&flow)[3..], three[2..]);
 }
 
 #[tokio::test]
@@ -265,6 +318,12 @@ async fn what_this_host_cannot_do_is_refused_and_not_forgotten() {
     assert_eq!(sent(&flow), [""; 0]);
     hand_in(&flow, 2, "start", "a.b").await;
     assert!(dead_letters(&flow)[1].cause.contains("'.' at byte 1"));
+    hand_in(&flow, 3, "start", "odd-timer").await;
+    assert!(
+        dead_letters(&flow)[2]
+            .cause
+            .contains("a timer of type \"early\", which its descriptor does not list")
+    );
 }
 
 #[tokio::test]

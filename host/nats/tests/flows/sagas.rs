@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use pelton_core::cloudevents;
-use pelton_core::id::{CommandId, InstanceId, Sequence};
+use pelton_core::id::{CommandId, InstanceId, Position, Sequence};
 use pelton_core::saga::model::{OutgoingCommand, SagaRecord};
 use pelton_core::saga::ports::SagaStore;
 use pelton_core::store::CommitError;
@@ -11,11 +11,12 @@ use crate::support::{TestServer, event, name, prepare, soon};
 
 fn record(n: u64) -> SagaRecord {
     SagaRecord {
-        handled: [("hotel".to_owned(), Sequence(n))].into(),
+        handled: [("hotel".to_owned(), Position { sequence: Sequence(n), part: 2 })].into(),
         state: Some(vec![0, 1, 255]),
         outbox: vec![OutgoingCommand {
             id: CommandId::new(format!("housekeeping:1:hotel:{n}:0")).unwrap(),
             r#type: "book-room".into(),
+            reference: Some("the-booking".into()),
             datacontenttype: "application/json".into(),
             extensions: vec![("correlationid".into(), "p".into())],
             data: Some(b"{}".to_vec()),

@@ -85,8 +85,11 @@ async fn the_other_roles_of_the_hotel_answer() {
     let correlations = saga.correlate(&events[0]).await.expect("no fault").expect("no failure");
     let instance = pelton_core::id::InstanceId::new(&correlations[0].instance).expect("an id");
     let input = pelton_core::saga::model::SagaInput::Event(events[0].clone());
-    let reaction = saga.react(&instance, None, &input).await.expect("no fault").expect("no failure");
+    let context = pelton_core::saga::model::InputContext::of_event(&events[0]);
+    let reaction =
+        saga.react(&instance, None, &input, &context).await.expect("no fault").expect("no failure");
     assert!(!reaction.commands.is_empty(), "{reaction:?}");
+    assert_eq!(reaction.commands[0].reference.as_deref(), Some("cleaning"));
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ fn event(r#type: &str, sequence: u64, data: Bytes) -> RecordedEvent {
         },
         stream: "booking".into(),
         sequence: Sequence(sequence),
+        part: 0,
         recorded_at: Timestamp(1_670_803_200_000_000_000),
     }
 }

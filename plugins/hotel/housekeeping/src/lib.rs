@@ -7,7 +7,8 @@
 
 use hotel_types::{Actor, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable};
 use pelton_plugin::{
-    CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Outcomes, Reaction, Saga, log,
+    CommandResult, Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Outcome, Outcomes,
+    Outgoing, Reaction, Saga, log,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,11 @@ pub enum Step {
     MakingAvailable,
 }
 
+/// What an instance calls the command that it waits for first.
+const CLEANING: &str = "cleaning";
+/// What it calls the one after.
+const AVAILABLE: &str = "available";
+
 /// The saga.
 #[derive(Debug)]
 pub struct Housekeeping;
@@ -74,6 +80,7 @@ pub struct Housekeeping;
 impl Saga for Housekeeping {
     type Event = Event;
     type Command = Command;
+    type Timer = NoTimers;
     type State = State;
 
     // Without them, an instance whose command is refused waits for the event that made it so.
@@ -81,14 +88,14 @@ impl Saga for Housekeeping {
 
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
         vec![match event {
-            Event::RoomBooked(e) => Correlation::start(instance(&e.room, e.date)),
+            Event::RoomBooked(e) => Correlation::start_once(instance(&e.room, e.date)),
             Event::RoomCleaned(e) => Correlation::advance(instance(&e.room, e.date)),
             Event::RoomMadeAvailable(e) => Correlation::advance(instance(&e.room, e.date)),
             Event::GuestCheckedIn(e) => Correlation::advance(instance(&e.room, e.date)),
         }]
     }
 
-    fn react(_: &str, state: Option<State>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+    fn react(state: Option<State>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
         Ok(match (input, state) {
             (Input::Event(Event::RoomBooked(booked), _), None) => clean(booked.room, booked.date),
             (_, None) => Reaction::end(),
@@ -97,14 +104,16 @@ impl Saga for Housekeeping {
                 Reaction::end()
             }
             (Input::Outcome(outcome), Some(state)) => go_on(state, outcome),
-            (Input::Event(Event::RoomBooked(_), _) | Input::Timer(_), Some(state)) => Reaction::keep(state),
+            (Input::Event(Event::RoomBooked(_), _), Some(state)) => Reaction::keep(state),
+            (Input::Timer(none, _), _) => match none {},
         })
     }
 }
 
 fn clean(room: Room, date: Date) -> Reaction<Housekeeping> {
     let request = Request { room: room.clone(), date, by: Actor::housekeeping() };
-    Reaction::keep(State { room, date, step: Step::Cleaning }).send(Command::ScheduleCleaning(request))
+    Reaction::keep(State { room, date, step: Step::Cleaning })
+        .send(Outgoing::new(Command::ScheduleCleaning(request)).reference(CLEANING))
 }
 
 fn make_available(state: State) -> Reaction<Housekeeping> {
@@ -112,27 +121,33 @@ fn make_available(state: State) -> Reaction<Housekeeping> {
         return Reaction::keep(state);
     }
     let request = Request { room: state.room.clone(), date: state.date, by: Actor::housekeeping() };
-    Reaction::keep(State { step: Step::MakingAvailable, ..state }).send(Command::MakeRoomAvailable(request))
+    Reaction::keep(State { step: Step::MakingAvailable, ..state })
+        .send(Outgoing::new(Command::MakeRoomAvailable(request)).reference(AVAILABLE))
 }
 
 /// Continues after a command of the instance has ended.
 fn go_on(state: State, outcome: Outcome) -> Reaction<Housekeeping> {
-    match (state.step, outcome.command_type.as_str(), outcome.result) {
+    match (state.step, outcome.reference.as_deref(), outcome.result) {
         // Another sender scheduled this cleaning, and it is done: no event of it will come.
-        (Step::Cleaning, "schedule-cleaning", CommandResult::Rejected(rejection))
+        (Step::Cleaning, Some(CLEANING), CommandResult::Rejected(rejection))
             if rejection.details.iter().any(|(name, value)| name == "state" && value == "cleaned") =>
         {
             make_available(state)
         }
         // The room is available, or there is nothing to make available: the instance is done.
-        (_, "make-room-available", CommandResult::Accepted(_)) => Reaction::end(),
-        (_, "make-room-available", CommandResult::Rejected(rejection)) => {
+        (_, Some(AVAILABLE), CommandResult::Accepted(_)) => Reaction::end(),
+        (_, Some(AVAILABLE), CommandResult::Rejected(rejection)) => {
             log::info(format!("the room was not made available: {}", rejection.message));
             Reaction::end()
         }
-        // An operator can retry a dead letter; its events come then.
-        (_, command, CommandResult::Failed(cause)) => {
-            log::error(format!("{command} was set aside: {cause}"));
+        // An operator can have a dead letter decided; its outcome comes then.
+        (_, _, CommandResult::SetAside(cause)) => {
+            log::warn(format!("{} was set aside: {cause}", outcome.command_type));
+            Reaction::keep(state)
+        }
+        // The manager can still do by hand what the command was for; its events come then.
+        (_, _, CommandResult::Failed(cause)) => {
+            log::error(format!("{} was given up: {cause}", outcome.command_type));
             Reaction::keep(state)
         }
         _ => Reaction::keep(state),

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(missing_docs, reason = "the names are the documentation, as in most plugins")]
 
-use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga};
+use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Reaction, Saga};
 use serde::{Deserialize, Serialize};
 
 /// What it reads, of `library-books`.
@@ -28,6 +28,7 @@ pub struct Waiting;
 impl Saga for Waiting {
     type Event = Event;
     type Command = Command;
+    type Timer = NoTimers;
     /// Who has the book.
     type State = String;
 
@@ -38,7 +39,7 @@ impl Saga for Waiting {
         }
     }
 
-    fn react(_instance: &str, has: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+    fn react(has: Option<String>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
         Ok(match (input, has) {
             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
             (Input::Event(Event::BookAskedFor { book }, _), Some(has)) => {

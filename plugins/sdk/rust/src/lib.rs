@@ -185,7 +185,7 @@
 //!
 //! <!-- from: plugins/library/waiting/src/lib.rs -->
 //! ```
-//! use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga};
+//! use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Reaction, Saga};
 //! use serde::{Deserialize, Serialize};
 //!
 //! /// What it reads, of `library-books`.
@@ -211,6 +211,7 @@
 //! impl Saga for Waiting {
 //!     type Event = Event;
 //!     type Command = Command;
+//!     type Timer = NoTimers;
 //!     /// Who has the book.
 //!     type State = String;
 //!
@@ -221,7 +222,7 @@
 //!         }
 //!     }
 //!
-//!     fn react(_instance: &str, has: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+//!     fn react(has: Option<String>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
 //!         Ok(match (input, has) {
 //!             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
 //!             (Input::Event(Event::BookAskedFor { book }, _), Some(has)) => {
@@ -247,7 +248,7 @@
 //! ```
 //!
 //! The contract has two more inputs that the host does not pass yet: timers of the instance ([`Reaction::set_timer`]),
-//! and the outcomes of its commands ([`Input::Outcome`]). A saga that needs them declares it ([`Saga::TIMERS`],
+//! and the outcomes of its commands ([`Input::Outcome`]). A saga that needs them declares it ([`Saga::Timer`],
 //! [`Saga::OUTCOMES`]). Its rules can be tested, and `pelton check` refuses it until the host passes them.
 
 // Only the generated bindings use pointers; see `bindings.rs`.
@@ -268,5 +269,8 @@ mod time;
 pub use handler::CommandHandler;
 pub use message::{Context, EventContext, EventMeta, Failure, INVALID_COMMAND, Rejection};
 pub use projection::Projection;
-pub use saga::{CommandResult, Correlation, Input, Outcome, Outcomes, Reaction, Saga, Timer};
+pub use saga::{
+    CommandResult, Correlation, DueTimer, Input, InputContext, NoTimers, Outcome, Outcomes, Outgoing,
+    Reaction, Saga,
+};
 pub use time::{InvalidTimestamp, Timestamp};

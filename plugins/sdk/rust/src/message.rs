@@ -73,6 +73,8 @@ pub struct EventMeta {
     pub stream: String,
     /// The position in the stream. Positions grow, with gaps.
     pub sequence: u64,
+    /// Which of the events that an upcaster made of the one stored event this is, from 0.
+    pub part: u32,
     /// When the stream stored the event.
     pub recorded_at: Timestamp,
     /// Every other attribute, among them `correlationid` and `causationid`.
@@ -88,7 +90,7 @@ impl EventMeta {
 
     /// Splits an event of the host into attributes and data.
     pub(crate) fn split(recorded: types::RecordedEvent) -> (Self, Vec<u8>) {
-        let types::RecordedEvent { event, stream, sequence, recorded_at } = recorded;
+        let types::RecordedEvent { event, stream, sequence, part, recorded_at } = recorded;
         let meta = Self {
             id: event.id,
             source: event.source,
@@ -98,6 +100,7 @@ impl EventMeta {
             time: Timestamp::from_nanos(event.time.unwrap_or(recorded_at)),
             stream,
             sequence,
+            part,
             recorded_at: Timestamp::from_nanos(recorded_at),
             extensions: event.extensions,
         };

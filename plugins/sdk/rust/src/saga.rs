@@ -1,7 +1,7 @@
 //! Sagas: processes over several entities that turn events into commands.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::{EventMeta, Failure, Rejection, Timestamp};
 
@@ -17,16 +17,17 @@ pub trait Saga: Sized + 'static {
     /// names from `Deserialize`.
     type Command: Serialize + DeserializeOwned;
 
+    /// The timers that the plugin sets: an enum whose variants are the types of timers. What a variant holds comes back
+    /// when the timer goes off. [`NoTimers`] for a saga that sets none.
+    ///
+    /// Host 0.1 does not run timers yet: `pelton check` and the start refuse a saga that has any.
+    type Timer: Serialize + DeserializeOwned;
+
     /// The state of an instance. It is stored as JSON.
     type State: Serialize + DeserializeOwned;
 
-    /// The version of the form of the state.
+    /// The version of the form of the state and of the timers.
     const STATE_VERSION: u32 = 1;
-
-    /// Whether the plugin's reactions set timers. If this is `false`, a saga that sets one does not compile.
-    ///
-    /// Host 0.1 does not run timers yet: `pelton check` and the start refuse a saga that says `true`.
-    const TIMERS: bool = false;
 
     /// Whether the plugin reacts to the outcomes of its commands.
     ///
@@ -43,11 +44,15 @@ pub trait Saga: Sized + 'static {
     /// Why the instance cannot react. When a failure outlasts its attempts, the host sets the input aside and parks the
     /// instance's later inputs behind it.
     fn react(
-        instance: &str,
         state: Option<Self::State>,
-        input: Input<Self::Event>,
+        input: Input<Self::Event, Self::Timer>,
+        context: &InputContext,
     ) -> Result<Reaction<Self>, Failure>;
 }
+
+/// The timers of a saga that sets none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoTimers {}
 
 /// How a saga uses the outcomes of its commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,56 +69,76 @@ pub enum Outcomes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correlation {
     pub(crate) instance: String,
-    pub(crate) starts: bool,
+    pub(crate) relation: Relation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Start,
+    StartOnce,
+    Advance,
 }
 
 impl Correlation {
-    /// The event starts the instance if it does not exist, and is an ordinary input if it does.
+    /// The event starts the instance if it does not exist, and is an ordinary input if it does. An instance that has
+    /// ended starts anew.
     ///
     /// The id of an instance has 1 to 128 bytes and no `.`, `*`, `>`, blank or control character.
     #[must_use]
     pub fn start(instance: impl Into<String>) -> Self {
-        Self { instance: instance.into(), starts: true }
+        Self { instance: instance.into(), relation: Relation::Start }
+    }
+
+    /// The event starts the instance if there was never one of this id, and is an ordinary input if the instance exists.
+    /// If the instance has ended, the host ignores the event.
+    #[must_use]
+    pub fn start_once(instance: impl Into<String>) -> Self {
+        Self { instance: instance.into(), relation: Relation::StartOnce }
     }
 
     /// The event is an input to an instance that exists. If the instance does not exist, the host ignores the event.
     #[must_use]
     pub fn advance(instance: impl Into<String>) -> Self {
-        Self { instance: instance.into(), starts: false }
+        Self { instance: instance.into(), relation: Relation::Advance }
     }
 }
 
 /// The one thing that an instance reacts to.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Input<E> {
+pub enum Input<E, T = NoTimers> {
     /// An event that [`Saga::correlate`] gave to it.
     Event(E, EventMeta),
-    /// A timer of the instance went off. The saga has to set [`TIMERS`](Saga::TIMERS). Host 0.1 passes none yet.
-    Timer(Timer),
+    /// A timer of the instance went off. Host 0.1 passes none yet.
+    Timer(T, DueTimer),
     /// A command of the instance ended. The saga has to set [`OUTCOMES`](Saga::OUTCOMES). Host 0.1 passes none yet.
     Outcome(Outcome),
 }
 
-/// A timer that went off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timer {
-    /// Its id, unique in the instance.
-    pub id: String,
-    /// When the timer was due. It goes off at that time or later, never before.
-    pub due: Timestamp,
-    pub(crate) data: Vec<u8>,
+/// What comes with every input.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputContext {
+    /// The instance's id.
+    pub instance: String,
+    /// The input's id: no other input of the instance has it, and it is the same on every try.
+    pub input_id: String,
+    /// When the input came to be: when the stream stored the event, when the timer was handed over, when the outcome
+    /// was recorded. The time is the same on every try.
+    pub time: Timestamp,
+    /// The process that the input belongs to. The host passes it on to the commands of the reaction.
+    pub correlation_id: String,
+    /// The host's additions. Host 0.1 adds nothing.
+    pub host: Vec<(String, String)>,
 }
 
-impl Timer {
-    /// The data that [`Reaction::set_timer`] was given.
-    ///
-    /// # Errors
-    /// [`Failure::Invalid`] if the data is not a `T`.
-    pub fn data<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_slice(&self.data).map_err(|error| {
-            Failure::Invalid(format!("the data of timer {} cannot be read: {error}", self.id))
-        })
-    }
+/// The attributes of a timer that went off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueTimer {
+    /// Its id, unique in the instance.
+    pub id: String,
+    /// When the timer was due.
+    pub due: Timestamp,
+    /// When the host handed it over: at [`due`](Self::due) or later, never before.
+    pub time: Timestamp,
 }
 
 /// How a command of the instance ended.
@@ -123,8 +148,8 @@ pub struct Outcome {
     pub command_id: String,
     /// The command's type: the name of its variant.
     pub command_type: String,
-    /// The metadata that the instance sent with it.
-    pub metadata: Vec<(String, String)>,
+    /// The reference that the instance gave the command.
+    pub reference: Option<String>,
     /// When the command ended.
     pub time: Timestamp,
     /// How the command ended.
@@ -134,27 +159,76 @@ pub struct Outcome {
 /// The end of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandResult {
-    /// The command took effect. The ids of its events.
+    /// The command took effect. The ids of its events. Final.
     Accepted(Vec<String>),
-    /// A rule forbids the command.
+    /// A rule forbids the command. Final.
     Rejected(Rejection),
-    /// The command was set aside as a dead letter, with this cause. An operator may retry it.
+    /// The command was set aside as a dead letter, with this cause. Not final: an operator may have it decided after
+    /// all, and another outcome of the same command follows. Do not undo anything yet.
+    SetAside(String),
+    /// The host has given the command up, with this cause. It had no effect and will have none. Final.
     Failed(String),
+}
+
+impl CommandResult {
+    /// Whether no other outcome of the command follows.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::SetAside(_))
+    }
+}
+
+/// A command on its way, with what the host passes on beside it.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing<C> {
+    pub(crate) command: C,
+    pub(crate) reference: Option<String>,
+    pub(crate) metadata: Vec<(String, String)>,
+}
+
+impl<C> Outgoing<C> {
+    /// The command alone.
+    pub fn new(command: C) -> Self {
+        Self { command, reference: None, metadata: Vec::new() }
+    }
+
+    /// What the instance calls the command, at most 256 bytes. The [`Outcome`] carries it; no handler sees it.
+    pub fn reference(mut self, reference: impl Into<String>) -> Self {
+        self.reference = Some(reference.into());
+        self
+    }
+
+    /// Adds an entry to the metadata that the handler sees. A name has 1 to 20 characters `a`-`z`, `0`-`9`.
+    pub fn metadata(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl<C> From<C> for Outgoing<C> {
+    fn from(command: C) -> Self {
+        Self::new(command)
+    }
 }
 
 /// The reaction of an instance: its next state, commands and timers, which take effect together or not at all.
 ///
 /// ```
-/// # use pelton_plugin::{Correlation, EventMeta, Failure, Input, Reaction, Saga, Timestamp};
+/// # use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, Outgoing, Reaction, Saga};
 /// # use std::time::Duration;
 /// # #[derive(serde::Serialize, serde::Deserialize)] enum Command { Remind {} }
+/// # #[derive(serde::Serialize, serde::Deserialize)] enum Timer { Again { tries: u32 } }
 /// # struct Reminder;
 /// # impl Saga for Reminder {
-/// #     type Event = Command; type Command = Command; type State = u32; const TIMERS: bool = true;
+/// #     type Event = Command; type Command = Command; type Timer = Timer; type State = u32;
 /// #     fn correlate(_: &Command, _: &EventMeta) -> Vec<Correlation> { vec![] }
-/// #     fn react(_: &str, _: Option<u32>, _: Input<Command>) -> Result<Reaction<Self>, Failure> {
-/// #     let now = Timestamp::default();
-/// Ok(Reaction::keep(1).send(Command::Remind {}).set_timer("again", now + Duration::from_secs(3600), &()))
+/// #     fn react(_: Option<u32>, _: Input<Command, Timer>, context: &InputContext) -> Result<Reaction<Self>, Failure> {
+/// let tomorrow = context.time + Duration::from_secs(24 * 60 * 60);
+/// Ok(Reaction::keep(1)
+///     .send(Command::Remind {})
+///     .send(Outgoing::new(Command::Remind {}).reference("second"))
+///     .set_timer("again", tomorrow, &Timer::Again { tries: 1 }))
 /// #     }
 /// # }
 /// ```
@@ -162,19 +236,13 @@ pub enum CommandResult {
 #[derive(Debug)]
 pub struct Reaction<S: Saga> {
     pub(crate) state: Option<S::State>,
-    pub(crate) commands: Vec<NewCommand<S::Command>>,
+    pub(crate) commands: Vec<Outgoing<S::Command>>,
     pub(crate) timers: Vec<TimerChange>,
 }
 
 #[derive(Debug)]
-pub(crate) struct NewCommand<C> {
-    pub(crate) command: C,
-    pub(crate) metadata: Vec<(String, String)>,
-}
-
-#[derive(Debug)]
 pub(crate) enum TimerChange {
-    Set { id: String, due: Timestamp, data: Vec<u8> },
+    Set { id: String, due: Timestamp, name: &'static str, data: Vec<u8> },
     Cancel(String),
 }
 
@@ -189,33 +257,25 @@ impl<S: Saga> Reaction<S> {
         Self { state: None, commands: Vec::new(), timers: Vec::new() }
     }
 
-    /// Sends a command, after the commands that were added before.
-    pub fn send(self, command: S::Command) -> Self {
-        self.send_with(command, Vec::new())
-    }
-
-    /// Sends a command with metadata. The handler sees the metadata, and the command's [`Outcome`] carries it. Names
-    /// have 1 to 20 characters `a`-`z`, `0`-`9`.
-    pub fn send_with(mut self, command: S::Command, metadata: Vec<(String, String)>) -> Self {
-        self.commands.push(NewCommand { command, metadata });
+    /// Sends a command, after the commands that were added before. [`Outgoing`] gives it a reference and metadata.
+    pub fn send(mut self, command: impl Into<Outgoing<S::Command>>) -> Self {
+        self.commands.push(command.into());
         self
     }
 
-    /// Sets a timer, or sets it again. A timer whose time has passed goes off at once. The timer carries `data`. The
-    /// saga has to set [`TIMERS`](Saga::TIMERS); host 0.1 does not run such a saga yet.
+    /// Sets a timer, or sets it again under the same id. A timer whose time has passed goes off at once. Host 0.1 does
+    /// not run a saga with timers yet.
     ///
     /// # Panics
-    /// If serde cannot write `data` as JSON (a map whose keys are not strings, for example).
-    pub fn set_timer<T: Serialize>(mut self, id: impl Into<String>, due: Timestamp, data: &T) -> Self {
-        const { assert!(S::TIMERS, "a saga that sets timers says so: `const TIMERS: bool = true;`") };
-        let data = serde_json::to_vec(data).expect("the data of a timer has a JSON form");
-        self.timers.push(TimerChange::Set { id: id.into(), due, data });
+    /// If serde cannot write the timer as JSON (a map whose keys are not strings, for example).
+    pub fn set_timer(mut self, id: impl Into<String>, due: Timestamp, timer: &S::Timer) -> Self {
+        let wire = crate::export::to_wire(timer);
+        self.timers.push(TimerChange::Set { id: id.into(), due, name: wire.name, data: wire.data });
         self
     }
 
     /// Cancels a timer. Cancelling a timer that is not set is not an error.
     pub fn cancel_timer(mut self, id: impl Into<String>) -> Self {
-        const { assert!(S::TIMERS, "a saga that cancels timers says so: `const TIMERS: bool = true;`") };
         self.timers.push(TimerChange::Cancel(id.into()));
         self
     }

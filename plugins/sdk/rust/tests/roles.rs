@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga, event};
 use pelton_plugin::{
-    CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input, Outcomes,
-    Projection, Reaction, Rejection, Saga,
+    CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input,
+    InputContext, NoTimers, Outcomes, Outgoing, Projection, Reaction, Rejection, Saga,
 };
 use serde::{Deserialize, Serialize};
 
@@ -226,14 +226,20 @@ fn a_view_skips_what_it_does_not_know_and_fails_on_what_it_cannot_read() {
     );
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Timer {
+    Close { by: u64 },
+}
+
 struct Closer;
 
 impl Saga for Closer {
     type Event = Event;
     type Command = Command;
+    type Timer = Timer;
     type State = u64;
 
-    const TIMERS: bool = true;
     const OUTCOMES: Outcomes = Outcomes::Required;
 
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
@@ -243,23 +249,34 @@ impl Saga for Closer {
         }
     }
 
-    fn react(instance: &str, state: Option<u64>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
-        assert_eq!(instance, "all");
+    fn react(
+        state: Option<u64>,
+        input: Input<Event, Timer>,
+        context: &InputContext,
+    ) -> Result<Reaction<Self>, Failure> {
+        assert_eq!(context.instance, "all");
         let sum = state.unwrap_or(0);
         Ok(match input {
-            Input::Event(Event::Counted { by }, meta) => {
-                Reaction::keep(sum + by).set_timer("close", meta.time + Duration::from_secs(60), &by)
-            }
+            Input::Event(Event::Counted { by }, meta) => Reaction::keep(sum + by).set_timer(
+                "close",
+                meta.time + Duration::from_secs(60),
+                &Timer::Close { by },
+            ),
             Input::Event(Event::CountedTwice { by }, _) => Reaction::keep(sum + 2 * by).cancel_timer("close"),
             Input::Event(Event::Closed, _) => Reaction::end(),
-            Input::Timer(timer) => {
-                let by = timer.data()?;
-                let name = ("reason".to_owned(), timer.due.to_string());
-                Reaction::keep(sum).send_with(Command::Count { by }, vec![name]).send(Command::Close)
+            Input::Timer(Timer::Close { by }, timer) => {
+                assert_eq!((context.time, timer.id.as_str()), (timer.time, "close"));
+                let late = timer.time.as_nanos() - timer.due.as_nanos();
+                let count =
+                    Outgoing::new(Command::Count { by }).reference(late.to_string()).metadata("who", "me");
+                Reaction::keep(sum).send(count).send(Command::Close)
             }
             Input::Outcome(outcome) => match outcome.result {
                 CommandResult::Accepted(_) => Reaction::end(),
-                CommandResult::Rejected(_) => Reaction::keep(outcome.metadata.len() as u64),
+                CommandResult::Rejected(_) => {
+                    Reaction::keep(outcome.reference.map_or(0, |late| late.parse().expect("a number")))
+                }
+                CommandResult::SetAside(_) => Reaction::keep(sum),
                 CommandResult::Failed(cause) => return Err(Failure::Other(cause)),
             },
         })
@@ -277,9 +294,19 @@ fn a_saga_sets_timers_and_sends_commands_in_order() {
         .when_timer("all", "close")
         .then_sends([Command::Count { by: 3 }, Command::Close])
         .when_outcome("all", "count", CommandResult::Rejected(Rejection::new("a".to_owned(), "b")))
-        .then_state("all", &1)
+        .then_state("all", &0)
+        .when_outcome("all", "close", CommandResult::SetAside("x".into()))
+        .then_state("all", &0)
         .when_outcome("all", "close", CommandResult::Accepted(vec![]))
         .then_ended("all");
+    // The timer is handed over after its time.
+    Closer::given([event(Event::Counted { by: 3 })])
+        .when([event(Event::Counted { by: 4 }).at(START + Duration::from_secs(5))])
+        .when([event(Event::Counted { by: 5 }).at(START)])
+        .when_timer("all", "close")
+        .then_sends([Command::Count { by: 5 }, Command::Close])
+        .when_outcome_of("all", "0", CommandResult::Rejected(Rejection::new("a".to_owned(), "b")))
+        .then_state("all", &0);
     Closer::given(counted())
         .when([Event::CountedTwice { by: 1 }])
         .then_state("all", &5)
@@ -323,16 +350,54 @@ impl Projection for Told {
 impl Saga for Told {
     type Event = Event;
     type Command = Command;
+    type Timer = NoTimers;
     type State = String;
 
     fn correlate(_: &Event, meta: &EventMeta) -> Vec<Correlation> {
         meta.entity.clone().into_iter().map(Correlation::start).collect()
     }
 
-    fn react(_: &str, _: Option<String>, input: Input<Event>) -> Result<Reaction<Self>, Failure> {
+    fn react(
+        _: Option<String>,
+        input: Input<Event>,
+        context: &InputContext,
+    ) -> Result<Reaction<Self>, Failure> {
         let Input::Event(_, meta) = input else { return Ok(Reaction::end()) };
+        assert_eq!((&context.instance, context.time), (meta.entity.as_ref().unwrap(), meta.recorded_at));
+        assert_eq!(context.correlation_id, meta.extension("correlationid").unwrap_or(&meta.id));
         Ok(Reaction::keep(told(&meta)))
     }
+}
+
+struct Once;
+
+impl Saga for Once {
+    type Event = Event;
+    type Command = Command;
+    type Timer = NoTimers;
+    type State = u64;
+
+    fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
+        match event {
+            Event::Closed => vec![Correlation::advance("all")],
+            _ => vec![Correlation::start_once("all")],
+        }
+    }
+
+    fn react(inputs: Option<u64>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
+        Ok(match input {
+            Input::Event(Event::Closed, _) => Reaction::end(),
+            _ => Reaction::keep(inputs.unwrap_or(0) + 1),
+        })
+    }
+}
+
+#[test]
+fn an_instance_that_starts_once_is_not_started_again() {
+    Once::given([Event::Closed, Event::Counted { by: 1 }, Event::Counted { by: 1 }])
+        .then_state("all", &2)
+        .when([Event::Closed, Event::Counted { by: 1 }])
+        .then_ended("all");
 }
 
 /// N10: the harness fixed what comes with an event of projections and sagas.

@@ -5,10 +5,11 @@ use std::marker::PhantomData;
 use super::{Plugin, event_types, identity, names, read_known, to_wire};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
-use crate::saga::{NewCommand, TimerChange};
+use crate::codec::{DecodeError, decode_command};
+use crate::saga::{Relation, TimerChange};
 use crate::{
-    CommandResult, Correlation, EventMeta, Failure, Input, Outcome, Outcomes, Reaction, Saga, Timer,
-    Timestamp, log,
+    CommandResult, Correlation, DueTimer, EventMeta, Failure, Input, InputContext, Outcome, Outcomes,
+    Outgoing, Reaction, Saga, Timestamp, log,
 };
 
 /// The exports of a plugin, for the host.
@@ -30,9 +31,10 @@ impl<P: Plugin<Role: Saga>> exports::Guest for Process<P> {
         instance: String,
         state: Option<Vec<u8>>,
         input: exports::SagaInput,
+        context: exports::InputContext,
     ) -> Result<exports::Reaction, types::Failure> {
         log::panics();
-        react::<P::Role>(&instance, state, input).map_err(Into::into)
+        react::<P::Role>(instance, state, input, context).map_err(Into::into)
     }
 }
 
@@ -41,20 +43,22 @@ pub(crate) fn describe<S: Saga>(name: &str, version: &str) -> exports::Descripto
         identity: identity(name, version),
         events: event_types::<S::Event>(),
         commands: names::<S::Command>(),
+        timers: names::<S::Timer>(),
         state_version: S::STATE_VERSION,
-        metadata: needs::<S>().into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        metadata: outcomes::<S>()
+            .into_iter()
+            .map(|value| ("outcomes".to_owned(), value.to_owned()))
+            .collect(),
     }
 }
 
-/// What the host has to give beside events, as the contract spells it.
-fn needs<S: Saga>() -> Vec<(&'static str, &'static str)> {
-    let timers = S::TIMERS.then_some(("timers", "true"));
-    let outcomes = match S::OUTCOMES {
+/// How the saga uses outcomes, as the contract spells it.
+fn outcomes<S: Saga>() -> Option<&'static str> {
+    match S::OUTCOMES {
         Outcomes::Unused => None,
-        Outcomes::Optional => Some(("outcomes", "optional")),
-        Outcomes::Required => Some(("outcomes", "required")),
-    };
-    timers.into_iter().chain(outcomes).collect()
+        Outcomes::Optional => Some("optional"),
+        Outcomes::Required => Some("required"),
+    }
 }
 
 pub(crate) fn correlate<S: Saga>(
@@ -66,9 +70,10 @@ pub(crate) fn correlate<S: Saga>(
 }
 
 pub(crate) fn react<S: Saga>(
-    instance: &str,
+    instance: String,
     state: Option<Vec<u8>>,
     input: exports::SagaInput,
+    context: exports::InputContext,
 ) -> Result<exports::Reaction, Failure> {
     let input = match input {
         exports::SagaInput::Event(recorded) => {
@@ -78,8 +83,9 @@ pub(crate) fn react<S: Saga>(
                 None => return Ok(unchanged(state)),
             }
         }
-        exports::SagaInput::Timer(timer) => {
-            Input::Timer(Timer { id: timer.id, due: Timestamp::from_nanos(timer.due), data: timer.data })
+        exports::SagaInput::Timer(due) => {
+            let (timer, meta) = due_timer(due)?;
+            Input::Timer(timer, meta)
         }
         exports::SagaInput::Outcome(outcome) => Input::Outcome(outcome.into()),
     };
@@ -88,7 +94,24 @@ pub(crate) fn react<S: Saga>(
             "the state of instance `{instance}` cannot be read: {error}; a changed form must still read the old one"
         ))
     })?;
-    S::react(instance, state, input).and_then(|reaction| to_exports(instance, reaction))
+    let exports::InputContext { input_id, time, correlation_id, metadata } = context;
+    let time = Timestamp::from_nanos(time);
+    let context = InputContext { instance, input_id, time, correlation_id, host: metadata };
+    S::react(state, input, &context).and_then(|reaction| to_exports(&context.instance, reaction))
+}
+
+/// A timer and its attributes. One that the author's enum does not have fails: it was set to be heard.
+fn due_timer<T: serde::de::DeserializeOwned>(due: exports::DueTimer) -> Result<(T, DueTimer), Failure> {
+    let exports::DueTimer { timer: types::Timer { id, type_, due, data }, time } = due;
+    let timer = decode_command(&type_, &data).map_err(|error| {
+        Failure::Invalid(match error {
+            DecodeError::Unknown => {
+                format!("timer {id} is of type `{type_}`, which is unknown to this plugin")
+            }
+            DecodeError::Unreadable(error) => format!("the data of timer {id} cannot be read: {error}"),
+        })
+    })?;
+    Ok((timer, DueTimer { id, due: Timestamp::from_nanos(due), time: Timestamp::from_nanos(time) }))
 }
 
 fn unchanged(state: Option<Vec<u8>>) -> exports::Reaction {
@@ -108,15 +131,20 @@ fn to_exports<S: Saga>(instance: &str, reaction: Reaction<S>) -> Result<exports:
 }
 
 pub(crate) fn new_command<C: serde::Serialize>(
-    NewCommand { command, metadata }: NewCommand<C>,
+    Outgoing { command, reference, metadata }: Outgoing<C>,
 ) -> types::NewCommand {
     let wire = to_wire(&command);
-    types::NewCommand { type_: wire.name.to_owned(), datacontenttype: None, metadata, data: wire.data }
+    let type_ = wire.name.to_owned();
+    types::NewCommand { type_, reference, datacontenttype: None, metadata, data: wire.data }
 }
 
 impl From<Correlation> for exports::Correlation {
-    fn from(Correlation { instance, starts }: Correlation) -> Self {
-        let relation = if starts { exports::Relation::Start } else { exports::Relation::Advance };
+    fn from(Correlation { instance, relation }: Correlation) -> Self {
+        let relation = match relation {
+            Relation::Start => exports::Relation::Start,
+            Relation::StartOnce => exports::Relation::StartOnce,
+            Relation::Advance => exports::Relation::Advance,
+        };
         Self { instance, relation }
     }
 }
@@ -124,7 +152,9 @@ impl From<Correlation> for exports::Correlation {
 impl From<TimerChange> for exports::TimerChange {
     fn from(change: TimerChange) -> Self {
         match change {
-            TimerChange::Set { id, due, data } => Self::Set(exports::Timer { id, due: due.as_nanos(), data }),
+            TimerChange::Set { id, due, name, data } => {
+                Self::Set(types::Timer { id, type_: name.to_owned(), due: due.as_nanos(), data })
+            }
             TimerChange::Cancel(id) => Self::Cancel(id),
         }
     }
@@ -135,11 +165,12 @@ impl From<exports::CommandOutcome> for Outcome {
         Self {
             command_id: outcome.command_id,
             command_type: outcome.type_,
-            metadata: outcome.metadata,
+            reference: outcome.reference,
             time: Timestamp::from_nanos(outcome.time),
             result: match outcome.result {
                 exports::CommandResult::Accepted(events) => CommandResult::Accepted(events),
                 exports::CommandResult::Rejected(rejection) => CommandResult::Rejected(rejection.into()),
+                exports::CommandResult::SetAside(cause) => CommandResult::SetAside(cause),
                 exports::CommandResult::Failed(cause) => CommandResult::Failed(cause),
             },
         }
@@ -174,4 +205,30 @@ macro_rules! export_saga {
     $crate::bindings::saga::export_bindings!(Exports with_types_in $crate::bindings::saga);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Timer {
+        Unpaid { days: u8 },
+    }
+
+    #[test]
+    fn a_timer_is_read_by_its_type_and_an_unknown_one_fails() {
+        let due = |type_: &str, data: &str| {
+            let (id, type_, data) = ("t".to_owned(), type_.to_owned(), data.as_bytes().to_vec());
+            due_timer::<Timer>(exports::DueTimer { timer: types::Timer { id, type_, due: 1, data }, time: 2 })
+        };
+        let (Timer::Unpaid { days }, meta) = due("unpaid", r#"{"days":3}"#).expect("it is known");
+        assert_eq!((days, meta.due.as_nanos(), meta.time.as_nanos()), (3, 1, 2));
+        let unknown = "timer t is of type `no-show`, which is unknown to this plugin";
+        assert_eq!(due("no-show", "{}").err(), Some(Failure::Invalid(unknown.to_owned())));
+        assert!(
+            matches!(due("unpaid", "{}"), Err(Failure::Invalid(why)) if why.contains("missing field `days`"))
+        );
+    }
 }

@@ -139,7 +139,8 @@ impl Stream {
             extensions,
             data,
         };
-        self.0.push(types::RecordedEvent { event, stream: "test".to_owned(), sequence, recorded_at: time });
+        let stream = "test".to_owned();
+        self.0.push(types::RecordedEvent { event, stream, sequence, part: 0, recorded_at: time });
     }
 
     /// The time of the last event, in nanoseconds: the only clock that a test has.

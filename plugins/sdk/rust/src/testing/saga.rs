@@ -26,6 +26,7 @@ pub trait TestSaga: Saga {
             before: Vec::new(),
             step: Vec::new(),
             failure: None,
+            inputs: 0,
             saga: PhantomData,
         };
         after.when(events)
@@ -45,7 +46,22 @@ pub struct SagaAfter<S> {
     before: Vec<Value>,
     step: Vec<Value>,
     failure: Option<Failure>,
+    /// The number of inputs so far.
+    inputs: u64,
     saga: PhantomData<fn() -> S>,
+}
+
+/// What the host passes with an input. The process is that of the event, or `test`.
+fn context(input: &exports::SagaInput, n: u64) -> exports::InputContext {
+    let (time, correlation_id) = match input {
+        exports::SagaInput::Event(recorded) => {
+            let named = recorded.event.extensions.iter().find(|(name, _)| name == "correlationid");
+            (recorded.recorded_at, named.map_or(&recorded.event.id, |(_, id)| id).clone())
+        }
+        exports::SagaInput::Timer(due) => (due.time, "test".to_owned()),
+        exports::SagaInput::Outcome(outcome) => (outcome.time, "test".to_owned()),
+    };
+    exports::InputContext { input_id: format!("input-{n}"), time, correlation_id, metadata: Vec::new() }
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +69,10 @@ struct Instance {
     /// `None` before the instance starts and after it ends. The commands that it sent outlast it, because their
     /// outcomes come later.
     state: Option<Vec<u8>>,
-    timers: BTreeMap<String, exports::Timer>,
+    /// Whether there was an instance of this id.
+    was_there: bool,
+    timers: BTreeMap<String, types::Timer>,
+    /// The commands that have no final outcome yet.
     commands: Vec<types::NewCommand>,
 }
 
@@ -76,7 +95,7 @@ impl<S: Saga> SagaAfter<S> {
         self.when([raw_event(event_type, version, data)])
     }
 
-    /// Lets a timer of the instance go off.
+    /// Lets a timer of the instance go off: when it is due, or at the time of the last event if that is later.
     ///
     /// # Panics
     /// If the timer is not set.
@@ -88,35 +107,60 @@ impl<S: Saga> SagaAfter<S> {
         self.step.push(
             json!({ "timer": id, "instance": instance, "due": Timestamp::from_nanos(timer.due).to_string() }),
         );
-        self.deliver(instance, exports::SagaInput::Timer(timer));
+        let time = timer.due.max(self.stream.now());
+        self.deliver(instance, exports::SagaInput::Timer(exports::DueTimer { timer, time }));
         self
     }
 
-    /// Ends the last command of this type that the instance sent. Nothing happens if the instance has ended too.
+    /// Ends the last command of this type that the instance sent and that has no final outcome yet. Nothing happens if the
+    /// instance has ended too.
     ///
     /// # Panics
-    /// If the instance sent no such command, or if the saga does not set [`OUTCOMES`](Saga::OUTCOMES), because a host
+    /// If the instance has sent no such command, or if the saga does not set [`OUTCOMES`](Saga::OUTCOMES), because a host
     /// then passes it no outcomes.
     #[track_caller]
-    pub fn when_outcome(mut self, instance: &str, command_type: &str, result: CommandResult) -> Self {
+    pub fn when_outcome(self, instance: &str, command_type: &str, result: CommandResult) -> Self {
+        self.end(instance, command_type, |sent| sent.type_ == command_type, result)
+    }
+
+    /// Ends the last command to which the instance gave this reference, as [`when_outcome`](Self::when_outcome) does.
+    ///
+    /// # Panics
+    /// As [`when_outcome`](Self::when_outcome).
+    #[track_caller]
+    pub fn when_outcome_of(self, instance: &str, reference: &str, result: CommandResult) -> Self {
+        self.end(instance, reference, |sent| sent.reference.as_deref() == Some(reference), result)
+    }
+
+    #[track_caller]
+    fn end(
+        mut self,
+        instance: &str,
+        called: &str,
+        is_meant: impl Fn(&types::NewCommand) -> bool,
+        result: CommandResult,
+    ) -> Self {
         assert_ne!(
             S::OUTCOMES,
             Outcomes::Unused,
             "no host gives outcomes to a saga that does not say `const OUTCOMES: Outcomes = …;`"
         );
         self.begin_step();
-        let found = self.instances.get(instance).filter(|found| !found.commands.is_empty());
-        let command = found.and_then(|found| found.commands.iter().rfind(|sent| sent.type_ == command_type));
-        let Some(command) = command else { panic!("`{instance}` has sent no `{command_type}`") };
-        self.step.push(json!({ "outcome": format!("{result:?}"), "instance": instance, "of": command_type }));
+        let commands = self.instances.get_mut(instance).map(|found| &mut found.commands);
+        let found = commands.and_then(|commands| Some((commands.iter().rposition(is_meant)?, commands)));
+        let Some((at, commands)) = found else { panic!("`{instance}` has sent no `{called}` that goes on") };
+        let command = if result.is_final() { commands.remove(at) } else { commands[at].clone() };
+        self.step.push(json!({ "outcome": format!("{result:?}"), "instance": instance, "of": called }));
         let outcome = exports::CommandOutcome {
-            command_id: format!("{instance}/{command_type}"),
-            type_: command_type.to_owned(),
-            metadata: command.metadata.clone(),
+            command_id: format!("{instance}/{called}"),
+            type_: command.type_,
+            reference: command.reference,
+            metadata: Vec::new(),
             time: self.stream.now(),
             result: match result {
                 CommandResult::Accepted(events) => exports::CommandResult::Accepted(events),
                 CommandResult::Rejected(rejection) => exports::CommandResult::Rejected(rejection.into()),
+                CommandResult::SetAside(cause) => exports::CommandResult::SetAside(cause),
                 CommandResult::Failed(cause) => exports::CommandResult::Failed(cause),
             },
         };
@@ -226,7 +270,13 @@ impl<S: Saga> SagaAfter<S> {
         match correlate::<S>(event.clone()) {
             Ok(correlations) => {
                 for exports::Correlation { instance, relation } in correlations {
-                    if relation == exports::Relation::Start || self.is_alive(&instance) {
+                    let was_there = self.instances.get(&instance).is_some_and(|found| found.was_there);
+                    let starts = match relation {
+                        exports::Relation::Start => true,
+                        exports::Relation::StartOnce => !was_there,
+                        exports::Relation::Advance => false,
+                    };
+                    if starts || self.is_alive(&instance) {
                         self.deliver(&instance, exports::SagaInput::Event(event.clone()));
                     }
                 }
@@ -237,8 +287,11 @@ impl<S: Saga> SagaAfter<S> {
 
     /// Does the host's work for one input, on a map.
     fn deliver(&mut self, id: &str, input: exports::SagaInput) {
+        self.inputs += 1;
+        let context = context(&input, self.inputs);
         let instance = self.instances.entry(id.to_owned()).or_default();
-        let reaction = match react::<S>(id, instance.state.clone(), input) {
+        instance.was_there = true;
+        let reaction = match react::<S>(id.to_owned(), instance.state.clone(), input, context) {
             Ok(reaction) => reaction,
             Err(failure) => {
                 self.failure = Some(failure);
