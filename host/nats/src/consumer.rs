@@ -1,6 +1,7 @@
 //! The sources of messages: durable pull consumers, and feeds of a stream's events.
 
 mod feed;
+pub(crate) mod pin;
 mod pull;
 mod unreadable;
 

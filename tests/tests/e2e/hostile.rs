@@ -41,9 +41,9 @@ const CONTROL_CHARACTERS: &str = r"(local $n i32) (local $entry i32)
       (i32.store offset=8 (local.get $entry) (i32.const 0x100000))
       (i32.store offset=12 (local.get $entry) (i32.const 4000))
       (br_if $more (i32.lt_u (local.get $n) (i32.const 64))))
-    (i32.store (i32.const 2040) (i32.const 0x6f6e6f6e))
+    (i32.store (i32.const 2040) (i32.const 0x6f6e))
     (i32.store8 (i32.const 512) (i32.const 1))
-    (i32.store (i32.const 516) (i32.const 2040)) (i32.store (i32.const 520) (i32.const 4))
+    (i32.store (i32.const 516) (i32.const 2040)) (i32.store (i32.const 520) (i32.const 2))
     (i32.store (i32.const 532) (i32.const 0x200000)) (i32.store (i32.const 536) (i32.const 64))
     (i32.const 512)";
 

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::pin::{self, Pin, Rest};
 use super::unreadable;
 use crate::connection::Nats;
 use crate::subjects::{COMMANDS, is_mark, saga_consumer};
@@ -68,12 +69,40 @@ pub struct PullConsumer {
     look_at: Option<Instant>,
     draining: bool,
     healthy: bool,
+    /// Of a consumer that one host at a time reads.
+    pin: Option<Pin>,
+    /// Since this client was pinned: what the one before may have left, and the first message of its own.
+    takeover: Option<Takeover>,
+}
+
+struct Takeover {
+    /// None: it is not known yet.
+    rest: Option<Rest>,
+    first: PullDelivery,
+}
+
+impl Takeover {
+    /// The next message that the host before may have left.
+    async fn next(&mut self, nats: &Nats, consumer: &str) -> Result<Option<Incoming>, Unavailable> {
+        let first = &self.first.message;
+        let rest = match &mut self.rest {
+            Some(rest) => rest,
+            None => {
+                let rest = Rest::before(nats, first.stream.as_str(), consumer, first).await?;
+                self.rest.insert(rest)
+            }
+        };
+        rest.next(nats, &first.stream).await
+    }
 }
 
 impl PullConsumer {
-    /// The commands of a handler. `prefetch` bounds the messages that are fetched and not yet delivered.
+    /// The commands of a handler, while no other host gets them. `prefetch` bounds the messages that are fetched and not yet delivered.
     pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
-        Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await
+        let mut consumer =
+            Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await?;
+        consumer.pin = Some(Pin::new(nats, COMMANDS, &consumer.consumer));
+        Ok(consumer)
     }
 
     /// The events of a saga, one after the other.
@@ -106,6 +135,8 @@ impl PullConsumer {
             look_at: Some(Instant::now()),
             draining: false,
             healthy: true,
+            pin: None,
+            takeover: None,
         })
     }
 
@@ -121,12 +152,18 @@ impl PullConsumer {
             return;
         }
         let batch = self.prefetch - self.asked;
-        let request = json!({
+        let mut request = json!({
             "batch": batch,
             "expires": nanoseconds(EXPIRES),
             "idle_heartbeat": nanoseconds(HEARTBEAT),
         });
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        if let Some(pin) = &self.pin {
+            request["group"] = pin::GROUP.into();
+            if let Some(id) = pin.id() {
+                request["id"] = id.into();
+            }
+        }
+        let subject = pin::next_message(&self.stream, &self.consumer);
         match self
             .line
             .nats
@@ -176,7 +213,13 @@ impl PullConsumer {
         let Some(status) = status(&message) else {
             self.asked = self.asked.saturating_sub(1);
             self.well();
-            return self.delivery(message);
+            let is_pinned_now = self.is_pinned_now(&message);
+            let delivery = self.delivery(message)?;
+            if is_pinned_now {
+                self.takeover = Some(Takeover { rest: None, first: delivery });
+                return None;
+            }
+            return Some(delivery);
         };
         let what = message.description.clone().unwrap_or_default();
         match status {
@@ -187,6 +230,12 @@ impl PullConsumer {
                 self.asked = 0;
                 self.unwell("the consumer was deleted; `pelton run` creates it again when it starts");
                 tokio::time::sleep(PAUSE).await;
+            }
+            423 => {
+                self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
+                if let Some(pin) = &self.pin {
+                    pin.lost();
+                }
             }
             409 => {
                 self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
@@ -210,12 +259,31 @@ impl PullConsumer {
         let reply = message.reply.clone();
         let message = jetstream::Message { message, context: self.nats.jetstream().clone() };
         match (wire::incoming(&message), reply) {
-            (Ok(message), Some(reply)) => Some(PullDelivery { nats: self.nats.clone(), message, reply }),
+            (Ok(message), Some(reply)) => {
+                Some(PullDelivery { nats: self.nats.clone(), message, reply: Some(reply) })
+            }
             (Err(error), _) => {
                 tracing::error!(subject = %message.subject, consumer = self.consumer, "a message that is not from the consumer: {error}");
                 None
             }
             (Ok(_), None) => None,
+        }
+    }
+
+    /// Whether this client was pinned with this message.
+    fn is_pinned_now(&self, message: &Message) -> bool {
+        let id = message.headers.as_ref().and_then(|headers| headers.get(pin::ID));
+        matches!((&self.pin, id), (Some(pin), Some(id)) if pin.given(id.as_str()))
+    }
+
+    /// Has another host go on at once.
+    async fn give_up(&self) {
+        if let Some(pin) = &self.pin {
+            // The server would pin this client again for its requests that still wait.
+            if let Err(error) = self.line.nats.close().await {
+                tracing::debug!(consumer = self.consumer, "closing a connection: {error}");
+            }
+            pin.give_up(&self.nats, &self.stream, &self.consumer).await;
         }
     }
 
@@ -273,13 +341,39 @@ impl Consumer for PullConsumer {
             if self.draining {
                 // Ends once the server has answered the unsubscription; messages in transit have come by then.
                 match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
-                    Ok(Some(message)) if status(&message).is_none() => {
+                    // With one that is the first of another turn, others may have to go before it.
+                    Ok(Some(message)) if status(&message).is_none() && !self.is_pinned_now(&message) => {
                         if let Some(delivery) = self.delivery(message) {
                             return Some(delivery);
                         }
                     }
                     Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => return None,
+                    Ok(None) | Err(_) => {
+                        self.give_up().await;
+                        return None;
+                    }
+                }
+                continue;
+            }
+            if let Some(takeover) = &mut self.takeover {
+                if self.stop.is_cancelled() {
+                    // Nothing may go before the rest, so nothing goes.
+                    self.give_up().await;
+                    return None;
+                }
+                match takeover.next(&self.nats, &self.consumer).await {
+                    Ok(Some(message)) => {
+                        return Some(PullDelivery { nats: self.nats.clone(), message, reply: None });
+                    }
+                    Ok(None) => {
+                        if let Some(Takeover { first, .. }) = self.takeover.take() {
+                            return Some(first);
+                        }
+                    }
+                    Err(away) => {
+                        self.unwell(&away.to_string());
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
                 continue;
             }
@@ -310,10 +404,12 @@ impl Consumer for PullConsumer {
                     }
                     None => Box::pin(self.open_again()).await,
                 },
-                Ok(()) = self.line.connects.changed() => {
+                // The first connect is no loss of requests. One that was repeated without need, and named no pin, had
+                // the server pin this client again after it was gone.
+                Ok(()) = self.line.connects.changed() => if *self.line.connects.borrow_and_update() > 1 {
                     self.asked = 0;
                     self.look_at = Some(Instant::now());
-                }
+                },
                 () = tokio::time::sleep_until(silent_at) => {
                     self.unwell("the server has fallen silent");
                     self.asked = 0;
@@ -327,12 +423,14 @@ impl Consumer for PullConsumer {
 pub struct PullDelivery {
     nats: Arc<Nats>,
     message: Incoming,
-    reply: Subject,
+    /// None: it was delivered to another host, which may settle it. The server hands it out again otherwise.
+    reply: Option<Subject>,
 }
 
 impl PullDelivery {
     async fn tell(&self, what: Bytes) {
-        if let Err(error) = self.nats.client().publish(self.reply.clone(), what).await {
+        let Some(reply) = self.reply.clone() else { return };
+        if let Err(error) = self.nats.client().publish(reply, what).await {
             let Incoming { stream, sequence, .. } = &self.message;
             tracing::debug!(%stream, %sequence, "settling a message: {error}; it will be handed out again");
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{HandlerConsumer, Storage, Topology};
+use crate::consumer::pin;
 use crate::subjects::{
     self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream, saga_consumer,
     view_bucket,
@@ -82,7 +83,16 @@ impl Topology {
         }));
         objects.extend(self.handlers.iter().map(|handler| {
             let filters: Vec<String> = command_filters(handler).collect();
-            self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending)
+            let mut consumer =
+                self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending);
+            // One host at a time gets the commands, so that those of an entity keep their order.
+            let one_at_a_time = json!({
+                "priority_groups": [pin::GROUP],
+                "priority_policy": "pinned_client",
+                "priority_timeout": nanoseconds(pin::TIMEOUT),
+            });
+            consumer.settings = merged(Value::Object(consumer.settings), one_at_a_time);
+            consumer
         }));
         objects.extend(
             self.sagas
@@ -176,6 +186,9 @@ impl Topology {
             "mem_storage": false,
             "num_replicas": 0,
             "deliver_subject": "",
+            "priority_groups": null,
+            "priority_policy": null,
+            "priority_timeout": 0,
         });
         let kind = Kind::Consumer { stream: stream.to_owned(), name: name.to_owned() };
         Object { kind, settings: merged(settings, filter) }

@@ -10,13 +10,13 @@ use pelton_nats::{Nats, PullConsumer};
 use crate::entities::hotel;
 use crate::support::{TestServer, name, soon};
 
-async fn open(nats: &Nats, prefetch: usize) -> PullConsumer {
+pub(crate) async fn open(nats: &Nats, prefetch: usize) -> PullConsumer {
     let topology = Topology { ack_wait: Duration::from_secs(2), ..hotel() };
     topology.ensure(nats).await.unwrap();
     PullConsumer::of_handler(nats, &name("booking"), prefetch).await.unwrap()
 }
 
-async fn send(nats: &Nats, numbers: std::ops::Range<usize>) {
+pub(crate) async fn send(nats: &Nats, numbers: std::ops::Range<usize>) {
     for n in numbers {
         let subject = format!("command.book-room.c{n}");
         nats.jetstream().publish(subject, n.to_string().into()).await.unwrap().await.unwrap();
@@ -31,7 +31,7 @@ async fn left(nats: &Nats) -> u64 {
 }
 
 /// The consumer acknowledges in the background; the stream shows it a moment later.
-async fn until_left(nats: &Nats, wanted: u64) {
+pub(crate) async fn until_left(nats: &Nats, wanted: u64) {
     soon(async {
         while left(nats).await != wanted {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -40,7 +40,7 @@ async fn until_left(nats: &Nats, wanted: u64) {
     .await;
 }
 
-fn number(message: &Incoming) -> usize {
+pub(crate) fn number(message: &Incoming) -> usize {
     std::str::from_utf8(&message.payload).unwrap().parse().unwrap()
 }
 

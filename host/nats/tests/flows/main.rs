@@ -11,6 +11,7 @@ mod load;
 mod log;
 mod operator;
 mod parking;
+mod pinned;
 mod poison;
 mod sagas;
 mod server;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
 use futures::StreamExt;
 use futures::future::join_all;
+use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::CommandType;
 use pelton_nats::server::Options;
 use pelton_nats::topology::{
     Apply, Effect, EventStream, HandlerConsumer, SagaConsumer, Topology, TopologyError, View,
 };
-use pelton_nats::{Credentials, Nats};
+use pelton_nats::{Credentials, Nats, PullConsumer};
 use serde_json::json;
 
 use crate::entities::hotel;
@@ -138,10 +138,8 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
     before.ensure(&nats).await.unwrap();
     // The consumer is beyond the place where commands of the new type will be.
     publish(&nats, "command.book-room.c-1").await;
-    let consumer = nats.jetstream().get_stream("COMMANDS").await.unwrap();
-    let consumer: PullConsumer = consumer.get_consumer("booking").await.unwrap();
-    let first = soon(consumer.fetch().max_messages(1).messages().await.unwrap().next()).await;
-    first.unwrap().unwrap().ack().await.unwrap();
+    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
 
     let mut after = hotel();
     after.streams[0].subjects.push("cleaning.>".into());
@@ -151,8 +149,8 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
     }
     assert_eq!(changes(&after, &nats).await, "");
     publish(&nats, "command.check-in.c-2").await;
-    let second = soon(consumer.fetch().max_messages(1).messages().await.unwrap().next()).await;
-    assert_eq!(second.unwrap().unwrap().subject.as_str(), "command.check-in.c-2");
+    let second = soon(consumer.next()).await.unwrap();
+    assert_eq!(second.message().subject, "command.check-in.c-2");
 }
 
 #[tokio::test]
@@ -203,10 +201,9 @@ async fn a_handler_keeps_a_command_type_until_it_has_decided_its_commands() {
     let text = report(after.plan(&nats).await.unwrap().carry_out(&nats).await);
     assert!(text.contains("has not decided all commands of command.check-in.>"), "{text}");
 
-    let consumer = nats.jetstream().get_stream("COMMANDS").await.unwrap();
-    let consumer: PullConsumer = consumer.get_consumer("booking").await.unwrap();
-    let message = soon(consumer.fetch().max_messages(1).messages().await.unwrap().next()).await;
-    message.unwrap().unwrap().ack().await.unwrap();
+    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
+    nats.flush().await.unwrap();
     after.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
     assert_eq!(changes(&after, &nats).await, "");
 }

@@ -1,0 +1,192 @@
+//! Which host gets the commands of a handler: the server gives them to one client at a time, the pinned one, and to another
+//! once that one is silent. Source: NATS ADR-42.
+//!
+//! So the commands of an entity keep their order over all hosts, and the entities that a host keeps alive are of use.
+//! The promises do not depend on it: every end of a command is a conditional write, whoever decides it.
+//!
+//! A new host begins with what was delivered to the one before and is not acknowledged: the commands behind it would
+//! overtake it otherwise, because the server hands it out again only after the ack wait. The host before may go on with
+//! it, too: it does so in the same order, and whoever comes second finds each command's end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use pelton_core::id::{Name, Sequence};
+use pelton_core::message::Incoming;
+use pelton_core::store::Unavailable;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use super::unreadable;
+use crate::connection::Nats;
+use crate::wire::{self, StoredMessage};
+
+/// The group of the clients of which one is pinned.
+pub(crate) const GROUP: &str = "host";
+/// After this time without a request the pinned client counts as silent.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the pinned client says that it is there. Two of three signs may get lost.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// The header with the id of the pinned client, which the server invents.
+pub(super) const ID: &str = "Nats-Pin-Id";
+
+/// This client's id while it is pinned. Dropped, it ends the signs that it is there.
+pub(super) struct Pin {
+    id: watch::Sender<Option<String>>,
+    signs: JoinHandle<()>,
+}
+
+impl Pin {
+    /// The client of this consumer. It is not pinned yet.
+    pub(super) fn new(nats: &Nats, stream: &str, consumer: &str) -> Self {
+        let (id, pinned) = watch::channel(None);
+        let subject = next_message(stream, consumer);
+        let signs = tokio::spawn(give_signs(nats.clone(), subject, pinned));
+        Self { id, signs }
+    }
+
+    pub(super) fn id(&self) -> Option<String> {
+        self.id.borrow().clone()
+    }
+
+    /// The server gave this client a message with this id. Whether it is pinned only now.
+    pub(super) fn given(&self, id: &str) -> bool {
+        self.id.send_if_modified(|known| {
+            let is_new = known.as_deref() != Some(id);
+            if is_new {
+                *known = Some(id.to_owned());
+            }
+            is_new
+        })
+    }
+
+    /// Another client is pinned, or none.
+    pub(super) fn lost(&self) {
+        self.id.send_replace(None);
+    }
+
+    /// Lets another client take over at once.
+    pub(super) async fn give_up(&self, nats: &Nats, stream: &str, consumer: &str) {
+        if self.id.send_replace(None).is_none() {
+            return;
+        }
+        let subject = format!("$JS.API.CONSUMER.UNPIN.{stream}.{consumer}");
+        let doing = format!("letting another host have consumer {consumer}");
+        let request = json!({ "group": GROUP }).to_string();
+        match wire::api::<serde::de::IgnoredAny>(nats, &subject, request.into(), &doing).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!("{doing}: {error}; it takes over after {TIMEOUT:?}"),
+            Err(away) => tracing::debug!("{away}; another host takes over after {TIMEOUT:?}"),
+        }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.signs.abort();
+    }
+}
+
+/// Says that the pinned client is there, also while it has so much in hand that it asks for nothing: by requests that
+/// nothing fits. Their answers say nothing, but without somebody who hears them the server would keep the requests.
+async fn give_signs(nats: Nats, subject: String, mut pinned: watch::Receiver<Option<String>>) {
+    let inbox = nats.client().new_inbox();
+    let Ok(mut answers) = nats.client().subscribe(inbox.clone()).await else { return };
+    let mut every = tokio::time::interval(SIGN_EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            answer = answers.next() => if answer.is_none() { return },
+            _ = every.tick() => {
+                let Some(id) = pinned.borrow_and_update().clone() else { continue };
+                let sign = json!({ "batch": 1, "no_wait": true, "max_bytes": 1, "group": GROUP, "id": id });
+                let (subject, sign) = (subject.clone(), sign.to_string().into());
+                if let Err(error) = nats.client().publish_with_reply(subject, inbox.clone(), sign).await {
+                    tracing::debug!("saying that this host is there: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Where a consumer is asked for messages.
+pub(super) fn next_message(stream: &str, consumer: &str) -> String {
+    format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+}
+
+/// Whether a filter of the log of commands, which ends in `>`, takes this subject.
+fn takes(filter: &str, subject: &str) -> bool {
+    filter.strip_suffix('>').is_some_and(|prefix| subject.starts_with(prefix))
+}
+
+/// What was delivered to the client that was pinned before and may not be settled, in order.
+pub(super) struct Rest {
+    next: Sequence,
+    end: Sequence,
+    filters: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    config: Filters,
+    delivered: Position,
+    ack_floor: Position,
+}
+
+#[derive(Deserialize)]
+struct Filters {
+    #[serde(default)]
+    filter_subject: String,
+    #[serde(default)]
+    filter_subjects: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    stream_seq: u64,
+}
+
+impl Rest {
+    /// The rest before this message, the first that this client was given.
+    pub(super) async fn before(
+        nats: &Nats,
+        stream: &str,
+        consumer: &str,
+        first: &Incoming,
+    ) -> Result<Self, Unavailable> {
+        let doing = format!("asking what consumer {consumer} of stream {stream} has delivered");
+        let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
+        let info = wire::api::<Info>(nats, &subject, Bytes::new(), &doing).await?;
+        let Info { config, delivered, ack_floor } =
+            info.map_err(|error| Unavailable { doing, cause: error.to_string() })?;
+        let Filters { filter_subject, filter_subjects } = config;
+        let filters = filter_subjects.unwrap_or_default();
+        let one = Some(filter_subject).filter(|filter| !filter.is_empty());
+        // A message that comes again tells nothing of what was delivered after it.
+        let end = if first.attempt == 1 { first.sequence.0 } else { delivered.stream_seq + 1 };
+        Ok(Self {
+            next: Sequence(ack_floor.stream_seq + 1),
+            end: Sequence(end),
+            filters: one.into_iter().chain(filters).collect(),
+        })
+    }
+
+    /// Its next message, read from the stream's leader.
+    pub(super) async fn next(&mut self, nats: &Nats, stream: &Name) -> Result<Option<Incoming>, Unavailable> {
+        while self.next < self.end {
+            let found = wire::leader_next(nats, stream.as_str(), self.next, ">").await?;
+            let Some(raw) = found.filter(|raw| raw.sequence < self.end) else { break };
+            self.next = Sequence(raw.sequence.0 + 1);
+            // One that cannot be read is set aside where it is looked for.
+            let is_readable = unreadable::why_unreadable(&raw.header_block).is_none();
+            if is_readable && self.filters.iter().any(|filter| takes(filter, &raw.subject)) {
+                return Ok(Some(StoredMessage::from(raw).into_incoming(stream.clone())));
+            }
+        }
+        Ok(None)
+    }
+}
