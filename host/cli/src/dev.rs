@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use pelton_nats::Server;
 use pelton_nats::server::Options;
 use pelton_nats::topology::Apply;
+use pelton_nats::{Server, TopologyError};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::dev::DevArgs;
@@ -48,7 +49,7 @@ async fn with_server(
     let shown = |address| show(&prepared.config, &url, &store, address);
     let mut ran = Box::pin(host::run(&prepared, Apply::Additive, stop.clone(), shown));
     let ran = tokio::select! {
-        ran = &mut ran => ran,
+        ran = &mut ran => ran.map_err(|error| how_to_apply(error, &arguments.store)),
         why = keep_running(&mut server) => {
             stop.cancel();
             // What could not be finished without a server has been logged, and comes again.
@@ -58,6 +59,16 @@ async fn with_server(
     };
     let stopped = server.stop().await.context("the NATS server did not stop");
     ran.and(stopped)
+}
+
+/// Says how to change a server that does not run once this has ended.
+fn how_to_apply(error: anyhow::Error, store: &Path) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(TopologyError::Differs(_)) => {
+            anyhow!("{error:#}\nhere, that is `pelton apply --dev --store {}`", store.display())
+        }
+        _ => error,
+    }
 }
 
 /// Starts the server again whenever it ends: the host waits for it meanwhile, and loses nothing. Returns why that is of

@@ -148,7 +148,11 @@ impl fmt::Display for Differences {
         f.write_str(
             "\nchange the configuration, or have `pelton apply` change the server: it shows what each change means, \
              and asks first",
-        )
+        )?;
+        if self.0.iter().all(|change| change.effect == Effect::Additive) {
+            f.write_str("; all of it only adds, so `pelton run --apply=additive` makes it, too")?;
+        }
+        Ok(())
     }
 }
 

@@ -105,7 +105,7 @@ async fn dev_adds_a_command_and_a_subject_with_a_line_each_and_apply_does_the_re
     house.configure(|text| text.replace("ack-wait = \"2s\"", "ack-wait = \"7s\""));
     let ended = house.dev("store").ended().await.expect("an end");
     assert_eq!(ended.code, Some(4), "{}", ended.stderr);
-    assert!(ended.stderr.contains("`pelton apply`"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`pelton apply --dev --store store`"), "{}", ended.stderr);
     let asked = pelton(&house, ["apply", "--dev", "--store", "store"]).await;
     assert_eq!(asked.code, Some(4), "{}", asked.stderr);
     assert!(asked.stderr.contains("nothing was changed: answer `y`"), "{}", asked.stderr);

@@ -143,7 +143,8 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
 
     let mut after = hotel();
     after.streams[0].subjects.push("cleaning.>".into());
-    report(after.ensure(&nats).await);
+    let text = report(after.ensure(&nats).await);
+    assert!(text.contains("`pelton run --apply=additive`"), "{text}");
     for result in join_all((0..3).map(|_| after.ensure_with(&nats, Apply::Additive))).await {
         result.unwrap();
     }
