@@ -18,6 +18,7 @@ mod dlq;
 mod examples;
 mod exit;
 mod new;
+mod repeats;
 mod role;
 mod run;
 mod server;

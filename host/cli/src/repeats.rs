@@ -1,0 +1,105 @@
+//! A log in which a line that comes several times in a row is written once, with a count.
+//!
+//! A host has a connection for each of its consumers, so what happens to all of them would be told as many times.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Later repeats are written again: they say that it still goes on.
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// Writes each line to `W`, unless it is the last one again.
+#[derive(Debug)]
+pub(crate) struct OnceInARow<W>(Arc<Mutex<State<W>>>);
+
+#[derive(Debug)]
+struct State<W> {
+    to: W,
+    /// The last line that was written, without its time, and when.
+    last: Option<(Vec<u8>, Instant)>,
+    /// How often it came again.
+    repeats: usize,
+}
+
+impl<W> OnceInARow<W> {
+    pub(crate) fn new(to: W) -> Self {
+        Self(Arc::new(Mutex::new(State { to, last: None, repeats: 0 })))
+    }
+}
+
+impl<W> Clone for OnceInARow<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<W: Write> Write for OnceInARow<W> {
+    /// One call is one line of the log.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).line(line, Instant::now())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).to.flush()
+    }
+}
+
+impl<'a, W: Write + 'a> MakeWriter<'a> for OnceInARow<W> {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl<W: Write> State<W> {
+    fn line(&mut self, line: &[u8], now: Instant) -> io::Result<()> {
+        let said = without_time(line);
+        if self.last.as_ref().is_some_and(|(last, at)| last == said && now.duration_since(*at) < WINDOW) {
+            self.repeats += 1;
+            return Ok(());
+        }
+        if self.repeats > 0 {
+            writeln!(self.to, "  (the same {} more times)", self.repeats)?;
+            self.repeats = 0;
+        }
+        self.last = Some((said.to_owned(), now));
+        self.to.write_all(line)
+    }
+}
+
+/// A line begins with its time in UTC, which ends in a Z.
+fn without_time(line: &[u8]) -> &[u8] {
+    let end = line.iter().position(|byte| *byte == b'Z').map_or(0, |at| at + 1);
+    &line[end..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_comes_again_is_counted() {
+        let mut state = State { to: Vec::new(), last: None, repeats: 0 };
+        let began = Instant::now();
+        let lines = [
+            ("0Z WARN lost\n", 0),
+            ("1Z WARN lost\n", 0),
+            ("2Z WARN lost\n", 1),
+            ("3Z WARN found\n", 1),
+            ("4Z WARN lost\n", 1),
+            ("5Z WARN lost\n", 4),
+        ];
+        for (line, second) in lines {
+            state.line(line.as_bytes(), began + Duration::from_secs(second)).expect("it is written");
+        }
+        assert_eq!(
+            String::from_utf8_lossy(&state.to),
+            "0Z WARN lost\n  (the same 2 more times)\n3Z WARN found\n4Z WARN lost\n5Z WARN lost\n"
+        );
+    }
+}
