@@ -63,9 +63,10 @@ impl<W: Write> State<W> {
             self.repeats += 1;
             return Ok(());
         }
-        if self.repeats > 0 {
-            writeln!(self.to, "  (the same {} more times)", self.repeats)?;
-            self.repeats = 0;
+        match std::mem::take(&mut self.repeats) {
+            0 => {}
+            1 => writeln!(self.to, "  (once more)")?,
+            repeats => writeln!(self.to, "  ({repeats} more times)")?,
         }
         self.last = Some((said.to_owned(), now));
         self.to.write_all(line)
@@ -99,7 +100,7 @@ mod tests {
         }
         assert_eq!(
             String::from_utf8_lossy(&state.to),
-            "0Z WARN lost\n  (the same 2 more times)\n3Z WARN found\n4Z WARN lost\n5Z WARN lost\n"
+            "0Z WARN lost\n  (2 more times)\n3Z WARN found\n4Z WARN lost\n5Z WARN lost\n"
         );
     }
 }

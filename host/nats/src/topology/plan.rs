@@ -127,6 +127,10 @@ impl Plan {
                 let _answer = update(nats, object, both).await?;
             }
         }
+        // Where no host decides them, nothing is taken away, and a host with the old configuration still starts.
+        for step in &self.steps {
+            step.drain(nats).await?;
+        }
         let (streams, consumers): (Vec<&Step>, Vec<&Step>) =
             self.steps.iter().partition(|step| matches!(step.object.kind, Kind::Stream { .. }));
         Self::carry_out_all(&streams, nats).await?;
@@ -167,11 +171,17 @@ impl Step {
         (stream == COMMANDS && !dropped.is_empty()).then_some(dropped)
     }
 
+    async fn drain(&self, nats: &Nats) -> Result<(), TopologyError> {
+        match self.dropped() {
+            Some(dropped) => drain(nats, &self.object, &dropped).await,
+            None => Ok(()),
+        }
+    }
+
     async fn carry_out(&self, nats: &Nats) -> Result<(), TopologyError> {
         let object = &self.object;
-        if let Some(dropped) = self.dropped() {
-            drain(nats, object, &dropped).await?;
-        }
+        // Of what was logged meanwhile, too.
+        self.drain(nats).await?;
         let took = match &self.action {
             Action::Create => create(nats, object).await?,
             Action::Delete { .. } => return delete(nats, object).await,

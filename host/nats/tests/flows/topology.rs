@@ -201,6 +201,7 @@ async fn a_handler_keeps_a_command_type_until_it_has_decided_its_commands() {
     after.handlers[0].commands = vec![command_type("book-room")];
     let text = report(after.plan(&nats).await.unwrap().carry_out(&nats).await);
     assert!(text.contains("has not decided all commands of command.check-in.>"), "{text}");
+    assert_eq!(changes(&hotel(), &nats).await, "", "a host with the old configuration still starts");
 
     let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
     soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
