@@ -174,8 +174,11 @@ dist-check: ## The same from the debug build and without a bill of materials: wh
 	$(call pack,target/debug)
 	$(seal)
 
-publish-check: ## Whether the Rust SDK can be published
-	cargo publish --dry-run --package pelton-plugin --allow-dirty $(LOCKED)
+# In the order in which they can be published.
+CRATES := pelton-plugin pelton-core pelton-nats pelton-wasm pelton-gateway pelton
+
+publish-check: ## Whether the crates can be published: the Rust SDK, the command and what it is made of
+	cargo publish --dry-run $(addprefix --package ,$(CRATES)) --allow-dirty $(LOCKED)
 
 $(CYCLONEDX):
 	cargo install cargo-cyclonedx --version $(CYCLONEDX_VERSION) --locked --root $(TOOLS)/cyclonedx

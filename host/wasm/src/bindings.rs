@@ -19,7 +19,7 @@ pub(crate) mod folds {
                 export unused;
             }
         ",
-        path: "../../wit",
+        path: "wit",
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
@@ -27,7 +27,7 @@ pub(crate) mod folds {
 /// Sagas. Arguments are copied.
 pub(crate) mod process {
     wasmtime::component::bindgen!({
-        path: "../../wit",
+        path: "wit",
         world: "pelton:plugin/saga-plugin@0.1.0",
     });
 }
