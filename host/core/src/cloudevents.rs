@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS};
+use crate::contract::{MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS, RESERVED_PREFIX};
 use crate::message::{Event, Headers, Metadata};
 use crate::time::Timestamp;
 
@@ -310,7 +310,7 @@ pub(crate) const RESERVED: [&str; 13] = [
 /// Whether a plugin may use this name for an extension attribute of an event or the metadata of a command.
 #[must_use]
 pub fn is_plugin_extension(name: &str) -> bool {
-    is_extension_name(name) && !RESERVED.contains(&name)
+    is_extension_name(name) && !RESERVED.contains(&name) && !name.starts_with(RESERVED_PREFIX)
 }
 
 #[derive(Default)]

@@ -92,7 +92,7 @@ impl WasmHandler {
 
 fn descriptor(described: Descriptor) -> Result<HandlerDescriptor, String> {
     let Descriptor { identity, commands, emits, folds, rejections, state_version, metadata } = described;
-    validate::pairs("it", &metadata)?;
+    validate::descriptor_metadata(&metadata)?;
     let emits = validate::event_types(emits.into_iter().map(|t| (t.type_, t.version)))?;
     let folds = validate::event_types(folds.into_iter().map(|t| (t.type_, t.version)))?;
     validate::folds_what_it_emits(&emits, &folds)?;

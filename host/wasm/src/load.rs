@@ -104,7 +104,7 @@ impl Plugins {
     async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
         refuse_other_kinds(&bytes)?;
         let component = self.compile(bytes, origin.digest.clone()).await?;
-        let Surface { exports, imports, command_handler, projection, saga } = Surface::of(&component)?;
+        let surface = Surface::of(&component)?;
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
         let pre = imports::log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
         let pre = pre.map_err(|e| Refusal::interface(&e))?;
@@ -114,22 +114,22 @@ impl Plugins {
         let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone(), memories };
         let mut plugin = LoadedPlugin {
             origin: origin.clone(),
-            exports,
-            imports,
+            exports: Vec::new(),
+            imports: Vec::new(),
             handler: None,
             projection: None,
             saga: None,
         };
-        if command_handler {
+        if surface.has("command-handler") {
             plugin.handler = Some(WasmHandler::new(blueprint.clone())?);
         }
-        if projection {
+        if surface.has("projection") {
             plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
         }
-        if saga {
+        if surface.has("saga") {
             plugin.saga = Some(WasmSaga::new(blueprint)?);
         }
-        Ok(plugin)
+        Ok(LoadedPlugin { exports: surface.exports, imports: surface.imports, ..plugin })
     }
 
     async fn compile(&self, bytes: Vec<u8>, digest: String) -> Result<Component, Refusal> {

@@ -55,7 +55,7 @@ impl WasmProjection {
 
 fn descriptor(described: Descriptor) -> Result<ProjectionDescriptor, String> {
     let Descriptor { identity, events, view_version, metadata } = described;
-    validate::pairs("it", &metadata)?;
+    validate::descriptor_metadata(&metadata)?;
     Ok(ProjectionDescriptor {
         identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
         events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,

@@ -61,6 +61,13 @@ pub enum Refusal {
         without_macro(.0)
     )]
     NoRole(Vec<String>),
+    /// It exports what only another version of the contract has. It would never be called.
+    #[error(
+        "it exports interfaces of the contract that it would wait for in vain: {}; leave them out, or run it on a newer \
+         host",
+        listed(.0)
+    )]
+    Unknown(Vec<String>),
     /// It imports what a pure plugin may not import.
     #[error("it imports what a plugin may not: {}; {hint}", listed(.imports))]
     Forbidden {

@@ -12,44 +12,74 @@ use crate::refusal::Refusal;
 use crate::sandbox::Blueprint;
 
 const PACKAGE: &str = "pelton:plugin/";
-/// The version of the contract that this host runs. Versions of the same track link with it.
-const VERSION: &str = "0.1.0";
-const TRACK: &str = "0.1.";
+
+/// The versions of the contract that this host runs. A breaking change is a new track, beside this one.
+const TRACKS: &[Track] = &[Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log"] }];
+const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
+
+/// Versions of the contract that link with each other: they differ in the patch number alone.
+#[derive(Debug)]
+pub(crate) struct Track {
+    /// The version that the bindings are generated from.
+    version: &'static str,
+    prefix: &'static str,
+    /// The interfaces that the host calls.
+    exports: &'static [&'static str],
+    /// The interfaces that the host offers.
+    imports: &'static [&'static str],
+}
+
+impl Track {
+    fn has(&self, version: &str) -> bool {
+        version
+            .strip_prefix(self.prefix)
+            .is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
 
 /// The exports and imports of a component, by name, with the roles that this host runs.
 #[derive(Debug, Default)]
 pub(crate) struct Surface {
     pub(crate) exports: Vec<String>,
     pub(crate) imports: Vec<String>,
-    pub(crate) command_handler: bool,
-    pub(crate) projection: bool,
-    pub(crate) saga: bool,
+    /// The interfaces of the contract that it exports, each with the version of its track.
+    contract: Vec<(&'static str, &'static str)>,
 }
 
 impl Surface {
-    /// Reads the component's type. Refuses a component that imports more than a log, or has no role.
+    /// Reads the component's type. Refuses a component that exports or imports what this host does not know of the
+    /// contract, imports more than the contract offers, or has no role.
     pub(crate) fn of(component: &Component) -> Result<Self, Refusal> {
+        Self::in_tracks(component, TRACKS)
+    }
+
+    fn in_tracks(component: &Component, tracks: &[Track]) -> Result<Self, Refusal> {
         let engine = component.engine();
         let kind = component.component_type();
         let mut surface = Self::default();
-        for (name, _) in kind.exports(engine) {
+        let (mut unknown, mut forbidden) = (Vec::new(), Vec::new());
+        for (name, item) in kind.exports(engine) {
             surface.exports.push(name.to_owned());
-            match name.strip_prefix(PACKAGE).and_then(of_this_track) {
-                Some("command-handler") => surface.command_handler = true,
-                Some("projection") => surface.projection = true,
-                Some("saga") => surface.saga = true,
-                _ => {}
+            let Some(own) = name.strip_prefix(PACKAGE) else { continue };
+            match find(own, tracks, |track| track.exports) {
+                Ok(Some(found)) => surface.contract.push(found),
+                Ok(None) if is_types(own, &item.ty, engine) => {}
+                Ok(None) => unknown.push(format!("{name} (this host does not know it)")),
+                Err(OtherVersion) => unknown.push(format!("{name} (of a version that {})", versions(tracks))),
             }
         }
-        let mut forbidden = Vec::new();
         for (name, item) in kind.imports(engine) {
             surface.imports.push(name.to_owned());
-            if let Some(reason) = why_forbidden(name, &item.ty, engine) {
+            if let Some(reason) = why_forbidden(name, &item.ty, engine, tracks) {
                 forbidden.push(format!("{name} ({reason})"));
             }
         }
-        if !(surface.command_handler || surface.projection || surface.saga) {
+        // What it exports besides does not matter where nothing of it can run.
+        if !surface.contract.iter().any(|(interface, _)| ROLES.contains(interface)) {
             return Err(Refusal::NoRole(surface.exports));
+        }
+        if !unknown.is_empty() {
+            return Err(Refusal::Unknown(unknown));
         }
         if !forbidden.is_empty() {
             let hint = if forbidden.iter().any(|import| import.starts_with("wasi:")) {
@@ -61,37 +91,65 @@ impl Surface {
         }
         Ok(surface)
     }
+
+    /// Whether the component exports this interface of the contract.
+    pub(crate) fn has(&self, interface: &str) -> bool {
+        self.contract.iter().any(|(exported, _)| *exported == interface)
+    }
+}
+
+/// An interface of the contract, in a version that the host does not have.
+struct OtherVersion;
+
+/// The interface and the version of its track, if the host has it.
+fn find<'a>(
+    versioned: &str,
+    tracks: &'a [Track],
+    known: impl Fn(&'a Track) -> &'static [&'static str],
+) -> Result<Option<(&'static str, &'static str)>, OtherVersion> {
+    let (interface, version) = versioned.split_once('@').ok_or(OtherVersion)?;
+    let track = tracks.iter().find(|track| track.has(version)).ok_or(OtherVersion)?;
+    Ok(known(track).iter().find(|known| **known == interface).map(|known| (*known, track.version)))
+}
+
+/// The versions that the host has, for people.
+fn versions(tracks: &[Track]) -> String {
+    let listed: Vec<_> = tracks.iter().map(|track| track.prefix.trim_end_matches('.')).collect();
+    format!("this host does not have; it has {}", listed.join(" and "))
 }
 
 /// Why a plugin may not import this. `None` if it may.
-fn why_forbidden(name: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> Option<&'static str> {
-    let is_instance_of_types = |item: &ComponentItem| match item {
-        ComponentItem::ComponentInstance(instance) => instance.exports(engine).all(|(_, e)| is_type(&e.ty)),
-        _ => false,
-    };
+fn why_forbidden(
+    name: &str,
+    item: &ComponentItem,
+    engine: &wasmtime::Engine,
+    tracks: &[Track],
+) -> Option<String> {
     if let Some(own) = name.strip_prefix(PACKAGE) {
-        return match of_this_track(own) {
-            Some("log") => None,
-            Some("types") if is_instance_of_types(item) => None,
-            Some(_) => Some("the host offers a plugin no such interface"),
-            None => Some("of a version that this host does not have; it has 0.1"),
+        return match find(own, tracks, |track| track.imports) {
+            Ok(Some(_)) => None,
+            Ok(None) if is_types(own, item, engine) => None,
+            Ok(None) => Some("the host offers a plugin no such interface".to_owned()),
+            Err(OtherVersion) => Some(format!("of a version that {}", versions(tracks))),
         };
     }
     if name.starts_with("wasi:") {
-        return Some("a plugin is pure: no files, network, clock or randomness");
+        return Some("a plugin is pure: no files, network, clock or randomness".to_owned());
     }
-    (!is_type(item)).then_some("the host does not have it")
+    (!is_type(item)).then(|| "the host does not have it".to_owned())
 }
 
 fn is_type(item: &ComponentItem) -> bool {
     matches!(item, ComponentItem::Type(_))
 }
 
-/// The interface's name, if its version links with the host's.
-fn of_this_track(versioned: &str) -> Option<&str> {
-    let (interface, version) = versioned.split_once('@')?;
-    let patch = version.strip_prefix(TRACK)?;
-    (!patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit())).then_some(interface)
+/// Whether it is the interface of the contract's types, and has nothing but types.
+fn is_types(versioned: &str, item: &ComponentItem, engine: &wasmtime::Engine) -> bool {
+    let only_types = |item: &ComponentItem| match item {
+        ComponentItem::ComponentInstance(instance) => instance.exports(engine).all(|(_, e)| is_type(&e.ty)),
+        _ => false,
+    };
+    versioned.starts_with("types@") && only_types(item)
 }
 
 /// A role that an instance exports. Its functions are checked one by one, so that the error names the wrong one; the
@@ -112,7 +170,7 @@ impl<'a> Interface<'a> {
         store: &'a mut Store<Guest>,
         instance: &'a Instance,
     ) -> Result<Self, Refusal> {
-        let name = format!("{PACKAGE}{role}@{VERSION}");
+        let name = format!("{PACKAGE}{role}@{}", TRACKS[0].version);
         let component = blueprint.pre.component();
         match component.get_export_index(None, &name) {
             Some(index) => Ok(Self { name, index, component, store, instance }),
@@ -145,19 +203,48 @@ impl<'a> Interface<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_this_track;
+    use super::*;
 
     #[test]
     fn versions_of_one_track_link() {
-        for (name, role) in [
-            ("saga@0.1.0", Some("saga")),
-            ("saga@0.1.17", Some("saga")),
-            ("saga@0.2.0", None),
-            ("saga@1.1.0", None),
-            ("saga@0.1.0-rc.1", None),
-            ("saga", None),
+        for (version, is_of_track) in [
+            ("0.1.0", true),
+            ("0.1.17", true),
+            ("0.2.0", false),
+            ("1.1.0", false),
+            ("0.1.0-rc.1", false),
+            ("0.1.", false),
+            ("", false),
         ] {
-            assert_eq!(of_this_track(name), role, "{name}");
+            assert_eq!(TRACKS[0].has(version), is_of_track, "{version}");
         }
+    }
+
+    fn component(exports: &[&str]) -> Component {
+        let exports: String =
+            exports.iter().map(|name| format!("(export \"{name}\" (instance $e))")).collect();
+        let text = format!("(component (instance $e) {exports})");
+        let mut config = wasmtime::Config::new();
+        config.wasm_component_model(true);
+        let engine = wasmtime::Engine::new(&config).expect("an engine");
+        Component::new(&engine, wat::parse_str(&text).expect("valid text")).expect("a component")
+    }
+
+    #[test]
+    fn two_versions_of_the_contract_are_served_beside_each_other() {
+        let both = [
+            Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log"] },
+            Track { version: "0.2.0", prefix: "0.2.", exports: &["saga"], imports: &["log", "clock"] },
+        ];
+        let of =
+            |exports: &[&str]| Surface::in_tracks(&component(exports), &both).map(|surface| surface.contract);
+        assert_eq!(of(&["pelton:plugin/saga@0.1.3"]).unwrap(), [("saga", "0.1.0")]);
+        assert_eq!(of(&["pelton:plugin/saga@0.2.0"]).unwrap(), [("saga", "0.2.0")]);
+        let mixed = of(&["pelton:plugin/projection@0.1.0", "pelton:plugin/saga@0.2.9"]);
+        assert_eq!(mixed.unwrap(), [("projection", "0.1.0"), ("saga", "0.2.0")]);
+        let refused = of(&["pelton:plugin/saga@0.2.0", "pelton:plugin/projection@0.2.0"]).unwrap_err();
+        assert!(refused.to_string().contains("projection@0.2.0 (this host does not know it)"), "{refused}");
+        let refused = of(&["pelton:plugin/saga@0.2.0", "pelton:plugin/saga@0.3.0"]).unwrap_err();
+        assert!(refused.to_string().contains("it has 0.1 and 0.2"), "{refused}");
     }
 }

@@ -68,7 +68,7 @@ impl WasmSaga {
 
 fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
     let Descriptor { identity, events, commands, timers, state_version, metadata } = described;
-    validate::pairs("it", &metadata)?;
+    validate::descriptor_metadata(&metadata)?;
     Ok(SagaDescriptor {
         identity: validate::identity(identity.name, identity.version, &identity.metadata)?,
         events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use pelton_core::contract::{
-    MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS, MAX_NAME_BYTES, MAX_REJECTION_BYTES, MAX_TYPES,
+    MAX_ATTRIBUTE_BYTES, MAX_EXTENSIONS, MAX_NAME_BYTES, MAX_REJECTION_BYTES, MAX_TYPES, RESERVED_PREFIX,
 };
 use pelton_core::id::check_token;
 use pelton_core::message::{EventType, Rejection};
@@ -29,6 +29,25 @@ pub(crate) fn identity(
     }
     pairs("its identity", metadata)?;
     Ok(Identity { name, version })
+}
+
+/// The metadata of a descriptor that this host knows and that ask it for something. None so far: what begins so and is not
+/// listed here asks for something that came later.
+const KNOWN_REQUIREMENTS: [&str; 0] = [];
+const REQUIREMENT: &str = "requires-";
+
+/// Checks the metadata of a descriptor: as all metadata, and that it requires nothing that this host does not know.
+pub(crate) fn descriptor_metadata(metadata: &[(String, String)]) -> Result<(), String> {
+    pairs("it", metadata)?;
+    let required =
+        metadata.iter().map(|(name, _)| name.as_str()).filter(|name| name.starts_with(REQUIREMENT));
+    match required.into_iter().find(|name| !KNOWN_REQUIREMENTS.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!(
+            "it says {:?}, which this host does not know and so cannot meet; run it on a newer host",
+            excerpt(name)
+        )),
+    }
 }
 
 /// Checks the event types of a descriptor, given as type and version.
@@ -112,7 +131,7 @@ pub(crate) fn rejection(rejection: &Rejection) -> Result<(), String> {
     at_most("its rejection, as JSON,", bytes, MAX_REJECTION_BYTES, "bytes")
 }
 
-/// Checks `metadata`: the number of entries, their size, and that no name occurs twice.
+/// Checks `metadata`: the number of entries, their size, that no name occurs twice, and that none is the host's.
 pub(crate) fn pairs(whose: &str, pairs: &[(String, String)]) -> Result<(), String> {
     if pairs.len() > MAX_EXTENSIONS {
         return Err(format!(
@@ -122,6 +141,12 @@ pub(crate) fn pairs(whose: &str, pairs: &[(String, String)]) -> Result<(), Strin
     }
     let mut seen = HashSet::new();
     for (name, value) in pairs {
+        if name.starts_with(RESERVED_PREFIX) {
+            let name = excerpt(name);
+            return Err(format!(
+                "{whose} has the metadata {name:?}; names that begin with `{RESERVED_PREFIX}` are the host's"
+            ));
+        }
         let bytes = name.len() + value.len();
         if bytes > MAX_ATTRIBUTE_BYTES {
             let name = excerpt(name);
@@ -199,6 +224,16 @@ mod tests {
         refused(commands(&["book-room", "book-room"]), "twice");
         refused(commands(&["book room"]), "command type \"book room\", which contains ' '");
         refused(command_types((0..1001).map(|n| n.to_string()).collect()), "it lists 1001 command types");
+    }
+
+    #[test]
+    fn what_a_descriptor_requires_the_host_has_to_know() {
+        let says = |name: &str| descriptor_metadata(&[(name.to_owned(), "true".to_owned())]);
+        assert_eq!(says("decide-ahead"), Ok(()));
+        assert_eq!(says("anything-else"), Ok(()));
+        refused(says("requires-reservations"), "\"requires-reservations\", which this host does not know");
+        refused(says("requires-"), "this host does not know");
+        refused(says("pelton-own"), "names that begin with `pelton` are the host's");
     }
 
     #[test]

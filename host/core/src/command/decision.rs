@@ -347,7 +347,15 @@ mod tests {
             (vec![long_media_type], Some("an attribute of 4097 bytes; at most 4096")),
             (vec![with(&[(&"n".repeat(1_000_000), "")])], Some("nnn\", a name that it may not use")),
         ]);
-        let names = RESERVED.into_iter().chain(["", "Tenant", "tenant-id", "größe", "twentyonecharacters21"]);
+        let names = RESERVED.into_iter().chain([
+            "",
+            "Tenant",
+            "tenant-id",
+            "größe",
+            "twentyonecharacters21",
+            "pelton",
+            "peltonkey",
+        ]);
         checked(names.map(|name| (vec![with(&[(name, "x")])], Some("a name that it may not use"))));
         checked([(vec![with(&[("twentycharacters0020", "x"), ("tenant", "x")])], None)]);
     }

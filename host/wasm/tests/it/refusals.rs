@@ -15,6 +15,12 @@ async fn check(what: &str, component: Vec<u8>, limits: Limits, expected: &[&str]
     }
 }
 
+fn exporting_two(other: &str) -> Vec<u8> {
+    wat(&format!(
+        "(component (instance $e) (export \"{ROLE}\" (instance $e)) (export \"{other}\" (instance $e)))"
+    ))
+}
+
 fn precompiled() -> Vec<u8> {
     wasmtime::Engine::default().precompile_component(&wat("(component)")).expect("compiles")
 }
@@ -61,6 +67,16 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
             "another version",
             exporting("pelton:plugin/saga@0.2.0", &[]),
             &["exports no role", "pelton:plugin@0.1", "it exports pelton:plugin/saga@0.2.0"],
+        ),
+        (
+            "a role and more",
+            exporting_two("pelton:plugin/effect@0.1.0"),
+            &["wait for in vain: pelton:plugin/effect@0.1.0 (this host does not know it)", "newer host"],
+        ),
+        (
+            "a role and one of another version",
+            exporting_two("pelton:plugin/saga@0.2.0"),
+            &["pelton:plugin/saga@0.2.0 (of a version that this host does not have; it has 0.1)"],
         ),
         ("files", importing(function), &["imports", "wasi:filesystem/types@0.2.6", "is pure", "--stub-wasi"]),
         (
