@@ -49,8 +49,9 @@ pub const MAX_CORRELATIONS: usize = 16;
 pub const MAX_INSTANCE_STATE_BYTES: usize = 256 * 1024;
 /// The most commands of one reaction.
 pub const MAX_COMMANDS: usize = 100;
-/// The most bytes of one command's data.
-pub const MAX_COMMAND_BYTES: usize = 512 * 1024;
+/// The most bytes of one reaction's commands together: their data, and the rest of them as JSON. With the state they fit
+/// the record of an instance, which holds data in Base64, and the server's default `max_payload` of 1 MiB.
+pub const MAX_COMMANDS_BYTES: usize = 400 * 1024;
 /// The most bytes of the reference of a command.
 pub const MAX_REFERENCE_BYTES: usize = 256;
 /// The most changes of timers of one reaction.

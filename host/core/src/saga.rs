@@ -22,7 +22,7 @@ use crate::contract::{MAX_COMMANDS, MAX_INSTANCE_BYTES};
 use crate::dead_letter::{DeadLetter, DeadLetterKind, OnFailure, Parking, Retries};
 use crate::id::{CommandId, InstanceId, Name, Sequence, source_of_saga};
 use crate::intake::CommandMessage;
-use crate::message::{Incoming, NewCommand, RecordedEvent};
+use crate::message::{Incoming, Metadata, NewCommand, RecordedEvent};
 use crate::plugin::PluginFault;
 use crate::recorded;
 use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
@@ -166,6 +166,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 let reaction = self.plugin.react(instance, record.state.as_deref(), &input, &context).await?;
                 let reaction = reaction.map_err(|failure| failure.into_fault(&self.plugin))?;
                 record.outbox = self.outbox(instance, event, reaction.commands)?;
+                record.process = process(event);
                 self.refuse_timers(&reaction.timers)?;
                 record.state = reaction.state;
                 record.handled.insert(event.stream.to_string(), event.position());
@@ -179,7 +180,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 }
             }
             if handled <= event.position() {
-                self.send(instance, &record.outbox).await?;
+                self.send(instance, &record).await?;
             }
             return Ok(());
         }
@@ -198,10 +199,6 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 commands.len()
             )));
         }
-        let correlation = InputContext::of_event(event).correlation_id;
-        let mut ours =
-            vec![(CORRELATION_ID.to_owned(), correlation), (CAUSATION_ID.to_owned(), event.event.id.clone())];
-        ours.extend(event.event.extension(TRACEPARENT).map(|t| (TRACEPARENT.to_owned(), t.to_owned())));
         let numbered = commands.into_iter().enumerate().map(|(n, command)| {
             if !self.plugin.descriptor().commands.contains(&command.r#type) {
                 return Err(self.plugin.fault(format!(
@@ -220,7 +217,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 r#type: command.r#type,
                 reference: command.reference,
                 datacontenttype: command.datacontenttype.unwrap_or_else(|| "application/json".to_owned()),
-                extensions: ours.iter().cloned().chain(command.metadata).collect(),
+                extensions: command.metadata,
                 data: Some(command.data.into()),
             })
         });
@@ -245,15 +242,16 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
     }
 
-    async fn send(&self, instance: &InstanceId, outbox: &[OutgoingCommand]) -> Result<(), NotProcessed> {
-        for command in outbox {
+    async fn send(&self, instance: &InstanceId, record: &SagaRecord) -> Result<(), NotProcessed> {
+        for command in &record.outbox {
+            let extensions: Metadata = record.process.iter().chain(&command.extensions).cloned().collect();
             let message = CommandMessage {
                 id: &command.id,
                 r#type: &command.r#type,
                 source: &source_of_saga(&self.name, instance),
                 time: None,
                 datacontenttype: &command.datacontenttype,
-                extensions: &command.extensions,
+                extensions: &extensions,
                 reply_to: None,
                 expected: None,
             };
@@ -352,4 +350,14 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             digest: Some(self.plugin.digest().to_owned()),
         }
     }
+}
+
+/// What the commands that follow from an event have in common.
+fn process(event: &RecordedEvent) -> Metadata {
+    let trace = event.event.extension(TRACEPARENT).map(|t| (TRACEPARENT.to_owned(), t.to_owned()));
+    let ours = [
+        (CORRELATION_ID.to_owned(), InputContext::of_event(event).correlation_id),
+        (CAUSATION_ID.to_owned(), event.event.id.clone()),
+    ];
+    ours.into_iter().chain(trace).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pelton_core::contract::{
-    MAX_COMMAND_BYTES, MAX_CORRELATIONS, MAX_INSTANCE_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_REFERENCE_BYTES,
+    MAX_COMMANDS_BYTES, MAX_CORRELATIONS, MAX_INSTANCE_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_REFERENCE_BYTES,
     MAX_TIMER_BYTES, MAX_TIMER_CHANGES,
 };
 use pelton_core::id::{InstanceId, check_token};
@@ -164,8 +164,9 @@ fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
     validate::at_most("the state", state.as_ref().map_or(0, Vec::len), MAX_INSTANCE_STATE_BYTES, "bytes")?;
     validate::at_most("the reaction", timers.len(), MAX_TIMER_CHANGES, "changes of timers")?;
     validate::pairs("the reaction", &metadata)?;
+    let bytes = commands.iter().map(command_bytes).sum();
+    validate::at_most("what it sends in one reaction", bytes, MAX_COMMANDS_BYTES, "bytes")?;
     for command in &commands {
-        validate::at_most("a command", command.data.len(), MAX_COMMAND_BYTES, "bytes")?;
         validate::pairs("a command", &command.metadata)?;
         let reference = command.reference.as_ref().map_or(0, String::len);
         validate::at_most("the reference of a command", reference, MAX_REFERENCE_BYTES, "bytes")?;
@@ -173,6 +174,13 @@ fn reaction(given: guest::Reaction) -> Result<Reaction, String> {
     let commands = commands.into_iter().map(new_command).collect();
     let timers = timers.into_iter().map(timer_change).collect::<Result<_, _>>()?;
     Ok(Reaction { state, commands, timers })
+}
+
+/// The bytes that count for a command: its data, and the rest of it as JSON.
+fn command_bytes(command: &types::NewCommand) -> usize {
+    let types::NewCommand { type_, reference, datacontenttype, metadata, data } = command;
+    let rest = serde_json::to_vec(&(type_, reference, datacontenttype, metadata));
+    data.len().saturating_add(rest.map_or(usize::MAX, |json| json.len()))
 }
 
 fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
@@ -316,10 +324,15 @@ mod tests {
             (empty(), None),
             (state(262_144), None),
             (state(262_145), Some("the state has 262145 bytes; at most 262144 are allowed")),
-            (commands(vec![command(524_288, &[("tenant", "a")])]), None),
+            // Beside its data, a command has `["do",null,null,[]]`.
+            (commands(vec![command(409_600 - 19, &[])]), None),
             (
-                commands(vec![command(524_289, &[])]),
-                Some("a command has 524289 bytes; at most 524288 are allowed"),
+                commands(vec![command(204_800, &[]), command(204_800 - 37, &[])]),
+                Some("what it sends in one reaction has 409601 bytes; at most 409600 are allowed"),
+            ),
+            (
+                commands(vec![command(409_600 - 19, &[("tenant", "a")])]),
+                Some("what it sends in one reaction has 409614 bytes; at most 409600 are allowed"),
             ),
             (
                 commands(vec![command(1, &[("a", "1"), ("a", "2")])]),

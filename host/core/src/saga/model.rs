@@ -145,6 +145,9 @@ pub struct SagaRecord {
     /// The plugin's state. `None` once the instance has ended.
     #[serde(with = "bytes_as_base64")]
     pub state: Option<Vec<u8>>,
+    /// What all commands of the last input have in common: correlation, causation and trace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub process: Metadata,
     /// The commands of the last input.
     pub outbox: Vec<OutgoingCommand>,
     /// The id of the dead letter of an input that could not be handled. Later inputs are parked behind it, as long as
@@ -173,7 +176,8 @@ pub struct OutgoingCommand {
     pub reference: Option<String>,
     /// The media type of the data.
     pub datacontenttype: String,
-    /// Extension attributes, correlation and causation among them.
+    /// The metadata that the plugin gave it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extensions: Metadata,
     /// The payload.
     #[serde(with = "bytes_as_base64")]
@@ -193,5 +197,41 @@ mod bytes_as_base64 {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
         let text: Option<String> = Option::deserialize(from)?;
         text.map(|t| STANDARD.decode(t).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{
+        MAX_ATTRIBUTE_BYTES, MAX_COMMANDS, MAX_COMMANDS_BYTES, MAX_INSTANCE_STATE_BYTES, MAX_NAME_BYTES,
+    };
+    use crate::id::{MAX_TOKEN_BYTES, Sequence};
+
+    /// R16: 100 commands of 512 KiB were allowed, and no server would take them.
+    #[test]
+    fn the_largest_reaction_fits_the_largest_message_of_a_server() {
+        const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+        let attribute = |name: &str| (name.to_owned(), "x".repeat(MAX_ATTRIBUTE_BYTES));
+        let command = OutgoingCommand {
+            id: CommandId::new("i".repeat(MAX_TOKEN_BYTES)).unwrap(),
+            r#type: "t".repeat(MAX_NAME_BYTES),
+            reference: None,
+            datacontenttype: "application/json".to_owned(),
+            extensions: Vec::new(),
+            data: Some(vec![0; MAX_COMMANDS_BYTES / MAX_COMMANDS]),
+        };
+        let record = SagaRecord {
+            handled: BTreeMap::from([(
+                "s".repeat(48),
+                Position { sequence: Sequence(u64::MAX), part: u32::MAX },
+            )]),
+            state: Some(vec![0; MAX_INSTANCE_STATE_BYTES]),
+            process: ["correlationid", "causationid", "traceparent"].map(attribute).to_vec(),
+            outbox: vec![command; MAX_COMMANDS],
+            quarantined_by: Some("d".repeat(1024)),
+        };
+        let bytes = serde_json::to_vec(&record).unwrap().len();
+        assert!(bytes < MAX_PAYLOAD_BYTES - 16 * 1024, "{bytes}");
     }
 }

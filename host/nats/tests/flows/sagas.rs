@@ -18,9 +18,10 @@ fn record(n: u64) -> SagaRecord {
             r#type: "book-room".into(),
             reference: Some("the-booking".into()),
             datacontenttype: "application/json".into(),
-            extensions: vec![("correlationid".into(), "p".into())],
+            extensions: vec![("tenant".into(), "a".into())],
             data: Some(b"{}".to_vec()),
         }],
+        process: vec![("correlationid".into(), "p".into())],
         quarantined_by: None,
     }
 }

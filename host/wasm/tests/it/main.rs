@@ -2,6 +2,7 @@
 
 mod booking;
 mod cache;
+mod contract;
 mod guests;
 mod hostile;
 mod refusals;
