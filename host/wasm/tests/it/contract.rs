@@ -6,7 +6,7 @@ use pelton_core::contract::*;
 use pelton_wasm::Limits;
 use wit_parser::{Docs, Resolve, Stability, TypeDefKind};
 
-fn wit() -> PathBuf {
+pub(crate) fn wit() -> PathBuf {
     let folders = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     folders.map(|folder| folder.join("wit")).find(|wit| wit.is_dir()).expect("the contract")
 }

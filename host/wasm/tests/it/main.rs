@@ -3,6 +3,7 @@
 mod booking;
 mod cache;
 mod contract;
+mod frozen;
 mod guests;
 mod hostile;
 mod refusals;
