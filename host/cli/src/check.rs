@@ -100,6 +100,11 @@ impl Display for Summary<'_> {
                 format!("{name}: {who}{}, imports {imports}", inspected.roles().join(" and ")),
             ));
             rows.push(("", plugin.digest().to_owned()));
+            let settings: Vec<_> =
+                plugin.settings().iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
+            if !settings.is_empty() {
+                rows.push(("", format!("settings: {}", settings.join(", "))));
+            }
         }
         let mut last = "";
         for (kind, line) in rows {

@@ -33,7 +33,7 @@ impl Inspected {
     #[must_use]
     pub(crate) fn of(plugin: &LoadedPlugin) -> Self {
         Self {
-            digest: plugin.digest().to_owned(),
+            digest: plugin.component_digest().to_owned(),
             handler: plugin.handler().map(|handler| handler.descriptor().clone()),
             projection: plugin.projection().map(|projection| projection.descriptor().clone()),
             saga: plugin.saga().map(|saga| saga.descriptor().clone()),

@@ -10,7 +10,8 @@ pub trait Plugin: Send + Sync + 'static {
     /// The plugin's name in the configuration.
     fn name(&self) -> &str;
 
-    /// The digest of the component: `sha256:` and 64 hexadecimal digits.
+    /// What decides: the digest of the component, `sha256:` and 64 hexadecimal digits, followed by `+settings:` and 16
+    /// digits of the plugin's settings if it has any.
     fn digest(&self) -> &str;
 
     /// A fault of this plugin that the host found in the plugin's answer.

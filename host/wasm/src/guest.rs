@@ -10,6 +10,7 @@ use wasmtime::UpdateDeadline;
 use crate::call_log::CallLog;
 use crate::limits::{Limits, Meter};
 use crate::room::{Part, Room, Taken};
+use crate::settings::{Activation, PluginSettings};
 
 /// After a call that went on for two ticks of the epoch, this many of the plugin's next calls run in `block_in_place`.
 /// It is costly, because it first hands everything else on the thread to another thread.
@@ -20,9 +21,12 @@ const CALLS_BESIDE: u32 = 1_000;
 pub(crate) struct Origin {
     /// The plugin's name in the configuration.
     pub(crate) name: String,
-    /// The digest: `sha256:` and 64 hexadecimal digits.
+    /// What decides: the component's digest, and that of its settings if it has any.
     pub(crate) digest: String,
+    /// The digest of the component alone: `sha256:` and 64 hexadecimal digits.
+    pub(crate) component: String,
     pub(crate) limits: Limits,
+    pub(crate) settings: PluginSettings,
     /// The room of all its sandboxes.
     pub(crate) room: Arc<Part>,
     /// The number of next calls that run in `block_in_place`.
@@ -30,9 +34,11 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn new(name: String, digest: String, limits: Limits, room: &Arc<Room>) -> Self {
+    pub(crate) fn new(name: String, component: String, with: Activation, room: &Arc<Room>) -> Self {
+        let Activation { limits, settings } = with;
         let room = room.part(limits.total_bytes);
-        Self { name, digest, limits, room, calls_beside: AtomicU32::new(0) }
+        let digest = settings.with_digest(&component);
+        Self { name, digest, component, limits, settings, room, calls_beside: AtomicU32::new(0) }
     }
 
     /// Whether the next call runs in `block_in_place`, because the plugin's calls have taken long. Counts the call.
@@ -104,7 +110,7 @@ mod tests {
     fn a_call_is_long_that_goes_on_for_two_ticks() {
         let limits = Limits { call_time: Duration::ZERO, ..Limits::default() };
         let room = Room::new(1 << 20);
-        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits, &room));
+        let origin = Arc::new(Origin::new("plugin".to_owned(), "sha256:0".to_owned(), limits.into(), &room));
         let taken = origin.room.enter(1).unwrap();
         let mut guest = Guest::new(origin, taken);
         assert!(guest.tick().is_ok(), "its time only begins to count");

@@ -21,6 +21,7 @@ use crate::role::Surface;
 use crate::room::Room;
 use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
+use crate::settings::{Activation, PluginSettings};
 
 /// The process's settings for plugins.
 #[derive(Debug, Clone)]
@@ -81,7 +82,7 @@ impl Plugins {
         Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new), room })
     }
 
-    /// Loads a component under the plugin's name in the configuration.
+    /// Loads a component under the plugin's name in the configuration, with limits or with limits and settings.
     ///
     /// The result has been compiled (off the async runtime), audited, linked and instantiated, and has described itself
     /// in each of its roles. Must be called within a Tokio runtime that has time.
@@ -93,20 +94,22 @@ impl Plugins {
         &self,
         name: &str,
         source: impl Into<Source>,
-        limits: Limits,
+        with: impl Into<Activation>,
     ) -> Result<LoadedPlugin, LoadError> {
+        let with = with.into();
         let unread = |refusal| LoadError { plugin: name.to_owned(), digest: None, refusal };
-        let bytes = read(source.into(), limits.component_bytes).await.map_err(unread)?;
-        let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), limits, &self.room));
+        let bytes = read(source.into(), with.limits.component_bytes).await.map_err(unread)?;
+        let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), with, &self.room));
         self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
     }
 
     async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
         refuse_other_kinds(&bytes)?;
-        let component = self.compile(bytes, origin.digest.clone()).await?;
+        let component = self.compile(bytes, origin.component.clone()).await?;
         let surface = Surface::of(&component)?;
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
-        let pre = imports::log::link(&mut linker).and_then(|()| linker.instantiate_pre(&component));
+        let linked = imports::log::link(&mut linker).and_then(|()| imports::settings::link(&mut linker));
+        let pre = linked.and_then(|()| linker.instantiate_pre(&component));
         let pre = pre.map_err(|e| Refusal::interface(&e))?;
         let memories = component.resources_required().map_or(origin.limits.memories, |needs| {
             usize::try_from(needs.num_memories).unwrap_or(usize::MAX)
@@ -171,10 +174,22 @@ impl LoadedPlugin {
         &self.origin.name
     }
 
-    /// The digest of the component: `sha256:` and 64 hexadecimal digits.
+    /// The digest of the component alone: `sha256:` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn component_digest(&self) -> &str {
+        &self.origin.component
+    }
+
+    /// What decides: the component's digest, followed by that of its settings if it has any.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.origin.digest
+    }
+
+    /// What the operator has set.
+    #[must_use]
+    pub fn settings(&self) -> &PluginSettings {
+        &self.origin.settings
     }
 
     /// The limits of the plugin.

@@ -14,7 +14,8 @@ use crate::sandbox::Blueprint;
 const PACKAGE: &str = "pelton:plugin/";
 
 /// The versions of the contract that this host runs. A breaking change is a new track, beside this one.
-const TRACKS: &[Track] = &[Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log"] }];
+const TRACKS: &[Track] =
+    &[Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log", "settings"] }];
 const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
 
 /// Versions of the contract that link with each other: they differ in the patch number alone.
@@ -85,7 +86,7 @@ impl Surface {
             let hint = if forbidden.iter().any(|import| import.starts_with("wasi:")) {
                 "build it without WASI: Rust for wasm32-unknown-unknown, JavaScript and Python with --stub-wasi"
             } else {
-                "a plugin may import nothing but pelton:plugin/log"
+                "a plugin may import nothing but pelton:plugin/log and pelton:plugin/settings"
             };
             return Err(Refusal::Forbidden { imports: forbidden, hint });
         }

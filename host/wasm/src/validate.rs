@@ -183,7 +183,7 @@ fn type_name(what: &str, name: &str) -> Result<(), String> {
 }
 
 /// Whether a text is a code: 1 to 64 characters `a`-`z`, `0`-`9`, `-`.
-fn is_code(text: &str) -> bool {
+pub(crate) fn is_code(text: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pelton_core::id::Name;
-use pelton_wasm::Limits;
+use pelton_wasm::{Limits, PluginSettings};
 
 use super::text::key::{Count, Key, Optional, Or, Parsed, Required, Size, Table, Text, Time, milliseconds};
 use super::text::problem::{At, Problem, Problems};
@@ -49,7 +49,7 @@ pub(super) static TABLE: Table = Table {
     header: "[plugins.booking]",
     doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
     keys: &[&COMPONENT, &CRATE, &SHA256],
-    tables: &[&LIMITS],
+    tables: &[&SETTINGS, &LIMITS],
     free: None,
 };
 
@@ -168,6 +168,16 @@ static LIMITS: Table = Table {
     free: None,
 };
 
+static SETTINGS: Table = Table {
+    name: "settings",
+    header: "[plugins.booking.settings]",
+    doc: "What the plugin reads as its settings: at most 64 texts, of at most 4 KiB each with their names. They are part of \
+          what makes a version of the plugin, and are shown beside its digest. Which names it reads, the plugin decides.",
+    keys: &[],
+    tables: &[],
+    free: Some("deadline = \"15m\""),
+};
+
 /// What was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plugin {
@@ -177,6 +187,7 @@ pub(crate) struct Plugin {
     pub(crate) crate_dir: Option<PathBuf>,
     /// What the file's digest has to be: 64 lower-case hexadecimal digits.
     pub(crate) sha256: Option<At<String>>,
+    pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
 }
 
@@ -189,6 +200,8 @@ pub struct PluginConfig {
     pub crate_dir: Option<PathBuf>,
     /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
     pub sha256: Option<String>,
+    /// What the plugin reads as its settings.
+    pub settings: PluginSettings,
     /// What each instance may use.
     pub limits: Limits,
 }
@@ -201,6 +214,7 @@ impl Plugin {
             component: component.map(|path| At { value: base.join(path.value), span: path.span }),
             crate_dir: table.at(&CRATE).map(|path| base.join(path.value)),
             sha256: table.at(&SHA256),
+            settings: table.table(&SETTINGS).map_or_else(PluginSettings::default, |table| settings(&table)),
             limits: table.table(&LIMITS).map_or_else(Limits::default, |table| limits(&table)),
         }
     }
@@ -210,9 +224,21 @@ impl Plugin {
             component: self.component.as_ref()?.value.clone(),
             crate_dir: self.crate_dir.clone(),
             sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
+            settings: self.settings.clone(),
             limits: self.limits.clone(),
         })
     }
+}
+
+fn settings(table: &Reader<'_>) -> PluginSettings {
+    let mut settings = PluginSettings::default();
+    for (name, value) in table.free_texts() {
+        let Some(value) = value else { continue };
+        if let Err(why) = settings.set(name.value, &value.value) {
+            table.add(Problem::new(name.span, format!("the setting has {why}")));
+        }
+    }
+    settings
 }
 
 fn limits(table: &Reader<'_>) -> Limits {

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use pelton_wasm::{LoadError, LoadedPlugin, Plugins, Refusal, Settings};
+use pelton_wasm::{Activation, LoadError, LoadedPlugin, Plugins, Refusal, Settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::common::ConfigArgs;
@@ -83,7 +83,8 @@ async fn load(sandbox: &Plugins, typed: &Typed) -> BTreeMap<String, Result<Loade
         let Some(component) = &plugin.component else { continue };
         let name = plugin.name.value.to_string();
         tracing::debug!(plugin = name, component = %component.value.display(), "loading");
-        let loaded = sandbox.load(&name, component.value.as_path(), plugin.limits.clone()).await;
+        let with = Activation { limits: plugin.limits.clone(), settings: plugin.settings.clone() };
+        let loaded = sandbox.load(&name, component.value.as_path(), with).await;
         results.insert(name, loaded);
     }
     results

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 use pelton_core::message::{NewEvent, RecordedEvent, Rejection};
+use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
-use pelton_wasm::{Limits, LoadedPlugin, WasmEntity};
+use pelton_wasm::{Activation, Limits, LoadedPlugin, PluginSettings, WasmEntity};
 
 use crate::{command, entity, event, plugins};
 
@@ -16,12 +17,16 @@ async fn hotel(name: &str) -> LoadedPlugin {
     example(&format!("hotel-{name}")).await
 }
 
-async fn example(name: &str) -> LoadedPlugin {
+fn path(name: &str) -> PathBuf {
     let built = std::env::var_os("PELTON_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
     let path = built.join(format!("{name}.wasm"));
     assert!(path.exists(), "{} is not there; run: make plugins", path.display());
-    plugins().load(name, path, Limits::default()).await.unwrap_or_else(|e| panic!("{e}"))
+    path
+}
+
+async fn example(name: &str) -> LoadedPlugin {
+    plugins().load(name, path(name), Limits::default()).await.unwrap_or_else(|e| panic!("{e}"))
 }
 
 async fn decide(entity: &mut WasmEntity, r#type: &str) -> Result<Vec<NewEvent>, Rejection> {
@@ -114,4 +119,40 @@ async fn an_order_comes_back_from_its_snapshot() {
 
     let why = handler.restore("1", b"{", Isolation::Alone).await.expect("no fault").expect_err("no order");
     assert!(why.starts_with("EOF while parsing"), "{why}");
+}
+
+#[tokio::test]
+async fn a_plugin_gets_the_settings_of_its_activation() {
+    let order = |limit: &'static str| async move {
+        let mut settings = PluginSettings::default();
+        settings.set("unapproved-limit-cents", limit).expect("a setting");
+        plugins().load("order", path("payment-order"), Activation { settings, ..Activation::default() }).await
+    };
+    let sent = [
+        ("place-order", r#"{"order":{"id":1},"lines":[{"item":"a desk","amountCents":25000}]}"#),
+        ("withdraw", r#"{"order":{"id":1},"amountCents":25000}"#),
+        ("refund", r#"{"order":{"id":1},"amountCents":700}"#),
+    ];
+    let (small, large) = (order("699").await.expect("loads"), order("700").await.expect("loads"));
+    for (loaded, is_paid) in [(&small, false), (&large, true)] {
+        let handler = loaded.handler().expect("a handler");
+        let mut order = handler.create("1", Isolation::Alone).await.expect("an entity");
+        let mut last = Ok(Vec::new());
+        for (n, (kind, data)) in (1..).zip(sent) {
+            last = order.decide(&command(kind, &format!("c{n}"), data)).await.expect("no fault");
+            if let Ok(events) = &last {
+                order.evolve(&stored(events.clone(), n * 10)).await.expect("folds");
+            }
+        }
+        assert_eq!(last.is_ok(), is_paid, "{last:?}");
+        assert_eq!(handler.digest(), loaded.digest());
+    }
+    // Whoever reads who decided sees which settings it had.
+    assert_ne!(small.digest(), large.digest());
+    assert_eq!(small.component_digest(), large.component_digest());
+    assert!(small.digest().starts_with(&format!("{}+settings:", small.component_digest())));
+    let refused = order("much").await.expect_err("cannot work with it").to_string();
+    for part in ["it cannot work with its settings", "`unapproved-limit-cents` is \"much\"", "+settings:"] {
+        assert!(refused.contains(part), "{part:?} is not said in: {refused}");
+    }
 }

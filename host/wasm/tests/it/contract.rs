@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pelton_core::contract::*;
-use pelton_wasm::Limits;
+use pelton_wasm::{Limits, PluginSettings};
 use wit_parser::{Docs, Resolve, Stability, TypeDefKind};
 
 pub(crate) fn wit() -> PathBuf {
@@ -58,6 +58,14 @@ fn limits_of(file: &str) -> Vec<String> {
             format!("applies them in this order, at most {MAX_TIMER_CHANGES}"),
             format!("each once, at most {MAX_CORRELATIONS}"),
             types,
+        ],
+        "settings.wit" => vec![
+            format!(
+                "at most {} entries of at most {} each",
+                PluginSettings::MAX_ENTRIES,
+                kib(MAX_ATTRIBUTE_BYTES)
+            ),
+            format!("1 to {MAX_NAME_BYTES} characters"),
         ],
         "types.wit" => vec![
             format!("at most {MAX_EXTENSIONS} entries of at most {} each", kib(MAX_ATTRIBUTE_BYTES)),

@@ -25,7 +25,7 @@
 //! reserves its money. So two requests can never both be approved beyond the payment, an approval is never refused for
 //! lack of money, and a request that is never approved keeps its money reserved.
 //!
-//! Without approval, [`UNAPPROVED_LIMIT`] may be refunded for one order **altogether**, in any number of refunds. If
+//! Without approval, [`UNAPPROVED_LIMIT`], or what the setting [`UNAPPROVED_SETTING`] says, may be refunded for one order **altogether**, in any number of refunds. If
 //! the order was placed with `needsApproval`, every refund needs approval.
 #![forbid(unsafe_code)]
 
@@ -35,11 +35,13 @@ use payment_types::{
     Amount, Approver, Cents, Currency, Id, LineAdded, Order, OrderPlaced, PaymentWithdrawn, Refund,
     RefundApproved, RefundPaid, RefundRequested, Text,
 };
-use pelton_plugin::{CommandHandler, Context, Rejection, Timestamp};
+use pelton_plugin::{CommandHandler, Context, Rejection, Timestamp, settings};
 use serde::{Deserialize, Serialize};
 
 /// The sum that may be refunded for one order without approval, altogether: 100.00.
 pub const UNAPPROVED_LIMIT: Amount = Amount::new(10_000);
+/// The setting that puts another sum, in cents, in its place.
+pub const UNAPPROVED_SETTING: &str = "unapproved-limit-cents";
 /// The number of different people who have to approve a requested refund.
 pub const APPROVALS: usize = 2;
 /// The most lines of an order. Together with `order-placed` they are the most events that the host takes from one
@@ -192,6 +194,10 @@ impl CommandHandler for Payment {
     type Rule = Rule;
 
     // An order lives for years, so its events are many.
+    fn check_settings() -> Result<(), String> {
+        unapproved_limit().map(drop)
+    }
+
     pelton_plugin::snapshot_as_json!();
 
     fn evolve(&mut self, event: Event) {
@@ -305,7 +311,8 @@ impl Payment {
         self.check_refund(&order, amount_cents)?;
         let limit = match self.placed(&order)?.needs_approval {
             true => Cents::ZERO,
-            false => UNAPPROVED_LIMIT.into(),
+            // It was checked when the plugin was loaded.
+            false => unapproved_limit().unwrap_or(UNAPPROVED_LIMIT).into(),
         };
         if self.unapproved.checked_add(amount_cents).is_none_or(|unapproved| unapproved > limit) {
             let why = format!(
@@ -400,6 +407,12 @@ impl Payment {
             .detail("refundedCents", cents(self.refunded))
             .detail("reservedCents", cents(reserved)))
     }
+}
+
+/// The sum that may be refunded without approval.
+fn unapproved_limit() -> Result<Amount, String> {
+    let Some(cents) = settings::parse::<u64>(UNAPPROVED_SETTING)? else { return Ok(UNAPPROVED_LIMIT) };
+    Amount::try_from(cents).map_err(|error| format!("the setting `{UNAPPROVED_SETTING}` is {cents}: {error}"))
 }
 
 fn refuse(rule: Rule, order: &Order, why: &str) -> Rejection<Rule> {

@@ -1,6 +1,6 @@
 #![allow(clippy::inconsistent_digit_grouping, reason = "cents stand apart: 100_00 are 100.00")]
 
-use pelton_plugin::testing::{Decision, TestCommandHandler};
+use pelton_plugin::testing::{Decision, TestCommandHandler, settings};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -241,6 +241,21 @@ fn without_approval_goes_back_a_little_altogether() {
     // What was approved does not count.
     let approved = paid_and([requested("r", 150_00), refund_paid("r", 150_00)]);
     then(refund(&approved, 100_00), &[refunded(100_00)]);
+}
+
+#[test]
+fn the_operator_sets_how_much_goes_back_without_approval() {
+    let set = settings([(UNAPPROVED_SETTING, "5000")]);
+    assert_eq!(Payment::check_settings(), Ok(()));
+    then(refund(&paid(), 50_00), &[refunded(50_00)]);
+    let rejection = refund(&paid(), 50_01).then_rejected("refund-needs-approval");
+    assert_eq!(detail(&rejection, "limitCents"), "5000");
+    drop(set);
+    then(refund(&paid(), 100_00), &[refunded(100_00)]);
+    for (wrong, part) in [("much", "is \"much\": invalid digit"), ("0", "is 0: an amount has 1 to")] {
+        let _set = settings([(UNAPPROVED_SETTING, wrong)]);
+        assert!(Payment::check_settings().unwrap_err().contains(part));
+    }
 }
 
 #[test]

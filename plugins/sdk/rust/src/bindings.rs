@@ -36,6 +36,7 @@ pub mod projection {
         with: {
             "pelton:plugin/types@0.1.0": super::command_handler::pelton::plugin::types,
             "pelton:plugin/log@0.1.0": super::command_handler::pelton::plugin::log,
+            "pelton:plugin/settings@0.1.0": super::command_handler::pelton::plugin::settings,
         },
     });
 }
@@ -51,6 +52,7 @@ pub mod saga {
         with: {
             "pelton:plugin/types@0.1.0": super::command_handler::pelton::plugin::types,
             "pelton:plugin/log@0.1.0": super::command_handler::pelton::plugin::log,
+            "pelton:plugin/settings@0.1.0": super::command_handler::pelton::plugin::settings,
         },
     });
 }

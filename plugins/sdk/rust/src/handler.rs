@@ -52,6 +52,15 @@ pub trait CommandHandler: Default + 'static {
         context: &Context,
     ) -> Result<Vec<Self::Event>, Rejection<Self::Rule>>;
 
+    /// Checks the [`settings`](crate::settings), when the plugin is loaded. The host does not run a plugin that cannot work
+    /// with them. `decide` may depend on settings, `evolve` may not.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator.
+    fn check_settings() -> Result<(), String> {
+        Ok(())
+    }
+
     /// The state as bytes for [`restore`](Self::restore). Return `None`, the default, if folding is cheap. See
     /// [`snapshot_as_json!`](crate::snapshot_as_json) for states that serde can write.
     fn snapshot(&self) -> Option<Vec<u8>> {

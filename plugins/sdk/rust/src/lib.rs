@@ -262,6 +262,7 @@ pub mod log;
 mod message;
 mod projection;
 mod saga;
+pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;

@@ -35,6 +35,15 @@ pub trait Saga: Sized + 'static {
     /// [`Required`](Outcomes::Required).
     const OUTCOMES: Outcomes = Outcomes::Unused;
 
+    /// Checks the [`settings`](crate::settings), when the plugin is loaded. The host does not run a plugin that cannot work
+    /// with them. `react` may depend on settings, `correlate` may not.
+    ///
+    /// # Errors
+    /// What is wrong, for the operator.
+    fn check_settings() -> Result<(), String> {
+        Ok(())
+    }
+
     /// The instances that the event concerns, each once, at most 16.
     fn correlate(event: &Self::Event, meta: &EventMeta) -> Vec<Correlation>;
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use super::{Plugin, event_type, event_types, identity, names, to_wire, wire_enum};
+use super::{Plugin, accept_settings, event_type, event_types, identity, names, to_wire, wire_enum};
 use crate::bindings::command_handler::exports::pelton::plugin::command_handler as exports;
 use crate::bindings::types;
 use crate::codec::{DecodeError, decode_command, decode_event, split_variant};
@@ -52,6 +52,7 @@ impl<H: CommandHandler> exports::GuestEntity for Entity<H> {
 }
 
 pub(crate) fn describe<H: CommandHandler>(name: &str, version: &str) -> exports::Descriptor {
+    accept_settings(H::check_settings());
     exports::Descriptor {
         identity: identity(name, version),
         commands: names::<H::Command>(),

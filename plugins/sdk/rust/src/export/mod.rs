@@ -70,6 +70,14 @@ fn identity(name: &str, version: &str) -> Identity {
     Identity { name: name.to_owned(), version: version.to_owned(), metadata: Vec::new() }
 }
 
+/// Panics if the plugin cannot work with its settings. The host shows the message and does not run the plugin.
+#[track_caller]
+fn accept_settings(checked: Result<(), String>) {
+    if let Err(why) = checked {
+        panic!("it cannot work with its settings: {why}");
+    }
+}
+
 /// The variants of an author's enum. Panics if the type is not such an enum. This is a mistake in the type that no
 /// input causes: it shows when the plugin is loaded, and in the author's first test.
 fn wire_enum<T: DeserializeOwned>() -> &'static [&'static str] {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{Plugin, event_types, identity, names, read_known, to_wire};
+use super::{Plugin, accept_settings, event_types, identity, names, read_known, to_wire};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
 use crate::codec::{DecodeError, decode_command};
@@ -39,6 +39,7 @@ impl<P: Plugin<Role: Saga>> exports::Guest for Process<P> {
 }
 
 pub(crate) fn describe<S: Saga>(name: &str, version: &str) -> exports::Descriptor {
+    accept_settings(S::check_settings());
     exports::Descriptor {
         identity: identity(name, version),
         events: event_types::<S::Event>(),

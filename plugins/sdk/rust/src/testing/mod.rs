@@ -38,6 +38,31 @@ mod report;
 mod saga;
 
 use crate::Timestamp;
+use crate::settings::native::SET;
+
+/// Sets the plugin's [`settings`](crate::settings) on this thread, until the answer is dropped. A test sees no settings
+/// but these.
+///
+/// ```
+/// let _set = pelton_plugin::testing::settings([("deadline", "15m")]);
+/// assert_eq!(pelton_plugin::settings::get("deadline").as_deref(), Some("15m"));
+/// ```
+#[must_use = "the settings hold until it is dropped"]
+pub fn settings<const N: usize>(entries: [(&str, &str); N]) -> Settings {
+    let mut entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    entries.sort();
+    Settings(SET.replace(entries))
+}
+
+/// The settings of a test. Dropped, it puts back what was set before.
+#[derive(Debug)]
+pub struct Settings(Vec<(String, String)>);
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        SET.set(std::mem::take(&mut self.0));
+    }
+}
 
 pub use events::{IntoTestEvent, TestEvent, event, raw_event};
 pub use handler::{Decision, Given, TestCommandHandler};
