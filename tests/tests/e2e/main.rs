@@ -14,6 +14,7 @@ mod house;
 mod load;
 mod nats_away;
 mod new;
+mod order;
 mod retries;
 mod scenario;
 mod snapshots;
