@@ -24,6 +24,7 @@ pub mod decision;
 mod ends;
 pub mod entity;
 mod failure;
+mod generation;
 pub mod history;
 mod isolation;
 mod load;
@@ -51,6 +52,7 @@ use crate::message::{Command, Incoming, Rejection};
 use crate::retry::{Failures, NotProcessed, RetryPolicy};
 use crate::telemetry;
 use answer::MarkLookUp;
+use generation::Before;
 use isolation::Apart;
 use load::Snapshots;
 
@@ -88,12 +90,13 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     store: Arc<S>,
     dead_letters: Arc<L>,
     retry: RetryPolicy,
-    failures: Failures<Sequence>,
+    failures: Arc<Failures<Sequence>>,
     on_failure: OnFailure,
     keep: Duration,
     entities: EntityCache<P::Instance>,
     apart: Apart,
     snapshots: Snapshots,
+    before: Before<Self>,
 }
 
 /// What a command is handled for.
@@ -119,7 +122,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Self {
         let HandlerSettings { retry, on_failure, keep, cache, snapshots } = settings;
         let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
-        let failures = Failures::default();
+        let failures = Arc::default();
         Self {
             name,
             stream,
@@ -133,6 +136,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             entities,
             apart: Apart::default(),
             snapshots,
+            before: Before::default(),
         }
     }
 
@@ -176,7 +180,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         command: &Command,
         wanted: Wanted<'_>,
     ) -> Result<Answer, NotProcessed> {
-        let (mut entity, mut mark) = match self.entities.take(&command.entity) {
+        let (mut entity, mut mark) = match self.take(&command.entity).await {
             Some(entity) => (entity, MarkLookUp::NotYet),
             None => Box::pin(self.load(command)).await?,
         };
@@ -190,7 +194,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 if entity.is_alive() && !matches!(wanted, Wanted::Failure { .. }) {
                     self.behaved(&command.entity);
                 }
-                self.entities.put(command.entity.clone(), entity);
+                self.put(command.entity.clone(), entity);
                 return Ok(answer);
             }
         }

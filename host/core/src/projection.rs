@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::consumer::EventFeed;
@@ -93,6 +93,26 @@ impl From<PluginFault> for ViewError {
 }
 
 impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
+    /// Keeps the view up to date until the feeds that `feed` makes are stopped.
+    ///
+    /// `versions` has the version of the plugin that runs, and then those that take its place. Each does so as another
+    /// host would: it goes on after the checkpoint, whatever of the batch in hand was stored.
+    pub async fn run_versions<F: EventFeed + 'static>(
+        &mut self,
+        feed: impl Fn() -> F,
+        mut versions: watch::Receiver<P>,
+    ) where
+        P: Clone,
+    {
+        loop {
+            tokio::select! {
+                () = self.run(feed()) => return,
+                Ok(()) = versions.changed() => {}
+            }
+            self.plugin = Arc::new(versions.borrow_and_update().clone());
+        }
+    }
+
     /// Keeps the view up to date until the feed is stopped.
     pub async fn run<F: EventFeed + 'static>(&self, feed: F) {
         let stopped = feed.stopped().boxed().shared();

@@ -2,7 +2,7 @@
 
 #[path = "../../../host/wasm/tests/it/guests.rs"]
 #[allow(dead_code, reason = "the sandbox's tests use the rest")]
-mod guests;
+pub(crate) mod guests;
 
 use pelton_tests::http::Request;
 use pelton_tests::streams::Stored;
@@ -12,7 +12,7 @@ use crate::house::{House, eventually};
 use guests::{event_of, handler, one_event};
 
 /// A handler for the plugin, beside those of the hotel.
-const HANDLER: &str = r#"
+pub(crate) const HANDLER: &str = r#"
 [streams.shop]
 subjects = ["order.>"]
 

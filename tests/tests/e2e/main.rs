@@ -19,5 +19,6 @@ mod retries;
 mod scenario;
 mod snapshots;
 mod stop;
+mod swap;
 mod topology;
 mod two_hosts;

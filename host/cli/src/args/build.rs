@@ -1,6 +1,6 @@
 //! `pelton build`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -35,6 +35,18 @@ pub(crate) struct BuildArgs {
 }
 
 impl BuildArgs {
+    /// All that a configuration names, with the usual profile.
+    pub(crate) fn of_configuration(config: &Path) -> Self {
+        Self {
+            config: vec![config.to_owned()],
+            crates: Vec::new(),
+            out: None,
+            release: false,
+            profile: None,
+            cargo: Vec::new(),
+        }
+    }
+
     /// The profile of cargo.
     pub(crate) fn profile(&self) -> &str {
         match &self.profile {

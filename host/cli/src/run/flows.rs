@@ -25,6 +25,7 @@ use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
+use super::versions::Versions;
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 
 /// Everything that will run, each with what it needs of the configuration.
@@ -36,12 +37,14 @@ pub(crate) struct Flows<'a> {
 }
 
 /// The flows at work.
+#[derive(Default)]
 pub(crate) struct Running {
     pub(crate) tasks: Tasks,
     /// Each stops the fetching of one flow.
     stops: Vec<CancellationToken>,
     /// One for each event stream, so that the decisions of its handlers are committed in one group.
     stores: HashMap<Name, Arc<StreamStore>>,
+    pub(crate) versions: Versions,
 }
 
 impl<'a> Flows<'a> {
@@ -112,12 +115,13 @@ impl<'a> Flows<'a> {
     pub(crate) async fn start(self, nats: &Nats, intake: &Arc<Intake>) -> anyhow::Result<Running> {
         let Self { config, handlers, projections, sagas } = self;
         let dead_letters = dead_letters(config, nats);
-        let mut running = Running { tasks: Tasks::default(), stops: Vec::new(), stores: HashMap::new() };
+        let mut running = Running::default();
         for (name, handler, plugin) in handlers {
             running.handler(config, nats, intake, (name, handler, plugin)).await?;
         }
         for (name, projection, plugin, bucket) in projections {
-            let flow = ProjectionFlow {
+            let versions = running.versions.projection(name, &projection.plugin, plugin.clone());
+            let mut flow = ProjectionFlow {
                 name: name.clone(),
                 stream: projection.stream.as_str().into(),
                 plugin: Arc::new(plugin),
@@ -128,12 +132,15 @@ impl<'a> Flows<'a> {
                 max_batch: projection.batch,
             };
             let stop = CancellationToken::new();
-            let feed = StreamFeed::new(nats, projection.stream.clone(), stop.clone());
-            running.stops.push(stop);
-            running.tasks.spawn(format!("the projection {name}"), async move { flow.run(feed).await });
+            running.stops.push(stop.clone());
+            let (nats, stream) = (nats.clone(), projection.stream.clone());
+            running.tasks.spawn(format!("the projection {name}"), async move {
+                flow.run_versions(|| StreamFeed::new(&nats, stream.clone(), stop.clone()), versions).await;
+            });
         }
         for (name, saga, plugin) in sagas {
-            let flow = SagaFlow {
+            let versions = running.versions.saga(name, &saga.plugin, plugin.clone());
+            let mut flow = SagaFlow {
                 name: name.clone(),
                 stream: saga.stream.as_str().into(),
                 plugin,
@@ -147,7 +154,7 @@ impl<'a> Flows<'a> {
             running.stops.push(consumer.stop_token());
             let progress_every = progress_every(config);
             running.tasks.spawn(format!("the saga {name}"), async move {
-                flow.run(consumer, progress_every).await;
+                flow.run(consumer, progress_every, versions).await;
             });
         }
         if !config.handlers.is_empty() {
@@ -181,12 +188,9 @@ impl Running {
             snapshots: handler.snapshots,
         };
         let stream: Arc<str> = handler.stream.as_str().into();
-        let plugin = match handler.isolation {
-            Isolation::Shared => plugin,
-            Isolation::Alone => plugin.isolating(),
-        };
+        let versions = self.versions.handler(name, &handler.plugin, plugin, handler.isolation);
         let flow = |_| {
-            let (plugin, stream) = (plugin.for_shard(), stream.clone());
+            let (plugin, stream) = (versions.borrow().for_shard(), stream.clone());
             CommandFlow::new(name.clone(), stream, plugin, store.clone(), dead_letters.clone(), settings)
         };
         let flows = (0..shards).map(flow).collect();
@@ -199,7 +203,7 @@ impl Running {
         self.stops.push(consumer.stop_token());
         let intake = intake.clone();
         self.tasks.spawn(format!("the handler {name}"), async move {
-            reader::run(consumer, intake, flows, limits).await;
+            reader::run(consumer, intake, flows, versions, limits).await;
         });
         Ok(())
     }

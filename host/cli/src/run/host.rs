@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 use super::flows::{Flows, Running};
 use super::prepare::Prepared;
 use super::tasks::Tasks;
+use super::versions::Versions;
 use crate::config::Config;
 
 /// How long to wait before the server is asked again for what it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs until `stop` is cancelled or something breaks. `ready` is told where the gateway listens.
+/// Runs until `stop` is cancelled or something breaks. `ready` is told where the gateway listens, and may give plugins
+/// other versions.
 ///
 /// # Errors
 ///
@@ -29,16 +31,16 @@ pub(crate) async fn run(
     prepared: &Prepared,
     apply: Apply,
     stop: CancellationToken,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(SocketAddr, Versions),
 ) -> anyhow::Result<()> {
     let Prepared { config, plugins, .. } = prepared;
     let flows = Flows::of(config, plugins)?;
-    let started = tokio::select! {
+    let mut started = tokio::select! {
         started = start(config, flows, apply) => started?,
         // Nothing has been fetched yet, so there is nothing to finish.
         () = stop.cancelled() => return Ok(()),
     };
-    ready(started.address);
+    ready(started.address, std::mem::take(&mut started.flows.versions));
     started.serve(config.shutdown.deadline, stop).await
 }
 

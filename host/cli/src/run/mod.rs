@@ -7,6 +7,7 @@ pub(crate) mod host;
 pub(crate) mod prepare;
 pub(crate) mod signals;
 mod tasks;
+pub(crate) mod versions;
 
 pub(crate) use flows::{commands, intake, is_replicated};
 use pelton_nats::Topology;
@@ -31,7 +32,7 @@ pub(crate) async fn run(arguments: &RunArgs, stop: CancellationToken) -> Result<
         Some(ApplyAtStart::Additive) => Apply::Additive,
         None => Apply::Nothing,
     };
-    let ready = |address| tracing::info!("ready: http://{address}");
+    let ready = |address, _| tracing::info!("ready: http://{address}");
     host::run(&prepared, apply, stop, ready).await.map_err(Failure::Run)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use pelton_wasm::{Activation, LoadError, LoadedPlugin, Plugins, Refusal, Settings};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) plugins: BTreeMap<String, LoadedPlugin>,
     /// What somebody should look at.
     pub(crate) warnings: Report,
+    /// Loads components.
+    pub(crate) sandbox: Plugins,
 }
 
 impl Prepared {
@@ -56,7 +58,7 @@ pub(crate) async fn prepare(
         Some(config) if !report.has_errors() => {
             let plugins =
                 results.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?))).collect();
-            Ok(Prepared { config, plugins, warnings: report })
+            Ok(Prepared { config, plugins, warnings: report, sandbox })
         }
         _ => Err(Failure::Configuration(Box::new(report))),
     }
@@ -74,6 +76,29 @@ pub(crate) async fn prepare_until(
     };
     prepared.warn();
     Ok(Some(prepared))
+}
+
+/// Another version of one plugin, from its component as it is now, and whether it fits the configuration as it is now.
+pub(crate) async fn load_again(
+    arguments: &ConfigArgs,
+    prepared: &Prepared,
+    name: &str,
+) -> anyhow::Result<LoadedPlugin> {
+    let plugin = prepared.config.plugins.iter().find(|(known, _)| known.as_str() == name);
+    let (_, plugin) = plugin.with_context(|| format!("the configuration has no plugin {name}"))?;
+    let with = Activation { limits: plugin.limits.clone(), settings: plugin.settings.clone() };
+    let loaded = prepared.sandbox.load(name, plugin.component.as_path(), with).await?;
+    let mut read = config::load(&arguments.config)?;
+    let Some(typed) = read.typed.take() else { bail!(read.into_report(Vec::new()).render(false)) };
+    let others = prepared.plugins.iter().filter(|(other, _)| *other != name);
+    let mut inspections: Inspections =
+        others.map(|(name, plugin)| (name.clone(), Ok(Inspected::of(plugin)))).collect();
+    inspections.insert(name.to_owned(), Ok(Inspected::of(&loaded)));
+    let report = read.into_report(descriptors::compare(&typed, &inspections));
+    if report.has_errors() {
+        bail!(report.render(false));
+    }
+    Ok(loaded)
 }
 
 /// One after the other: compiling uses all processors by itself.

@@ -41,13 +41,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
 
     async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, NotProcessed> {
         let Some(first) = commands.first() else { return Ok(0) };
-        let Some(mut entity) = self.entities.take(&first.entity) else { return Ok(0) };
+        let Some(mut entity) = self.take(&first.entity).await else { return Ok(0) };
         if entity.may_have_marked(first) {
             self.learn_marks(&mut entity, first).await?;
         }
         let commands = &commands[..new(&entity, commands)];
         if entity.is_held() || commands.len() < 2 {
-            self.entities.put(first.entity.clone(), entity);
+            self.put(first.entity.clone(), entity);
             return Ok(0);
         }
         let Planned { messages, ends, broke } = self.plan(&mut entity, commands).await?;
@@ -58,7 +58,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         let stored = as_stored(&self.stream, messages, &sequences);
         if !broke {
             entity.was_stored(&stored);
-            self.entities.put(first.entity.clone(), entity);
+            self.put(first.entity.clone(), entity);
         }
         let mut from = 0;
         for (command, end) in commands.iter().zip(&ends) {

@@ -128,6 +128,12 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.instance.as_mut().map_err(|fault| fault.clone())
     }
 
+    /// The same entity with its state in another sandbox.
+    #[must_use]
+    pub fn moved_to(self, instance: I) -> Self {
+        Self { instance: Ok(instance), ..self }
+    }
+
     /// Takes in messages that follow its last one, in order.
     pub async fn fold(&mut self, messages: Vec<StoredMessage>) {
         let new: Vec<_> =
@@ -277,16 +283,46 @@ impl<I: EntityInstance> EntityCache<I> {
         live.is_alive().then_some(live)
     }
 
-    /// Drops the half of the entities that was not used for longest.
-    pub fn drop_half(&self) {
+    /// How many entities are kept at most.
+    #[must_use]
+    pub fn limits(&self) -> CacheLimits {
+        self.limits
+    }
+
+    /// How many entities more are kept at most.
+    #[must_use]
+    pub fn room(&self) -> CacheLimits {
+        self.keep_within(self.limits)
+    }
+
+    /// Whether no entity is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).entities.is_empty()
+    }
+
+    /// Drops entities that were not used for longest until the others keep within these limits. Returns what is left of
+    /// the limits.
+    pub fn keep_within(&self, limits: CacheLimits) -> CacheLimits {
         let mut dropped = Vec::new(); // outside the lock: a sandbox takes its time to go
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..held.entities.len().div_ceil(2) {
+        while held.entities.len() > limits.entities || held.bytes > limits.bytes {
             let Some((_, (bytes, live))) = held.entities.pop_lru() else { break };
             held.bytes -= bytes;
             dropped.push(live);
         }
+        let left = CacheLimits {
+            entities: limits.entities.saturating_sub(held.entities.len()),
+            bytes: limits.bytes.saturating_sub(held.bytes),
+        };
         drop(held);
+        left
+    }
+
+    /// Drops the half of the entities that was not used for longest.
+    pub fn drop_half(&self) {
+        let entities = self.held.lock().unwrap_or_else(PoisonError::into_inner).entities.len() / 2;
+        self.keep_within(CacheLimits { entities, bytes: usize::MAX });
     }
 
     /// Puts an entity back, unless its sandbox broke. What no longer fits is dropped.
@@ -303,12 +339,8 @@ impl<I: EntityInstance> EntityCache<I> {
                 held.bytes -= old_bytes;
                 dropped.push(old);
             }
-            while held.entities.len() > self.limits.entities || held.bytes > self.limits.bytes {
-                let Some((_, (old_bytes, old))) = held.entities.pop_lru() else { break };
-                held.bytes -= old_bytes;
-                dropped.push(old);
-            }
         }
         drop(dropped);
+        self.keep_within(self.limits);
     }
 }

@@ -43,6 +43,10 @@ impl Snapshots {
         }
     }
 
+    pub(super) fn policy(&self) -> SnapshotPolicy {
+        self.policy
+    }
+
     fn is_due<I: EntityInstance>(&self, entity: &Entity, live: &LiveEntity<I>) -> bool {
         let breaks = |entity| {
             let breaking = self.breaking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -202,7 +206,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         };
         let key = SnapshotKey::new(self.plugin.descriptor(), entity);
         let encoded = state.map(|state| snapshot::encode(&key, live.history(), &state));
-        self.entities.put(entity.clone(), live);
+        self.put(entity.clone(), live);
         match encoded? {
             Ok(bytes) => Some(TakenSnapshot { key, bytes, _room: room }),
             Err(why) => {

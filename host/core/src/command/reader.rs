@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -42,7 +42,8 @@ pub(super) struct InHand<D> {
 }
 
 /// Handles the consumer's messages until it is stopped, and finishes those that are in hand. Each flow is a shard: a task
-/// of its own, with its own live entities.
+/// of its own, with its own live entities. `versions` has the version of the plugin that the shards have, and then those
+/// that take its place.
 ///
 /// # Panics
 ///
@@ -51,6 +52,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
     consumer: I,
     intake: Arc<Intake>,
     shards: Vec<CommandFlow<P, S, L>>,
+    versions: watch::Receiver<P>,
     limits: Limits,
 ) {
     let room = Arc::new(Semaphore::new(limits.max_in_flight));
@@ -59,7 +61,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
         .into_iter()
         .map(|flow| {
             let (queue, commands) = mpsc::channel(limits.max_in_flight.max(1));
-            tasks.spawn(shard::run(flow, commands, limits.min_ahead));
+            tasks.spawn(shard::run(flow, commands, versions.clone(), limits.min_ahead));
             queue
         })
         .collect();

@@ -8,11 +8,12 @@
 //! room for the largest of its ways, and is made and moved for every command.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::command::load::TakenSnapshot;
 use crate::command::ports::{CommandStore, HandlerPlugin};
@@ -53,9 +54,11 @@ struct Held<D> {
 pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
     flow: CommandFlow<P, S, L>,
     mut commands: mpsc::Receiver<InHand<D>>,
+    mut versions: watch::Receiver<P>,
     min_ahead: usize,
 ) {
-    let flow = &flow;
+    // Every turn goes on with the generation that it began with.
+    let mut flow = Arc::new(flow);
     let mut lanes: HashMap<Lane, Waiting<D>> = HashMap::new();
     let mut working = FuturesUnordered::new();
     let mut resting = FuturesUnordered::new();
@@ -67,7 +70,8 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
             Some(()) = keeping.next(), if !keeping.is_empty() => {}
             Some(Done { lane, rest, again, snapshot }) = working.next(), if !working.is_empty() => {
                 if let Some(snapshot) = snapshot {
-                    keeping.push(flow.keep_snapshot(snapshot));
+                    let flow = flow.clone();
+                    keeping.push(async move { flow.keep_snapshot(snapshot).await });
                 }
                 let Some(waiting) = lanes.get_mut(&lane) else { continue };
                 rest.into_iter().rev().for_each(|held| waiting.queue.push_front(held));
@@ -81,8 +85,8 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
                             hand_back(waiting.queue, delay).await;
                         }
                     }
-                    None => match next(&mut waiting.queue, flow, min_ahead) {
-                        Some(turn) => working.push(work(lane, turn, flow)),
+                    None => match next(&mut waiting.queue, &flow, min_ahead) {
+                        Some(turn) => working.push(work(lane, turn, flow.clone())),
                         None => drop(lanes.remove(&lane)),
                     },
                 }
@@ -91,8 +95,12 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
                 let Some(waiting) = lanes.get_mut(&lane) else { continue };
                 waiting.resting = None;
                 if let Some(first) = waiting.queue.pop_front() {
-                    working.push(work(lane, VecDeque::from([first]), flow));
+                    working.push(work(lane, VecDeque::from([first]), flow.clone()));
                 }
+            }
+            Ok(()) = versions.changed(), if open => {
+                let plugin = versions.borrow_and_update().for_shard();
+                flow = Arc::new(flow.succeeded_by(plugin));
             }
             command = commands.recv(), if open => {
                 let Some(in_hand) = command else {
@@ -109,7 +117,7 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
                     Some(waiting) => waiting.queue.push_back(held),
                     None => {
                         lanes.insert(lane.clone(), Waiting { queue: VecDeque::new(), resting: None });
-                        working.push(work(lane, VecDeque::from([held]), flow));
+                        working.push(work(lane, VecDeque::from([held]), flow.clone()));
                     }
                 }
             }
@@ -152,7 +160,7 @@ struct Done<D> {
 async fn work<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
     lane: Lane,
     mut turn: VecDeque<Held<D>>,
-    flow: &CommandFlow<P, S, L>,
+    flow: Arc<CommandFlow<P, S, L>>,
 ) -> Done<D> {
     let mut ended = 0;
     if turn.len() > 1 {
@@ -167,7 +175,7 @@ async fn work<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
     if ended == 0
         && let Some(mut first) = turn.pop_front()
     {
-        match handle(&first, flow).await {
+        match handle(&first, &flow).await {
             Settlement::RetryAfter(delay) => {
                 first.tries += 1;
                 turn.push_front(first);

@@ -21,6 +21,7 @@ use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryQueue, MemorySt
 use pelton_core::message::{Command, Fingerprint, Incoming, RecordedEvent};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::account::{Account, Manners, effect};
@@ -30,6 +31,11 @@ pub(crate) const LIMITS: Limits =
 
 /// A command: its id and type, the account and the amount.
 pub(crate) type Sent = (String, &'static str, u32, i64);
+
+/// No version of the plugin takes the place of another.
+pub(crate) fn no_versions() -> watch::Receiver<Account> {
+    watch::channel(Account::new(Manners::default())).1
+}
 
 pub(crate) struct Bank {
     pub(crate) network: Arc<FlakyNetwork>,
@@ -98,9 +104,14 @@ impl Bank {
 
     /// A host of two shards at work; aborting it is a crash.
     pub(crate) fn host(&self) -> JoinHandle<()> {
+        self.host_with(no_versions())
+    }
+
+    /// The same, with the versions of the plugin that take its place.
+    pub(crate) fn host_with(&self, versions: watch::Receiver<Account>) -> JoinHandle<()> {
         let (consumer, intake, shards) =
             (self.queue.consumer(), self.intake.clone(), vec![self.flow(), self.flow()]);
-        tokio::spawn(async move { reader::run(consumer, intake, shards, LIMITS).await })
+        tokio::spawn(async move { reader::run(consumer, intake, shards, versions, LIMITS).await })
     }
 
     pub(crate) fn send(&self, id: &str, r#type: &str, account: u32, amount: i64) {

@@ -7,6 +7,7 @@ mod bank;
 mod log;
 mod parking;
 mod snapshots;
+mod versions;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -21,10 +22,12 @@ use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::{FlakyNetwork, MemoryConsumer, MemoryDelivery};
 use pelton_core::message::Rejection;
 use pelton_core::text::MAX_CAUSE_BYTES;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use tracing::Level;
 
+use account::Account;
 use bank::{Bank, LIMITS, Sent};
 use log::{Log, message};
 
@@ -237,7 +240,8 @@ async fn who_stops_hands_back_what_is_to_be_tried_again_and_all_that_is_behind_i
     }
     let (consumer, intake, shards) = (bank.queue.consumer(), bank.intake.clone(), vec![bank.flow()]);
     let stop = consumer.stopper();
-    let host = tokio::spawn(async move { reader::run(consumer, intake, shards, LIMITS).await });
+    let host =
+        tokio::spawn(async move { reader::run(consumer, intake, shards, bank::no_versions(), LIMITS).await });
     tokio::time::sleep(Duration::from_secs(20)).await;
     stop();
     host.await.unwrap();
@@ -293,7 +297,10 @@ async fn a_consumer_may_take_longer_than_from_one_sign_of_progress_to_the_next()
     let bank = Bank::new(FlakyNetwork::reliable());
     bank.send("a", "deposit", 1, 5);
     let (consumer, intake, flow) = (SlowConsumer(bank.queue.consumer()), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { reader::run(consumer, intake, vec![flow], LIMITS).await });
+    let host =
+        tokio::spawn(
+            async move { reader::run(consumer, intake, vec![flow], bank::no_versions(), LIMITS).await },
+        );
     tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
     host.abort();
     assert_eq!(code(&bank.outcome("a")), "accepted");
@@ -520,7 +527,8 @@ async fn storm_of_versions(seed: u64) -> usize {
         bank.manners.stricter = stricter;
         // Every host has guests of its own.
         bank.manners.breaks = Default::default();
-        hosts.push((bank.host(), bank.manners.clone()));
+        let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()));
+        hosts.push((bank.host_with(theirs), bank.manners.clone(), versions));
     }
     let mut sent = HashSet::new();
     for n in 0..40 {
@@ -531,19 +539,24 @@ async fn storm_of_versions(seed: u64) -> usize {
             tokio::time::sleep(Duration::from_millis(rng.u64(0..400))).await;
         }
         sent.insert(format!("c{n}"));
-        let (host, manners) = rng.choice(&mut hosts).unwrap();
+        let (host, manners, versions) = rng.choice(&mut hosts).unwrap();
         match rng.u32(0..10) {
             0 => {
                 host.abort();
                 bank.manners = manners.clone();
-                *host = bank.host();
+                *host = bank.host_with(versions.subscribe());
+            }
+            // Another version, or this one anew, takes its place while commands are in hand.
+            2 | 3 => {
+                manners.stricter = rng.bool();
+                versions.send_replace(Account::new(manners.clone()));
             }
             1 => manners.breaks.store(rng.u32(1..3), Ordering::Relaxed),
             _ => {}
         }
     }
     tokio::time::timeout(Duration::from_secs(36_000), bank.settled()).await.expect("everything is settled");
-    hosts.iter().for_each(|(host, _)| host.abort());
+    hosts.iter().for_each(|(host, ..)| host.abort());
     // What was still under way arrives, and changes nothing.
     tokio::time::sleep(Duration::from_secs(60)).await;
     bank.audit(&sent)

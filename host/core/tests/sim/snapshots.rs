@@ -246,7 +246,9 @@ async fn nobody_waits_for_a_snapshot_and_a_host_that_stops_finishes_it() {
     bank.manners.snapshot_time = Duration::from_secs(3600);
     let consumer = bank.queue.consumer();
     let (stop, intake, flow) = (consumer.stopper(), bank.intake.clone(), bank.flow());
-    let host = tokio::spawn(async move { reader::run(consumer, intake, vec![flow], LIMITS).await });
+    let host = tokio::spawn(async move {
+        reader::run(consumer, intake, vec![flow], crate::bank::no_versions(), LIMITS).await;
+    });
     for n in 0..3 {
         bank.send(&format!("d{n}"), "deposit", 1, 10);
     }

@@ -63,8 +63,8 @@ async fn a_host_that_has_all_that_it_can_hold_keeps_its_turn() {
     let held = soon(first.next()).await.unwrap();
     let mut second = open(&second_host, 1).await;
     let other = tokio::spawn(async move { second.next().await.map(|delivery| number(delivery.message())) });
-    for _ in 0..2 {
-        tokio::time::sleep(SILENCE / 2).await;
+    for _ in 0..4 {
+        tokio::time::sleep(SILENCE / 4).await;
         held.progress().await;
     }
     send(&first_host, 1..3).await;

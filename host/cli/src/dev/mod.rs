@@ -1,4 +1,6 @@
-//! `pelton dev`: a host on this machine with a NATS server of its own.
+//! `pelton dev`: a host on this machine with a NATS server of its own, which takes up plugins as they are saved.
+
+mod swap;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,6 +11,7 @@ use anyhow::{Context, anyhow};
 use pelton_nats::server::Options;
 use pelton_nats::topology::Apply;
 use pelton_nats::{Server, TopologyError};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::dev::DevArgs;
@@ -46,9 +49,20 @@ async fn with_server(
     let nats = &mut prepared.config.nats;
     (nats.urls, nats.credentials, nats.replicas) = (vec![url.clone()], None, 1);
     let store = arguments.store.display().to_string();
-    let shown = |address| show(&prepared.config, &url, &store, address);
-    let mut ran = Box::pin(host::run(&prepared, Apply::Additive, stop.clone(), shown));
+    let (hand_over, versions) = oneshot::channel();
+    let ready = |address, versions| {
+        show(&prepared.config, &url, &store, address);
+        let _ = hand_over.send(versions);
+    };
+    let mut ran = Box::pin(host::run(&prepared, Apply::Additive, stop.clone(), ready));
+    let swapping = async {
+        if let Ok(versions) = versions.await {
+            swap::on_save(&arguments.config, &prepared, &versions).await;
+        }
+        std::future::pending().await
+    };
     let ran = tokio::select! {
+        never = swapping => never,
         ran = &mut ran => ran.map_err(|error| how_to_apply(error, &arguments.store)),
         why = keep_running(&mut server) => {
             stop.cancel();

@@ -1,0 +1,132 @@
+//! The versions of plugins that run. Another can take the place of each while the host works.
+
+use std::fmt;
+
+use pelton_core::command::ports::Isolation;
+use pelton_core::id::Name;
+use pelton_core::projection::ports::ProjectionPlugin;
+use pelton_core::saga::ports::SagaPlugin;
+use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
+use tokio::sync::watch;
+
+/// What every handler, projection and saga of a host runs.
+#[derive(Debug, Default)]
+pub(crate) struct Versions(Vec<Version>);
+
+/// What one of them runs.
+#[derive(Debug)]
+struct Version {
+    /// The plugin's name in the configuration.
+    plugin: Name,
+    /// The name of the handler, projection or saga.
+    name: Name,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Handler(watch::Sender<WasmHandler>, Isolation),
+    Projection(watch::Sender<WasmProjection>),
+    Saga(watch::Sender<WasmSaga>),
+}
+
+/// What goes on with the version that it has.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// The handler, projection or saga.
+    what: String,
+    why: String,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} goes on with the version that it has: {}", self.what, self.why)
+    }
+}
+
+impl Versions {
+    pub(super) fn handler(
+        &mut self,
+        name: &Name,
+        plugin: &Name,
+        runs: WasmHandler,
+        isolation: Isolation,
+    ) -> watch::Receiver<WasmHandler> {
+        let (version, versions) = watch::channel(isolated(runs, isolation));
+        self.add(name, plugin, Role::Handler(version, isolation));
+        versions
+    }
+
+    pub(super) fn projection(
+        &mut self,
+        name: &Name,
+        plugin: &Name,
+        runs: WasmProjection,
+    ) -> watch::Receiver<WasmProjection> {
+        let (version, versions) = watch::channel(runs);
+        self.add(name, plugin, Role::Projection(version));
+        versions
+    }
+
+    pub(super) fn saga(&mut self, name: &Name, plugin: &Name, runs: WasmSaga) -> watch::Receiver<WasmSaga> {
+        let (version, versions) = watch::channel(runs);
+        self.add(name, plugin, Role::Saga(version));
+        versions
+    }
+
+    fn add(&mut self, name: &Name, plugin: &Name, role: Role) {
+        self.0.push(Version { plugin: plugin.clone(), name: name.clone(), role });
+    }
+
+    /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
+    /// Returns what goes on with the version that it has, because the states of the two are not of the same form.
+    pub(crate) fn replace(&self, plugin: &LoadedPlugin) -> Vec<Kept> {
+        let versions = self.0.iter().filter(|version| version.plugin.as_str() == plugin.name());
+        versions.filter_map(|version| version.replace(plugin)).collect()
+    }
+}
+
+impl Version {
+    fn replace(&self, plugin: &LoadedPlugin) -> Option<Kept> {
+        let kept = |role: &str, why: String| Some(Kept { what: format!("the {role} {}", self.name), why });
+        match &self.role {
+            Role::Handler(version, isolation) => {
+                version.send_replace(isolated(plugin.handler()?.clone(), *isolation));
+                None
+            }
+            Role::Projection(version) => {
+                let new = plugin.projection()?;
+                let (was, is) = (version.borrow().descriptor().view_version, new.descriptor().view_version);
+                if was != is {
+                    let why = format!(
+                        "the view version was {was} and is {is}; start again, and the view is made anew from all events"
+                    );
+                    return kept("projection", why);
+                }
+                version.send_replace(new.clone());
+                None
+            }
+            Role::Saga(version) => {
+                let new = plugin.saga()?;
+                let (was, is) = (version.borrow().descriptor().state_version, new.descriptor().state_version);
+                if was != is {
+                    return kept(
+                        "saga",
+                        format!(
+                            "the state version was {was} and is {is}, and there are instances with the old one"
+                        ),
+                    );
+                }
+                version.send_replace(new.clone());
+                None
+            }
+        }
+    }
+}
+
+fn isolated(plugin: WasmHandler, isolation: Isolation) -> WasmHandler {
+    match isolation {
+        Isolation::Shared => plugin,
+        Isolation::Alone => plugin.isolating(),
+    }
+}

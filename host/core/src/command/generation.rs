@@ -1,0 +1,130 @@
+//! Generations: a handler's flow with one version of its plugin, and the one that takes its place.
+//!
+//! Every turn of an entity belongs to the generation that began it. The one after takes an entity over at its next
+//! command: what the old version gives as a snapshot, the new one restores, in memory, and nothing is read. Where their
+//! states have different forms, or either cannot do that, the entity is loaded as if it had not been alive.
+//!
+//! Two versions at once decide exactly once, as two hosts do.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::CommandFlow;
+use crate::command::entity::{CacheLimits, EntityCache, LiveEntity};
+use crate::command::isolation::Apart;
+use crate::command::load::Snapshots;
+use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
+use crate::dead_letter::Retries;
+use crate::subject::Entity;
+
+/// The generation before, for as long as it has entities or work.
+#[derive(Debug)]
+pub(super) struct Before<F>(Mutex<Option<Arc<F>>>);
+
+impl<F> Default for Before<F> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<F> Before<F> {
+    fn of(flow: Arc<F>) -> Self {
+        Self(Mutex::new(Some(flow)))
+    }
+
+    fn get(&self) -> Option<Arc<F>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
+    /// The generation after this one, with another version of the plugin.
+    #[must_use]
+    pub fn succeeded_by(self: &Arc<Self>, plugin: P) -> Self {
+        Self {
+            name: self.name.clone(),
+            stream: self.stream.clone(),
+            plugin,
+            store: self.store.clone(),
+            dead_letters: self.dead_letters.clone(),
+            retry: self.retry,
+            failures: self.failures.clone(),
+            on_failure: self.on_failure,
+            keep: self.keep,
+            entities: EntityCache::new(self.entities.limits()),
+            apart: Apart::default(),
+            snapshots: Snapshots::new(self.snapshots.policy()),
+            before: Before::of(self.clone()),
+        }
+    }
+
+    /// A live entity, of this generation or of one before.
+    pub(super) async fn take(&self, entity: &Entity) -> Option<LiveEntity<P::Instance>> {
+        match self.entities.take(entity) {
+            Some(live) => Some(live),
+            None => Box::pin(self.take_over(entity)).await,
+        }
+    }
+
+    /// Keeps an entity for its next command. Those of generations before make room first.
+    pub(super) fn put(&self, entity: Entity, live: LiveEntity<P::Instance>) {
+        self.entities.put(entity, live);
+        self.make_room(self.entities.room());
+    }
+
+    /// Has those before keep within this, and forgets one that has nothing left.
+    fn make_room(&self, room: CacheLimits) {
+        let Some(before) = self.before.get() else { return };
+        before.make_room(before.entities.keep_within(room));
+        // Where only this generation knows it, it has no work in hand either.
+        let known_by_others = Arc::strong_count(&before) > 2;
+        if before.entities.is_empty() && before.before.get().is_none() && !known_by_others {
+            tracing::info!(handler = %self.name, digest = before.plugin.digest(), "a version of the plugin is no longer in use");
+            self.before.forget();
+        }
+    }
+
+    async fn take_over(&self, entity: &Entity) -> Option<LiveEntity<P::Instance>> {
+        let mut before = self.before.get();
+        while let Some(generation) = before {
+            if let Some(live) = generation.entities.take(entity) {
+                return self.restored(&generation.plugin, entity, live).await;
+            }
+            before = generation.before.get();
+        }
+        None
+    }
+
+    /// The entity in a sandbox of this generation.
+    async fn restored(
+        &self,
+        old: &P,
+        entity: &Entity,
+        mut live: LiveEntity<P::Instance>,
+    ) -> Option<LiveEntity<P::Instance>> {
+        let (was, is) = (old.descriptor(), self.plugin.descriptor());
+        if (&was.identity.name, was.state_version) != (&is.identity.name, is.state_version) {
+            return None;
+        }
+        let state = live.instance().ok()?.snapshot().await.ok()??;
+        match self.plugin.restore(entity.id(), &state, self.isolation(entity)).await {
+            Ok(Ok(instance)) => Some(live.moved_to(instance)),
+            Ok(Err(why)) => {
+                tracing::warn!(
+                    entity = entity.prefix(),
+                    digest = self.plugin.digest(),
+                    "loaded anew: the new version of the plugin refuses the state of the old one: {why}"
+                );
+                None
+            }
+            Err(fault) => {
+                tracing::warn!(entity = entity.prefix(), "loaded anew: {}", fault.in_short());
+                self.set_apart(entity);
+                None
+            }
+        }
+    }
+}
