@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use pelton_nats::topology::Change;
+use pelton_wasm::Schema;
 
 use crate::apply;
 use crate::args::check::CheckArgs;
@@ -59,6 +60,16 @@ fn print(text: &str) {
 /// A summary for people: what there is, and how it hangs together.
 struct Summary<'a>(&'a Prepared);
 
+/// A schema, by what it describes.
+fn described(schema: &Schema) -> String {
+    let Schema { kind, r#type, version, .. } = schema;
+    match (r#type.as_str(), version) {
+        ("", version) => format!("{kind} v{version}"),
+        (name, 1) => format!("{kind} {name}"),
+        (name, version) => format!("{kind} {name} v{version}"),
+    }
+}
+
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Prepared { config, plugins, .. } = self.0;
@@ -100,6 +111,10 @@ impl Display for Summary<'_> {
                 format!("{name}: {who}{}, imports {imports}", inspected.roles().join(" and ")),
             ));
             rows.push(("", plugin.digest().to_owned()));
+            let described: Vec<_> = plugin.schemas().iter().map(described).collect();
+            if !described.is_empty() {
+                rows.push(("", format!("schemas: {}", described.join(", "))));
+            }
             let settings: Vec<_> =
                 plugin.settings().iter().map(|(name, value)| format!("{name} = {value:?}")).collect();
             if !settings.is_empty() {

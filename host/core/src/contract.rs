@@ -13,6 +13,10 @@ pub const MAX_EXTENSIONS: usize = 64;
 /// The most bytes of the value of a CloudEvents attribute, and of one entry of metadata (name and value together).
 pub const MAX_ATTRIBUTE_BYTES: usize = 4096;
 
+/// The most schemas of a plugin.
+pub const MAX_SCHEMAS: usize = 1000;
+/// The most bytes of one schema.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 /// What begins with this belongs to the host: codes of rejections, extensions and metadata.
 pub const RESERVED_PREFIX: &str = "pelton";
 

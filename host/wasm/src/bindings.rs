@@ -31,3 +31,11 @@ pub(crate) mod process {
         world: "pelton:plugin/saga-plugin@0.1.0",
     });
 }
+
+/// The optional interface for schemas.
+pub(crate) mod schemas {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "pelton:plugin/schemas-plugin@0.1.0",
+    });
+}

@@ -21,6 +21,7 @@ use crate::role::Surface;
 use crate::room::Room;
 use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
+use crate::schemas::{self, Schema};
 use crate::settings::{Activation, PluginSettings};
 
 /// The process's settings for plugins.
@@ -122,6 +123,7 @@ impl Plugins {
             handler: None,
             projection: None,
             saga: None,
+            schemas: Vec::new(),
         };
         if surface.has("command-handler") {
             plugin.handler = Some(WasmHandler::new(blueprint.clone())?);
@@ -130,7 +132,10 @@ impl Plugins {
             plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
         }
         if surface.has("saga") {
-            plugin.saga = Some(WasmSaga::new(blueprint)?);
+            plugin.saga = Some(WasmSaga::new(blueprint.clone())?);
+        }
+        if surface.has("schemas") {
+            plugin.schemas = schemas::read(&blueprint, &plugin)?;
         }
         Ok(LoadedPlugin { exports: surface.exports, imports: surface.imports, ..plugin })
     }
@@ -165,6 +170,7 @@ pub struct LoadedPlugin {
     handler: Option<WasmHandler>,
     projection: Option<WasmProjection>,
     saga: Option<WasmSaga>,
+    schemas: Vec<Schema>,
 }
 
 impl LoadedPlugin {
@@ -184,6 +190,12 @@ impl LoadedPlugin {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.origin.digest
+    }
+
+    /// What the plugin says of the form of its data; empty if it says nothing.
+    #[must_use]
+    pub fn schemas(&self) -> &[Schema] {
+        &self.schemas
     }
 
     /// What the operator has set.

@@ -82,6 +82,9 @@ pub enum Refusal {
     /// Its descriptor breaks the contract.
     #[error("its descriptor breaks the contract: {0}")]
     Descriptor(String),
+    /// Its schemas break the contract.
+    #[error("its schemas break the contract: {0}")]
+    Schemas(String),
     /// It cannot be instantiated, or its `describe` does not work.
     #[error("it was tried and failed: {}", tried(.0))]
     Fault(Box<PluginFault>),

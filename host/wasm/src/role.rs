@@ -15,8 +15,10 @@ const PACKAGE: &str = "pelton:plugin/";
 
 /// The versions of the contract that this host runs. A breaking change is a new track, beside this one.
 const TRACKS: &[Track] =
-    &[Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log", "settings"] }];
+    &[Track { version: "0.1.0", prefix: "0.1.", exports: &EXPORTS, imports: &["log", "settings"] }];
 const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
+/// The roles, and what a plugin may export beside them.
+const EXPORTS: [&str; 4] = ["command-handler", "projection", "saga", "schemas"];
 
 /// Versions of the contract that link with each other: they differ in the patch number alone.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use pelton_core::message::{NewEvent, RecordedEvent, Rejection};
 use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
-use pelton_wasm::{Activation, Limits, LoadedPlugin, PluginSettings, WasmEntity};
+use pelton_wasm::{Activation, Limits, LoadedPlugin, PluginSettings, SchemaKind, WasmEntity};
 
 use crate::{command, entity, event, plugins};
 
@@ -155,4 +155,19 @@ async fn a_plugin_gets_the_settings_of_its_activation() {
     for part in ["it cannot work with its settings", "`unapproved-limit-cents` is \"much\"", "+settings:"] {
         assert!(refused.contains(part), "{part:?} is not said in: {refused}");
     }
+}
+
+#[tokio::test]
+async fn a_plugin_tells_what_its_data_looks_like() {
+    let loaded = example("library-notices").await;
+    let named = loaded.schemas().iter().map(|s| (s.kind, s.r#type.as_str(), s.version)).collect::<Vec<_>>();
+    let expected = [
+        (SchemaKind::Command, "remind-reader", 1),
+        (SchemaKind::Event, "reader-reminded", 1),
+        (SchemaKind::EntityState, "", 1),
+    ];
+    assert_eq!(named, expected);
+    let command: serde_json::Value = serde_json::from_str(&loaded.schemas()[0].schema).expect("JSON");
+    assert_eq!(command["properties"]["reader"]["type"], "string");
+    assert!(hotel("booking").await.schemas().is_empty());
 }

@@ -59,6 +59,10 @@ fn limits_of(file: &str) -> Vec<String> {
             format!("each once, at most {MAX_CORRELATIONS}"),
             types,
         ],
+        "schemas.wit" => vec![
+            format!("at most {}, each kind", grouped(MAX_SCHEMAS)),
+            format!("at most {}: what the data", kib(MAX_SCHEMA_BYTES)),
+        ],
         "settings.wit" => vec![
             format!(
                 "at most {} entries of at most {} each",

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pelton_plugin::{CommandHandler, Context, EventContext, Rejection, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     RemindReader { reader: String, book: String },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     ReaderReminded { reader: String, book: String },
@@ -29,7 +30,7 @@ pub enum Rule {
 }
 
 /// One reader: when the last reminder of each book was.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Notices {
     last: BTreeMap<String, Timestamp>,
 }
@@ -61,6 +62,7 @@ impl CommandHandler for Notices {
 }
 
 pelton_plugin::export_command_handler!(Notices);
+pelton_plugin::export_schemas!(command_handler: Notices, snapshots: Notices);
 
 #[cfg(test)]
 mod tests {

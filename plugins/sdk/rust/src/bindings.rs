@@ -56,3 +56,15 @@ pub mod saga {
         },
     });
 }
+
+/// The world `schemas-plugin`.
+#[cfg(feature = "schemas")]
+pub mod schemas {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "schemas-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_bindings",
+        default_bindings_module: "pelton_plugin::bindings::schemas",
+    });
+}

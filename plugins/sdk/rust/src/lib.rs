@@ -274,4 +274,6 @@ pub use saga::{
     CommandResult, Correlation, DueTimer, Input, InputContext, NoTimers, Outcome, Outcomes, Outgoing,
     Reaction, Saga,
 };
+#[cfg(feature = "schemas")]
+pub use schemars;
 pub use time::{InvalidTimestamp, Timestamp};

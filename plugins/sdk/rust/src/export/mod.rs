@@ -6,6 +6,8 @@
 mod handler;
 mod projection;
 mod saga;
+#[cfg(feature = "schemas")]
+pub mod schemas;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
