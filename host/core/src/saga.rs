@@ -26,7 +26,9 @@ use crate::message::{Incoming, Metadata, NewCommand, RecordedEvent};
 use crate::plugin::PluginFault;
 use crate::recorded;
 use crate::retry::{Failures, NotProcessed, RetryPolicy, Verdict};
-use crate::saga::model::{InputContext, OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange};
+use crate::saga::model::{
+    InputContext, Migrated, OutgoingCommand, Relation, SagaInput, SagaRecord, TimerChange,
+};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
 use crate::telemetry;
@@ -162,6 +164,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 if record.state.is_none() && !starts {
                     return Ok(());
                 }
+                self.migrate(instance, &mut record).await?;
                 let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
                 let reaction = self.plugin.react(instance, record.state.as_deref(), &input, &context).await?;
                 let reaction = reaction.map_err(|failure| failure.into_fault(&self.plugin))?;
@@ -169,6 +172,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 record.process = process(event);
                 self.refuse_timers(&reaction.timers)?;
                 record.state = reaction.state;
+                record.state_version = self.plugin.descriptor().state_version;
                 record.handled.insert(event.stream.to_string(), event.position());
                 match self.store.save(instance, &record, revision).await {
                     Ok(_) => {}
@@ -185,6 +189,26 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             return Ok(());
         }
         Err(NotProcessed::Contended(MAX_CONFLICTS))
+    }
+
+    /// Brings the state of another version into the form that the plugin has now, if the plugin can. What comes of it is
+    /// stored with the reaction.
+    async fn migrate(&self, instance: &InstanceId, record: &mut SagaRecord) -> Result<(), NotProcessed> {
+        let (from, to) = (record.state_version, self.plugin.descriptor().state_version);
+        let Some(state) = record.state.as_deref().filter(|_| from != to) else { return Ok(()) };
+        match self.plugin.migrate(instance, from, state, &[]).await? {
+            None => Ok(()),
+            Some(Ok(Migrated { state, timers })) => {
+                let timers: Vec<_> = timers.into_iter().map(TimerChange::Set).collect();
+                self.refuse_timers(&timers)?;
+                record.state = Some(state);
+                Ok(())
+            }
+            Some(Err(why)) => {
+                let what = format!("it cannot take over a state of version {from} for version {to}: {why}");
+                Err(self.plugin.fault(what).into())
+            }
+        }
     }
 
     fn outbox(

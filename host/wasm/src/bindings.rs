@@ -39,3 +39,11 @@ pub(crate) mod schemas {
         world: "pelton:plugin/schemas-plugin@0.1.0",
     });
 }
+
+/// The optional interface that takes over the instances of another version of a saga.
+pub(crate) mod migration {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        world: "pelton:plugin/saga-migration-plugin@0.1.0",
+    });
+}

@@ -38,6 +38,7 @@ mod handler;
 mod imports;
 mod limits;
 mod load;
+mod migration;
 mod projection;
 mod refusal;
 mod role;

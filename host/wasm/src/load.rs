@@ -132,7 +132,7 @@ impl Plugins {
             plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
         }
         if surface.has("saga") {
-            plugin.saga = Some(WasmSaga::new(blueprint.clone())?);
+            plugin.saga = Some(WasmSaga::new(blueprint.clone(), surface.has("saga-migration"))?);
         }
         if surface.has("schemas") {
             plugin.schemas = schemas::read(&blueprint, &plugin)?;

@@ -18,7 +18,7 @@ const TRACKS: &[Track] =
     &[Track { version: "0.1.0", prefix: "0.1.", exports: &EXPORTS, imports: &["log", "settings"] }];
 const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
 /// The roles, and what a plugin may export beside them.
-const EXPORTS: [&str; 4] = ["command-handler", "projection", "saga", "schemas"];
+const EXPORTS: [&str; 5] = ["command-handler", "projection", "saga", "saga-migration", "schemas"];
 
 /// Versions of the contract that link with each other: they differ in the patch number alone.
 #[derive(Debug)]
@@ -80,6 +80,9 @@ impl Surface {
         // What it exports besides does not matter where nothing of it can run.
         if !surface.contract.iter().any(|(interface, _)| ROLES.contains(interface)) {
             return Err(Refusal::NoRole(surface.exports));
+        }
+        if surface.has("saga-migration") && !surface.has("saga") {
+            unknown.push("saga-migration (it exports no saga)".to_owned());
         }
         if !unknown.is_empty() {
             return Err(Refusal::Unknown(unknown));

@@ -14,7 +14,7 @@ use pelton_core::saga::model::{
     CommandOutcome, CommandResult, Correlation, DueTimer, InputContext, Reaction, Relation, SagaInput, Timer,
     TimerChange,
 };
-use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
+use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin};
 use pelton_core::text::excerpt;
 use pelton_core::time::Timestamp;
 
@@ -22,6 +22,7 @@ use crate::bindings::process::exports::pelton::plugin::saga::{
     self as guest, Descriptor, Guest, GuestIndices,
 };
 use crate::bindings::process::pelton::plugin::types;
+use crate::migration::WasmMigration;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::Blueprint;
@@ -37,6 +38,7 @@ struct Inner {
     warm: Warm<Guest>,
     indices: GuestIndices,
     descriptor: SagaDescriptor,
+    migration: Option<WasmMigration>,
 }
 
 impl std::fmt::Debug for WasmSaga {
@@ -48,7 +50,8 @@ impl std::fmt::Debug for WasmSaga {
 
 impl WasmSaga {
     /// Checks that the component keeps to the role, and asks it for its descriptor.
-    pub(crate) fn new(blueprint: Blueprint) -> Result<Self, Refusal> {
+    pub(crate) fn new(blueprint: Blueprint, migrates: bool) -> Result<Self, Refusal> {
+        let migration = if migrates { Some(WasmMigration::new(&blueprint)?) } else { None };
         let (mut sandbox, instance) = blueprint.build()?;
         let mut role = Interface::of("saga", &blueprint, sandbox.store(), &instance)?;
         role.function("describe", Guest::func_describe)?;
@@ -58,7 +61,8 @@ impl WasmSaga {
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let described = sandbox.call(|store| guest.call_describe(store))?;
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
-        Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
+        let warm = Warm::new(blueprint, sandbox, guest);
+        Ok(Self(Arc::new(Inner { warm, indices, descriptor, migration })))
     }
 
     fn take(&self) -> Result<Held<Guest>, PluginFault> {
@@ -140,6 +144,18 @@ impl SagaPlugin for WasmSaga {
         self.0.warm.put_back(held);
         Ok(answer)
     }
+
+    async fn migrate(
+        &self,
+        instance: &InstanceId,
+        from_version: u32,
+        state: &[u8],
+        timers: &[Timer],
+    ) -> Result<Migration, PluginFault> {
+        let Some(migration) = &self.0.migration else { return Ok(None) };
+        let blueprint = &self.0.warm.blueprint;
+        migration.migrate(blueprint, instance, from_version, state, timers).map(Some)
+    }
 }
 
 fn correlations(named: Vec<guest::Correlation>) -> Result<Vec<Correlation>, String> {
@@ -186,15 +202,21 @@ fn command_bytes(command: &types::NewCommand) -> usize {
 fn timer_change(change: guest::TimerChange) -> Result<TimerChange, String> {
     match change {
         guest::TimerChange::Set(types::Timer { id, type_, due, data }) => {
-            check_timer_id(&id)?;
-            validate::at_most("a timer", data.len(), MAX_TIMER_BYTES, "bytes")?;
-            Ok(TimerChange::Set(Timer { id, r#type: type_, due: Timestamp(due), data: data.into() }))
+            let timer = Timer { id, r#type: type_, due: Timestamp(due), data: data.into() };
+            check_timer(&timer)?;
+            Ok(TimerChange::Set(timer))
         }
         guest::TimerChange::Cancel(id) => {
             check_timer_id(&id)?;
             Ok(TimerChange::Cancel(id))
         }
     }
+}
+
+/// Checks a timer that a plugin sets.
+pub(crate) fn check_timer(timer: &Timer) -> Result<(), String> {
+    check_timer_id(&timer.id)?;
+    validate::at_most("a timer", timer.data.len(), MAX_TIMER_BYTES, "bytes")
 }
 
 /// Checks the id of a timer. The rules of instance ids apply.

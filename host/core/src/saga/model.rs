@@ -137,6 +137,15 @@ pub struct Reaction {
     pub timers: Vec<TimerChange>,
 }
 
+/// An instance in the form that the plugin has now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migrated {
+    /// The state.
+    pub state: Vec<u8>,
+    /// All timers that go on.
+    pub timers: Vec<Timer>,
+}
+
 /// The stored form of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SagaRecord {
@@ -145,6 +154,9 @@ pub struct SagaRecord {
     /// The plugin's state. `None` once the instance has ended.
     #[serde(with = "bytes_as_base64")]
     pub state: Option<Vec<u8>>,
+    /// The version of its form, as the plugin that wrote it said.
+    #[serde(default)]
+    pub state_version: u32,
     /// What all commands of the last input have in common: correlation, causation and trace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub process: Metadata,
@@ -227,6 +239,7 @@ mod tests {
                 Position { sequence: Sequence(u64::MAX), part: u32::MAX },
             )]),
             state: Some(vec![0; MAX_INSTANCE_STATE_BYTES]),
+            state_version: u32::MAX,
             process: ["correlationid", "causationid", "traceparent"].map(attribute).to_vec(),
             outbox: vec![command; MAX_COMMANDS],
             quarantined_by: Some("d".repeat(1024)),

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use super::model::{Correlation, InputContext, Reaction, SagaInput, SagaRecord};
+use super::model::{Correlation, InputContext, Migrated, Reaction, SagaInput, SagaRecord, Timer};
 use crate::id::{CommandId, InstanceId};
 use crate::message::{EventType, Failure, Headers, RecordedEvent};
 use crate::plugin::{Identity, Plugin, PluginFault};
@@ -47,7 +47,20 @@ pub trait SagaPlugin: Plugin {
         input: &SagaInput,
         context: &InputContext,
     ) -> impl Future<Output = Result<Result<Reaction, Failure>, PluginFault>> + Send;
+
+    /// The instance in the form that the plugin has now, from the form of this version.
+    fn migrate(
+        &self,
+        instance: &InstanceId,
+        from_version: u32,
+        state: &[u8],
+        timers: &[Timer],
+    ) -> impl Future<Output = Result<Migration, PluginFault>> + Send;
 }
+
+/// What came of the attempt to bring an instance into the present form; `None` if the plugin has no migration. The inner
+/// error is the plugin's own word for why it cannot.
+pub type Migration = Option<Result<Migrated, String>>;
 
 /// The store of one saga's instances. It also sends the saga's commands.
 pub trait SagaStore: Send + Sync + 'static {

@@ -15,9 +15,9 @@ use pelton_core::recorded;
 use pelton_core::retry::{Failures, RetryPolicy};
 use pelton_core::saga::SagaFlow;
 use pelton_core::saga::model::{
-    Correlation, InputContext, Reaction, Relation, SagaInput, Timer, TimerChange,
+    Correlation, InputContext, Migrated, Reaction, Relation, SagaInput, Timer, TimerChange,
 };
-use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin, SagaStore};
+use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin, SagaStore};
 use pelton_core::time::Timestamp;
 
 use tracing::Level;
@@ -109,7 +109,25 @@ impl SagaPlugin for Counter {
             if instance.as_str().ends_with("timer") { vec![TimerChange::Set(timer)] } else { Vec::new() };
         Ok(Ok(Reaction { state: (event.event.r#type != "end").then(|| vec![count]), commands, timers }))
     }
+
+    /// Counts ten times as many from another version on.
+    async fn migrate(
+        &self,
+        _: &InstanceId,
+        from_version: u32,
+        state: &[u8],
+        _: &[Timer],
+    ) -> Result<Migration, PluginFault> {
+        Ok(match (self.1.state_version, from_version) {
+            (1, _) => None,
+            (_, UNREADABLE_FORM) => Some(Err("too old".to_owned())),
+            _ => Some(Ok(Migrated { state: vec![state[0] * 10], timers: Vec::new() })),
+        })
+    }
 }
+
+/// The form that this version of the plugin does not read.
+const UNREADABLE_FORM: u32 = 9;
 
 type Flow = SagaFlow<Counter, MemorySagas, MemoryDeadLetters>;
 
@@ -220,6 +238,34 @@ async fn every_part_of_an_event_is_an_input_of_its_own() {
     assert_eq!(sent(&flow)[..3], three);
     // Of what comes again only the last input's commands are sent once more.
     assert_eq!(sent(&flow)[3..], three[2..]);
+}
+
+#[tokio::test]
+async fn a_state_of_another_version_is_migrated_once_before_its_next_input() {
+    let mut flow = flow();
+    hand_in(&flow, 1, "start", "a,b").await;
+    flow.plugin.1.state_version = 2;
+    hand_in(&flow, 2, "go", "a").await;
+    hand_in(&flow, 3, "go", "a").await;
+    assert_eq!(sent(&flow)[2..], ["saga:saga:a:stream:2:0=11", "saga:saga:a:stream:3:0=12"]);
+    let state_of = async |flow: &Flow, id: &str| {
+        let record = flow.store.load(&InstanceId::new(id).unwrap()).await.unwrap().0.unwrap();
+        (record.state_version, record.state)
+    };
+    assert_eq!(state_of(&flow, "a").await, (2, Some(vec![12])));
+    // Nothing happened to it since.
+    assert_eq!(state_of(&flow, "b").await, (1, Some(vec![1])));
+    // A version without a migration gets the state as it is.
+    flow.plugin.1.state_version = 1;
+    hand_in(&flow, 4, "go", "a").await;
+    assert_eq!(sent(&flow).last().unwrap(), "saga:saga:a:stream:4:0=13");
+    // One that cannot be migrated sets its input aside, and stays as it is.
+    flow.plugin.1.state_version = UNREADABLE_FORM;
+    hand_in(&flow, 5, "start", "c").await;
+    flow.plugin.1.state_version = 2;
+    hand_in(&flow, 6, "go", "c").await;
+    assert!(dead_letters(&flow)[0].cause.contains("a state of version 9 for version 2: too old"));
+    assert_eq!(state_of(&flow, "c").await, (UNREADABLE_FORM, Some(vec![1])));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ fn record(n: u64) -> SagaRecord {
     SagaRecord {
         handled: [("hotel".to_owned(), Position { sequence: Sequence(n), part: 2 })].into(),
         state: Some(vec![0, 1, 255]),
+        state_version: 3,
         outbox: vec![OutgoingCommand {
             id: CommandId::new(format!("housekeeping:1:hotel:{n}:0")).unwrap(),
             r#type: "book-room".into(),

@@ -59,6 +59,10 @@ fn limits_of(file: &str) -> Vec<String> {
             format!("each once, at most {MAX_CORRELATIONS}"),
             types,
         ],
+        "saga-migration.wit" => vec![
+            format!("The state, at most {}", kib(MAX_INSTANCE_STATE_BYTES)),
+            format!("that go on, at most {MAX_TIMER_CHANGES}"),
+        ],
         "schemas.wit" => vec![
             format!("at most {}, each kind", grouped(MAX_SCHEMAS)),
             format!("at most {}: what the data", kib(MAX_SCHEMA_BYTES)),

@@ -78,6 +78,11 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
             exporting_two("pelton:plugin/saga@0.2.0"),
             &["pelton:plugin/saga@0.2.0 (of a version that this host does not have; it has 0.1)"],
         ),
+        (
+            "a migration without a saga",
+            exporting_two("pelton:plugin/saga-migration@0.1.0"),
+            &["saga-migration (it exports no saga)"],
+        ),
         ("files", importing(function), &["imports", "wasi:filesystem/types@0.2.6", "is pure", "--stub-wasi"]),
         (
             "two imports",

@@ -68,3 +68,17 @@ pub mod schemas {
         default_bindings_module: "pelton_plugin::bindings::schemas",
     });
 }
+
+/// The world `saga-migration-plugin`.
+pub mod saga_migration {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "saga-migration-plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_bindings",
+        default_bindings_module: "pelton_plugin::bindings::saga_migration",
+        with: {
+            "pelton:plugin/types@0.1.0": super::command_handler::pelton::plugin::types,
+        },
+    });
+}

@@ -271,8 +271,8 @@ pub use handler::CommandHandler;
 pub use message::{Context, EventContext, EventMeta, Failure, INVALID_COMMAND, Rejection};
 pub use projection::Projection;
 pub use saga::{
-    CommandResult, Correlation, DueTimer, Input, InputContext, NoTimers, Outcome, Outcomes, Outgoing,
-    Reaction, Saga,
+    CommandResult, Correlation, DueTimer, Input, InputContext, Migrated, NoTimers, OldInstance, OldTimer,
+    Outcome, Outcomes, Outgoing, Reaction, Saga, SagaMigration,
 };
 #[cfg(feature = "schemas")]
 pub use schemars;

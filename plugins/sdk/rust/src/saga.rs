@@ -59,6 +59,89 @@ pub trait Saga: Sized + 'static {
     ) -> Result<Reaction<Self>, Failure>;
 }
 
+/// Takes over the instances of another version of a saga, whose [`STATE_VERSION`](Saga::STATE_VERSION) differs. Export it with
+/// [`export_saga_migration!`](crate::export_saga_migration) beside the saga.
+///
+/// Without it a changed state still has to read the old form.
+pub trait SagaMigration: Saga {
+    /// The instance in the present form, before its next input.
+    ///
+    /// # Errors
+    /// Why the instance cannot be taken over. The host sets the input aside with this text, and leaves the instance as it
+    /// is.
+    fn migrate(old: OldInstance) -> Result<Migrated<Self>, String>;
+}
+
+/// An instance as another version of the saga left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldInstance {
+    /// Its id.
+    pub instance: String,
+    /// The state version that wrote it: older, or newer after a rollback.
+    pub version: u32,
+    /// The timers that are set.
+    pub timers: Vec<OldTimer>,
+    pub(crate) state: Vec<u8>,
+}
+
+impl OldInstance {
+    /// The state in its old form.
+    ///
+    /// # Errors
+    /// That it is not a `T`, with serde's message.
+    pub fn state<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let from = self.version;
+        serde_json::from_slice(&self.state)
+            .map_err(|e| format!("the state of version {from} cannot be read: {e}"))
+    }
+}
+
+/// A timer as another version of the saga set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldTimer {
+    /// Its id.
+    pub id: String,
+    /// Its type.
+    pub timer_type: String,
+    /// When it is due.
+    pub due: Timestamp,
+    pub(crate) data: Vec<u8>,
+}
+
+impl OldTimer {
+    /// The data in its old form.
+    ///
+    /// # Errors
+    /// That it is not a `T`, with serde's message.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_slice(&self.data).map_err(|e| format!("the timer {} cannot be read: {e}", self.id))
+    }
+}
+
+/// An instance in the present form.
+#[must_use]
+#[derive(Debug)]
+pub struct Migrated<S: Saga> {
+    pub(crate) state: S::State,
+    pub(crate) timers: Vec<TimerChange>,
+}
+
+impl<S: Saga> Migrated<S> {
+    /// The instance with this state and without timers.
+    pub fn new(state: S::State) -> Self {
+        Self { state, timers: Vec::new() }
+    }
+
+    /// A timer goes on, in the present form. Those that are not named here are cancelled.
+    ///
+    /// # Panics
+    /// If serde cannot write the timer as JSON.
+    pub fn timer(mut self, id: impl Into<String>, due: Timestamp, timer: &S::Timer) -> Self {
+        self.timers.push(TimerChange::set(id.into(), due, timer));
+        self
+    }
+}
+
 /// The timers of a saga that sets none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoTimers {}
@@ -255,6 +338,13 @@ pub(crate) enum TimerChange {
     Cancel(String),
 }
 
+impl TimerChange {
+    fn set<T: Serialize>(id: String, due: Timestamp, timer: &T) -> Self {
+        let wire = crate::export::to_wire(timer);
+        Self::Set { id, due, name: wire.name, data: wire.data }
+    }
+}
+
 impl<S: Saga> Reaction<S> {
     /// The instance goes on with this state.
     pub fn keep(state: S::State) -> Self {
@@ -278,8 +368,7 @@ impl<S: Saga> Reaction<S> {
     /// # Panics
     /// If serde cannot write the timer as JSON (a map whose keys are not strings, for example).
     pub fn set_timer(mut self, id: impl Into<String>, due: Timestamp, timer: &S::Timer) -> Self {
-        let wire = crate::export::to_wire(timer);
-        self.timers.push(TimerChange::Set { id: id.into(), due, name: wire.name, data: wire.data });
+        self.timers.push(TimerChange::set(id.into(), due, timer));
         self
     }
 

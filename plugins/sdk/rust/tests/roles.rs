@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga, event};
+use pelton_plugin::testing::{START, TestCommandHandler, TestProjection, TestSaga, TestSagaMigration, event};
 use pelton_plugin::{
     CommandHandler, CommandResult, Context, Correlation, EventContext, EventMeta, Failure, Input,
-    InputContext, NoTimers, Outcomes, Outgoing, Projection, Reaction, Rejection, Saga,
+    InputContext, Migrated, NoTimers, OldInstance, Outcomes, Outgoing, Projection, Reaction, Rejection, Saga,
+    SagaMigration,
 };
 use serde::{Deserialize, Serialize};
 
@@ -367,6 +368,42 @@ impl Saga for Told {
         assert_eq!(context.correlation_id, meta.extension("correlationid").unwrap_or(&meta.id));
         Ok(Reaction::keep(told(&meta)))
     }
+}
+
+impl SagaMigration for Closer {
+    /// Version 0 kept the sum as text, and its timers held a number alone.
+    fn migrate(old: OldInstance) -> Result<Migrated<Self>, String> {
+        if old.version != 0 {
+            return Err(format!("{} is of version {}", old.instance, old.version));
+        }
+        let sum: String = old.state()?;
+        let mut new = Migrated::new(sum.parse().map_err(|e| format!("{sum:?}: {e}"))?);
+        for timer in old.timers.iter().filter(|timer| timer.timer_type == "closing") {
+            new = new.timer(&timer.id, timer.due, &Timer::Close { by: timer.data()? });
+        }
+        Ok(new)
+    }
+}
+
+pelton_plugin::export_saga_migration!(Closer);
+
+#[test]
+fn an_instance_of_another_version_is_taken_over_with_its_timers() {
+    let timers = [("close", "closing", START, "3"), ("other", "forgotten", START, "{}")];
+    Closer::given_old("all", 0, r#""7""#, &timers)
+        .then_state("all", &7)
+        .then_timer("all", "close", Some(START))
+        .then_timer("all", "other", None)
+        .when_timer("all", "close")
+        .then_sends([Command::Count { by: 3 }, Command::Close])
+        .when([Event::Counted { by: 1 }])
+        .then_state("all", &8);
+}
+
+#[test]
+#[should_panic(expected = "the instance cannot be taken over: all is of version 5")]
+fn what_cannot_be_taken_over_fails_with_the_cause() {
+    let _ = Closer::given_old("all", 5, "7", &[]);
 }
 
 struct Once;

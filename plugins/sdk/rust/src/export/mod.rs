@@ -4,6 +4,7 @@
 //! the export macro turns into the component's exports.
 
 mod handler;
+pub mod migration;
 mod projection;
 mod saga;
 #[cfg(feature = "schemas")]

@@ -67,7 +67,7 @@ impl Drop for Settings {
 pub use events::{IntoTestEvent, TestEvent, event, raw_event};
 pub use handler::{Decision, Given, TestCommandHandler};
 pub use projection::{TestProjection, ViewAfter};
-pub use saga::{SagaAfter, TestSaga};
+pub use saga::{OldTimer, SagaAfter, TestSaga, TestSagaMigration};
 
 /// 2000-01-01T00:00:00Z, the time at which tests begin.
 pub const START: Timestamp = Timestamp::from_nanos(946_684_800_000_000_000);

@@ -10,8 +10,9 @@ use super::report::Report;
 use super::{IntoTestEvent, raw_event};
 use crate::bindings::saga::exports::pelton::plugin::saga as exports;
 use crate::bindings::types;
+use crate::export::migration::migrate;
 use crate::export::{correlate, describe_saga, react};
-use crate::{CommandResult, Failure, Outcomes, Saga, Timestamp};
+use crate::{CommandResult, Failure, Outcomes, Saga, SagaMigration, Timestamp};
 
 /// Adds `given` to every [`Saga`].
 pub trait TestSaga: Saga {
@@ -34,6 +35,36 @@ pub trait TestSaga: Saga {
 }
 
 impl<S: Saga> TestSaga for S {}
+
+/// A timer of an instance as another version of the saga set it: its id, its type, when it is due, its data as JSON.
+pub type OldTimer<'a> = (&'a str, &'a str, Timestamp, &'a str);
+
+/// Adds `given_old` to every [`SagaMigration`].
+pub trait TestSagaMigration: SagaMigration {
+    /// An instance that another version of the saga left with this state, as JSON, and these timers, after it was taken over.
+    ///
+    /// # Panics
+    /// If the saga cannot take it over. The message has the cause.
+    #[track_caller]
+    fn given_old(instance: &str, version: u32, state: &str, timers: &[OldTimer<'_>]) -> SagaAfter<Self> {
+        let timers = timers.iter().map(|(id, type_, due, data)| types::Timer {
+            id: (*id).to_owned(),
+            type_: (*type_).to_owned(),
+            due: due.as_nanos(),
+            data: data.as_bytes().to_vec(),
+        });
+        let migrated =
+            migrate::<Self>(instance.to_owned(), version, state.as_bytes().to_vec(), timers.collect());
+        let migrated = migrated.unwrap_or_else(|why| panic!("the instance cannot be taken over: {why}"));
+        let timers = migrated.timers.into_iter().map(|timer| (timer.id.clone(), timer)).collect();
+        let taken = Instance { state: Some(migrated.state), was_there: true, timers, commands: Vec::new() };
+        let mut after = Self::given::<()>([]);
+        after.instances.insert(instance.to_owned(), taken);
+        after
+    }
+}
+
+impl<S: SagaMigration> TestSagaMigration for S {}
 
 /// Instances after some inputs.
 #[derive(Debug)]
