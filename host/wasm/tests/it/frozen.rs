@@ -12,7 +12,7 @@ use pelton_core::projection::view::ViewChange;
 use pelton_core::saga::model::{InputContext, Relation, SagaInput, TimerChange};
 use pelton_core::saga::ports::SagaPlugin;
 use pelton_core::time::Timestamp;
-use pelton_wasm::{Limits, LoadedPlugin};
+use pelton_wasm::{Limits, LoadedPlugin, SchemaKind};
 use wit_parser::{PackageId, Resolve};
 
 use crate::contract::wit;
@@ -65,6 +65,8 @@ fn a_change_that_breaks_plugins_is_found() {
         ("saga.wit", "    start-once,\n", ""),
         ("command-handler.wit", "result<list<new-event>, rejection>", "result<list<new-event>, string>"),
         ("projection.wit", "  keys: func(", "  keys-of: func("),
+        ("saga-migration.wit", "from-version: u32, ", ""),
+        ("settings.wit", "-> metadata", "-> list<string>"),
         ("worlds.wit", "world saga-plugin", "world process-plugin"),
     ] {
         let copy = tempfile::tempdir().expect("a folder");
@@ -145,4 +147,18 @@ async fn a_saga_of_the_released_form_works() {
     };
     assert_eq!((timer.id.as_str(), timer.r#type.as_str(), timer.due), ("t", "unpaid", Timestamp(1_000)));
     assert_eq!((&timer.data[..], id.as_str()), (&b"payload"[..], "t"));
+}
+
+#[tokio::test]
+async fn what_a_plugin_of_the_released_form_exports_besides_works() {
+    let plugin = plugin().await;
+    let settings = plugin.imports().iter().any(|import| import == "pelton:plugin/settings@0.1.0");
+    assert!(settings, "evolve asks for its settings: {:?}", plugin.imports());
+    let [schema] = plugin.schemas() else { panic!("{:?}", plugin.schemas()) };
+    assert_eq!((schema.kind, schema.r#type.as_str(), schema.version), (SchemaKind::Event, "done", 2));
+    assert_eq!(schema.schema, r#"{"type":"string"}"#);
+    let (saga, instance) = (plugin.saga().expect("a saga"), InstanceId::new("one").expect("an id"));
+    let migrated = saga.migrate(&instance, 4, b"old", &[]).await.expect("answers");
+    let migrated = migrated.expect("it has a migration").expect("takes over");
+    assert_eq!((&migrated.state[..], migrated.timers[0].r#type.as_str()), (&b"state"[..], "unpaid"));
 }
