@@ -180,6 +180,24 @@ fn the_hotel_is_sound() {
 }
 
 #[test]
+fn what_a_plugin_is_set_to_and_tells_of_its_data_is_listed() {
+    for (example, parts) in [
+        ("payment", &["+settings:", "settings: unapproved-limit-cents = \"10000\""][..]),
+        ("library", &["schemas: command remind-reader, event reader-reminded, entity state v1"]),
+    ] {
+        let config = hotel().parent().expect("a folder").with_file_name(example).join("pelton.toml");
+        let output = pelton(&["check", "--config", &config.display().to_string()]);
+        let summary = String::from_utf8(output.stdout).expect("text");
+        for part in parts {
+            assert!(summary.contains(part), "{part:?} is not in:\n{summary}");
+        }
+    }
+    let summary = pelton(&["check", "--config", &hotel().display().to_string()]).stdout;
+    let summary = String::from_utf8(summary).expect("text");
+    assert!(!summary.contains("settings:") && !summary.contains("schemas:"), "{summary}");
+}
+
+#[test]
 fn components_are_held_against_what_relies_on_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = fs::read_to_string(hotel()).expect("the hotel");
