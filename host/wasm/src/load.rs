@@ -17,7 +17,7 @@ use crate::imports;
 use crate::limits::Limits;
 use crate::projection::WasmProjection;
 use crate::refusal::{LoadError, Refusal};
-use crate::role::Surface;
+use crate::role::{Exported, Surface, TRACKS, Track};
 use crate::room::Room;
 use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
@@ -73,6 +73,8 @@ pub struct Plugins {
     engine: Arc<Engine>,
     cache: Option<Arc<Cache>>,
     room: Arc<Room>,
+    /// The versions of the contract that it serves.
+    tracks: &'static [Track],
 }
 
 impl Plugins {
@@ -80,7 +82,7 @@ impl Plugins {
     pub fn new(settings: &Settings) -> Result<Self, EngineError> {
         let cache = settings.cache_dir.as_deref().map(Cache::open).transpose()?;
         let room = Room::new(settings.memory_bytes);
-        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new), room })
+        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new), room, tracks: TRACKS })
     }
 
     /// Loads a component under the plugin's name in the configuration, with limits or with limits and settings.
@@ -107,7 +109,7 @@ impl Plugins {
     async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
         refuse_other_kinds(&bytes)?;
         let component = self.compile(bytes, origin.component.clone()).await?;
-        let surface = Surface::of(&component)?;
+        let surface = Surface::of(&component, self.tracks)?;
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
         let linked = imports::log::link(&mut linker).and_then(|()| imports::settings::link(&mut linker));
         let pre = linked.and_then(|()| linker.instantiate_pre(&component));
@@ -125,17 +127,8 @@ impl Plugins {
             saga: None,
             schemas: Vec::new(),
         };
-        if surface.has("command-handler") {
-            plugin.handler = Some(WasmHandler::new(blueprint.clone())?);
-        }
-        if surface.has("projection") {
-            plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
-        }
-        if surface.has("saga") {
-            plugin.saga = Some(WasmSaga::new(blueprint.clone(), surface.has("saga-migration"))?);
-        }
-        if surface.has("schemas") {
-            plugin.schemas = schemas::read(&blueprint, &plugin)?;
+        for track in self.tracks {
+            (track.load)(&blueprint, &surface.of_track(track), &mut plugin)?;
         }
         Ok(LoadedPlugin { exports: surface.exports, imports: surface.imports, ..plugin })
     }
@@ -159,6 +152,27 @@ impl Plugins {
             Err(stopped) => Err(Refusal::Interrupted(stopped.to_string())),
         }
     }
+}
+
+/// Loads what a component exports of version 0.1 of the contract.
+pub(crate) fn interfaces_0_1(
+    blueprint: &Blueprint,
+    exported: &Exported<'_>,
+    plugin: &mut LoadedPlugin,
+) -> Result<(), Refusal> {
+    if exported.has("command-handler") {
+        plugin.handler = Some(WasmHandler::new(blueprint.clone())?);
+    }
+    if exported.has("projection") {
+        plugin.projection = Some(WasmProjection::new(blueprint.clone())?);
+    }
+    if exported.has("saga") {
+        plugin.saga = Some(WasmSaga::new(blueprint.clone(), exported.has("saga-migration"))?);
+    }
+    if exported.has("schemas") {
+        plugin.schemas = schemas::read(blueprint, plugin)?;
+    }
+    Ok(())
 }
 
 /// A component that passed every check, with the roles that it exports: at least one.
@@ -282,4 +296,67 @@ fn digest(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schemas::SchemaKind;
+
+    /// A later version of the contract, whose sagas say only how many types they read.
+    fn interfaces_0_2(
+        blueprint: &Blueprint,
+        exported: &Exported<'_>,
+        plugin: &mut LoadedPlugin,
+    ) -> Result<(), Refusal> {
+        if !exported.has("saga") {
+            return Ok(());
+        }
+        let (mut sandbox, instance) = blueprint.build()?;
+        let component = blueprint.pre.component();
+        let saga = component.get_export_index(None, "pelton:plugin/saga@0.2.0").expect("the saga");
+        let describe = component.get_export_index(Some(&saga), "describe").expect("the function");
+        let describe = instance.get_typed_func::<(), (u32,)>(sandbox.store(), describe);
+        let describe = describe.map_err(|e| Refusal::interface(&e))?;
+        let (types,) = sandbox.call(|store| describe.call(store, ()))?;
+        let (kind, schema) = (SchemaKind::Event, String::new());
+        plugin.schemas.push(Schema { kind, r#type: "read".to_owned(), version: types, schema });
+        Ok(())
+    }
+
+    const BOTH: &[Track] = &[
+        TRACKS[0],
+        Track {
+            version: "0.2.0",
+            prefix: "0.2.",
+            exports: &["saga"],
+            imports: &["log"],
+            load: interfaces_0_2,
+        },
+    ];
+
+    fn saga_0_2() -> Vec<u8> {
+        let text = r#"(component
+            (core module $m (func (export "describe") (result i32) (i32.const 7)))
+            (core instance $i (instantiate $m))
+            (func $describe (result u32) (canon lift (core func $i "describe")))
+            (instance $e (export "describe" (func $describe)))
+            (export "pelton:plugin/saga@0.2.0" (instance $e)))"#;
+        wat::parse_str(text).expect("valid text")
+    }
+
+    #[tokio::test]
+    async fn a_host_loads_components_of_two_versions_of_the_contract() {
+        let mut plugins = Plugins::new(&Settings::default()).expect("an engine");
+        let released = include_str!("../tests/contract/0.1.0/plugin.wat");
+        let released = wat::parse_str(released).expect("valid text");
+        let refused = plugins.load("later", saga_0_2(), Limits::default()).await.expect_err("unknown");
+        assert!(matches!(refused.refusal, Refusal::NoRole(_)), "{refused}");
+        plugins.tracks = BOTH;
+        let first = plugins.load("first", released, Limits::default()).await.expect("loads");
+        assert!(first.handler().is_some() && first.projection().is_some() && first.saga().is_some());
+        let later = plugins.load("later", saga_0_2(), Limits::default()).await.expect("loads");
+        assert!(later.saga().is_none(), "its bindings are those of the other track");
+        assert_eq!(later.schemas()[0].version, 7);
+    }
 }

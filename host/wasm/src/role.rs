@@ -8,28 +8,58 @@ use wasmtime::component::{
 
 use crate::fault;
 use crate::guest::Guest;
+use crate::load::{self, LoadedPlugin};
 use crate::refusal::Refusal;
 use crate::sandbox::Blueprint;
 
 const PACKAGE: &str = "pelton:plugin/";
 
-/// The versions of the contract that this host runs. A breaking change is a new track, beside this one.
-const TRACKS: &[Track] =
-    &[Track { version: "0.1.0", prefix: "0.1.", exports: &EXPORTS, imports: &["log", "settings"] }];
+/// The version of the contract that the bindings of this crate are generated from.
+const VERSION: &str = "0.1.0";
+
+/// The versions of the contract that this host runs. A breaking change is a new track, beside this one, with bindings of its
+/// own.
+pub(crate) const TRACKS: &[Track] = &[Track {
+    version: VERSION,
+    prefix: "0.1.",
+    exports: &EXPORTS,
+    imports: &["log", "settings"],
+    load: load::interfaces_0_1,
+}];
 const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
 /// The roles, and what a plugin may export beside them.
 const EXPORTS: [&str; 5] = ["command-handler", "projection", "saga", "saga-migration", "schemas"];
 
 /// Versions of the contract that link with each other: they differ in the patch number alone.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Track {
-    /// The version that the bindings are generated from.
-    version: &'static str,
-    prefix: &'static str,
+    /// The version that the track's bindings are generated from.
+    pub(crate) version: &'static str,
+    /// What the versions begin with.
+    pub(crate) prefix: &'static str,
     /// The interfaces that the host calls.
-    exports: &'static [&'static str],
+    pub(crate) exports: &'static [&'static str],
     /// The interfaces that the host offers.
-    imports: &'static [&'static str],
+    pub(crate) imports: &'static [&'static str],
+    /// Loads what a component exports of the track.
+    pub(crate) load: Load,
+}
+
+/// Adds to a plugin what its component exports of one track.
+pub(crate) type Load = fn(&Blueprint, &Exported<'_>, &mut LoadedPlugin) -> Result<(), Refusal>;
+
+/// What a component exports of one track.
+#[derive(Debug)]
+pub(crate) struct Exported<'a> {
+    surface: &'a Surface,
+    version: &'static str,
+}
+
+impl Exported<'_> {
+    /// Whether the component exports this interface.
+    pub(crate) fn has(&self, interface: &str) -> bool {
+        self.surface.contract.contains(&(interface, self.version))
+    }
 }
 
 impl Track {
@@ -52,11 +82,7 @@ pub(crate) struct Surface {
 impl Surface {
     /// Reads the component's type. Refuses a component that exports or imports what this host does not know of the
     /// contract, imports more than the contract offers, or has no role.
-    pub(crate) fn of(component: &Component) -> Result<Self, Refusal> {
-        Self::in_tracks(component, TRACKS)
-    }
-
-    fn in_tracks(component: &Component, tracks: &[Track]) -> Result<Self, Refusal> {
+    pub(crate) fn of(component: &Component, tracks: &[Track]) -> Result<Self, Refusal> {
         let engine = component.engine();
         let kind = component.component_type();
         let mut surface = Self::default();
@@ -81,7 +107,10 @@ impl Surface {
         if !surface.contract.iter().any(|(interface, _)| ROLES.contains(interface)) {
             return Err(Refusal::NoRole(surface.exports));
         }
-        if surface.has("saga-migration") && !surface.has("saga") {
+        let lone = |&(interface, version): &(&str, &str)| {
+            interface == "saga-migration" && !surface.contract.contains(&("saga", version))
+        };
+        if surface.contract.iter().any(lone) {
             unknown.push("saga-migration (it exports no saga)".to_owned());
         }
         if !unknown.is_empty() {
@@ -98,9 +127,9 @@ impl Surface {
         Ok(surface)
     }
 
-    /// Whether the component exports this interface of the contract.
-    pub(crate) fn has(&self, interface: &str) -> bool {
-        self.contract.iter().any(|(exported, _)| *exported == interface)
+    /// What the component exports of this track.
+    pub(crate) fn of_track(&self, track: &Track) -> Exported<'_> {
+        Exported { surface: self, version: track.version }
     }
 }
 
@@ -176,7 +205,7 @@ impl<'a> Interface<'a> {
         store: &'a mut Store<Guest>,
         instance: &'a Instance,
     ) -> Result<Self, Refusal> {
-        let name = format!("{PACKAGE}{role}@{}", TRACKS[0].version);
+        let name = format!("{PACKAGE}{role}@{}", VERSION);
         let component = blueprint.pre.component();
         match component.get_export_index(None, &name) {
             Some(index) => Ok(Self { name, index, component, store, instance }),
@@ -238,12 +267,10 @@ mod tests {
 
     #[test]
     fn two_versions_of_the_contract_are_served_beside_each_other() {
-        let both = [
-            Track { version: "0.1.0", prefix: "0.1.", exports: &ROLES, imports: &["log"] },
-            Track { version: "0.2.0", prefix: "0.2.", exports: &["saga"], imports: &["log", "clock"] },
-        ];
-        let of =
-            |exports: &[&str]| Surface::in_tracks(&component(exports), &both).map(|surface| surface.contract);
+        let of_0_1 = Track { exports: &ROLES, ..TRACKS[0] };
+        let of_0_2 = Track { version: "0.2.0", prefix: "0.2.", exports: &["saga"], ..TRACKS[0] };
+        let both = [of_0_1, of_0_2];
+        let of = |exports: &[&str]| Surface::of(&component(exports), &both).map(|surface| surface.contract);
         assert_eq!(of(&["pelton:plugin/saga@0.1.3"]).unwrap(), [("saga", "0.1.0")]);
         assert_eq!(of(&["pelton:plugin/saga@0.2.0"]).unwrap(), [("saga", "0.2.0")]);
         let mixed = of(&["pelton:plugin/projection@0.1.0", "pelton:plugin/saga@0.2.9"]);
