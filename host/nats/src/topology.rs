@@ -8,6 +8,7 @@ mod compare;
 mod meaning;
 mod objects;
 mod plan;
+mod requests;
 mod rivals;
 
 use std::fmt;

@@ -11,6 +11,7 @@ use super::objects::{Kind, Object, filters};
 use super::plan::{Action, Change, Effect, Plan, Step};
 use super::rivals;
 use crate::connection::Nats;
+use crate::subjects::COMMANDS;
 use crate::wire;
 
 /// What makes the server match these objects.
@@ -30,7 +31,8 @@ pub(super) async fn plan(nats: &Nats, objects: &[Object]) -> Result<Plan, Unavai
         steps.push(step);
     }
     steps.extend(rivals::find(nats, objects).await?);
-    Ok(Plan { steps })
+    let is_log = |object: &&Object| object.kind == Kind::Stream { name: COMMANDS.to_owned() };
+    Ok(Plan { steps, log: objects.iter().find(is_log).cloned() })
 }
 
 fn missing(object: &Object) -> Change {

@@ -117,8 +117,10 @@ fn of_consumer(field: &str, exists: &Value, configured: &Value) -> Meaning {
                 "a running host with the old configuration does not know {more} and sets it aside as a dead letter: \
                  restart it, then use `pelton dlq retry`"
             );
-            let no_more =
-                format!("the handler gets no {gone} any more, once it has decided those in the log");
+            let no_more = format!(
+                "the handler gets no {gone} any more, once it has decided those in the log; clients are refused while it moves \
+                 to another handler"
+            );
             match (gone.as_str(), more.as_str()) {
                 ("", _) => meaning(Additive, not_known),
                 (_, "") => meaning(Other, no_more),

@@ -1,29 +1,17 @@
-//! What makes the server match the configuration: steps, what each means, and how they are carried out.
+//! What makes the server match the configuration: steps, what each means, and the order in which they are carried out.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
-use bytes::Bytes;
-use pelton_core::id::Sequence;
-use pelton_core::store::Unavailable;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::compare::{self, Info, existing};
+use super::compare::{self, existing};
 use super::objects::{Kind, Object, filters, set_filters};
+use super::requests::{create, delete, drain, refuse, refused, skip_the_log, update};
 use super::{Differences, TopologyError};
 use crate::connection::Nats;
 use crate::subjects::COMMANDS;
-use crate::wire::{self, ApiError};
-
-/// The number of times that an object is read again after another host created it first.
-const RACES: usize = 5;
-/// The wait before that, in which a cluster completes the other host's request.
-const RACE_PAUSE: Duration = Duration::from_millis(200);
-/// The time that a handler has to decide the commands that it is not given any more.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -80,6 +68,8 @@ pub(super) enum Action {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) steps: Vec<Step>,
+    /// The log of commands, as it should be. `None` without a handler.
+    pub(super) log: Option<Object>,
 }
 
 impl Plan {
@@ -114,17 +104,22 @@ impl Plan {
     /// Makes all changes; logs each. An interrupted plan is completed by the next.
     ///
     /// A command must not be passed over, so consumers take a new type before the log does, and let go of a type only
-    /// after the log has, and after they have decided those that it holds.
+    /// after they have decided what the log holds of it. Nor may two handlers get one command, so the log refuses a
+    /// type while it moves from one to another.
     ///
     /// # Errors
     ///
     /// The server does not answer, or it refuses changes; then not all have been made.
     pub async fn carry_out(&self, nats: &Nats) -> Result<(), TopologyError> {
+        let moved = self.moved();
+        self.check_new_consumers(&moved)?;
         for (object, existing) in self.consumer_updates() {
-            let mut both = existing.clone();
-            set_filters(&mut both, filters(&object.settings).union(&filters(existing)).cloned());
-            if filters(&both) != filters(existing) {
-                let _answer = update(nats, object, both).await?;
+            let mut grown = filters(existing);
+            grown.extend(filters(&object.settings).difference(&moved).cloned());
+            if grown != filters(existing) {
+                let mut config = existing.clone();
+                set_filters(&mut config, grown);
+                update(nats, object, config).await?;
             }
         }
         // Where no host decides them, nothing is taken away, and a host with the old configuration still starts.
@@ -133,20 +128,62 @@ impl Plan {
         }
         let (streams, consumers): (Vec<&Step>, Vec<&Step>) =
             self.steps.iter().partition(|step| matches!(step.object.kind, Kind::Stream { .. }));
-        Self::carry_out_all(&streams, nats).await?;
-        Self::carry_out_all(&consumers, nats).await
+        let (losing, others): (Vec<&Step>, Vec<&Step>) =
+            consumers.into_iter().partition(|step| step.takes_something_away());
+        let Some(log) = self.log.as_ref().filter(|_| !moved.is_empty()) else {
+            carry_out_all(&streams, nats).await?;
+            carry_out_all(&losing, nats).await?;
+            return carry_out_all(&others, nats).await;
+        };
+        let streams: Vec<&Step> = streams.into_iter().filter(|step| step.object.kind != log.kind).collect();
+        carry_out_all(&streams, nats).await?;
+        refuse(nats, log, &moved).await?;
+        carry_out_all(&losing, nats).await?;
+        carry_out_all(&others, nats).await?;
+        let is_new = |step: &&&Step| matches!(step.action, Action::Create);
+        for step in others.iter().filter(is_new).filter(|step| !step.filters().is_disjoint(&moved)) {
+            skip_the_log(nats, &step.object).await?;
+        }
+        let existing = existing(nats, log).await?.unwrap_or_default();
+        let changes = compare::differences(log, &existing);
+        Step { object: log.clone(), action: Action::Update { existing }, changes }.carry_out(nats).await
     }
 
-    /// Makes what can be made, and tells of all that was refused.
-    async fn carry_out_all(steps: &[&Step], nats: &Nats) -> Result<(), TopologyError> {
-        let mut refused = Vec::new();
-        for step in steps {
-            match step.carry_out(nats).await {
-                Err(TopologyError::Differs(Differences(changes))) => refused.extend(changes),
-                done => done?,
-            }
+    /// The filters that one consumer loses after it has decided their commands, and another one gets.
+    fn moved(&self) -> BTreeSet<String> {
+        let lost: BTreeSet<String> = self.steps.iter().filter_map(Step::dropped).flatten().collect();
+        let got = self.steps.iter().flat_map(|step| match &step.action {
+            Action::Create => step.filters(),
+            Action::Update { existing } => step.filters().difference(&filters(existing)).cloned().collect(),
+            Action::Delete { .. } => BTreeSet::new(),
+        });
+        got.filter(|filter| lost.contains(filter)).collect()
+    }
+
+    /// A consumer that is new takes the whole log of a handler that was renamed, and nothing of the log of one from which
+    /// a type moves: its commands have ended at other entities. So it cannot do both at once.
+    fn check_new_consumers(&self, moved: &BTreeSet<String>) -> Result<(), TopologyError> {
+        let renamed: BTreeSet<String> = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Delete { drain: false }))
+            .flat_map(Step::filters)
+            .collect();
+        let both = |step: &&Step| {
+            let filters = step.filters();
+            matches!(step.action, Action::Create)
+                && !filters.is_disjoint(moved)
+                && !filters.is_disjoint(&renamed)
+        };
+        match self.steps.iter().find(both) {
+            None => Ok(()),
+            Some(step) => Err(refused(
+                &step.object,
+                "takes the commands of a handler that was renamed, and some of another one: rename it first, apply, \
+                 and move the others then"
+                    .to_owned(),
+            )),
         }
-        if refused.is_empty() { Ok(()) } else { Err(TopologyError::Differs(Differences(refused))) }
     }
 
     fn consumer_updates(&self) -> impl Iterator<Item = (&Object, &Map<String, Value>)> {
@@ -169,6 +206,14 @@ impl Step {
             Action::Create | Action::Delete { drain: false } => return None,
         };
         (stream == COMMANDS && !dropped.is_empty()).then_some(dropped)
+    }
+
+    fn filters(&self) -> BTreeSet<String> {
+        filters(&self.object.settings)
+    }
+
+    fn takes_something_away(&self) -> bool {
+        matches!(self.action, Action::Delete { .. }) || self.dropped().is_some()
     }
 
     async fn drain(&self, nats: &Nats) -> Result<(), TopologyError> {
@@ -211,152 +256,18 @@ impl Step {
     }
 }
 
+/// Makes what can be made, and tells of all that was refused.
+async fn carry_out_all(steps: &[&Step], nats: &Nats) -> Result<(), TopologyError> {
+    let mut refused = Vec::new();
+    for step in steps {
+        match step.carry_out(nats).await {
+            Err(TopologyError::Differs(Differences(changes))) => refused.extend(changes),
+            done => done?,
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(TopologyError::Differs(Differences(refused))) }
+}
+
 fn is_filter(field: &str) -> bool {
     matches!(field, "filter_subject" | "filter_subjects")
-}
-
-/// The settings that the server gave the object, or another host before.
-async fn create(nats: &Nats, object: &Object) -> Result<Map<String, Value>, TopologyError> {
-    let config: Map<String, Value> =
-        object.settings.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let doing = format!("creating {object}");
-    let mut refusal = None;
-    for _ in 0..RACES {
-        let (subject, request) = match &object.kind {
-            Kind::Stream { name } => (format!("$JS.API.STREAM.CREATE.{name}"), Value::Object(config.clone())),
-            Kind::Consumer { stream, name } => {
-                (consumer_subject(stream, name), of_consumer(stream, &config, "create"))
-            }
-        };
-        match wire::api::<Info>(nats, &subject, request.to_string().into(), &doing).await? {
-            Ok(created) => return Ok(created.config),
-            Err(error) if is_temporary(&error) => {
-                return Err(Unavailable { doing, cause: error.to_string() }.into());
-            }
-            Err(error) => refusal = Some(error),
-        }
-        tokio::time::sleep(RACE_PAUSE).await;
-        if let Some(existing) = existing(nats, object).await? {
-            return Ok(existing);
-        }
-    }
-    let why = refusal.map_or_else(|| "another host keeps deleting it".to_owned(), |error| error.to_string());
-    Err(refused(object, format!("cannot be created: {why}{}", hint(&why))))
-}
-
-/// The settings that the server has given the object. They are read again, because the answer to an update of a consumer
-/// that the server has recovered from its disk holds the old ones (2.15.1).
-async fn update(
-    nats: &Nats,
-    object: &Object,
-    config: Map<String, Value>,
-) -> Result<Map<String, Value>, TopologyError> {
-    let doing = format!("changing {object}");
-    let (subject, request) = match &object.kind {
-        Kind::Stream { name } => (format!("$JS.API.STREAM.UPDATE.{name}"), Value::Object(config)),
-        Kind::Consumer { stream, name } => {
-            (consumer_subject(stream, name), of_consumer(stream, &config, "update"))
-        }
-    };
-    match wire::api::<Info>(nats, &subject, request.to_string().into(), &doing).await? {
-        Ok(_stale) => Ok(existing(nats, object).await?.unwrap_or_default()),
-        Err(error) if is_temporary(&error) => Err(Unavailable { doing, cause: error.to_string() }.into()),
-        Err(error) => {
-            let why = error.to_string();
-            Err(refused(object, format!("cannot be changed: {why}{}", hint(&why))))
-        }
-    }
-}
-
-async fn delete(nats: &Nats, object: &Object) -> Result<(), TopologyError> {
-    let doing = format!("deleting {object}");
-    let subject = match &object.kind {
-        Kind::Stream { name } => format!("$JS.API.STREAM.DELETE.{name}"),
-        Kind::Consumer { stream, name } => format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"),
-    };
-    match wire::api::<serde::de::IgnoredAny>(nats, &subject, Bytes::new(), &doing).await? {
-        Err(error) if error.code != 404 => Err(Unavailable { doing, cause: error.to_string() }.into()),
-        _ => {
-            tracing::info!("deleted {object}");
-            Ok(())
-        }
-    }
-}
-
-/// Waits until a consumer of the log has acknowledged every command of these filters that is logged now.
-async fn drain(nats: &Nats, object: &Object, filters: &BTreeSet<String>) -> Result<(), TopologyError> {
-    let mut last = Sequence(0);
-    for filter in filters {
-        let found = wire::leader_last(nats, COMMANDS, filter).await?;
-        last = last.max(found.map_or(last, |message| message.sequence));
-    }
-    let deadline = Instant::now() + DRAIN_PATIENCE;
-    loop {
-        let floor = ack_floor(nats, object).await?;
-        if floor.is_none_or(|floor| floor >= last) {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-            return Err(refused(
-                object,
-                format!(
-                    "has not decided all commands of {}. Nothing was taken from it yet: have a host with the old \
-                     configuration decide them, then apply again",
-                    filters.join(" ")
-                ),
-            ));
-        }
-        tokio::time::sleep(RACE_PAUSE).await;
-    }
-}
-
-/// The sequence up to which a consumer has acknowledged its messages. `None`: all, or it does not exist.
-async fn ack_floor(nats: &Nats, object: &Object) -> Result<Option<Sequence>, Unavailable> {
-    #[derive(Deserialize)]
-    struct Place {
-        stream_seq: u64,
-    }
-    #[derive(Deserialize)]
-    struct Progress {
-        ack_floor: Place,
-        num_pending: u64,
-        num_ack_pending: u64,
-    }
-    let Kind::Consumer { stream, name } = &object.kind else { return Ok(None) };
-    let doing = format!("looking at {object}");
-    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
-    match wire::api::<Progress>(nats, &subject, Bytes::new(), &doing).await? {
-        Ok(Progress { num_pending: 0, num_ack_pending: 0, .. }) => Ok(None),
-        Ok(progress) => Ok(Some(Sequence(progress.ack_floor.stream_seq))),
-        Err(error) if error.code == 404 => Ok(None),
-        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
-    }
-}
-
-fn consumer_subject(stream: &str, name: &str) -> String {
-    format!("$JS.API.CONSUMER.CREATE.{stream}.{name}")
-}
-
-fn of_consumer(stream: &str, config: &Map<String, Value>, action: &str) -> Value {
-    json!({ "stream_name": stream, "config": config, "action": action })
-}
-
-/// 10008: JetStream is not ready; 10005 and 10074 (no suitable peers) also while a cluster is still coming up.
-fn is_temporary(error: &ApiError) -> bool {
-    error.err_code == 10008 || error.code == 503
-}
-
-fn refused(object: &Object, what: String) -> TopologyError {
-    let change =
-        Change { object: object.to_string(), what, effect: Effect::Impossible, meaning: String::new() };
-    TopologyError::Differs(Differences(vec![change]))
-}
-
-/// The meaning of the server's refusals here.
-fn hint(why: &str) -> &'static str {
-    match why.contains("error code 10065") {
-        true => "; another stream on this server takes in some of its subjects: `nats stream ls`",
-        false => "",
-    }
 }

@@ -29,7 +29,7 @@ struct Info {
 /// The server allows two consumers with one filter, and would have every command handled twice. A consumer that no
 /// handler reads keeps the log from letting go of old commands.
 pub(super) async fn find(nats: &Nats, objects: &[Object]) -> Result<Vec<Step>, Unavailable> {
-    let ours: Vec<(&str, BTreeSet<String>)> = objects
+    let ours: Vec<Ours<'_>> = objects
         .iter()
         .filter_map(|object| match &object.kind {
             Kind::Consumer { stream, name } if stream == COMMANDS => {
@@ -45,25 +45,41 @@ pub(super) async fn find(nats: &Nats, objects: &[Object]) -> Result<Vec<Step>, U
     let list =
         wire::api::<List>(nats, &format!("$JS.API.CONSUMER.LIST.{COMMANDS}"), "{}".into(), &doing).await?;
     let Ok(List { consumers }) = list else { return Ok(Vec::new()) };
-    let others = consumers
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|info| ours.iter().all(|(name, _)| *name != info.name));
-    Ok(others.filter_map(|other| step(&ours, other)).collect())
+    let consumers = consumers.unwrap_or_default();
+    let is_there = |name: &str| consumers.iter().any(|info| info.name == name);
+    let (old, new): (Vec<Ours<'_>>, Vec<Ours<'_>>) = ours.into_iter().partition(|(name, _)| is_there(name));
+    let is_other = |info: &&Info| old.iter().all(|(name, _)| *name != info.name);
+    Ok(consumers.iter().filter(is_other).filter_map(|other| step(&old, &new, other)).collect())
 }
 
-fn step(ours: &[(&str, BTreeSet<String>)], Info { name, config }: Info) -> Option<Step> {
-    let taken = filters(&config);
-    let rival = ours.iter().find_map(|(rival, filters)| Some((rival, filters.intersection(&taken).next()?)));
-    let (what, meaning) = match rival {
+/// A consumer of the configuration, and its filters.
+type Ours<'a> = (&'a str, BTreeSet<String>);
+
+fn step(old: &[Ours<'_>], new: &[Ours<'_>], Info { name, config }: &Info) -> Option<Step> {
+    let taken = filters(config);
+    let rival = |ours: &[Ours<'_>]| {
+        let both = |(rival, filters): &Ours<'_>| {
+            Some(((*rival).to_owned(), filters.intersection(&taken).next()?.clone()))
+        };
+        ours.iter().find_map(both)
+    };
+    let moves_to_old = rival(old);
+    // A new consumer goes through the whole log; one that is there does not see what lies behind it.
+    let drain = moves_to_old.is_some() || rival(new).is_none();
+    let (what, meaning) = match moves_to_old.or_else(|| rival(new)) {
         Some((rival, both)) => (
             format!(
                 "takes {both}, as the consumer {rival} does: perhaps it is of a handler that was renamed"
             ),
-            format!(
-                "it is deleted, and {rival} goes through the whole log once, which ends no command twice; stop the \
-                 hosts of the old name first"
-            ),
+            match drain {
+                true => {
+                    format!("it is deleted once its commands are decided, and {rival} gets those that follow")
+                }
+                false => format!(
+                    "it is deleted, and {rival} goes through the whole log once, which ends no command twice; stop the \
+                     hosts of the old name first"
+                ),
+            },
         ),
         None if !taken.is_empty() && taken.iter().all(|filter| subjects::is_commands_of_type(filter)) => (
             format!(
@@ -75,8 +91,8 @@ fn step(ours: &[(&str, BTreeSet<String>)], Info { name, config }: Info) -> Optio
         ),
         None => return None,
     };
-    let object = Object { kind: Kind::Consumer { stream: COMMANDS.to_owned(), name }, settings: config };
+    let kind = Kind::Consumer { stream: COMMANDS.to_owned(), name: name.clone() };
+    let object = Object { kind, settings: config.clone() };
     let change = Change { object: object.to_string(), what, effect: Effect::Other, meaning };
-    // Commands that a rival has not decided go to the consumer that replaces it.
-    Some(Step { object, action: Action::Delete { drain: rival.is_none() }, changes: vec![change] })
+    Some(Step { object, action: Action::Delete { drain }, changes: vec![change] })
 }

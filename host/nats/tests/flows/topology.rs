@@ -138,8 +138,8 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
     before.ensure(&nats).await.unwrap();
     // The consumer is beyond the place where commands of the new type will be.
     publish(&nats, "command.book-room.c-1").await;
-    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
-    soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
+    let mut booking = consumer(&nats, "booking").await;
+    assert_eq!(next(&nats, &mut booking).await, "command.book-room.c-1");
 
     let mut after = hotel();
     after.streams[0].subjects.push("cleaning.>".into());
@@ -150,8 +150,7 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
     }
     assert_eq!(changes(&after, &nats).await, "");
     publish(&nats, "command.check-in.c-2").await;
-    let second = soon(consumer.next()).await.unwrap();
-    assert_eq!(second.message().subject, "command.check-in.c-2");
+    assert_eq!(next(&nats, &mut booking).await, "command.check-in.c-2");
 }
 
 #[tokio::test]
@@ -177,18 +176,42 @@ async fn a_plan_is_carried_out_and_leaves_what_the_operator_set() {
     config.description = Some("ours".to_owned());
     nats.jetstream().update_stream(config).await.unwrap();
 
-    // A handler is renamed, one of its commands moves to another handler, and the hotel's subjects shrink.
+    // A handler is renamed, and the hotel's subjects shrink.
+    publish(&nats, "command.check-in.c-1").await;
     let mut after = hotel();
     after.streams[0].subjects = vec!["booking.1.>".into()];
     after.handlers[0].name = name("reservation");
-    after.handlers[0].commands = vec![command_type("book-room")];
-    let commands = vec![command_type("check-in")];
-    after.handlers.push(HandlerConsumer { name: name("reception"), commands, max_ack_pending: 64 });
     let plan = after.plan(&nats).await.unwrap();
     assert!(plan.differences().all(|change| change.effect == Effect::Other), "{plan:?}");
     plan.carry_out(&nats).await.unwrap();
     assert_eq!(changes(&after, &nats).await, "");
     assert_eq!(stream.info().await.unwrap().config.description.as_deref(), Some("ours"));
+    // What nobody has decided under the old name is decided under the new one.
+    let mut reservation = consumer(&nats, "reservation").await;
+    assert_eq!(next(&nats, &mut reservation).await, "command.check-in.c-1");
+
+    // One of its commands moves to a handler that is new and has other entities: nothing is decided there once more.
+    publish(&nats, "command.check-in.c-2").await;
+    assert_eq!(next(&nats, &mut reservation).await, "command.check-in.c-2");
+    after.handlers[0].commands = vec![command_type("book-room")];
+    let commands = vec![command_type("check-in")];
+    after.handlers.push(HandlerConsumer { name: name("reception"), commands, max_ack_pending: 64 });
+    after.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
+    assert_eq!(changes(&after, &nats).await, "");
+    publish(&nats, "command.check-in.c-3").await;
+    let mut reception = consumer(&nats, "reception").await;
+    assert_eq!(next(&nats, &mut reception).await, "command.check-in.c-3");
+
+    // Both at once has no place to begin at.
+    publish(&nats, "command.book-room.c-4").await;
+    assert_eq!(next(&nats, &mut reservation).await, "command.book-room.c-4");
+    let mut both = after.clone();
+    both.handlers[0].commands = vec![command_type("pay")];
+    both.handlers[1].name = name("desk");
+    both.handlers[1].commands.push(command_type("book-room"));
+    let text = report(both.plan(&nats).await.unwrap().carry_out(&nats).await);
+    assert!(text.contains("rename it first, apply, and move the others then"), "{text}");
+    assert_eq!(changes(&after, &nats).await, "");
 }
 
 #[tokio::test]
@@ -203,11 +226,66 @@ async fn a_handler_keeps_a_command_type_until_it_has_decided_its_commands() {
     assert!(text.contains("has not decided all commands of command.check-in.>"), "{text}");
     assert_eq!(changes(&hotel(), &nats).await, "", "a host with the old configuration still starts");
 
-    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
-    soon(consumer.next()).await.unwrap().settle(Settlement::Ack).await;
-    nats.flush().await.unwrap();
+    let mut booking = consumer(&nats, "booking").await;
+    next(&nats, &mut booking).await;
     after.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
     assert_eq!(changes(&after, &nats).await, "");
+}
+
+/// Two handlers may have different entities, so a command that both got would take effect twice.
+#[tokio::test]
+async fn a_command_type_moves_to_a_handler_that_is_there_and_only_one_gets_each_command() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let taking = |commands: &[&str]| HandlerConsumer {
+        name: name("reception"),
+        commands: commands.iter().map(|command| command_type(command)).collect(),
+        max_ack_pending: 64,
+    };
+    let mut before = hotel();
+    before.handlers.push(taking(&["greet"]));
+    before.ensure(&nats).await.unwrap();
+    // The consumer that will get the type is beyond the command that the other one holds.
+    publish(&nats, "command.check-in.c-1").await;
+    publish(&nats, "command.greet.c-2").await;
+    let mut reception = consumer(&nats, "reception").await;
+    assert_eq!(next(&nats, &mut reception).await, "command.greet.c-2");
+
+    // The type moves while its handler stays, or its handler goes.
+    let mut stays = before.clone();
+    stays.handlers = vec![hotel().handlers.remove(0), taking(&["greet", "check-in"])];
+    stays.handlers[0].commands = vec![command_type("book-room")];
+    let mut goes = before.clone();
+    goes.handlers = vec![taking(&["greet", "book-room", "check-in"])];
+    for after in [&stays, &goes] {
+        let text = report(after.plan(&nats).await.unwrap().carry_out(&nats).await);
+        assert!(text.contains("has not decided all commands of"), "{text}");
+        assert_eq!(changes(&before, &nats).await, "");
+    }
+    let mut booking = consumer(&nats, "booking").await;
+    assert_eq!(next(&nats, &mut booking).await, "command.check-in.c-1");
+    for after in [stays, goes] {
+        after.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
+        assert_eq!(changes(&after, &nats).await, "");
+    }
+    publish(&nats, "command.check-in.c-3").await;
+    publish(&nats, "command.book-room.c-4").await;
+    assert_eq!(next(&nats, &mut reception).await, "command.check-in.c-3");
+    assert_eq!(next(&nats, &mut reception).await, "command.book-room.c-4");
+}
+
+/// A host's consumer of a handler.
+async fn consumer(nats: &Nats, handler: &str) -> PullConsumer {
+    PullConsumer::of_handler(nats, &name(handler), 1).await.unwrap()
+}
+
+/// Its next message, acknowledged.
+async fn next(nats: &Nats, consumer: &mut PullConsumer) -> String {
+    let delivery = soon(consumer.next()).await.unwrap();
+    let subject = delivery.message().subject.clone();
+    delivery.settle(Settlement::Ack).await;
+    nats.flush().await.unwrap();
+    subject
 }
 
 async fn publish(nats: &Nats, subject: &str) {
