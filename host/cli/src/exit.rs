@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Unusable(anyhow::Error),
     /// The run failed; another try may work.
     Run(anyhow::Error),
+    /// What was tested does not keep a rule or a case, as has been said.
+    Verdict,
 }
 
 impl Failure {
@@ -25,6 +27,7 @@ impl Failure {
             Self::Usage(_) => 2,
             Self::Configuration(_) | Self::Unusable(_) => 3,
             Self::Run(_) => 4,
+            Self::Verdict => 1,
         })
     }
 
@@ -35,6 +38,7 @@ impl Failure {
             Self::Usage(what) => format!("error: {what}\n"),
             Self::Configuration(report) => report.render(colour),
             Self::Unusable(error) | Self::Run(error) => format!("error: {error:#}\n"),
+            Self::Verdict => String::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ mod server;
 mod status;
 mod telemetry;
 mod terminal;
+mod test;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Man => describe::man(),
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
+        Command::Test(test) => on_runtime(test::run(test)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),

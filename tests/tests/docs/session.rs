@@ -42,6 +42,7 @@ documents! {
     nats: "docs/nats.md",
     operating: "docs/operating.md",
     plugins: "docs/plugins.md",
+    testing: "docs/testing.md",
     troubleshooting: "docs/troubleshooting.md",
 }
 

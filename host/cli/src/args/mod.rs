@@ -11,6 +11,7 @@ pub(crate) mod dlq;
 pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -25,10 +26,12 @@ use dlq::DlqCommand;
 use new::NewArgs;
 use run::RunArgs;
 use status::StatusArgs;
+use test::TestArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked, or it was stopped with SIGINT or SIGTERM and stopped cleanly
+  1  `pelton test` found a case or a rule that is not kept
   2  the command line is wrong
   3  the configuration or a component is wrong; every mistake has been reported
   4  the run failed, or did not stop cleanly within its deadline
@@ -76,6 +79,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Check the configuration and its components; start nothing
     Check(CheckArgs),
+    /// Test a component: the rules that every plugin keeps, and cases that say what it should do
+    Test(TestArgs),
     /// Run against a NATS server
     Run(RunArgs),
     /// Run on this machine with a NATS server of its own

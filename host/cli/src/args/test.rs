@@ -1,0 +1,28 @@
+//! `pelton test`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `pelton test`
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The component
+    #[arg(value_name = "PLUGIN.wasm", required_unless_present = "list_rules")]
+    pub(crate) component: Option<PathBuf>,
+    /// Files of cases, or folders with them
+    #[arg(value_name = "CASES")]
+    pub(crate) cases: Vec<PathBuf>,
+    /// Test this rule only, by id or name; may be given several times
+    #[arg(long = "rule", value_name = "RULE")]
+    pub(crate) rules: Vec<String>,
+    /// Print every rule, with why it matters and what to do where it is broken
+    #[arg(long)]
+    pub(crate) list_rules: bool,
+    /// What is left to chance follows from this number; without it, another one each time
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

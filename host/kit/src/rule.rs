@@ -1,0 +1,60 @@
+//! Rules: what every plugin keeps, because the host counts on it.
+
+use futures::future::BoxFuture;
+
+use crate::rules;
+use crate::run::Subject;
+
+/// One rule.
+pub struct Rule {
+    /// Its id, for example `CH-02`.
+    pub id: &'static str,
+    /// Its name, for example `decide-pure`.
+    pub name: &'static str,
+    /// What is held.
+    pub asserts: &'static str,
+    /// What happens in production where it is not kept.
+    pub why: &'static str,
+    /// What to do about it.
+    pub mend: &'static str,
+    /// Rules without which this one says nothing.
+    pub after: &'static [&'static str],
+    pub(crate) test: for<'a> fn(&'a Subject<'a>) -> BoxFuture<'a, Finding>,
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.id, self.name)
+    }
+}
+
+/// What a rule has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is kept, as far as so much was tried.
+    Passed {
+        /// What was tried.
+        tried: String,
+    },
+    /// It is broken.
+    Failed {
+        /// How.
+        how: String,
+    },
+    /// There was nothing to try it on.
+    NotTested {
+        /// What is missing.
+        why: String,
+    },
+    /// Another rule is broken, without which this one says nothing.
+    Blocked {
+        /// The other rule's id.
+        by: &'static str,
+    },
+}
+
+/// All rules, in the order in which they are tested.
+#[must_use]
+pub fn all() -> &'static [&'static Rule] {
+    rules::ALL
+}

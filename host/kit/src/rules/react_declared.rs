@@ -1,0 +1,53 @@
+//! A saga sends what it declared.
+
+use futures::FutureExt;
+use pelton_core::id::InstanceId;
+use pelton_core::saga::model::{InputContext, SagaInput, TimerChange};
+use pelton_core::saga::ports::SagaPlugin;
+
+use super::{NO_EVENTS, NO_SAGA, failed, not_tested, passed};
+use crate::rule::{Finding, Rule};
+use crate::run::Subject;
+
+pub(super) static RULE: Rule = Rule {
+    id: "SG-02",
+    name: "react-declared",
+    asserts: "every command that a saga sends, and every timer that it sets, is of a type that its descriptor lists",
+    why: "the host refuses such a reaction: the instance is quarantined",
+    mend: "list the type in the descriptor",
+    after: &["SG-01"],
+    test: |subject| test(subject).boxed(),
+};
+
+async fn test(subject: &Subject<'_>) -> Finding {
+    let Some(saga) = subject.plugin.saga() else { return not_tested(NO_SAGA) };
+    let descriptor = saga.descriptor();
+    let mut tried = 0;
+    for event in &subject.happenings {
+        let Ok(Ok(concerns)) = saga.correlate(event).await else { continue };
+        for concern in concerns {
+            let Ok(instance) = InstanceId::new(&concern.instance) else { continue };
+            let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
+            let Ok(Ok(reaction)) = saga.react(&instance, None, &input, &context).await else { continue };
+            if let Some(foreign) = reaction.commands.iter().find(|c| !descriptor.commands.contains(&c.r#type))
+            {
+                return failed(format!(
+                    "{}: it sends {:?}, which it does not list",
+                    event.event.r#type, foreign.r#type
+                ));
+            }
+            let set = reaction.timers.iter().filter_map(|change| match change {
+                TimerChange::Set(timer) => Some(&timer.r#type),
+                TimerChange::Cancel(_) => None,
+            });
+            if let Some(foreign) = set.into_iter().find(|r#type| !descriptor.timers.contains(r#type)) {
+                return failed(format!(
+                    "{}: it sets the timer {foreign:?}, which it does not list",
+                    event.event.r#type
+                ));
+            }
+            tried += 1;
+        }
+    }
+    passed(tried, "reactions", NO_EVENTS)
+}
