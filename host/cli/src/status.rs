@@ -45,7 +45,7 @@ fn wanted(config: &Config) -> Wanted {
 
 /// A table for each kind of thing.
 fn screen(status: &Status) -> String {
-    let Status { streams, handlers, views, sagas, dead_letters } = status;
+    let Status { streams, handlers, views, sagas, dead_letters, hosts } = status;
     let streams = streams.iter().map(|stream| {
         vec![
             stream.name.clone(),
@@ -67,6 +67,15 @@ fn screen(status: &Status) -> String {
     let dead_letters = dead_letters
         .iter()
         .map(|count| vec![count.consumer.clone(), count.failed.to_string(), count.parked.to_string()]);
+    let hosts = hosts.iter().map(|host| {
+        vec![
+            format!("{}:{}", host.machine, host.process),
+            host.version.clone(),
+            host.address.clone(),
+            host.started_at.clone(),
+            if host.handlers.is_empty() { "-".to_owned() } else { host.handlers.join(" ") },
+        ]
+    });
     let consumer = |title| [title, "STREAM", "WAITING", "IN WORK", "AGAIN", "ENDED UP TO", "ASKED"];
     let tables = [
         table(&["STREAM", "MESSAGES", "BYTES", "LAST", "STORED AT"], streams),
@@ -74,6 +83,7 @@ fn screen(status: &Status) -> String {
         table(&["VIEW", "STREAM", "POSITION", "LAG", "PARKED KEYS"], views),
         table(&consumer("SAGA"), sagas.iter().map(consumer_row)),
         table(&["DEAD LETTERS OF", "FAILED", "PARKED"], dead_letters),
+        table(&["HOST", "VERSION", "ADDRESS", "SINCE", "HAS THE COMMANDS OF"], hosts),
     ];
     let shown: Vec<String> = tables.into_iter().flatten().collect();
     match shown.is_empty() {

@@ -6,4 +6,5 @@ mod pull;
 mod unreadable;
 
 pub use feed::StreamFeed;
+pub use pin::Turn;
 pub use pull::{PullConsumer, PullDelivery};

@@ -11,6 +11,7 @@ pub mod consumer;
 pub mod dead_letters;
 #[cfg(debug_assertions)]
 pub mod failpoint;
+pub mod hosts;
 pub mod sagas;
 pub mod server;
 pub mod status;
@@ -21,7 +22,7 @@ mod wire;
 
 pub use commands::{Commands, StoreSettings, StreamIngress, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
-pub use consumer::{PullConsumer, PullDelivery, StreamFeed};
+pub use consumer::{PullConsumer, PullDelivery, StreamFeed, Turn};
 pub use dead_letters::StreamDeadLetters;
 pub use sagas::SagaStates;
 pub use server::{Server, ServerError};

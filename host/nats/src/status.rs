@@ -1,5 +1,5 @@
 //! What the server knows of a configuration: how much its streams hold, how far its handlers, views and sagas are, and
-//! how many dead letters there are. Reads only.
+//! how many dead letters there are; and which hosts answer. Reads only.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::connection::Nats;
+use crate::hosts::{self, HostStatus};
 use crate::subjects::{self, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, saga_consumer};
 use crate::views::Bucket;
 use crate::views::bucket::leader_checkpoint;
@@ -48,6 +49,8 @@ pub struct Status {
     pub sagas: Vec<ConsumerStatus>,
     /// The consumers that have dead letters.
     pub dead_letters: Vec<DeadLetterCount>,
+    /// The hosts that answered.
+    pub hosts: Vec<HostStatus>,
 }
 
 /// A stream.
@@ -145,6 +148,7 @@ pub async fn read(nats: &Nats, wanted: &Wanted) -> Result<Status, Unavailable> {
         }
     }
     status.dead_letters = dead_letters(nats).await?;
+    status.hosts = hosts::ask(nats).await?;
     Ok(status)
 }
 

@@ -1,6 +1,7 @@
 //! Two host processes on one NATS server.
 
 use futures::future::join_all;
+use pelton_nats::{ConnectSettings, Nats, hosts};
 use pelton_tests::http::Answer;
 
 use crate::house::{House, book};
@@ -76,4 +77,26 @@ async fn one_host_is_killed_and_the_other_takes_over() {
     assert_eq!(counts, [("cleaning-scheduled".to_owned(), ROOMS), ("room-booked".to_owned(), ROOMS)]);
     house.views_equal_the_fold(&second).await;
     second.stop().await;
+}
+
+/// Who is asked at three in the morning wants to know which hosts there are, and which of them works.
+#[tokio::test]
+async fn status_lists_the_hosts_and_who_has_the_commands() {
+    let house = House::open().await;
+    let [first, second] = [house.host().await, house.host().await];
+    assert_eq!(first.send(&book("book", 1, 1)).await.status, 201);
+    let nats = Nats::connect(&ConnectSettings::new(house.nats.url())).await.expect("the server");
+    let listed = hosts::ask(&nats).await.expect("answers");
+    let mut addresses = [&first.address, &second.address].map(|address| address.replace("http://", ""));
+    addresses.sort();
+    let mut found: Vec<String> = listed.iter().map(|host| host.address.clone()).collect();
+    found.sort();
+    assert_eq!(found, addresses);
+    let having =
+        |handler: &str| listed.iter().filter(|host| host.handlers.iter().any(|has| has == handler)).count();
+    assert_eq!(having("booking"), 1, "{listed:#?}");
+    assert!(listed.iter().all(|host| host.plugins["booking"].starts_with("sha256:")), "{listed:#?}");
+    second.stop().await;
+    assert_eq!(hosts::ask(&nats).await.expect("answers").len(), 1);
+    first.stop().await;
 }

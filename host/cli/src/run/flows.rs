@@ -1,6 +1,7 @@
 //! The flows of a host: each handler, projection and saga of the configuration with its plugin.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +17,12 @@ use pelton_core::projection::ProjectionFlow;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::retry::Failures;
 use pelton_core::saga::SagaFlow;
+use pelton_core::time::Timestamp;
+use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
 use pelton_nats::{
     Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters,
-    StreamFeed, StreamStore, Topology,
+    StreamFeed, StreamStore, Topology, Turn,
 };
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,8 @@ pub(crate) struct Running {
     /// One for each event stream, so that the decisions of its handlers are committed in one group.
     stores: HashMap<Name, Arc<StreamStore>>,
     pub(crate) versions: Versions,
+    /// Whether this host gets the commands of each handler.
+    turns: Vec<(Name, Turn)>,
 }
 
 impl<'a> Flows<'a> {
@@ -201,11 +206,36 @@ impl Running {
         };
         let consumer = PullConsumer::of_handler(nats, name, config.commands.max_in_flight).await?;
         self.stops.push(consumer.stop_token());
+        self.turns.extend(consumer.turn().map(|turn| (name.clone(), turn)));
         let intake = intake.clone();
         self.tasks.spawn(format!("the handler {name}"), async move {
             reader::run(consumer, intake, flows, versions, limits).await;
         });
         Ok(())
+    }
+
+    /// Answers to whoever asks which hosts run.
+    pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) {
+        let stop = CancellationToken::new();
+        self.stops.push(stop.clone());
+        let (turns, versions) = (self.turns.clone(), self.versions.clone());
+        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
+        let machine = machine.map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
+        let started_at = Timestamp::now().to_string();
+        let describe = move || HostStatus {
+            machine: machine.clone(),
+            process: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: address.to_string(),
+            started_at: started_at.clone(),
+            handlers: turns
+                .iter()
+                .filter(|(_, turn)| turn.is_ours())
+                .map(|(name, _)| name.to_string())
+                .collect(),
+            plugins: versions.digests(),
+        };
+        self.tasks.spawn("answering who asks for hosts", hosts::answer(nats.clone(), stop, describe));
     }
 
     fn keep_commands(&mut self, config: &Config, nats: &Nats) {

@@ -35,12 +35,12 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let Prepared { config, plugins, .. } = prepared;
     let flows = Flows::of(config, plugins)?;
-    let mut started = tokio::select! {
+    let started = tokio::select! {
         started = start(config, flows, apply) => started?,
         // Nothing has been fetched yet, so there is nothing to finish.
         () = stop.cancelled() => return Ok(()),
     };
-    ready(started.address, std::mem::take(&mut started.flows.versions));
+    ready(started.address, started.flows.versions.clone());
     started.serve(config.shutdown.deadline, stop).await
 }
 
@@ -68,7 +68,8 @@ async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Resul
     let gateway = gateway(config, intake.clone(), ingress.clone(), views)?;
 
     let close = CancellationToken::new();
-    let running = flows.start(&nats, &intake).await?;
+    let mut running = flows.start(&nats, &intake).await?;
+    running.answer(&nats, address);
     let mut serving = Tasks::default();
     let (closed, deadline) = (close.clone().cancelled_owned(), config.shutdown.deadline);
     serving.spawn("the gateway", async move {

@@ -1,17 +1,20 @@
 //! The versions of plugins that run. Another can take the place of each while the host works.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::id::Name;
+use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
 
-/// What every handler, projection and saga of a host runs.
-#[derive(Debug, Default)]
-pub(crate) struct Versions(Vec<Version>);
+/// What every handler, projection and saga of a host runs. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Versions(Arc<Vec<Version>>);
 
 /// What one of them runs.
 #[derive(Debug)]
@@ -75,7 +78,15 @@ impl Versions {
     }
 
     fn add(&mut self, name: &Name, plugin: &Name, role: Role) {
-        self.0.push(Version { plugin: plugin.clone(), name: name.clone(), role });
+        // Nobody shares it before all are there.
+        if let Some(versions) = Arc::get_mut(&mut self.0) {
+            versions.push(Version { plugin: plugin.clone(), name: name.clone(), role });
+        }
+    }
+
+    /// The digests of what runs, by handler, projection or saga.
+    pub(crate) fn digests(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|version| (version.name.to_string(), version.digest())).collect()
     }
 
     /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
@@ -87,6 +98,14 @@ impl Versions {
 }
 
 impl Version {
+    fn digest(&self) -> String {
+        match &self.role {
+            Role::Handler(version, _) => version.borrow().digest().to_owned(),
+            Role::Projection(version) => version.borrow().digest().to_owned(),
+            Role::Saga(version) => version.borrow().digest().to_owned(),
+        }
+    }
+
     fn replace(&self, plugin: &LoadedPlugin) -> Option<Kept> {
         let kept = |role: &str, why: String| Some(Kept { what: format!("the {role} {}", self.name), why });
         match &self.role {

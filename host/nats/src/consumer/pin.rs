@@ -49,6 +49,11 @@ impl Pin {
         Self { id, signs }
     }
 
+    /// Whether this client is pinned, for whoever asks.
+    pub(super) fn turn(&self) -> Turn {
+        Turn(self.id.subscribe())
+    }
+
     pub(super) fn id(&self) -> Option<String> {
         self.id.borrow().clone()
     }
@@ -82,6 +87,18 @@ impl Pin {
             Ok(Err(error)) => tracing::debug!("{doing}: {error}; it takes over after {TIMEOUT:?}"),
             Err(away) => tracing::debug!("{away}; another host takes over after {TIMEOUT:?}"),
         }
+    }
+}
+
+/// Whether a host gets the commands of a handler.
+#[derive(Debug, Clone)]
+pub struct Turn(watch::Receiver<Option<String>>);
+
+impl Turn {
+    /// Whether it gets them now, as far as it knows. Another may get them while it is cut off.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.0.borrow().is_some()
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pin::{self, Pin, Rest};
+use super::pin::{self, Pin, Rest, Turn};
 use super::unreadable;
 use crate::connection::Nats;
 use crate::subjects::{COMMANDS, is_mark, saga_consumer};
@@ -145,6 +145,12 @@ impl PullConsumer {
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Whether this host gets the messages. `None` of a consumer that several hosts read at a time.
+    #[must_use]
+    pub fn turn(&self) -> Option<Turn> {
+        self.pin.as_ref().map(Pin::turn)
     }
 
     async fn ask(&mut self) {
