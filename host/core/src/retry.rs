@@ -89,7 +89,10 @@ impl RetryPolicy {
     #[must_use]
     pub fn verdict(&self, stop: &NotProcessed, attempt: u32) -> Verdict {
         match stop {
-            NotProcessed::Unavailable(_) | NotProcessed::Contended(_) => Verdict::Retry(self.delay(attempt)),
+            NotProcessed::Unavailable(_)
+            | NotProcessed::Contended(_)
+            // A host that was configured before the type was added leaves it to those that come.
+            | NotProcessed::Unreadable(IntakeError::UnknownType(_)) => Verdict::Retry(self.delay(attempt)),
             NotProcessed::Unreadable(_) | NotProcessed::Damaged(_) | NotProcessed::Failed(_) => {
                 Verdict::SetAside
             }

@@ -69,6 +69,33 @@ const CHECK_IN: [&str; 2] = [
     "[[routes]]\npath = \"/mutation/checkin\"\ncommand = \"check-in\"\n",
 ];
 
+fn without_check_in(text: &str) -> String {
+    let text = text.replace(CHECK_IN[0], "");
+    let (before, route) = text.split_once(CHECK_IN[1]).expect("the route");
+    before.to_owned() + route.split_once("\n\n").map_or("", |(_example, rest)| rest)
+}
+
+/// R12: the host that was not restarted yet made a dead letter of it.
+#[tokio::test]
+async fn a_command_that_is_added_in_a_rolling_deploy_waits_for_a_host_that_knows_it() {
+    let house = House::open().await;
+    house.configure(|text| without_check_in(&text));
+    let old = house.host().await;
+    assert_eq!(old.send(&book("b1", 1, 1)).await.status, 201);
+    house.configure(|text| text);
+    let new = Host::ready(house.run_with(["--apply=additive"])).await;
+    // The old host has the commands, and goes on with those that it knows.
+    let waits = new.send(&check_in("c1", 1, 1).with("Prefer", "wait=1")).await;
+    assert_eq!(waits.status, 202, "{waits}");
+    assert_eq!(new.send(&book("b2", 2, 2)).await.status, 201);
+    old.stop().await;
+    let decided = new.send(&check_in("c1", 1, 1)).await;
+    assert_eq!((decided.status, decided.at("/code").as_str()), (409, "room-not-available"), "{decided}");
+    let streams = house.streams().await;
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    new.stop().await;
+}
+
 async fn pelton<const N: usize>(house: &House, arguments: [&str; N]) -> Ended {
     let folder = house.config();
     let pelton = Pelton::start(folder.parent().expect("a folder"), arguments).expect("pelton starts");
@@ -79,12 +106,7 @@ async fn pelton<const N: usize>(house: &House, arguments: [&str; N]) -> Ended {
 #[tokio::test]
 async fn dev_adds_a_command_and_a_subject_with_a_line_each_and_apply_does_the_rest_after_a_yes() {
     let house = House::open().await;
-    let without = |text: String| {
-        let text = text.replace(CHECK_IN[0], "");
-        let (before, route) = text.split_once(CHECK_IN[1]).expect("the route");
-        before.to_owned() + route.split_once("\n\n").map_or("", |(_example, rest)| rest)
-    };
-    house.configure(without);
+    house.configure(|text| without_check_in(&text));
     Host::ready(house.dev("store")).await.stop().await;
 
     house.configure(|text| text.replace("\"cleaning.>\"", "\"cleaning.>\", \"cellar.>\""));
@@ -96,7 +118,7 @@ async fn dev_adds_a_command_and_a_subject_with_a_line_each_and_apply_does_the_re
     for part in [
         "changed stream hotel: field subjects: configured booking.> cleaning.> cellar.>",
         "changed consumer booking of stream COMMANDS: field filter_subjects",
-        "sets it aside as a dead letter: restart it",
+        "leaves it until a host with the new one takes over: restart it",
     ] {
         assert!(ended.stderr.contains(part), "{part:?} is not in:\n{}", ended.stderr);
     }

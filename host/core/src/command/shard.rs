@@ -176,6 +176,10 @@ async fn work<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
         && let Some(mut first) = turn.pop_front()
     {
         match handle(&first, &flow).await {
+            // It keeps no entity's later commands behind it, and another host may be able to read it.
+            back @ Settlement::RetryAfter(_) if matches!(lane, Lane::Unreadable(_)) => {
+                first.in_hand.delivery.settle(back).await;
+            }
             Settlement::RetryAfter(delay) => {
                 first.tries += 1;
                 turn.push_front(first);
