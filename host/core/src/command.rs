@@ -261,7 +261,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         let mut batch = Batch::new(self.author(held), entity.history().backlinks());
         match (&decision, wanted) {
             (Decision::Events(events), Wanted::Retry) => {
-                // The mark of the letter must not be the last word.
+                // The mark of the dead letter must not be the last word.
                 let events = u32::try_from(events.len()).unwrap_or(u32::MAX);
                 batch.push(command, decision);
                 batch.push(command, Decision::Mark(MarkOutcome::Accepted { events }));

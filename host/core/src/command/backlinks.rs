@@ -26,9 +26,9 @@ pub struct Backlinks {
     in_batch: Vec<u32>,
 }
 
-/// Why a header is no list of backlinks.
+/// Why a header is not a list of backlinks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the header {BACKLINKS} has the value {0:?}, which is no list of backlinks")]
+#[error("the header {BACKLINKS} has the value {0:?}, which is not a list of backlinks")]
 pub struct BacklinksError(String);
 
 impl Backlinks {

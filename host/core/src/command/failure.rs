@@ -1,7 +1,7 @@
 //! What becomes of a command that was not processed: tried again, parked behind its entity's dead letters, or set aside.
 //!
 //! A command that is set aside has its dead letter first and its mark second. So at every instant there is one of them,
-//! and whoever sees the mark finds the letter.
+//! and whoever sees the mark finds the dead letter.
 
 use super::{CommandFlow, Wanted};
 use crate::command::outcome::{Answer, Outcome, ParkedCommand};
@@ -63,8 +63,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Result<(), NotProcessed> {
         tracing::error!("set aside: {stop}");
         let cause = stop.to_string();
-        let letter = self.letter(message, command, DeadLetterKind::Failed, cause.clone());
-        let at = self.dead_letters.keep(letter).await?;
+        let dead_letter = self.dead_letter(message, command, DeadLetterKind::Failed, cause.clone());
+        let at = self.dead_letters.keep(dead_letter).await?;
         let Some(command) = command else {
             self.reply_unreadable(message, &cause).await;
             return Ok(());
@@ -86,7 +86,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         Ok(())
     }
 
-    /// Keeps the command behind the last dead letter of its entity. None: that letter is the last no more. The command has
+    /// Keeps the command behind the last dead letter of its entity. None: it is no longer the last one. The command has
     /// not ended, so it has no mark.
     pub(super) async fn park(
         &self,
@@ -95,8 +95,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         last: Sequence,
     ) -> Result<Option<Answer>, NotProcessed> {
         let cause = format!("it waits behind dead letter {last} of its entity");
-        let letter = self.letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
-        match self.dead_letters.keep_behind(letter, last).await? {
+        let dead_letter = self.dead_letter(message, Some(command), DeadLetterKind::Parked, cause.clone());
+        match self.dead_letters.keep_behind(dead_letter, last).await? {
             Parking::Parked => {
                 tracing::warn!("parked: {cause}");
                 Ok(Some(Answer::Parked(ParkedCommand { command_id: command.id.clone(), cause })))
@@ -120,7 +120,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    fn letter(
+    fn dead_letter(
         &self,
         message: &Incoming,
         command: Option<&Command>,

@@ -146,7 +146,7 @@ fn read_ends(bytes: &[u8]) -> Result<Ends, String> {
     let mut ends = Ends::default();
     let (parts, rest) = bytes.as_chunks::<END_BYTES>();
     if !rest.is_empty() {
-        return Err(format!("its ends have {} bytes, which is no multiple of {END_BYTES}", bytes.len()));
+        return Err(format!("its ends have {} bytes, which is not a multiple of {END_BYTES}", bytes.len()));
     }
     for part in parts {
         let (command, rest) = part.split_first_chunk::<16>().ok_or("its ends are cut off")?;

@@ -32,6 +32,13 @@ pub(crate) const LIMITS: Limits =
 /// A command: its id and type, the account and the amount.
 pub(crate) type Sent = (String, &'static str, u32, i64);
 
+/// Ends a host as a crash does. None of its shards runs any more when this returns: one that still settled its copy of a
+/// command took another out of the queue, which was sent after the crash.
+pub(crate) async fn crash(host: JoinHandle<()>) {
+    host.abort();
+    let _ = host.await;
+}
+
 /// No version of the plugin takes the place of another.
 pub(crate) fn no_versions() -> watch::Receiver<Account> {
     watch::channel(Account::new(Manners::default())).1
@@ -102,7 +109,7 @@ impl Bank {
         )
     }
 
-    /// A host of two shards at work; aborting it is a crash.
+    /// A host of two shards at work; [`crash`] ends it.
     pub(crate) fn host(&self) -> JoinHandle<()> {
         self.host_with(no_versions())
     }
@@ -163,7 +170,7 @@ impl Bank {
     pub(crate) async fn settle(&self) {
         let host = self.host();
         self.settled().await;
-        host.abort();
+        crash(host).await;
     }
 
     pub(crate) async fn settled(&self) {

@@ -23,12 +23,11 @@ use pelton_core::memory::{FlakyNetwork, MemoryConsumer, MemoryDelivery};
 use pelton_core::message::Rejection;
 use pelton_core::text::MAX_CAUSE_BYTES;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use tracing::Level;
 
 use account::Account;
-use bank::{Bank, LIMITS, Sent};
+use bank::{Bank, LIMITS, Sent, crash};
 use log::{Log, message};
 
 fn code(outcome: &Outcome) -> &str {
@@ -302,7 +301,7 @@ async fn a_consumer_may_take_longer_than_from_one_sign_of_progress_to_the_next()
             async move { reader::run(consumer, intake, vec![flow], bank::no_versions(), LIMITS).await },
         );
     tokio::time::timeout(Duration::from_secs(60), bank.settled()).await.expect("it is handled");
-    host.abort();
+    crash(host).await;
     assert_eq!(code(&bank.outcome("a")), "accepted");
 }
 
@@ -498,15 +497,16 @@ async fn storm(seed: u64) -> usize {
         }
         if rng.u32(0..10) == 0 {
             let crashed = rng.usize(..3);
-            hosts[crashed].abort();
-            hosts[crashed] = bank.host();
+            crash(std::mem::replace(&mut hosts[crashed], bank.host())).await;
         }
         tokio::time::sleep(Duration::from_millis(rng.u64(0..60))).await;
     }
     tokio::time::timeout(Duration::from_secs(3600), bank.settled())
         .await
         .expect("everything is settled in the end");
-    hosts.iter().for_each(JoinHandle::abort);
+    for host in hosts {
+        crash(host).await;
+    }
     let accepted = bank.audit(&sent);
     bank.every_accepted_command_is_known(&script).await;
     accepted
@@ -542,9 +542,8 @@ async fn storm_of_versions(seed: u64) -> usize {
         let (host, manners, versions) = rng.choice(&mut hosts).unwrap();
         match rng.u32(0..10) {
             0 => {
-                host.abort();
                 bank.manners = manners.clone();
-                *host = bank.host_with(versions.subscribe());
+                crash(std::mem::replace(host, bank.host_with(versions.subscribe()))).await;
             }
             // Another version, or this one anew, takes its place while commands are in hand.
             2 | 3 => {
@@ -556,7 +555,9 @@ async fn storm_of_versions(seed: u64) -> usize {
         }
     }
     tokio::time::timeout(Duration::from_secs(36_000), bank.settled()).await.expect("everything is settled");
-    hosts.iter().for_each(|(host, ..)| host.abort());
+    for (host, ..) in hosts {
+        crash(host).await;
+    }
     // What was still under way arrives, and changes nothing.
     tokio::time::sleep(Duration::from_secs(60)).await;
     bank.audit(&sent)

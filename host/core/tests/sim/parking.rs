@@ -16,9 +16,7 @@ use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters};
 use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
 
-use tokio::task::JoinHandle;
-
-use crate::bank::Bank;
+use crate::bank::{Bank, crash};
 use crate::{code, each_seed};
 
 fn bank() -> Bank {
@@ -233,7 +231,7 @@ async fn a_command_whose_host_ended_between_its_letter_and_its_mark_ends_and_wai
         assert_eq!(ends, [bank.outcome("failed")], "who waits is told");
         let host = bank.host();
         assert_eq!((retry(&bank, 1).await, dead_letters(&bank)), (1, Vec::new()));
-        host.abort();
+        crash(host).await;
         assert_eq!((code(&bank.outcome("failed")), bank.store.events().len()), ("accepted", 1));
     }
 }
@@ -280,7 +278,7 @@ async fn a_retry_replays_the_queue_in_order_and_then_lets_through() {
     let host = bank.host();
     assert_eq!(retry(&bank, 1).await, 3);
     bank.settled().await;
-    host.abort();
+    crash(host).await;
     let codes = ["failed", "second", "third"].map(|id| code(&bank.outcome(id)).to_owned());
     assert_eq!(codes, ["accepted", "accepted", "too-little"], "each on the events of the one before");
     bank.send("fourth", "deposit", 1, 1);
@@ -300,7 +298,7 @@ async fn a_retry_that_fails_keeps_its_place_and_the_others_wait_on() {
     bank.settled().await;
     assert_eq!((dead_letters(&bank), code(&bank.outcome("failed"))), (before, "failed"));
     assert_eq!(retry(&bank, 1).await, 2);
-    host.abort();
+    crash(host).await;
 }
 
 /// A storm in which sandboxes break, what comes behind is parked, and an operator retries all the time.
@@ -332,7 +330,9 @@ async fn storm(seed: u64) -> usize {
     };
     let settled =
         tokio::time::timeout(Duration::from_secs(3600), calm).await.expect("nothing waits for ever");
-    hosts.iter().for_each(JoinHandle::abort);
+    for host in hosts {
+        crash(host).await;
+    }
     bank.audit(&sent);
     let failed = bank.outcomes().values().filter(|outcome| code(outcome) == "failed").count();
     assert_eq!(failed, 0, "every failure was retried until it ended otherwise");

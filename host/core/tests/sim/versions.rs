@@ -7,7 +7,7 @@ use pelton_core::memory::FlakyNetwork;
 use tokio::sync::watch;
 
 use crate::account::{Account, Manners, Snapshot};
-use crate::bank::Bank;
+use crate::bank::{Bank, crash};
 use crate::code;
 
 /// The accounts that are alive when the other version comes.
@@ -37,7 +37,7 @@ async fn folded_after_a_swap(bank: &mut Bank, other: &Manners) -> u32 {
         bank.send(&format!("all-{account}"), "withdraw", account, 13);
     }
     bank.settled().await;
-    host.abort();
+    crash(host).await;
     for account in 0..ACCOUNTS {
         assert_eq!(code(&bank.outcome(&format!("odd-{account}"))), "odd", "the other version decides");
         // 3 + 4 + 6: a version that knew less would say that there is too little, and not that it is odd.
@@ -90,6 +90,6 @@ async fn what_has_begun_ends_with_the_version_that_began_it() {
         }
     }
     bank.settled().await;
-    host.abort();
+    crash(host).await;
     assert_eq!(bank.audit(&(0..20).map(|n| format!("d{n}")).collect()), 20);
 }

@@ -3,7 +3,7 @@
 //!
 //! The expectation is always on the entity's one filter, `<prefix>.>`, carried by the first message. One message is a
 //! plain publish. Several are an atomic batch; batches are dear one by one on a single server, so decisions that wait
-//! are gathered into one, see [`crate::wire`].
+//! are committed as one group, see [`crate::wire`].
 //!
 //! No message has a `Nats-Msg-Id`: the expectation says more than the server's memory of ids does.
 

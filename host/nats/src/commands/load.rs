@@ -263,7 +263,7 @@ impl Loader {
         let body = if is_mark(&subject) {
             let mark = serde_json::from_slice(&payload);
             EntityMessage::Mark(
-                mark.map_err(|error| unreadable(format!("is no mark of a command: {error}")))?,
+                mark.map_err(|error| unreadable(format!("is not the mark of a command: {error}")))?,
             )
         } else {
             let event = recorded::read(&self.shared, sequence, stored_at, &headers, &payload);

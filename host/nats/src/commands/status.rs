@@ -128,7 +128,7 @@ impl Commands {
     /// Marks a command as failed, unless it has ended. Returns its end.
     pub(crate) async fn give_up(
         &self,
-        letter: &DeadLetter,
+        dead_letter: &DeadLetter,
         command: &Command,
         cause: &str,
     ) -> Result<OutcomeRecord, Unavailable> {
@@ -146,7 +146,8 @@ impl Commands {
                 history.push(&event.body, event.links.as_ref().map(|links| &links.cause));
             }
             // `held`: later commands check the dead letters, and go on if there are none.
-            let (handler, digest) = (letter.consumer.as_str(), letter.digest.as_deref().unwrap_or_default());
+            let (handler, digest) =
+                (dead_letter.consumer.as_str(), dead_letter.digest.as_deref().unwrap_or_default());
             let author = Author { handler, digest, keep: Duration::ZERO, held: true };
             let mut batch = Batch::new(author, history.backlinks());
             batch.push(command, Decision::failed(cause));

@@ -25,8 +25,8 @@ pub struct StoreSettings {
     pub replicated: bool,
 }
 
-/// Keeps the entities of one event stream, for all its handlers. They share one, so that their decisions are gathered
-/// together.
+/// Keeps the entities of one event stream, for all its handlers. They share one, so that their decisions are committed
+/// as groups.
 #[derive(Debug)]
 pub struct StreamStore {
     nats: Nats,
