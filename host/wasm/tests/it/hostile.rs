@@ -144,7 +144,8 @@ async fn a_loop_does_not_keep_others_from_working() {
         (done, looping.await.expect("joins"))
     });
     let (done, faults) = others.await.expect("joins");
-    assert!(done > 1_000, "only {done} calls while the other looped");
+    // Kept from working, it would have made a few before and after.
+    assert!(done > 100, "only {done} calls while the other looped");
     assert!(faults.iter().all(|what| what.starts_with("ran longer than")), "{faults:?}");
 }
 
