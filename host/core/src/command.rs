@@ -89,10 +89,8 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     plugin: P,
     store: Arc<S>,
     dead_letters: Arc<L>,
-    retry: RetryPolicy,
+    settings: HandlerSettings,
     failures: Arc<Failures<Sequence>>,
-    on_failure: OnFailure,
-    keep: Duration,
     entities: EntityCache<P::Instance>,
     apart: Apart,
     snapshots: Snapshots,
@@ -120,22 +118,17 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         dead_letters: Arc<L>,
         settings: HandlerSettings,
     ) -> Self {
-        let HandlerSettings { retry, on_failure, keep, cache, snapshots } = settings;
-        let (entities, snapshots) = (EntityCache::new(cache), Snapshots::new(snapshots));
-        let failures = Arc::default();
         Self {
             name,
             stream,
             plugin,
             store,
             dead_letters,
-            retry,
-            failures,
-            on_failure,
-            keep,
-            entities,
+            settings,
+            failures: Arc::default(),
+            entities: EntityCache::new(settings.cache),
             apart: Apart::default(),
-            snapshots,
+            snapshots: Snapshots::new(settings.snapshots),
             before: Before::default(),
         }
     }
@@ -257,7 +250,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Result<Option<Answer>, NotProcessed> {
         // There may be other dead letters behind a retried one; the next command asks for them.
         let is_retry = matches!(wanted, Wanted::Retry);
-        let held = self.on_failure == OnFailure::Park && (is_retry || decision.is_failure());
+        let held = self.settings.on_failure == OnFailure::Park && (is_retry || decision.is_failure());
         let mut batch = Batch::new(self.author(held), entity.history().backlinks());
         match (&decision, wanted) {
             (Decision::Events(events), Wanted::Retry) => {
@@ -293,7 +286,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     }
 
     fn author(&self, held: bool) -> Author<'_> {
-        Author { handler: self.name.as_str(), digest: self.plugin.digest(), keep: self.keep, held }
+        Author { handler: self.name.as_str(), digest: self.plugin.digest(), keep: self.settings.keep, held }
     }
 }
 

@@ -4,8 +4,6 @@
 use std::future::Future;
 use std::time::Duration;
 
-use futures::future::join_all;
-
 use crate::id::Sequence;
 use crate::message::Incoming;
 use crate::store::Unavailable;
@@ -82,7 +80,7 @@ pub enum Settlement {
 
 /// Does the work, and reports its progress to the server meanwhile.
 pub async fn with_progress<D: Delivery, T>(
-    deliveries: &[&D],
+    delivery: &D,
     every: Duration,
     mut work: impl Future<Output = T> + Unpin,
 ) -> T {
@@ -90,9 +88,7 @@ pub async fn with_progress<D: Delivery, T>(
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = tokio::time::sleep(every) => {
-                join_all(deliveries.iter().map(|delivery| delivery.progress())).await;
-            }
+            () = tokio::time::sleep(every) => delivery.progress().await,
         }
     }
 }

@@ -37,9 +37,8 @@ pub fn check_code(code: &str, descriptor: &HandlerDescriptor) -> Result<(), Stri
 
 /// Checks that the plugin can fold these events of an entity. The error says which one it cannot.
 pub fn check_history(events: &[RecordedEvent], descriptor: &HandlerDescriptor) -> Result<(), String> {
-    let folds = |event: &Event| {
-        descriptor.folds.iter().any(|t| t.version == event.version && t.r#type == event.r#type)
-    };
+    // A list without types is one of all types elsewhere.
+    let folds = |event: &Event| !descriptor.folds.is_empty() && event.is_of(&descriptor.folds);
     match events.iter().find(|recorded| !folds(&recorded.event)) {
         None => Ok(()),
         Some(RecordedEvent { event, stream, sequence, .. }) => Err(format!(

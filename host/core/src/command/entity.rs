@@ -1,6 +1,6 @@
 //! Live entities: a state in its sandbox, with the message that it has reached and the commands that it has seen end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 
@@ -276,71 +276,67 @@ impl<I: EntityInstance> EntityCache<I> {
         entity: &Entity,
         wanted: impl FnOnce(&LiveEntity<I>) -> bool,
     ) -> Option<LiveEntity<I>> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held();
         held.entities.peek(entity).filter(|(_, live)| wanted(live))?;
         let (bytes, live) = held.entities.pop(entity)?;
         held.bytes -= bytes;
         live.is_alive().then_some(live)
     }
 
-    /// How many entities are kept at most.
-    #[must_use]
-    pub fn limits(&self) -> CacheLimits {
-        self.limits
-    }
-
-    /// How many entities more are kept at most.
-    #[must_use]
-    pub fn room(&self) -> CacheLimits {
-        self.keep_within(self.limits)
-    }
-
     /// Whether no entity is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).entities.is_empty()
+        self.held().entities.is_empty()
     }
 
     /// Drops entities that were not used for longest until the others keep within these limits. Returns what is left of
     /// the limits.
     pub fn keep_within(&self, limits: CacheLimits) -> CacheLimits {
         let mut dropped = Vec::new(); // outside the lock: a sandbox takes its time to go
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        while held.entities.len() > limits.entities || held.bytes > limits.bytes {
-            let Some((_, (bytes, live))) = held.entities.pop_lru() else { break };
-            held.bytes -= bytes;
-            dropped.push(live);
-        }
-        let left = CacheLimits {
-            entities: limits.entities.saturating_sub(held.entities.len()),
-            bytes: limits.bytes.saturating_sub(held.bytes),
-        };
-        drop(held);
-        left
+        self.held().keep_within(limits, &mut dropped)
     }
 
     /// Drops the half of the entities that was not used for longest.
     pub fn drop_half(&self) {
-        let entities = self.held.lock().unwrap_or_else(PoisonError::into_inner).entities.len() / 2;
+        let entities = self.held().entities.len() / 2;
         self.keep_within(CacheLimits { entities, bytes: usize::MAX });
     }
 
-    /// Puts an entity back, unless its sandbox broke. What no longer fits is dropped.
-    pub fn put(&self, entity: Entity, live: LiveEntity<I>) {
+    /// Puts an entity back, unless its sandbox broke. What no longer fits is dropped. Returns what is left of the limits.
+    pub fn put(&self, entity: Entity, live: LiveEntity<I>) -> CacheLimits {
         if !live.is_alive() {
-            return;
+            return self.keep_within(self.limits);
         }
         let bytes = live.bytes();
         let mut dropped = Vec::new(); // outside the lock: a sandbox takes its time to go
-        {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.bytes += bytes;
-            if let Some((_, (old_bytes, old))) = held.entities.push(entity, (bytes, live)) {
-                held.bytes -= old_bytes;
-                dropped.push(old);
-            }
+        let mut held = self.held();
+        held.bytes += bytes;
+        if let Some((_, (old_bytes, old))) = held.entities.push(entity, (bytes, live)) {
+            held.bytes -= old_bytes;
+            dropped.push(old);
         }
-        drop(dropped);
-        self.keep_within(self.limits);
+        let left = held.keep_within(self.limits, &mut dropped);
+        drop(held);
+        left
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held<I>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<I> Held<I> {
+    /// Moves the entities that were not used for longest to `dropped` until the others keep within these limits. Returns
+    /// what is left of the limits.
+    fn keep_within(&mut self, limits: CacheLimits, dropped: &mut Vec<LiveEntity<I>>) -> CacheLimits {
+        while self.entities.len() > limits.entities || self.bytes > limits.bytes {
+            let Some((_, (bytes, live))) = self.entities.pop_lru() else { break };
+            self.bytes -= bytes;
+            dropped.push(live);
+        }
+        CacheLimits {
+            entities: limits.entities.saturating_sub(self.entities.len()),
+            bytes: limits.bytes.saturating_sub(self.bytes),
+        }
     }
 }

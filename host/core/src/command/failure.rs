@@ -24,7 +24,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     ) -> Result<Wanted<'static>, NotProcessed> {
         if message.headers.get(RETRY_OF).is_some() {
             let key = command.entity.prefix();
-            if Box::pin(self.dead_letters.is_retry(&self.name, key, message, self.on_failure)).await? {
+            if Box::pin(self.dead_letters.is_retry(&self.name, key, message, self.settings.on_failure))
+                .await?
+            {
                 return Ok(Wanted::Retry);
             }
         }
@@ -40,7 +42,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         if matches!(&stop, NotProcessed::Plugin(fault) if fault.kind == FaultKind::NoRoom) {
             self.entities.drop_half();
         }
-        match self.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
+        match self.settings.retry.verdict(&stop, self.failures.count(&stop, message.sequence, message)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(?delay, "will be tried again: {}", stop.in_short());
                 Settlement::RetryAfter(delay)
@@ -49,7 +51,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 Ok(()) => Settlement::Terminate(stop.to_string()),
                 Err(away) => {
                     tracing::warn!("will be tried again: {away}");
-                    Settlement::RetryAfter(self.retry.delay(message.attempt))
+                    Settlement::RetryAfter(self.settings.retry.delay(message.attempt))
                 }
             },
         }

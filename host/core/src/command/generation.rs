@@ -9,9 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::CommandFlow;
-use crate::command::entity::{CacheLimits, EntityCache, LiveEntity};
-use crate::command::isolation::Apart;
-use crate::command::load::Snapshots;
+use crate::command::entity::{CacheLimits, LiveEntity};
 use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
 use crate::dead_letter::Retries;
 use crate::subject::Entity;
@@ -44,20 +42,12 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     /// The generation after this one, with another version of the plugin.
     #[must_use]
     pub fn succeeded_by(self: &Arc<Self>, plugin: P) -> Self {
+        let (name, stream) = (self.name.clone(), self.stream.clone());
+        let (store, dead_letters) = (self.store.clone(), self.dead_letters.clone());
         Self {
-            name: self.name.clone(),
-            stream: self.stream.clone(),
-            plugin,
-            store: self.store.clone(),
-            dead_letters: self.dead_letters.clone(),
-            retry: self.retry,
             failures: self.failures.clone(),
-            on_failure: self.on_failure,
-            keep: self.keep,
-            entities: EntityCache::new(self.entities.limits()),
-            apart: Apart::default(),
-            snapshots: Snapshots::new(self.snapshots.policy()),
             before: Before::of(self.clone()),
+            ..Self::new(name, stream, plugin, store, dead_letters, self.settings)
         }
     }
 
@@ -71,8 +61,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
 
     /// Keeps an entity for its next command. Those of generations before make room first.
     pub(super) fn put(&self, entity: Entity, live: LiveEntity<P::Instance>) {
-        self.entities.put(entity, live);
-        self.make_room(self.entities.room());
+        let room = self.entities.put(entity, live);
+        self.make_room(room);
     }
 
     /// Has those before keep within this, and forgets one that has nothing left.

@@ -43,10 +43,6 @@ impl Snapshots {
         }
     }
 
-    pub(super) fn policy(&self) -> SnapshotPolicy {
-        self.policy
-    }
-
     fn is_due<I: EntityInstance>(&self, entity: &Entity, live: &LiveEntity<I>) -> bool {
         let breaks = |entity| {
             let breaking = self.breaking.lock().unwrap_or_else(PoisonError::into_inner);

@@ -73,19 +73,22 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
             Some(((delivery, permit), (consumer, room)))
         }));
     let mut queues = Some(queues);
+    // With some that are settled by now, but never more than twice what may be in hand.
     let mut in_hand: Vec<Weak<I::Delivery>> = Vec::new();
     let mut progress = tokio::time::interval(limits.progress_every);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = progress.tick() => {
-                in_hand.retain(|delivery| delivery.strong_count() > 0);
                 let held: Vec<_> = in_hand.iter().filter_map(Weak::upgrade).collect();
                 join_all(held.iter().map(|delivery| delivery.progress())).await;
             }
             next = deliveries.next(), if queues.is_some() => match (next, &queues) {
                 (Some((delivery, room)), Some(queues)) => {
                     let delivery = Arc::new(delivery);
+                    if in_hand.len() >= 2 * limits.max_in_flight {
+                        in_hand.retain(is_held);
+                    }
                     in_hand.push(Arc::downgrade(&delivery));
                     let command = intake.decode(delivery.message());
                     let lane = match &command {
@@ -109,6 +112,10 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
             },
         }
     }
+}
+
+fn is_held<D>(delivery: &Weak<D>) -> bool {
+    delivery.strong_count() > 0
 }
 
 fn shard_of(lane: &Lane, shards: usize) -> usize {

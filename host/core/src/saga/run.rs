@@ -40,7 +40,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 delivery = consumer.next() => {
                     let Some(delivery) = delivery else { return };
                     let work = Box::pin(self.handle(delivery.message()));
-                    let settlement = with_progress(&[&delivery], progress_every, work).await;
+                    let settlement = with_progress(&delivery, progress_every, work).await;
                     delivery.settle(settlement).await;
                 }
             }
