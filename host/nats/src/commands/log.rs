@@ -70,8 +70,7 @@ pub async fn let_go(nats: &Nats, keep: Duration) -> Result<u64, Unavailable> {
     // The end of the log is read before the consumers, which do not know commands that are stored after it.
     let State { first_seq, last_seq } = state(nats, COMMANDS).await?;
     let Some(floor) = lowest_ack_floor(nats).await? else { return Ok(0) };
-    let keep_from =
-        Timestamp(Timestamp::now().0.saturating_sub(u64::try_from(keep.as_nanos()).unwrap_or(u64::MAX)));
+    let keep_from = Timestamp(Timestamp::now().0.saturating_sub(wire::nanoseconds(keep)));
     let up_to = first_younger(nats, first_seq, floor.0.min(last_seq) + 1, keep_from).await?;
     if up_to <= first_seq {
         return Ok(0);

@@ -10,17 +10,16 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use super::delivered::Delivered;
 use super::unreadable;
 use crate::connection::Nats;
 use crate::wire::{self, StoredMessage};
@@ -147,26 +146,6 @@ pub(super) struct Rest {
     filters: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Info {
-    config: Filters,
-    delivered: Position,
-    ack_floor: Position,
-}
-
-#[derive(Deserialize)]
-struct Filters {
-    #[serde(default)]
-    filter_subject: String,
-    #[serde(default)]
-    filter_subjects: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-struct Position {
-    stream_seq: u64,
-}
-
 impl Rest {
     /// The rest before this message, the first that this client was given.
     pub(super) async fn before(
@@ -175,21 +154,10 @@ impl Rest {
         consumer: &str,
         first: &Incoming,
     ) -> Result<Self, Unavailable> {
-        let doing = format!("asking what consumer {consumer} of stream {stream} has delivered");
-        let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
-        let info = wire::api::<Info>(nats, &subject, Bytes::new(), &doing).await?;
-        let Info { config, delivered, ack_floor } =
-            info.map_err(|error| Unavailable { doing, cause: error.to_string() })?;
-        let Filters { filter_subject, filter_subjects } = config;
-        let filters = filter_subjects.unwrap_or_default();
-        let one = Some(filter_subject).filter(|filter| !filter.is_empty());
+        let Delivered { filters, from, to } = Delivered::by(nats, stream, consumer).await?;
         // A message that comes again tells nothing of what was delivered after it.
-        let end = if first.attempt == 1 { first.sequence.0 } else { delivered.stream_seq + 1 };
-        Ok(Self {
-            next: Sequence(ack_floor.stream_seq + 1),
-            end: Sequence(end),
-            filters: one.into_iter().chain(filters).collect(),
-        })
+        let end = if first.attempt == 1 { first.sequence } else { Sequence(to.0 + 1) };
+        Ok(Self { next: from, end, filters })
     }
 
     /// Its next message, read from the stream's leader.

@@ -11,8 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Message, Subject, Subscriber, jetstream};
-use bytes::Bytes;
+use async_nats::{Message, Subscriber, jetstream};
 use futures::StreamExt;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::Name;
@@ -23,11 +22,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::delivery::PullDelivery;
 use super::pin::{self, Pin, Rest, Turn};
 use super::unreadable;
 use crate::connection::Nats;
 use crate::subjects::{COMMANDS, is_mark, saga_consumer};
-use crate::wire;
+use crate::wire::{self, nanoseconds};
 
 /// The lifetime of one pull request at the server.
 const EXPIRES: Duration = Duration::from_secs(30);
@@ -40,11 +40,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The wait before the next search for unreadable messages, after one of them could not be set aside. Readable messages
 /// go on meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// The most bytes of a reason that go to the server with a termination.
-const MAX_REASON_BYTES: usize = 256;
-/// The fraction by which a retry's delay varies to either side, so that messages that failed together do not return
-/// together.
-const JITTER: f64 = 0.2;
 
 /// A [`Consumer`] over a durable pull consumer, which [`crate::Topology`] has created.
 pub struct PullConsumer {
@@ -421,86 +416,6 @@ impl Consumer for PullConsumer {
                     self.asked = 0;
                 }
             }
-        }
-    }
-}
-
-/// A message that a consumer delivered.
-pub struct PullDelivery {
-    nats: Arc<Nats>,
-    message: Incoming,
-    /// None: it was delivered to another host, which may settle it. The server hands it out again otherwise.
-    reply: Option<Subject>,
-}
-
-impl PullDelivery {
-    async fn tell(&self, what: Bytes) {
-        let Some(reply) = self.reply.clone() else { return };
-        if let Err(error) = self.nats.client().publish(reply, what).await {
-            let Incoming { stream, sequence, .. } = &self.message;
-            tracing::debug!(%stream, %sequence, "settling a message: {error}; it will be handed out again");
-        }
-    }
-}
-
-impl Delivery for PullDelivery {
-    fn message(&self) -> &Incoming {
-        &self.message
-    }
-
-    async fn progress(&self) {
-        self.tell(Bytes::from_static(b"+WPI")).await;
-    }
-
-    /// A settlement is sent, but not yet at the server: call [`Nats::flush`] before the host ends.
-    async fn settle(&self, settlement: Settlement) {
-        self.tell(words(&settlement)).await;
-    }
-}
-
-/// The settlement in the server's words. Source: NATS ADR-15; the library has no reason for `+TERM`.
-fn words(settlement: &Settlement) -> Bytes {
-    match settlement {
-        Settlement::Ack => Bytes::from_static(b"+ACK"),
-        Settlement::RetryAfter(delay) => {
-            let delay = delay.mul_f64(rand::random_range(1.0 - JITTER..=1.0 + JITTER));
-            format!("-NAK {}", json!({ "delay": nanoseconds(delay) })).into()
-        }
-        Settlement::Terminate(reason) => format!("+TERM {}", one_line(reason)).into(),
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn one_line(reason: &str) -> String {
-    let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let end = (0..=line.len().min(MAX_REASON_BYTES)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-    line[..end].trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_server_is_told_in_its_own_words() {
-        assert_eq!(words(&Settlement::Ack), "+ACK");
-        let reason = format!("bad\nthing\r\n{}", "é".repeat(300));
-        let told = String::from_utf8(words(&Settlement::Terminate(reason)).to_vec()).unwrap();
-        assert!(told.starts_with("+TERM bad thing"), "{told}");
-        assert!(!told.contains(['\n', '\r']) && told.len() <= 6 + MAX_REASON_BYTES, "{told}");
-    }
-
-    #[test]
-    fn a_delay_varies_a_little() {
-        for _ in 0..100 {
-            let told =
-                String::from_utf8(words(&Settlement::RetryAfter(Duration::from_secs(10))).to_vec()).unwrap();
-            let json: serde_json::Value = serde_json::from_str(told.strip_prefix("-NAK ").unwrap()).unwrap();
-            let delay = json["delay"].as_u64().unwrap();
-            assert!((8_000_000_000..=12_000_000_000).contains(&delay), "{delay}");
         }
     }
 }

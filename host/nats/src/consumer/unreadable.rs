@@ -10,8 +10,8 @@ use bytes::Bytes;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
 use pelton_core::id::{Name, Sequence};
 use pelton_core::store::Unavailable;
-use serde::Deserialize;
 
+use super::delivered::Delivered;
 use crate::connection::Nats;
 use crate::dead_letters;
 use crate::wire::{self, RawMessage, StoredMessage};
@@ -21,27 +21,6 @@ pub(crate) const RAW_HEADERS: &str = "Pelton-Raw-Headers";
 /// The most messages that one search reads. A consumer has far fewer delivered and unsettled messages.
 const MAX_READ: usize = 10_000;
 
-/// The consumer's settings, and the range of its delivered messages.
-#[derive(Deserialize)]
-struct Info {
-    config: Config,
-    delivered: Position,
-    ack_floor: Position,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    #[serde(default)]
-    filter_subject: String,
-    #[serde(default)]
-    filter_subjects: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Position {
-    stream_seq: u64,
-}
-
 /// Examines every message that the consumer has delivered and that is not settled, and sets the unreadable ones aside.
 /// If one cannot be set aside, its error is returned after all others were examined.
 pub(super) async fn set_aside(
@@ -50,27 +29,19 @@ pub(super) async fn set_aside(
     consumer: &str,
     owner: &Name,
 ) -> Result<(), Unavailable> {
-    let doing = format!("looking at consumer {consumer} of stream {stream}");
-    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}");
-    let info = match wire::api::<Info>(nats, &subject, Bytes::from_static(b"{}"), &doing).await? {
-        Ok(info) => info,
-        Err(error) => return Err(Unavailable { doing, cause: error.to_string() }),
-    };
-    let mut filters = info.config.filter_subjects;
-    filters.push(info.config.filter_subject);
-    filters.retain(|filter| !filter.is_empty());
+    let Delivered { mut filters, from: first, to } = Delivered::by(nats, stream, consumer).await?;
     if filters.is_empty() {
         filters.push(">".to_owned());
     }
     let mut read = 0;
     let mut all = Ok(());
     for filter in filters {
-        let mut from = Sequence(info.ack_floor.stream_seq + 1);
-        while from.0 <= info.delivered.stream_seq && read < MAX_READ {
+        let mut from = first;
+        while from <= to && read < MAX_READ {
             let Some(message) = wire::leader_next(nats, stream, from, &filter).await? else { break };
             from = Sequence(message.sequence.0 + 1);
             read += 1;
-            if message.sequence.0 <= info.delivered.stream_seq
+            if message.sequence <= to
                 && let Some(cause) = why_unreadable(&message.header_block)
             {
                 all = all.and(set_one_aside(nats, stream, consumer, owner, message, &cause).await);

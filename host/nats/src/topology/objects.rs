@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -15,6 +14,7 @@ use crate::subjects::{
     self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream, saga_consumer,
     view_bucket,
 };
+use crate::wire::nanoseconds;
 
 /// The intended settings of a stream or consumer.
 #[derive(Debug, Clone)]
@@ -207,10 +207,6 @@ fn merged(settings: Value, special: Value) -> Map<String, Value> {
     };
     settings.extend(special);
     settings
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Object {

@@ -1,5 +1,7 @@
 //! Publishes with their answers, and requests to the JetStream API.
 
+use std::time::Duration;
+
 use async_nats::{Client, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
 use pelton_core::store::Unavailable;
@@ -110,6 +112,11 @@ pub(crate) async fn api<T: DeserializeOwned>(
 ) -> Result<Result<T, ApiError>, Unavailable> {
     let message = request(nats, subject, payload, doing).await?;
     Ok(answer(&message.payload))
+}
+
+/// A time as the JetStream API has it.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether JetStream is off: at the server and all servers that it is connected with, or for this connection's account.
