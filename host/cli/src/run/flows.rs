@@ -47,7 +47,7 @@ pub(crate) struct Running {
     stops: Vec<CancellationToken>,
     /// One for each event stream, so that the decisions of its handlers are committed in one group.
     stores: HashMap<Name, Arc<StreamStore>>,
-    pub(crate) versions: Versions,
+    versions: Versions,
     /// Whether this host gets the commands of each handler.
     turns: Vec<(Name, Turn)>,
 }
@@ -214,11 +214,13 @@ impl Running {
         Ok(())
     }
 
-    /// Answers to whoever asks which hosts run.
-    pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) {
+    /// Answers to whoever asks which hosts run. Returns the versions of the plugins, all of which are known by now.
+    pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) -> Arc<Versions> {
         let stop = CancellationToken::new();
         self.stops.push(stop.clone());
-        let (turns, versions) = (self.turns.clone(), self.versions.clone());
+        let (turns, running) =
+            (std::mem::take(&mut self.turns), Arc::new(std::mem::take(&mut self.versions)));
+        let versions = running.clone();
         let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
         let machine = machine.map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
         let started_at = Timestamp::now().to_string();
@@ -236,6 +238,7 @@ impl Running {
             plugins: versions.digests(),
         };
         self.tasks.spawn("answering who asks for hosts", hosts::answer(nats.clone(), stop, describe));
+        running
     }
 
     fn keep_commands(&mut self, config: &Config, nats: &Nats) {

@@ -31,7 +31,7 @@ pub(crate) async fn run(
     prepared: &Prepared,
     apply: Apply,
     stop: CancellationToken,
-    ready: impl FnOnce(SocketAddr, Versions),
+    ready: impl FnOnce(SocketAddr, Arc<Versions>),
 ) -> anyhow::Result<()> {
     let Prepared { config, plugins, .. } = prepared;
     let flows = Flows::of(config, plugins)?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(
         // Nothing has been fetched yet, so there is nothing to finish.
         () = stop.cancelled() => return Ok(()),
     };
-    ready(started.address, started.flows.versions.clone());
+    ready(started.address, started.versions.clone());
     started.serve(config.shutdown.deadline, stop).await
 }
 
@@ -53,6 +53,7 @@ struct Started {
     close: CancellationToken,
     gateway: Tasks,
     flows: Running,
+    versions: Arc<Versions>,
 }
 
 async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Result<Started> {
@@ -69,14 +70,14 @@ async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Resul
 
     let close = CancellationToken::new();
     let mut running = flows.start(&nats, &intake).await?;
-    running.answer(&nats, address);
+    let versions = running.answer(&nats, address);
     let mut serving = Tasks::default();
     let (closed, deadline) = (close.clone().cancelled_owned(), config.shutdown.deadline);
     serving.spawn("the gateway", async move {
         // What is cut off is counted and logged there.
         let _cut = gateway.serve(listener, closed, deadline).await;
     });
-    Ok(Started { nats, ingress, address, close, gateway: serving, flows: running })
+    Ok(Started { nats, ingress, address, close, gateway: serving, flows: running, versions })
 }
 
 /// Where NATS is.

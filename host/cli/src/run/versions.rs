@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::id::Name;
@@ -12,9 +11,9 @@ use pelton_core::saga::ports::SagaPlugin;
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
 
-/// What every handler, projection and saga of a host runs. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Versions(Arc<Vec<Version>>);
+/// What every handler, projection and saga of a host runs.
+#[derive(Debug, Default)]
+pub(crate) struct Versions(Vec<Version>);
 
 /// What one of them runs.
 #[derive(Debug)]
@@ -78,10 +77,7 @@ impl Versions {
     }
 
     fn add(&mut self, name: &Name, plugin: &Name, role: Role) {
-        // Nobody shares it before all are there.
-        if let Some(versions) = Arc::get_mut(&mut self.0) {
-            versions.push(Version { plugin: plugin.clone(), name: name.clone(), role });
-        }
+        self.0.push(Version { plugin: plugin.clone(), name: name.clone(), role });
     }
 
     /// The digests of what runs, by handler, projection or saga.
