@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
         print(&list());
         return Ok(());
     }
-    if let Some(unknown) = arguments.rules.iter().find(|id| Suite::rule(id).is_none()) {
+    if let Some(unknown) = arguments.rules.iter().find(|id| rule::find(id).is_none()) {
         return Err(Failure::Usage(format!(
             "there is no rule {unknown:?}; `pelton test --list-rules` lists them"
         )));

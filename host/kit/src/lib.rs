@@ -14,6 +14,7 @@ pub mod report;
 pub mod rule;
 mod rules;
 mod run;
+mod saga;
 mod view;
 
 pub use case::{CaseFile, MalformedCases};

@@ -58,3 +58,9 @@ pub enum Finding {
 pub fn all() -> &'static [&'static Rule] {
     rules::ALL
 }
+
+/// The rule with this id or name.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Rule> {
+    all().iter().find(|rule| rule.id == id || rule.name == id).copied()
+}

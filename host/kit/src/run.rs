@@ -1,20 +1,20 @@
 //! A suite: a component, its cases, and a seed.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use fastrand::Rng;
 use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
-use pelton_core::id::InstanceId;
 use pelton_core::message::{Command, NewEvent, RecordedEvent, Rejection};
 use pelton_core::plugin::PluginFault;
-use pelton_core::saga::model::{InputContext, SagaInput};
-use pelton_core::saga::ports::SagaPlugin;
+use pelton_core::saga::model::{Correlation, Relation};
 use pelton_wasm::{Activation, LoadError, LoadedPlugin, Plugins, WasmEntity, WasmHandler};
 use serde_json::{Value, json};
 
 use crate::case::{Case, CaseFile, GivenCommand, Then, When};
 use crate::report::{CaseResult, Report, RuleResult};
-use crate::rule::{self, Finding, Rule};
-use crate::{inputs, view};
+use crate::rule::{self, Finding};
+use crate::{inputs, saga, view};
 
 /// A component with its cases.
 #[derive(Debug)]
@@ -129,6 +129,16 @@ pub(crate) async fn folded(
     Ok(instance)
 }
 
+/// What the plugin decides on a command, with this past.
+pub(crate) async fn decided(
+    handler: &WasmHandler,
+    isolation: Isolation,
+    history: &History,
+    command: &Command,
+) -> Answer {
+    folded(handler, isolation, history).await?.decide(command).await
+}
+
 impl Suite<'_> {
     /// Tests the cases, and these rules; all where none is named.
     ///
@@ -175,12 +185,6 @@ impl Suite<'_> {
         }
         Ok(report)
     }
-
-    /// The rules that apply to a role.
-    #[must_use]
-    pub fn rule(id: &str) -> Option<&'static Rule> {
-        rule::all().iter().find(|rule| rule.id == id || rule.name == id).copied()
-    }
 }
 
 impl Subject<'_> {
@@ -194,10 +198,7 @@ impl Subject<'_> {
                 let handler =
                     self.plugin.handler().ok_or("a command is for a handler, and the plugin is none")?;
                 let history = History { entity: entity.to_owned(), events };
-                let answer = match folded(handler, Isolation::Alone, &history).await {
-                    Ok(mut instance) => instance.decide(&command).await,
-                    Err(fault) => Err(fault),
-                };
+                let answer = decided(handler, Isolation::Alone, &history, &command).await;
                 self.histories.push(history);
                 self.commands.push(given.clone());
                 Ok(compare_decision(&answer, then))
@@ -226,34 +227,27 @@ impl Subject<'_> {
         event: &RecordedEvent,
         then: &Then,
     ) -> Result<Vec<String>, String> {
-        let saga = self.plugin.saga().ok_or("an event in `when` is for a saga, and the plugin is none")?;
-        let mut states: std::collections::BTreeMap<String, Vec<u8>> = std::collections::BTreeMap::new();
+        let plugin = self.plugin.saga().ok_or("an event in `when` is for a saga, and the plugin is none")?;
+        let mut states: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut commands = Vec::new();
         for event in given.iter().chain([event]) {
             commands.clear();
-            let correlations = match saga.correlate(event).await {
-                Ok(Ok(correlations)) => correlations,
-                Ok(Err(failure)) => return Ok(vec![format!("correlate fails: {}", view::words(failure))]),
-                Err(fault) => return Ok(vec![format!("correlate: {}", fault.what)]),
+            let concerned = match saga::concerns(plugin, event).await {
+                Ok(concerned) => concerned,
+                Err(why) => return Ok(vec![format!("correlate: {why}")]),
             };
-            for correlation in correlations {
-                let starts = !matches!(correlation.relation, pelton_core::saga::model::Relation::Advance);
-                if !starts && !states.contains_key(&correlation.instance) {
+            for Correlation { instance, relation } in concerned {
+                if matches!(relation, Relation::Advance) && !states.contains_key(&instance) {
                     continue;
                 }
-                let instance = InstanceId::new(&correlation.instance)
-                    .map_err(|e| format!("the instance {:?} {e}", correlation.instance))?;
-                let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
-                let state = states.remove(&correlation.instance);
-                match saga.react(&instance, state.as_deref(), &input, &context).await {
-                    Ok(Ok(reaction)) => {
+                let state = states.remove(&instance);
+                let reacted = saga::reacts(plugin, &instance, state.as_deref(), event).await;
+                match reacted.and_then(|reaction| reaction.map_err(view::words)) {
+                    Ok(reaction) => {
                         commands.extend(reaction.commands);
-                        if let Some(state) = reaction.state {
-                            states.insert(correlation.instance, state);
-                        }
+                        states.extend(reaction.state.map(|state| (instance, state)));
                     }
-                    Ok(Err(failure)) => return Ok(vec![format!("react fails: {}", view::words(failure))]),
-                    Err(fault) => return Ok(vec![format!("react: {}", fault.what)]),
+                    Err(why) => return Ok(vec![format!("react: {why}")]),
                 }
             }
         }

@@ -1,12 +1,12 @@
 //! Who lets the host decide ahead does not look at sequences.
 
 use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 use pelton_core::id::Sequence;
 
 use super::{MOST, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded, same, shown};
+use crate::run::{Subject, decided, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-07",
@@ -38,10 +38,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
             .for_each(|event| event.sequence = Sequence(event.sequence.0 * 7 + ELSEWHERE));
         let mut answers = Vec::new();
         for history in [history, &elsewhere] {
-            answers.push(match folded(handler, Isolation::Shared, history).await {
-                Ok(mut entity) => entity.decide(&command).await,
-                Err(fault) => Err(fault),
-            });
+            answers.push(decided(handler, Isolation::Shared, history, &command).await);
         }
         if !same(&answers[0], &answers[1]) {
             return failed(format!(

@@ -2,11 +2,11 @@
 
 use futures::FutureExt;
 use pelton_core::command::decision;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 
 use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded};
+use crate::run::{Subject, decided};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-01",
@@ -22,10 +22,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
     let Some(handler) = subject.plugin.handler() else { return not_tested(NO_HANDLER) };
     let mut tried = 0;
     for (history, command) in subject.decisions(MOST) {
-        let answer = match folded(handler, Isolation::Shared, history).await {
-            Ok(mut entity) => entity.decide(&command).await,
-            Err(fault) => Err(fault),
-        };
+        let answer = decided(handler, Isolation::Shared, history, &command).await;
         let wrong = match &answer {
             Ok(Ok(events)) => decision::check(events, handler.descriptor()).err(),
             Ok(Err(_)) => None,

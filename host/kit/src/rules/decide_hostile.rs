@@ -1,14 +1,14 @@
 //! Whatever a client sends is answered.
 
 use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 use pelton_core::id::CommandType;
 use pelton_core::message::Command;
 
 use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
 use crate::hostile;
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded};
+use crate::run::{Subject, decided};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-08",
@@ -32,10 +32,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
         let Ok(kind) = CommandType::new(r#type) else { continue };
         for data in hostile::data(&data, &mut random) {
             let command = Command { r#type: kind.clone(), data, ..like.clone() };
-            let answer = match folded(handler, Isolation::Shared, history).await {
-                Ok(mut entity) => entity.decide(&command).await,
-                Err(fault) => Err(fault),
-            };
+            let answer = decided(handler, Isolation::Shared, history, &command).await;
             if let Err(fault) = answer {
                 let shown: String = String::from_utf8_lossy(&command.data).chars().take(80).collect();
                 return failed(format!("{type} with the data {shown:?}: {}", fault.what));

@@ -5,7 +5,7 @@ use pelton_core::command::ports::{EntityInstance, Isolation};
 
 use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded, same, shown};
+use crate::run::{Subject, decided, folded, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-03",
@@ -29,11 +29,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
         let Ok(mut entity) = folded(handler, Isolation::Alone, history).await else { continue };
         let mut first = Vec::new();
         for command in &commands {
-            let fresh = match folded(handler, Isolation::Alone, history).await {
-                Ok(mut fresh) => fresh.decide(command).await,
-                Err(fault) => Err(fault),
-            };
-            first.push(fresh);
+            first.push(decided(handler, Isolation::Alone, history, command).await);
         }
         for round in ["first", "again"] {
             for (command, first) in commands.iter().zip(&first) {

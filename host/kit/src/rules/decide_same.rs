@@ -1,11 +1,11 @@
 //! The same state and command lead to the same decision.
 
 use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 
 use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded, same, shown};
+use crate::run::{Subject, decided, folded, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-02",
@@ -25,10 +25,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
     let decisions = subject.decisions(MOST);
     let mut first = Vec::new();
     for (history, command) in &decisions {
-        match folded(handler, Isolation::Alone, history).await {
-            Ok(mut entity) => first.push(entity.decide(command).await),
-            Err(fault) => first.push(Err(fault)),
-        }
+        first.push(decided(handler, Isolation::Alone, history, command).await);
     }
     let worn = handler.for_shard();
     // An instance lives for as long as it has an entity.
@@ -39,17 +36,12 @@ async fn test(subject: &Subject<'_>) -> Finding {
     let mut served = 0;
     while served < OTHERS && !decisions.is_empty() {
         for (history, command) in &decisions {
-            if let Ok(mut entity) = folded(&worn, Isolation::Shared, history).await {
-                let _ = entity.decide(command).await;
-            }
+            let _ = decided(&worn, Isolation::Shared, history, command).await;
             served += 1;
         }
     }
     for ((history, command), first) in decisions.iter().zip(&first) {
-        let again = match folded(&worn, Isolation::Shared, history).await {
-            Ok(mut entity) => entity.decide(command).await,
-            Err(fault) => Err(fault),
-        };
+        let again = decided(&worn, Isolation::Shared, history, command).await;
         // A fault names its sandbox; that there is one is what counts.
         if !(same(first, &again) || (first.is_err() && again.is_err())) {
             let (r#type, entity) = (&command.r#type, &history.entity);

@@ -5,7 +5,7 @@ use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 
 use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{Subject, folded, same, shown};
+use crate::run::{Subject, decided, folded, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-05",
@@ -22,10 +22,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
     let decisions = subject.decisions(MOST);
     let mut tried = 0;
     for (n, (history, command)) in decisions.iter().enumerate() {
-        let alone = match folded(handler, Isolation::Alone, history).await {
-            Ok(mut entity) => entity.decide(command).await,
-            Err(fault) => Err(fault),
-        };
+        let alone = decided(handler, Isolation::Alone, history, command).await;
         // In an instance of their own, with others of the cases around.
         let together = handler.for_shard();
         let other = |offset: usize| &decisions[(n + offset) % decisions.len()];

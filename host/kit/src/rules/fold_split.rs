@@ -5,7 +5,7 @@ use pelton_core::command::ports::{EntityInstance, Isolation};
 
 use super::{MOST, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{History, Subject, folded, same, shown};
+use crate::run::{History, Subject, decided, folded, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-04",
@@ -25,10 +25,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
         if history.events.len() < 2 {
             continue;
         }
-        let whole = match folded(handler, Isolation::Shared, history).await {
-            Ok(mut entity) => entity.decide(&command).await,
-            Err(fault) => Err(fault),
-        };
+        let whole = decided(handler, Isolation::Shared, history, &command).await;
         let at = random.usize(1..history.events.len());
         for pieces in
             [history.events.chunks(1).collect::<Vec<_>>(), vec![&history.events[..at], &history.events[at..]]]

@@ -1,13 +1,13 @@
 //! A saga sends what it declared.
 
 use futures::FutureExt;
-use pelton_core::id::InstanceId;
-use pelton_core::saga::model::{InputContext, SagaInput, TimerChange};
+use pelton_core::saga::model::TimerChange;
 use pelton_core::saga::ports::SagaPlugin;
 
 use super::{NO_EVENTS, NO_SAGA, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
 use crate::run::Subject;
+use crate::saga;
 
 pub(super) static RULE: Rule = Rule {
     id: "SG-02",
@@ -20,15 +20,15 @@ pub(super) static RULE: Rule = Rule {
 };
 
 async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(saga) = subject.plugin.saga() else { return not_tested(NO_SAGA) };
-    let descriptor = saga.descriptor();
+    let Some(plugin) = subject.plugin.saga() else { return not_tested(NO_SAGA) };
+    let descriptor = plugin.descriptor();
     let mut tried = 0;
     for event in &subject.happenings {
-        let Ok(Ok(concerns)) = saga.correlate(event).await else { continue };
-        for concern in concerns {
-            let Ok(instance) = InstanceId::new(&concern.instance) else { continue };
-            let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
-            let Ok(Ok(reaction)) = saga.react(&instance, None, &input, &context).await else { continue };
+        let Ok(concerned) = saga::concerns(plugin, event).await else { continue };
+        for concern in concerned {
+            let Ok(Ok(reaction)) = saga::reacts(plugin, &concern.instance, None, event).await else {
+                continue;
+            };
             if let Some(foreign) = reaction.commands.iter().find(|c| !descriptor.commands.contains(&c.r#type))
             {
                 return failed(format!(

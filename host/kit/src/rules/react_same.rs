@@ -1,14 +1,11 @@
 //! A saga reacts the same on every try.
 
 use futures::FutureExt;
-use pelton_core::id::InstanceId;
-use pelton_core::saga::model::{InputContext, SagaInput};
-use pelton_core::saga::ports::SagaPlugin;
 
 use super::{NO_EVENTS, NO_SAGA, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
 use crate::run::Subject;
-use crate::view;
+use crate::saga;
 
 pub(super) static RULE: Rule = Rule {
     id: "SG-01",
@@ -21,29 +18,23 @@ pub(super) static RULE: Rule = Rule {
 };
 
 async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(saga) = subject.plugin.saga() else { return not_tested(NO_SAGA) };
+    let Some(plugin) = subject.plugin.saga() else { return not_tested(NO_SAGA) };
     let mut tried = 0;
     for event in &subject.happenings {
         let mut seen = None;
         for _ in 0..3 {
-            let concerns = match saga.correlate(event).await {
-                Ok(Ok(concerns)) => concerns,
-                Ok(Err(failure)) => return failed(view::words(failure)),
-                Err(fault) => return failed(fault.what),
+            let concerned = match saga::concerns(plugin, event).await {
+                Ok(concerned) => concerned,
+                Err(why) => return failed(why),
             };
             let mut reactions = Vec::new();
-            for concern in &concerns {
-                let instance = match InstanceId::new(&concern.instance) {
-                    Ok(instance) => instance,
-                    Err(error) => return failed(format!("the instance {:?} {error}", concern.instance)),
-                };
-                let (input, context) = (SagaInput::Event(event.clone()), InputContext::of_event(event));
-                match saga.react(&instance, None, &input, &context).await {
+            for concern in &concerned {
+                match saga::reacts(plugin, &concern.instance, None, event).await {
                     Ok(reaction) => reactions.push(reaction),
-                    Err(fault) => return failed(fault.what),
+                    Err(why) => return failed(why),
                 }
             }
-            let now = (concerns, reactions);
+            let now = (concerned, reactions);
             match &seen {
                 None => seen = Some(now),
                 Some(first) if *first == now => tried += 1,

@@ -5,7 +5,7 @@ use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
 
 use super::{MOST, NO_HANDLER, failed, not_tested, passed};
 use crate::rule::{Finding, Rule};
-use crate::run::{History, Subject, folded, same, shown};
+use crate::run::{History, Subject, decided, folded, same, shown};
 
 pub(super) static RULE: Rule = Rule {
     id: "CH-06",
@@ -22,10 +22,7 @@ async fn test(subject: &Subject<'_>) -> Finding {
     let mut random = subject.random();
     let mut tried = 0;
     for (history, command) in subject.decisions(MOST) {
-        let expected = match folded(handler, Isolation::Shared, history).await {
-            Ok(mut entity) => entity.decide(&command).await,
-            Err(fault) => Err(fault),
-        };
+        let expected = decided(handler, Isolation::Shared, history, &command).await;
         // All of it, and a part with the rest behind it.
         for at in [history.events.len(), random.usize(0..=history.events.len())] {
             let (first, rest) = history.events.split_at(at);
