@@ -5,8 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use async_nats::ServerAddr;
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::{FromConsumer, PriorityPolicy, PullConsumer, pull};
 use futures::future::try_join_all;
 use pelton_nats::server::Options;
+use pelton_nats::subjects::COMMANDS;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
 use pelton_nats::{ConnectSettings, Nats, Server, Topology};
 use pelton_tests::place;
@@ -98,6 +101,23 @@ impl Servers {
             sleep(Duration::from_millis(250)).await;
         }
         nats.close().await?;
+        Ok(())
+    }
+
+    /// Has the consumer of commands give them to whoever asks, and not to one client at a time.
+    pub(crate) async fn open_to_all(&self) -> anyhow::Result<()> {
+        let jetstream = jetstream::new(self.connect().await?);
+        let mut consumer: PullConsumer = jetstream.get_consumer_from_stream(LEDGER, COMMANDS).await?;
+        let config = consumer.info().await?.config.clone();
+        let config = pull::Config::try_from_consumer_config(config).map_err(|e| anyhow::anyhow!(e))?;
+        jetstream.delete_consumer_from_stream(LEDGER, COMMANDS).await?;
+        let config = pull::Config {
+            priority_policy: PriorityPolicy::None,
+            priority_groups: Vec::new(),
+            priority_timeout: Duration::ZERO,
+            ..config
+        };
+        jetstream.create_consumer_on_stream(config, COMMANDS).await?;
         Ok(())
     }
 

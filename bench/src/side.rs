@@ -45,8 +45,12 @@ impl Side {
                 host(folder, &["--nats", &urls]).await
             }
             (_, Work::View) => Process::start(&beside("yardstick")?, yardstick("view"), folder).await,
-            (Self::Bare, _) => Process::start(&beside("yardstick")?, yardstick("bare"), folder).await,
-            (Self::Same, _) => Process::start(&beside("yardstick")?, yardstick("same"), folder).await,
+            (Self::Bare | Self::Same, _) => {
+                // By hand nobody sees to it that one host at a time gets the commands.
+                servers.open_to_all().await?;
+                let side = if self == Self::Bare { "bare" } else { "same" };
+                Process::start(&beside("yardstick")?, yardstick(side), folder).await
+            }
         }
     }
 }
