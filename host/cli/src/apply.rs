@@ -10,20 +10,22 @@ use pelton_nats::{Nats, Server, Topology};
 use crate::args::apply::ApplyArgs;
 use crate::exit::Failure;
 use crate::run;
-use crate::run::prepare::prepare;
+use crate::run::from_store::{self, Patience};
+use crate::run::prepare::{FromStore, prepare};
 use crate::server::reach;
 use crate::terminal::escaped;
 
 /// Shows the plan, asks, and carries it out.
 pub(crate) async fn run(arguments: &ApplyArgs) -> Result<(), Failure> {
     let store = &arguments.server.store;
-    let mut prepared = prepare(&arguments.server.config, None).await?;
+    let mut prepared = prepare(&arguments.server.config, None, FromStore::Later).await?;
     prepared.warn();
     let mut started = match arguments.dev && server::running(store).await.is_none() {
         true => Some(Server::start(Options::new(store)).await.map_err(|e| Failure::Run(e.into()))?),
         false => None,
     };
     let nats = reach(&mut prepared.config, &arguments.server.nats, store).await?;
+    from_store::load(&mut prepared, &arguments.server.config, &nats, Patience::None).await?;
     let topology = run::topology(&prepared).map_err(Failure::Run)?;
     let done = apply(arguments, &topology, &nats).await;
     nats.close().await.map_err(|away| Failure::Run(away.into()))?;

@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::anyhow;
 use pelton_nats::topology::Change;
@@ -14,7 +13,8 @@ use crate::config::{RouteConfig, reference};
 use crate::descriptors::Inspected;
 use crate::exit::Failure;
 use crate::run;
-use crate::run::prepare::{Prepared, prepare};
+use crate::run::from_store::{self, Patience};
+use crate::run::prepare::{FromStore, Prepared, prepare};
 use crate::server::reach;
 use crate::terminal::one_line;
 
@@ -24,23 +24,24 @@ pub(crate) async fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     let text = if arguments.reference {
         reference::render()
     } else {
-        let prepared = prepare(&arguments.config, None).await?;
+        let from_store = if servers.is_some() { FromStore::Later } else { FromStore::AsFiles };
+        let mut prepared = prepare(&arguments.config, None, from_store).await?;
         prepared.warn();
-        let summary = Summary(&prepared).to_string();
         if let Some(urls) = servers {
-            print(&summary);
-            return compare(prepared, &urls, &arguments.store).await;
+            return compare(&mut prepared, arguments, &urls).await;
         }
-        summary
+        Summary(&prepared).to_string()
     };
     print(&text);
     Ok(())
 }
 
 /// Compares the server with the configuration. What is missing is no mistake: a start creates it.
-async fn compare(mut prepared: Prepared, urls: &[String], store: &Path) -> Result<(), Failure> {
-    let nats = reach(&mut prepared.config, urls, store).await?;
-    let topology = run::topology(&prepared).map_err(Failure::Run)?;
+async fn compare(prepared: &mut Prepared, arguments: &CheckArgs, urls: &[String]) -> Result<(), Failure> {
+    let nats = reach(&mut prepared.config, urls, &arguments.store).await?;
+    from_store::load(prepared, &arguments.config, &nats, Patience::None).await?;
+    print(&Summary(prepared).to_string());
+    let topology = run::topology(prepared).map_err(Failure::Run)?;
     let plan = topology.plan(&nats).await.map_err(|error| Failure::Run(error.into()))?;
     let changes: Vec<Change> = plan.changes().cloned().collect();
     print(&apply::describe(&changes));

@@ -17,7 +17,10 @@ mod dev;
 mod dlq;
 mod examples;
 mod exit;
+mod gate;
 mod new;
+mod operator;
+mod plugin;
 mod repeats;
 mod role;
 mod run;
@@ -74,6 +77,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),
+        Command::Plugin(command) => on_runtime(plugin::run(command)),
         Command::Run(run) => on_runtime(until_stopped(|stop| run::run(run, stop))),
         Command::Dev(dev) => on_runtime(until_stopped(|stop| dev::run(dev, stop))),
     }

@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     Unanswered { command: CommandId },
     /// The store does not answer.
     NotReady(Unavailable),
+    /// A plugin does not run the version that it should.
+    Unfit { plugin: String, why: String },
     /// This host cannot work any more and has to be started again.
     Broken(Unavailable),
     /// The command is larger than the store accepts.
@@ -198,6 +200,7 @@ impl Refusal {
             )
             .member("commandId", command.as_str()),
             Self::Broken(cause) | Self::NotReady(cause) => unavailable(cause.to_string()),
+            Self::Unfit { plugin, why } => unavailable(format!("the plugin {plugin}: {why}")),
             Self::IdInUse { command } => Problem::new(
                 S::CONFLICT,
                 "command-id-reused",

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::http::{serve, trace};
 use crate::refusal::Refusal;
 use crate::routes::Routes;
-use crate::state::{Settings, Shared};
+use crate::state::{Settings, Shared, Unfit};
 use crate::{commands, views};
 
 /// Answers HTTP requests.
@@ -35,8 +35,9 @@ impl Gateway {
         intake: Arc<Intake>,
         ingress: Arc<I>,
         views: Arc<V>,
+        unfit: Unfit,
     ) -> Self {
-        let shared = Arc::new(Shared { settings: settings.clone(), routes, intake, ingress, views });
+        let shared = Arc::new(Shared { settings: settings.clone(), routes, intake, ingress, views, unfit });
         Self { router: router(shared), settings }
     }
 
@@ -93,6 +94,9 @@ async fn ready<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
     shared.ingress.ready().await.map_err(Refusal::NotReady)?;
+    if let Some((plugin, why)) = shared.unfit.borrow().iter().next() {
+        return Err(Refusal::Unfit { plugin: plugin.to_string(), why: why.clone() });
+    }
     Ok(Json(json!({ "status": "ready" })))
 }
 

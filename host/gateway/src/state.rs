@@ -1,9 +1,12 @@
 //! The state that all requests share: the bounds, the routes, the ingress and the views.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pelton_core::id::Name;
 use pelton_core::intake::Intake;
+use tokio::sync::watch;
 
 use crate::routes::Routes;
 
@@ -44,4 +47,8 @@ pub(crate) struct Shared<I, V> {
     pub(crate) intake: Arc<Intake>,
     pub(crate) ingress: Arc<I>,
     pub(crate) views: Arc<V>,
+    pub(crate) unfit: Unfit,
 }
+
+/// The plugins that should run another version on this host, and why they do not: the host is not ready then.
+pub type Unfit = watch::Receiver<BTreeMap<Name, String>>;

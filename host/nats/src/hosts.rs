@@ -36,6 +36,9 @@ pub struct HostStatus {
     pub handlers: Vec<String>,
     /// The digests of the plugins that it runs, by handler, projection or saga.
     pub plugins: BTreeMap<String, String>,
+    /// The plugins that should run another version here, each with the reason why they do not.
+    #[serde(default)]
+    pub unfit: Vec<String>,
 }
 
 /// Answers until it is stopped.

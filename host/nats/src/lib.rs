@@ -12,6 +12,7 @@ pub mod dead_letters;
 #[cfg(debug_assertions)]
 pub mod failpoint;
 pub mod hosts;
+pub mod plugin_store;
 pub mod sagas;
 pub mod server;
 pub mod status;
@@ -24,6 +25,7 @@ pub use commands::{Commands, StoreSettings, StreamIngress, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
 pub use consumer::{PullConsumer, PullDelivery, StreamFeed, Turn};
 pub use dead_letters::StreamDeadLetters;
+pub use plugin_store::PluginStore;
 pub use sagas::SagaStates;
 pub use server::{Server, ServerError};
 pub use topology::{Topology, TopologyError};

@@ -21,6 +21,8 @@ pub const SAGAS: &str = "SAGAS";
 
 /// The bucket that holds the snapshots of the entities of all handlers.
 pub const SNAPSHOTS: &str = "snapshots";
+/// The plugin store: the object store of components, and the bucket of records.
+pub const PLUGINS: &str = "plugins";
 
 /// Subjects that Pelton and the server publish to. A stream of events must not match any of them.
 pub const RESERVED: [&str; 8] =
@@ -230,6 +232,49 @@ pub fn saga_state(saga: &Name, instance: &InstanceId) -> String {
 #[must_use]
 pub fn saga_consumer(saga: &Name) -> String {
     format!("saga-{saga}")
+}
+
+// ---- plugins -------------------------------------------------------------------------------------------------------
+
+/// The stream behind the object store of components.
+pub(crate) fn component_stream() -> String {
+    format!("OBJ_{PLUGINS}")
+}
+
+/// All pieces of components, and what describes them. Source: NATS ADR-20.
+pub(crate) fn component_filters() -> [String; 2] {
+    [format!("$O.{PLUGINS}.C.>"), format!("$O.{PLUGINS}.M.>")]
+}
+
+/// What the plugin of this name runs.
+pub(crate) fn activation(plugin: &Name) -> String {
+    format!("$KV.{PLUGINS}.active.{plugin}")
+}
+
+/// What every plugin runs.
+pub(crate) fn activations() -> String {
+    format!("$KV.{PLUGINS}.active.*")
+}
+
+/// A component that was pushed for a plugin. `hex`: the digits of its digest.
+pub(crate) fn component_record(plugin: &Name, hex: &str) -> String {
+    format!("$KV.{PLUGINS}.component.{plugin}.{hex}")
+}
+
+/// The components that were pushed for a plugin, or for all.
+pub(crate) fn component_records(plugin: Option<&Name>) -> String {
+    let plugin = plugin.map_or("*", Name::as_str);
+    format!("$KV.{PLUGINS}.component.{plugin}.*")
+}
+
+/// An entry of the audit stream about a plugin. `unique` tells it from all others.
+pub(crate) fn plugin_entry(plugin: &Name, unique: &str) -> String {
+    format!("audit.plugin.{plugin}.{unique}")
+}
+
+/// All entries of the audit stream about a plugin.
+pub(crate) fn plugin_entries(plugin: &Name) -> String {
+    format!("audit.plugin.{plugin}.*")
 }
 
 // ---- buckets -------------------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ pub struct Topology {
     pub views: Vec<View>,
     /// The sagas.
     pub sagas: Vec<SagaConsumer>,
+    /// Whether plugins come from the plugin store.
+    pub plugin_store: bool,
 }
 
 impl Default for Topology {
@@ -112,6 +114,7 @@ impl Default for Topology {
             handlers: Vec::new(),
             views: Vec::new(),
             sagas: Vec::new(),
+            plugin_store: false,
         }
     }
 }
@@ -191,6 +194,16 @@ impl Topology {
                 return Err(TopologyError::Differs(Differences(plan.differences().cloned().collect())));
             }
             plan.carry_out(nats).await
+        })
+        .await
+    }
+
+    /// Creates the plugin store, if there is none. Nothing else is looked at: a host has to know its plugins before it can say
+    /// what else it needs.
+    pub async fn ensure_plugin_store(&self, nats: &Nats) -> Result<(), TopologyError> {
+        patiently(nats, async || {
+            let plan = compare::plan(nats, &self.plugin_store_objects()).await?;
+            plan.only_missing().carry_out(nats).await
         })
         .await
     }

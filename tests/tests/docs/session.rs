@@ -138,6 +138,15 @@ impl Session {
                 "empty" => {}
                 "library" => library(&folder, "pelton.toml"),
                 "config" => library(&folder, "library.toml"),
+                // The library, with a plugin from the plugin store.
+                "store" => {
+                    library(&folder, "pelton.toml");
+                    let config = folder.join("pelton.toml");
+                    let text = fs::read_to_string(&config).expect("the library");
+                    let from_store = text.replace("books = { ", "books = { source = \"store\", ");
+                    assert_ne!(from_store, text);
+                    fs::write(config, from_store).expect("a configuration");
+                }
                 other => panic!("there is no world {other:?}"),
             }
         }

@@ -19,6 +19,7 @@ mod retries;
 mod scenario;
 mod snapshots;
 mod stop;
+mod store;
 mod swap;
 mod topology;
 mod two_hosts;

@@ -9,6 +9,7 @@ pub(crate) mod component;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod new;
+pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod test;
@@ -24,6 +25,7 @@ use component::ComponentArgs;
 use dev::DevArgs;
 use dlq::DlqCommand;
 use new::NewArgs;
+use plugin::PluginCommand;
 use run::RunArgs;
 use status::StatusArgs;
 use test::TestArgs;
@@ -92,6 +94,9 @@ pub(crate) enum Command {
     /// See to dead letters: what could not be processed, and what waits behind it
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// See to the plugin store: push components, say which version a plugin runs, go back to the one before
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Wrap a core module, as a compiler writes it, into a component
     Component(ComponentArgs),
     /// Print a script that completes this command line in a shell

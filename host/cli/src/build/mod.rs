@@ -56,18 +56,18 @@ fn configured(file: &Path) -> Result<Vec<Work>, Failure> {
     };
     let mut work: Vec<Work> = Vec::new();
     for (name, plugin) in &config.plugins {
-        let Some(folder) = &plugin.crate_dir else { continue };
+        let (Some(folder), Some(component)) = (&plugin.crate_dir, &plugin.component) else { continue };
         // Two plugins may be one component with different limits.
-        if work.iter().any(|work| work.component == plugin.component) {
+        if work.iter().any(|work| work.component == *component) {
             continue;
         }
         let found = PluginCrate::find(folder).with_context(|| format!("the plugin `{name}`"));
         let plugin_crate = found.map_err(Failure::Unusable)?;
-        work.push(Work { plugin: plugin_crate, component: plugin.component.clone() });
+        work.push(Work { plugin: plugin_crate, component: component.clone() });
     }
     if work.is_empty() {
         let what = anyhow!(
-            "no plugin in {} names its crate; add crate = \"path/to/crate\" to each that `pelton build` shall build",
+            "no plugin in {} names its crate; add crate = \"path/to/crate\" and the component to each that `pelton build` shall build",
             file.display()
         );
         return Err(Failure::Unusable(what));

@@ -37,7 +37,7 @@ pub use commands::CommandSettings;
 pub use gateway::GatewaySettings;
 pub use handlers::HandlerConfig;
 pub use nats::{NatsSettings, check_nats_url};
-pub use plugins::PluginConfig;
+pub use plugins::{PluginConfig, PluginSource};
 pub use projections::ProjectionConfig;
 pub use routes::RouteConfig;
 pub use sagas::SagaConfig;
@@ -146,6 +146,11 @@ fn syntax_problem(source: &Source, error: &toml::de::Error) -> Problem {
 }
 
 impl Config {
+    /// The plugins whose components come from the plugin store.
+    pub fn store_plugins(&self) -> impl Iterator<Item = (&Name, &PluginConfig)> {
+        self.plugins.iter().filter(|(_, plugin)| plugin.source == PluginSource::Store)
+    }
+
     /// How the commands of one handler find their entity, by type.
     pub fn command_routes(&self) -> impl Iterator<Item = (&CommandType, CommandRoute)> {
         self.handlers.values().flat_map(|handler| {

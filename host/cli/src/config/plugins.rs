@@ -6,17 +6,25 @@ use std::time::Duration;
 use pelton_core::id::Name;
 use pelton_wasm::{Limits, PluginSettings};
 
-use super::text::key::{Count, Key, Optional, Or, Parsed, Required, Size, Table, Text, Time, milliseconds};
+use super::text::key::{Count, Key, Optional, Or, Parsed, Size, Table, Text, Time, Words, milliseconds};
 use super::text::problem::{At, Problem, Problems};
 use super::text::reader::Reader;
 use super::typed::Typed;
 
-static COMPONENT: Key<Text, Required> = Key {
+static SOURCE: Key<Words<PluginSource>, Or<PluginSource>> = Key {
+    name: "source",
+    form: Words(&[("file", PluginSource::File), ("store", PluginSource::Store)]),
+    default: Or(|| PluginSource::File),
+    example: "\"store\"",
+    doc: "Where `pelton run` gets the component: from its file, or from the plugin store on the NATS server, where \
+          `pelton plugin activate` says which version runs with which settings.",
+};
+static COMPONENT: Key<Text, Optional> = Key {
     name: "component",
     form: Text("path, relative to the configuration"),
-    default: Required("\"path/to/plugin.wasm\""),
+    default: Optional("none, which needs `source = \"store\"`"),
     example: "\"booking.wasm\"",
-    doc: "The component's file.",
+    doc: "The component's file: what runs, what `pelton build` makes, and what `pelton plugin push` pushes.",
 };
 static CRATE: Key<Text, Optional> = Key {
     name: "crate",
@@ -48,7 +56,7 @@ pub(super) static TABLE: Table = Table {
     name: "plugins",
     header: "[plugins.booking]",
     doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
-    keys: &[&COMPONENT, &CRATE, &SHA256],
+    keys: &[&SOURCE, &COMPONENT, &CRATE, &SHA256],
     tables: &[&SETTINGS, &LIMITS],
     free: None,
 };
@@ -178,10 +186,20 @@ static SETTINGS: Table = Table {
     free: Some("deadline = \"15m\""),
 };
 
+/// Where `pelton run` gets a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginSource {
+    /// From its file.
+    File,
+    /// From the plugin store, as its record says.
+    Store,
+}
+
 /// What was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plugin {
     pub(crate) name: At<Name>,
+    pub(crate) source: PluginSource,
     /// The file, found from the configuration's folder.
     pub(crate) component: Option<At<PathBuf>>,
     pub(crate) crate_dir: Option<PathBuf>,
@@ -194,8 +212,10 @@ pub(crate) struct Plugin {
 /// What will be used.
 #[derive(Debug, Clone)]
 pub struct PluginConfig {
-    /// The file.
-    pub component: PathBuf,
+    /// Where a host gets the component.
+    pub source: PluginSource,
+    /// The file. Always there unless the source is the store.
+    pub component: Option<PathBuf>,
     /// The crate that `pelton build` makes it of; none: it comes from elsewhere.
     pub crate_dir: Option<PathBuf>,
     /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
@@ -208,9 +228,13 @@ pub struct PluginConfig {
 
 impl Plugin {
     pub(super) fn read(name: At<Name>, table: &Reader<'_>, base: &Path) -> Self {
-        let component = table.at(&COMPONENT);
+        let (source, component) = (table.get(&SOURCE), table.at(&COMPONENT));
+        if source == PluginSource::File && !table.has(COMPONENT.name) {
+            table.missing(COMPONENT.name, "\"path/to/plugin.wasm\"");
+        }
         Self {
             name,
+            source,
             component: component.map(|path| At { value: base.join(path.value), span: path.span }),
             crate_dir: table.at(&CRATE).map(|path| base.join(path.value)),
             sha256: table.at(&SHA256),
@@ -221,7 +245,12 @@ impl Plugin {
 
     pub(super) fn used(&self) -> Option<PluginConfig> {
         Some(PluginConfig {
-            component: self.component.as_ref()?.value.clone(),
+            source: self.source,
+            component: match (&self.component, self.source) {
+                (Some(component), _) => Some(component.value.clone()),
+                (None, PluginSource::Store) => None,
+                (None, PluginSource::File) => return None,
+            },
             crate_dir: self.crate_dir.clone(),
             sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
             settings: self.settings.clone(),

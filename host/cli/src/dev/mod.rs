@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::examples;
 use crate::exit::Failure;
 use crate::run::host;
-use crate::run::prepare::{Prepared, prepare_until};
+use crate::run::prepare::{FromStore, Prepared, prepare_until};
 
 /// A server that ends before this has not recovered.
 const QUICK: Duration = Duration::from_secs(10);
@@ -29,7 +29,10 @@ const MAX_QUICK_ENDS: u32 = 5;
 /// Runs a host on a server of its own.
 pub(crate) async fn run(arguments: &DevArgs, stop: CancellationToken) -> Result<(), Failure> {
     let compiled = Some(arguments.store.join("compiled"));
-    let Some(mut prepared) = prepare_until(&arguments.config, compiled, &stop).await? else { return Ok(()) };
+    let Some(mut prepared) = prepare_until(&arguments.config, compiled, FromStore::AsFiles, &stop).await?
+    else {
+        return Ok(());
+    };
     prepared.config.gateway.listen = arguments.listen.unwrap_or(prepared.config.gateway.listen);
     with_server(arguments, prepared, stop).await.map_err(Failure::Run)
 }
@@ -54,7 +57,11 @@ async fn with_server(
         show(&prepared.config, &url, &store, address);
         let _ = hand_over.send(versions);
     };
-    let mut ran = Box::pin(host::run(&prepared, Apply::Additive, stop.clone(), ready));
+    let nats = tokio::select! {
+        connected = host::connect(&prepared.config) => connected?,
+        () = stop.cancelled() => return server.stop().await.context("the NATS server did not stop"),
+    };
+    let mut ran = Box::pin(host::run(&prepared, nats, Apply::Additive, stop.clone(), ready));
     let swapping = async {
         if let Ok(versions) = versions.await {
             swap::on_save(&arguments.config, &prepared, &versions).await;

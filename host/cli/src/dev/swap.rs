@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use pelton_wasm::LoadedPlugin;
 use tokio::runtime::Handle;
 
 use crate::args::build::BuildArgs;
 use crate::args::common::ConfigArgs;
 use crate::build;
-use crate::run::prepare::{Prepared, load_again};
+use crate::run::prepare::Prepared;
 use crate::run::versions::Versions;
 
 /// The wait between two looks at the files. Two looks that see the same find a file that is written to its end.
@@ -88,18 +89,22 @@ pub(super) async fn on_save(arguments: &ConfigArgs, prepared: &Prepared, version
     let crates = || plugins.values().filter_map(|plugin| plugin.crate_dir.clone());
     let mut components: BTreeMap<&str, Watched> = plugins
         .iter()
-        .map(|(name, plugin)| (name.as_str(), Watched::new(Stamp::of_file(&plugin.component))))
+        .filter_map(|(name, plugin)| {
+            Some((name.as_str(), Watched::new(Stamp::of_file(plugin.component.as_deref()?))))
+        })
         .collect();
     let mut sources: BTreeMap<PathBuf, Watched> =
         crates().map(|folder| (folder.clone(), Watched::new(Stamp::of_crate(&folder)))).collect();
-    let mut running: BTreeMap<String, String> =
-        prepared.plugins.iter().map(|(name, plugin)| (name.clone(), plugin.digest().to_owned())).collect();
+    let mut running = prepared.plugins.clone();
     for look in 1_u32.. {
         tokio::time::sleep(LOOK_EVERY).await;
         for (name, plugin) in plugins {
-            let Some(watched) = components.get_mut(name.as_str()) else { continue };
-            if watched.was_saved(Stamp::of_file(&plugin.component)) {
-                swap(arguments, prepared, versions, name.as_str(), &mut running).await;
+            let (Some(watched), Some(component)) = (components.get_mut(name.as_str()), &plugin.component)
+            else {
+                continue;
+            };
+            if watched.was_saved(Stamp::of_file(component)) {
+                swap(arguments, prepared, versions, (name.as_str(), component), &mut running).await;
             }
         }
         if look % SOURCES_EVERY == 0 {
@@ -118,17 +123,17 @@ async fn swap(
     arguments: &ConfigArgs,
     prepared: &Prepared,
     versions: &Versions,
-    name: &str,
-    running: &mut BTreeMap<String, String>,
+    (name, component): (&str, &Path),
+    running: &mut BTreeMap<String, LoadedPlugin>,
 ) {
     let began = Instant::now();
-    match load_again(arguments, prepared, name).await {
-        Ok(plugin) if running.get(name).is_some_and(|digest| digest == plugin.digest()) => {}
+    match prepared.load_version(arguments, running, name, component, None).await {
+        Ok(plugin) if running.get(name).is_some_and(|known| known.digest() == plugin.digest()) => {}
         Ok(plugin) => {
             let kept = versions.replace(&plugin);
             say(&format!("swap    {name} runs {} after {} ms", plugin.digest(), began.elapsed().as_millis()));
             kept.iter().for_each(|kept| say(&format!("swap    {kept}")));
-            running.insert(name.to_owned(), plugin.digest().to_owned());
+            running.insert(name.to_owned(), plugin);
         }
         Err(why) => say(&format!("swap    {name} goes on with the version that it has: {why:#}")),
     }

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::causes::short;
 use super::client::{DlqClient, run_failed};
 use super::output::{Output, described};
-use crate::args::dlq::{DropArgs, RetryArgs, SelectionArgs};
+use crate::args::dlq::{DropArgs, RetryArgs};
 use crate::exit::Failure;
+use crate::operator;
 use crate::terminal::one_line;
 
 /// How long a drop waits for a view to go on without what was dropped.
@@ -91,7 +92,7 @@ pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let RetryArgs { server, selection, wait } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
-    let operator = client.operator(by(selection), *wait);
+    let operator = client.operator(operator::name(selection.by.as_deref()), *wait);
     let mut report = Report::new(client.output);
     // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
     let end = operator.end().await.map_err(run_failed)?;
@@ -182,7 +183,7 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let DropArgs { server, selection, reason } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
-    let by = by(selection);
+    let by = operator::name(selection.by.as_deref());
     let operator = client.operator(by, VIEW_WAIT);
     let mut report = Report::new(client.output);
     let mut views = BTreeSet::new();
@@ -216,14 +217,4 @@ pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
 
 fn is_projection(client: &DlqClient, consumer: &str) -> bool {
     client.config.projections.keys().any(|name| name.as_str() == consumer)
-}
-
-fn by(selection: &SelectionArgs) -> String {
-    selection.by.clone().unwrap_or_else(|| {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-        let host = host.or_else(|| variable("HOSTNAME")).unwrap_or_else(|| "unknown".to_owned());
-        format!("{user}@{}", host.trim())
-    })
 }

@@ -27,9 +27,11 @@ use pelton_nats::{
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
+use super::from_store;
 use super::tasks::Tasks;
 use super::versions::Versions;
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
+use crate::operator;
 
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
@@ -81,7 +83,7 @@ impl<'a> Flows<'a> {
 
     /// What they need on the server.
     pub(crate) fn topology(&self) -> Topology {
-        let Config { nats, commands, audit, streams, .. } = self.config;
+        let Config { commands, streams, .. } = self.config;
         let streams = streams
             .iter()
             .map(|(name, stream)| EventStream { name: name.clone(), subjects: stream.subjects.clone() });
@@ -99,15 +101,12 @@ impl<'a> Flows<'a> {
             .iter()
             .map(|(name, saga, _)| SagaConsumer { name: (*name).clone(), stream: saga.stream.clone() });
         Topology {
-            storage: nats.storage,
-            replicas: nats.replicas,
-            duplicate_window: nats.duplicate_window,
-            audit_retention: audit.keep,
-            ack_wait: commands.ack_wait,
             streams: streams.collect(),
             handlers: handlers.collect(),
             views: views.collect(),
             sagas: sagas.collect(),
+            plugin_store: self.config.store_plugins().next().is_some(),
+            ..from_store::base_topology(self.config)
         }
     }
 
@@ -116,11 +115,16 @@ impl<'a> Flows<'a> {
         self.projections.iter().map(|(name, _, _, bucket)| ((*name).clone(), bucket.clone())).collect()
     }
 
-    /// Starts all of them.
-    pub(crate) async fn start(self, nats: &Nats, intake: &Arc<Intake>) -> anyhow::Result<Running> {
+    /// Starts all of them, and adds what each runs to `versions`.
+    pub(crate) async fn start(
+        self,
+        nats: &Nats,
+        intake: &Arc<Intake>,
+        versions: Versions,
+    ) -> anyhow::Result<Running> {
         let Self { config, handlers, projections, sagas } = self;
         let dead_letters = dead_letters(config, nats);
-        let mut running = Running::default();
+        let mut running = Running { versions, ..Running::default() };
         for (name, handler, plugin) in handlers {
             running.handler(config, nats, intake, (name, handler, plugin)).await?;
         }
@@ -221,8 +225,7 @@ impl Running {
         let (turns, running) =
             (std::mem::take(&mut self.turns), Arc::new(std::mem::take(&mut self.versions)));
         let versions = running.clone();
-        let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
-        let machine = machine.map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned());
+        let machine = operator::machine();
         let started_at = Timestamp::now().to_string();
         let describe = move || HostStatus {
             machine: machine.clone(),
@@ -236,6 +239,7 @@ impl Running {
                 .map(|(name, _)| name.to_string())
                 .collect(),
             plugins: versions.digests(),
+            unfit: versions.unfit().borrow().iter().map(|(plugin, why)| format!("{plugin}: {why}")).collect(),
         };
         self.tasks.spawn("answering who asks for hosts", hosts::answer(nats.clone(), stop, describe));
         running

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use pelton_core::intake::Intake;
-use pelton_gateway::{Gateway, Routes};
+use pelton_gateway::{Gateway, Routes, Unfit};
 use pelton_nats::topology::Apply;
 use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamIngress, Topology, TopologyError};
 use tokio::net::TcpListener;
@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was started, something that should run for ever has ended, or the stop was not clean: the error says what.
 pub(crate) async fn run(
     prepared: &Prepared,
+    nats: Nats,
     apply: Apply,
     stop: CancellationToken,
     ready: impl FnOnce(SocketAddr, Arc<Versions>),
@@ -36,7 +37,7 @@ pub(crate) async fn run(
     let Prepared { config, plugins, .. } = prepared;
     let flows = Flows::of(config, plugins)?;
     let started = tokio::select! {
-        started = start(config, flows, apply) => started?,
+        started = start(config, nats, flows, apply) => started?,
         // Nothing has been fetched yet, so there is nothing to finish.
         () = stop.cancelled() => return Ok(()),
     };
@@ -56,8 +57,7 @@ struct Started {
     versions: Arc<Versions>,
 }
 
-async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Result<Started> {
-    let nats = Nats::connect(&connection(config)).await?;
+async fn start(config: &Config, nats: Nats, flows: Flows<'_>, apply: Apply) -> anyhow::Result<Started> {
     ensure(&flows.topology(), &nats, apply).await?;
     let listener = TcpListener::bind(config.gateway.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", config.gateway.listen))?;
@@ -66,10 +66,11 @@ async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Resul
     let intake = super::intake(config);
     let ingress = Arc::new(StreamIngress::open(&nats, super::commands(config, &nats, &intake)).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
-    let gateway = gateway(config, intake.clone(), ingress.clone(), views)?;
+    let versions = Versions::default();
+    let gateway = gateway(config, intake.clone(), ingress.clone(), views, versions.unfit())?;
 
     let close = CancellationToken::new();
-    let mut running = flows.start(&nats, &intake).await?;
+    let mut running = flows.start(&nats, &intake, versions).await?;
     let versions = running.answer(&nats, address);
     let mut serving = Tasks::default();
     let (closed, deadline) = (close.clone().cancelled_owned(), config.shutdown.deadline);
@@ -78,6 +79,11 @@ async fn start(config: &Config, flows: Flows<'_>, apply: Apply) -> anyhow::Resul
         let _cut = gateway.serve(listener, closed, deadline).await;
     });
     Ok(Started { nats, ingress, address, close, gateway: serving, flows: running, versions })
+}
+
+/// Connects to NATS. A server that is away is waited for, as long as the configuration says.
+pub(crate) async fn connect(config: &Config) -> anyhow::Result<Nats> {
+    Ok(Nats::connect(&connection(config)).await?)
 }
 
 /// Where NATS is.
@@ -111,13 +117,14 @@ fn gateway(
     intake: Arc<Intake>,
     ingress: Arc<StreamIngress>,
     views: Arc<BucketReader>,
+    unfit: Unfit,
 ) -> anyhow::Result<Gateway> {
     let routes = config.routes.iter().map(|configured| configured.route.clone()).collect();
     let routes = Routes::new(routes, config.projections.keys().cloned()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!("the routes cannot be served: {}", errors.join("; "))
     })?;
-    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, ingress, views))
+    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, ingress, views, unfit))
 }
 
 impl Started {

@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use pelton_wasm::{Activation, LoadError, LoadedPlugin, Plugins, Refusal, Settings};
+use pelton_wasm::{Activation, LoadError, LoadedPlugin, PluginSettings, Plugins, Refusal, Settings, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::common::ConfigArgs;
 use crate::config::typed::Typed;
-use crate::config::{self, Config, Report};
+use crate::config::{self, Config, PluginSource, Report};
 use crate::descriptors::{self, Inspected, Inspections, Unusable};
 use crate::exit::Failure;
 
@@ -37,10 +37,20 @@ impl Prepared {
     }
 }
 
+/// What becomes of plugins whose source is the plugin store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FromStore {
+    /// They are loaded from their files, if they have one.
+    AsFiles,
+    /// They are loaded once there is a connection.
+    Later,
+}
+
 /// Reads and loads. `compiled_code` is where compiled code is kept, unless the configuration says.
 pub(crate) async fn prepare(
     arguments: &ConfigArgs,
     compiled_code: Option<PathBuf>,
+    from_store: FromStore,
 ) -> Result<Prepared, Failure> {
     let mut loaded = config::load(&arguments.config).map_err(|error| Failure::Unusable(error.into()))?;
     let (Some(typed), config) = (loaded.typed.take(), loaded.config.take()) else {
@@ -51,7 +61,7 @@ pub(crate) async fn prepare(
     let memory_bytes = wasm.map_or(Settings::default().memory_bytes, |wasm| wasm.memory_bytes);
     let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code), memory_bytes });
     let sandbox = sandbox.context("the sandbox cannot be set up").map_err(Failure::Run)?;
-    let results = load(&sandbox, &typed).await;
+    let results = load(&sandbox, &typed, from_store).await;
     let problems = descriptors::compare(&typed, &inspections(&results));
     let report = loaded.into_report(problems);
     match config {
@@ -68,44 +78,69 @@ pub(crate) async fn prepare(
 pub(crate) async fn prepare_until(
     arguments: &ConfigArgs,
     compiled_code: Option<PathBuf>,
+    from_store: FromStore,
     stop: &CancellationToken,
 ) -> Result<Option<Prepared>, Failure> {
     let prepared = tokio::select! {
-        prepared = prepare(arguments, compiled_code) => prepared?,
+        prepared = prepare(arguments, compiled_code, from_store) => prepared?,
         () = stop.cancelled() => return Ok(None),
     };
     prepared.warn();
     Ok(Some(prepared))
 }
 
-/// Another version of one plugin, from its component as it is now, and whether it fits the configuration as it is now.
-pub(crate) async fn load_again(
+impl Prepared {
+    /// Another version of one plugin, and whether it fits the configuration as it is now and the other plugins that run.
+    /// Without settings, it gets those of the configuration.
+    pub(crate) async fn load_version(
+        &self,
+        arguments: &ConfigArgs,
+        running: &BTreeMap<String, LoadedPlugin>,
+        name: &str,
+        component: impl Into<Source>,
+        settings: Option<PluginSettings>,
+    ) -> anyhow::Result<LoadedPlugin> {
+        let plugin = self.config.plugins.iter().find(|(known, _)| known.as_str() == name);
+        let (_, plugin) = plugin.with_context(|| format!("the configuration has no plugin {name}"))?;
+        let settings = settings.unwrap_or_else(|| plugin.settings.clone());
+        let with = Activation { limits: plugin.limits.clone(), settings };
+        let loaded = self.sandbox.load(name, component, with).await?;
+        fits(arguments, running, &loaded)?;
+        Ok(loaded)
+    }
+}
+
+/// The error says what does not fit together once a plugin is this one, in the configuration as it is now.
+pub(crate) fn fits(
     arguments: &ConfigArgs,
-    prepared: &Prepared,
-    name: &str,
-) -> anyhow::Result<LoadedPlugin> {
-    let plugin = prepared.config.plugins.iter().find(|(known, _)| known.as_str() == name);
-    let (_, plugin) = plugin.with_context(|| format!("the configuration has no plugin {name}"))?;
-    let with = Activation { limits: plugin.limits.clone(), settings: plugin.settings.clone() };
-    let loaded = prepared.sandbox.load(name, plugin.component.as_path(), with).await?;
+    running: &BTreeMap<String, LoadedPlugin>,
+    version: &LoadedPlugin,
+) -> anyhow::Result<()> {
     let mut read = config::load(&arguments.config)?;
     let Some(typed) = read.typed.take() else { bail!(read.into_report(Vec::new()).render(false)) };
-    let others = prepared.plugins.iter().filter(|(other, _)| *other != name);
+    let others = running.iter().filter(|(other, _)| *other != version.name());
     let mut inspections: Inspections =
         others.map(|(name, plugin)| (name.clone(), Ok(Inspected::of(plugin)))).collect();
-    inspections.insert(name.to_owned(), Ok(Inspected::of(&loaded)));
+    inspections.insert(version.name().to_owned(), Ok(Inspected::of(version)));
     let report = read.into_report(descriptors::compare(&typed, &inspections));
     if report.has_errors() {
         bail!(report.render(false));
     }
-    Ok(loaded)
+    Ok(())
 }
 
 /// One after the other: compiling uses all processors by itself.
-async fn load(sandbox: &Plugins, typed: &Typed) -> BTreeMap<String, Result<LoadedPlugin, LoadError>> {
+async fn load(
+    sandbox: &Plugins,
+    typed: &Typed,
+    from_store: FromStore,
+) -> BTreeMap<String, Result<LoadedPlugin, LoadError>> {
     let mut results = BTreeMap::new();
     for plugin in &typed.plugins {
         let Some(component) = &plugin.component else { continue };
+        if plugin.source == PluginSource::Store && from_store == FromStore::Later {
+            continue;
+        }
         let name = plugin.name.value.to_string();
         tracing::debug!(plugin = name, component = %component.value.display(), "loading");
         let with = Activation { limits: plugin.limits.clone(), settings: plugin.settings.clone() };

@@ -13,7 +13,11 @@ use tokio::sync::watch;
 
 /// What every handler, projection and saga of a host runs.
 #[derive(Debug, Default)]
-pub(crate) struct Versions(Vec<Version>);
+pub(crate) struct Versions {
+    running: Vec<Version>,
+    /// The plugins that should run another version, and why they do not.
+    unfit: watch::Sender<BTreeMap<Name, String>>,
+}
 
 /// What one of them runs.
 #[derive(Debug)]
@@ -77,18 +81,31 @@ impl Versions {
     }
 
     fn add(&mut self, name: &Name, plugin: &Name, role: Role) {
-        self.0.push(Version { plugin: plugin.clone(), name: name.clone(), role });
+        self.running.push(Version { plugin: plugin.clone(), name: name.clone(), role });
     }
 
     /// The digests of what runs, by handler, projection or saga.
     pub(crate) fn digests(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|version| (version.name.to_string(), version.digest())).collect()
+        self.running.iter().map(|version| (version.name.to_string(), version.digest())).collect()
+    }
+
+    /// Notes why a plugin does not run the version that it should, or that it does.
+    pub(crate) fn note_unfit(&self, plugin: &Name, why: Option<String>) {
+        self.unfit.send_modify(|unfit| match why {
+            Some(why) => drop(unfit.insert(plugin.clone(), why)),
+            None => drop(unfit.remove(plugin)),
+        });
+    }
+
+    /// The plugins that should run another version, and why they do not, as it changes.
+    pub(crate) fn unfit(&self) -> watch::Receiver<BTreeMap<Name, String>> {
+        self.unfit.subscribe()
     }
 
     /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
     /// Returns what goes on with the version that it has, because the states of the two are not of the same form.
     pub(crate) fn replace(&self, plugin: &LoadedPlugin) -> Vec<Kept> {
-        let versions = self.0.iter().filter(|version| version.plugin.as_str() == plugin.name());
+        let versions = self.running.iter().filter(|version| version.plugin.as_str() == plugin.name());
         versions.filter_map(|version| version.replace(plugin)).collect()
     }
 }

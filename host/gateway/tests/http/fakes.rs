@@ -14,6 +14,7 @@ use pelton_core::store::Unavailable;
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_gateway::{Gateway, Route, Routes, Settings};
+use tokio::sync::watch;
 
 /// The answer of the ingress.
 #[derive(Debug, Clone, Default)]
@@ -198,5 +199,6 @@ pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
     };
     let ingress = Arc::new(FakeIngress { answer: answer.clone(), submitted: Mutex::default() });
     let views = Arc::new(Views::new(matches!(answer, Answer::Away)));
-    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&ingress), views), ingress)
+    let (_, unfit) = watch::channel(BTreeMap::new());
+    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&ingress), views, unfit), ingress)
 }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::{HandlerConsumer, Storage, Topology};
 use crate::consumer::pin;
 use crate::subjects::{
-    self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, SNAPSHOTS, bucket_stream, saga_consumer,
-    view_bucket,
+    self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, PLUGINS, SAGAS, SNAPSHOTS, bucket_stream,
+    saga_consumer, view_bucket,
 };
 use crate::wire::nanoseconds;
 
@@ -33,19 +33,7 @@ impl Topology {
     /// Streams first: consumers need them.
     pub(super) fn objects(&self) -> Vec<Object> {
         let mut objects = vec![
-            self.stream(
-                AUDIT,
-                &["audit.>".to_owned()],
-                json!({
-                    "max_age": nanoseconds(self.audit_retention),
-                    "duplicate_window": nanoseconds(self.duplicate_window.min(self.audit_retention)),
-                    "max_msgs_per_subject": 1,
-                    "allow_direct": true,
-                    "allow_atomic": true,
-                    "deny_delete": true,
-                    "deny_purge": true,
-                }),
-            ),
+            self.audit(),
             self.stream(
                 DEAD_LETTERS,
                 &[ALL_DEAD_LETTERS.to_owned()],
@@ -64,6 +52,9 @@ impl Topology {
             ),
             self.bucket(SNAPSHOTS, json!({})),
         ];
+        if self.plugin_store {
+            objects.extend([self.components(), self.bucket(PLUGINS, json!({}))]);
+        }
         if !self.handlers.is_empty() {
             objects.push(self.log());
         }
@@ -100,6 +91,33 @@ impl Topology {
                 .map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)),
         );
         objects
+    }
+
+    /// What `pelton plugin` needs: the plugin store, and the history of what was done.
+    pub(super) fn plugin_store_objects(&self) -> [Object; 3] {
+        [self.audit(), self.components(), self.bucket(PLUGINS, json!({}))]
+    }
+
+    /// The object store of components, as in NATS ADR-20.
+    fn components(&self) -> Object {
+        let settings = json!({ "discard": "new", "allow_rollup_hdrs": true, "allow_direct": true });
+        self.stream(&subjects::component_stream(), &subjects::component_filters(), settings)
+    }
+
+    fn audit(&self) -> Object {
+        self.stream(
+            AUDIT,
+            &["audit.>".to_owned()],
+            json!({
+                "max_age": nanoseconds(self.audit_retention),
+                "duplicate_window": nanoseconds(self.duplicate_window.min(self.audit_retention)),
+                "max_msgs_per_subject": 1,
+                "allow_direct": true,
+                "allow_atomic": true,
+                "deny_delete": true,
+                "deny_purge": true,
+            }),
+        )
     }
 
     /// First write wins for an id: a retry that a client publishes itself changes nothing, and nothing is overwritten.

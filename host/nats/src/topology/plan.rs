@@ -90,6 +90,12 @@ impl Plan {
         self.steps.iter().filter(listed).flat_map(|step| &step.changes)
     }
 
+    /// What creates what is missing, and nothing else.
+    pub(super) fn only_missing(mut self) -> Self {
+        self.steps.retain(|step| matches!(step.action, Action::Create));
+        self
+    }
+
     /// The changes of what exists.
     pub fn differences(&self) -> impl Iterator<Item = &Change> {
         let exists = |step: &&Step| !matches!(step.action, Action::Create);

@@ -12,6 +12,7 @@ mod log;
 mod operator;
 mod parking;
 mod pinned;
+mod plugin_store;
 mod poison;
 mod sagas;
 mod server;

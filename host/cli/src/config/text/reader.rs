@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Says that the key has to be there, and how it could look.
-    pub(super) fn missing(&self, key: &'static str, hint: &str) {
+    pub(in crate::config) fn missing(&self, key: &'static str, hint: &str) {
         let problem = Problem::new(self.place, format!("{} has no `{key}`", self.title)).from_absence();
         self.add(problem.help(format!("add {key} = {hint}")));
     }

@@ -1,0 +1,212 @@
+//! Whether a version of a plugin may take the place of the one that runs: what it writes can be read by all who read it.
+
+use pelton_core::message::EventType;
+use pelton_nats::plugin_store::Verdict;
+
+use crate::config::Config;
+use crate::descriptors::Inspected;
+
+/// A version on its way to run, among the plugins of a host.
+pub(crate) struct Candidate<'a> {
+    /// The plugin's name in the configuration.
+    pub(crate) plugin: &'a str,
+    pub(crate) inspected: Inspected,
+    /// The version that runs, and that a rollback would bring back.
+    pub(crate) present: Option<Inspected>,
+    /// Whether there may be no way back.
+    pub(crate) one_way: bool,
+}
+
+impl Candidate<'_> {
+    /// What a host finds. `running` is the plugin of this name that runs.
+    pub(crate) fn verdicts(
+        &self,
+        config: &Config,
+        running: impl Fn(&str) -> Option<Inspected>,
+    ) -> Vec<Verdict> {
+        let streams: Vec<_> = config
+            .handlers
+            .values()
+            .filter(|handler| handler.plugin.as_str() == self.plugin)
+            .map(|handler| &handler.stream)
+            .collect();
+        // A component may have several roles, and reads in the version that is to come.
+        let plugin =
+            |name: &str| if name == self.plugin { Some(self.inspected.clone()) } else { running(name) };
+        let projections =
+            config.projections.iter().filter(|(_, projection)| streams.contains(&&projection.stream));
+        let projections = projections.filter_map(|(name, projection)| {
+            Some((format!("the projection {name}"), plugin(projection.plugin.as_str())?.projection?.events))
+        });
+        let sagas = config.sagas.iter().filter(|(_, saga)| streams.contains(&&saga.stream));
+        let sagas = sagas.filter_map(|(name, saga)| {
+            Some((format!("the saga {name}"), plugin(saga.plugin.as_str())?.saga?.events))
+        });
+        let readers: Vec<_> = projections.chain(sagas).collect();
+        vec![self.way_back(), self.readers(&readers), self.forms()]
+    }
+
+    fn emits(&self) -> &[EventType] {
+        self.inspected.handler.as_ref().map_or(&[], |handler| &handler.emits)
+    }
+
+    /// The version that a rollback would bring back folds every type of event that the candidate emits.
+    fn way_back(&self) -> Verdict {
+        let step = "way back";
+        let Some(present) = self.present.as_ref().and_then(|present| present.handler.as_ref()) else {
+            return verdict(step, &[], "no version before reads what it writes".to_owned());
+        };
+        let unread: Vec<_> = self.emits().iter().filter(|emitted| !present.folds.contains(emitted)).collect();
+        match (unread.as_slice(), self.one_way) {
+            ([], _) => verdict(step, &[], "the version that runs folds all that it emits".to_owned()),
+            (unread, true) => {
+                verdict(step, &[], format!("none: the version that runs cannot fold {}", listed(unread)))
+            }
+            (unread, false) => {
+                let problem = format!(
+                    "the version that runs cannot fold {}, so there would be no way back; activate a version first that \
+                     folds it and does not emit it, or this one with --one-way",
+                    listed(unread)
+                );
+                verdict(step, &[problem], String::new())
+            }
+        }
+    }
+
+    /// Every projection and saga of the stream that reads a type of event reads it in the version that the candidate emits.
+    fn readers(&self, readers: &[(String, Vec<EventType>)]) -> Verdict {
+        let mut problems = Vec::new();
+        for (who, reads) in readers {
+            let unread = |emitted: &&EventType| {
+                reads.iter().any(|read| read.r#type == emitted.r#type) && !reads.contains(emitted)
+            };
+            let unread: Vec<_> = self.emits().iter().filter(unread).collect();
+            if !unread.is_empty() {
+                problems.push(format!("{who} cannot read {}: switch its plugin first", listed(&unread)));
+            }
+        }
+        verdict("readers", &problems, format!("{} projections and sagas read what it emits", readers.len()))
+    }
+
+    /// Views and instances of sagas keep their form: hosts that run cannot give them another.
+    fn forms(&self) -> Verdict {
+        let mut problems = Vec::new();
+        let present = self.present.as_ref();
+        if let (Some(is), Some(was)) =
+            (&self.inspected.projection, present.and_then(|p| p.projection.as_ref()))
+        {
+            let (was, is) = (was.view_version, is.view_version);
+            if was != is {
+                problems.push(format!(
+                    "the view version was {was} and is {is}: push it for a plugin of another name, and give that to a \
+                     new projection beside this one"
+                ));
+            }
+        }
+        if let (Some(is), Some(was)) = (&self.inspected.saga, present.and_then(|p| p.saga.as_ref())) {
+            let (was, is) = (was.state_version, is.state_version);
+            if was != is {
+                problems.push(format!(
+                    "the state version of the saga was {was} and is {is}, and there are instances with the old one"
+                ));
+            }
+        }
+        verdict("forms", &problems, "views and instances keep their form".to_owned())
+    }
+}
+
+fn verdict(step: &str, problems: &[String], found: String) -> Verdict {
+    let passed = problems.is_empty();
+    Verdict { step: step.to_owned(), passed, found: if passed { found } else { problems.join("; ") } }
+}
+
+fn listed(types: &[&EventType]) -> String {
+    types
+        .iter()
+        .map(|EventType { r#type, version }| format!("{type} v{version}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use pelton_core::command::ports::HandlerDescriptor;
+    use pelton_core::plugin::Identity;
+    use pelton_core::projection::ports::ProjectionDescriptor;
+
+    use super::*;
+
+    fn types(types: &[(&str, u32)]) -> Vec<EventType> {
+        types
+            .iter()
+            .map(|(r#type, version)| EventType { r#type: (*r#type).to_owned(), version: *version })
+            .collect()
+    }
+
+    fn identity() -> Identity {
+        Identity { name: "books".to_owned(), version: "1".to_owned() }
+    }
+
+    fn handler(emits: &[(&str, u32)], folds: &[(&str, u32)]) -> Inspected {
+        let handler = HandlerDescriptor {
+            identity: identity(),
+            commands: Vec::new(),
+            emits: types(emits),
+            folds: types(folds),
+            rejections: Vec::new(),
+            state_version: 1,
+            decides_ahead: false,
+        };
+        Inspected { handler: Some(handler), ..Inspected::default() }
+    }
+
+    fn projection(view_version: u32) -> Inspected {
+        let projection = ProjectionDescriptor { identity: identity(), events: Vec::new(), view_version };
+        Inspected { projection: Some(projection), ..Inspected::default() }
+    }
+
+    fn candidate(inspected: Inspected, present: Inspected, one_way: bool) -> Candidate<'static> {
+        Candidate { plugin: "books", inspected, present: Some(present), one_way }
+    }
+
+    #[test]
+    fn what_the_version_before_cannot_fold_has_no_way_back() {
+        let old = || handler(&[("lent", 1)], &[("lent", 1)]);
+        let reading = || handler(&[("lent", 1)], &[("lent", 1), ("lent", 2)]);
+        let new = || handler(&[("lent", 2)], &[("lent", 1), ("lent", 2)]);
+        for (is, was, one_way, passed) in [
+            (old(), old(), false, true),
+            (reading(), old(), false, true),
+            (new(), old(), false, false),
+            (new(), reading(), false, true),
+            (new(), old(), true, true),
+        ] {
+            let verdict = candidate(is, was, one_way).way_back();
+            assert_eq!(verdict.passed, passed, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn who_reads_a_type_has_to_read_the_version_that_is_emitted() {
+        let new = candidate(handler(&[("lent", 2), ("lost", 1)], &[]), Inspected::default(), false);
+        for (reads, passed) in [
+            (&[][..], true),
+            (&[("lent", 1)][..], false),
+            (&[("lent", 1), ("lent", 2)][..], true),
+            (&[("returned", 1)][..], true),
+        ] {
+            let verdict = new.readers(&[("the projection readers".to_owned(), types(reads))]);
+            assert_eq!(verdict.passed, passed, "{verdict:?}");
+            assert!(
+                passed || verdict.found.contains("the projection readers cannot read lent v2"),
+                "{verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_view_keeps_its_form() {
+        assert!(candidate(projection(1), projection(1), false).forms().passed);
+        assert!(!candidate(projection(2), projection(1), true).forms().passed);
+    }
+}

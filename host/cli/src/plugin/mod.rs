@@ -1,0 +1,26 @@
+//! `pelton plugin`: which versions of plugins there are, which ones run, and how they are switched.
+
+mod activate;
+mod client;
+mod contract;
+mod gc;
+mod history;
+mod push;
+mod show;
+
+use crate::args::plugin::PluginCommand;
+use crate::exit::Failure;
+
+/// Does what was asked for.
+pub(crate) async fn run(command: &PluginCommand) -> Result<(), Failure> {
+    match command {
+        PluginCommand::Push(arguments) => push::run(arguments).await,
+        PluginCommand::List(arguments) => show::list(arguments).await,
+        PluginCommand::Show(arguments) => show::show(arguments).await,
+        PluginCommand::Activate(arguments) => activate::activate(arguments).await,
+        PluginCommand::Rollback(arguments) => activate::rollback(arguments).await,
+        PluginCommand::History(arguments) => history::run(arguments).await,
+        PluginCommand::Gc(arguments) => gc::run(arguments).await,
+        PluginCommand::DiffContract(arguments) => contract::run(arguments).await,
+    }
+}

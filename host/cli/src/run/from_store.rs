@@ -1,0 +1,228 @@
+//! Plugins from the plugin store: a host starts with what their records say, and follows them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use pelton_core::id::{Name, Sequence};
+use pelton_nats::plugin_store::activation::{Activation, PluginVersion};
+use pelton_nats::plugin_store::preparation::{Question, Questions, Readiness};
+use pelton_nats::plugin_store::{PluginStore, StoreError};
+use pelton_nats::{Nats, Topology};
+use pelton_wasm::{LoadedPlugin, PluginSettings};
+
+use super::prepare::Prepared;
+use super::versions::Versions;
+use crate::args::common::ConfigArgs;
+use crate::config::Config;
+use crate::descriptors::Inspected;
+use crate::exit::Failure;
+use crate::gate;
+use crate::operator;
+
+/// How long to wait before the store is asked again for what it did not give.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is on the server whatever the plugins are.
+pub(crate) fn base_topology(config: &Config) -> Topology {
+    Topology {
+        storage: config.nats.storage,
+        replicas: config.nats.replicas,
+        duplicate_window: config.nats.duplicate_window,
+        audit_retention: config.audit.keep,
+        ack_wait: config.commands.ack_wait,
+        ..Topology::default()
+    }
+}
+
+/// Opens the plugin store, and creates it if there is none.
+pub(crate) async fn open(config: &Config, nats: &Nats) -> anyhow::Result<PluginStore> {
+    base_topology(config).ensure_plugin_store(nats).await?;
+    Ok(PluginStore::open(nats, super::is_replicated(config)).await?)
+}
+
+/// The plugins of a host that come from the store, with what was known of their records when they were loaded.
+pub(crate) struct FromTheStore {
+    store: PluginStore,
+    known: BTreeMap<Name, Sequence>,
+}
+
+/// What to do about a plugin that nothing was activated for, and about a store that is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Wait.
+    Endless,
+    /// Fail.
+    None,
+}
+
+/// Loads what the plugin store says that plugins run, if any comes from there.
+pub(crate) async fn load(
+    prepared: &mut Prepared,
+    arguments: &ConfigArgs,
+    nats: &Nats,
+    patience: Patience,
+) -> Result<Option<FromTheStore>, Failure> {
+    let wanted: Vec<Name> = prepared.config.store_plugins().map(|(name, _)| name.clone()).collect();
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let store = open(&prepared.config, nats).await.map_err(Failure::Run)?;
+    let mut known = BTreeMap::new();
+    for name in wanted {
+        let activation = activated(&store, &name, patience).await.map_err(Failure::Run)?;
+        let running = &prepared.plugins;
+        let loaded = fetch_and_load(prepared, arguments, running, &store, (&name, &activation.runs)).await;
+        let loaded = loaded.with_context(|| format!("the plugin {name} is to run {}", activation.runs));
+        prepared.plugins.insert(name.to_string(), loaded.map_err(Failure::Run)?);
+        known.insert(name, activation.revision);
+    }
+    Ok(Some(FromTheStore { store, known }))
+}
+
+/// What a plugin runs, once something was activated for it.
+async fn activated(store: &PluginStore, name: &Name, patience: Patience) -> anyhow::Result<Activation> {
+    let nothing = || {
+        format!(
+            "nothing was activated for the plugin {name} yet; `pelton plugin push {name} FILE` and \
+             `pelton plugin activate {name}` do that"
+        )
+    };
+    let mut told = false;
+    loop {
+        match (store.active(name).await, patience) {
+            (Ok(Some(activation)), _) => return Ok(activation),
+            (Ok(None), Patience::None) => bail!(nothing()),
+            (Ok(None), Patience::Endless) => {
+                if !told {
+                    tracing::warn!("waiting for the plugin {name}: {}", nothing());
+                    told = true;
+                }
+            }
+            (Err(StoreError::Unavailable(away)), Patience::Endless) => {
+                tracing::warn!("waiting for the plugin store: {away}");
+            }
+            (Err(error), _) => return Err(error.into()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn fetch_and_load(
+    prepared: &Prepared,
+    arguments: &ConfigArgs,
+    running: &BTreeMap<String, LoadedPlugin>,
+    store: &PluginStore,
+    (name, version): (&Name, &PluginVersion),
+) -> anyhow::Result<LoadedPlugin> {
+    let bytes = store.fetch(&version.component).await?;
+    prepared.load_version(arguments, running, name.as_str(), bytes, Some(settings(version)?)).await
+}
+
+/// The settings of a version as a component gets them.
+pub(crate) fn settings(version: &PluginVersion) -> anyhow::Result<PluginSettings> {
+    let mut settings = PluginSettings::default();
+    for (name, value) in &version.settings {
+        settings.set(name, value).map_err(|why| anyhow!("a setting of {version} has {why}"))?;
+    }
+    Ok(settings)
+}
+
+impl FromTheStore {
+    /// Gets ready for the versions that operators ask for, and has what runs follow the records, forever.
+    pub(crate) async fn follow(
+        self,
+        arguments: &ConfigArgs,
+        prepared: &Prepared,
+        nats: &Nats,
+        versions: &Arc<Versions>,
+    ) -> anyhow::Result<()> {
+        let Self { store, known } = self;
+        let host = format!("{}:{}", operator::machine(), std::process::id());
+        let mut questions = Questions::to(nats, host).await?;
+        let mut records = store.follow(known).await?;
+        let running = prepared.plugins.clone();
+        let mut follower = Follower { arguments, prepared, store, versions, running, ready: BTreeMap::new() };
+        loop {
+            tokio::select! {
+                activation = records.next() => follower.switch(&activation).await,
+                question = questions.next() => follower.prepare(&question).await,
+            }
+        }
+    }
+}
+
+struct Follower<'a> {
+    arguments: &'a ConfigArgs,
+    prepared: &'a Prepared,
+    store: PluginStore,
+    versions: &'a Arc<Versions>,
+    running: BTreeMap<String, LoadedPlugin>,
+    /// The version that each plugin was prepared for last.
+    ready: BTreeMap<Name, (PluginVersion, LoadedPlugin)>,
+}
+
+impl Follower<'_> {
+    async fn prepare(&mut self, question: &Question) {
+        let candidate = &question.candidate;
+        let comes_from_the_store = |(name, _): (&Name, _)| *name == candidate.plugin;
+        if !self.prepared.config.store_plugins().any(comes_from_the_store) {
+            return;
+        }
+        question.answer(Readiness::Reached).await;
+        let began = Instant::now();
+        let loaded = self.loaded(&candidate.plugin, &candidate.version).await;
+        let readiness = match loaded {
+            Ok(plugin) => {
+                let running = |name: &str| self.running.get(name).map(Inspected::of);
+                let candidate = gate::Candidate {
+                    plugin: plugin.name(),
+                    inspected: Inspected::of(&plugin),
+                    present: running(plugin.name()),
+                    one_way: candidate.version.one_way,
+                };
+                Readiness::Ready {
+                    ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    gate: candidate.verdicts(&self.prepared.config, running),
+                }
+            }
+            Err(why) => Readiness::Refused { why: format!("{why:#}") },
+        };
+        question.answer(readiness).await;
+    }
+
+    async fn switch(&mut self, activation: &Activation) {
+        let Activation { plugin: name, runs, by, revision, .. } = activation;
+        let began = Instant::now();
+        match self.loaded(name, runs).await {
+            Ok(plugin) => {
+                let kept = self.versions.replace(&plugin);
+                tracing::info!(plugin = %name, digest = plugin.digest(), %revision, by, after = ?began.elapsed(), "switched");
+                let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+                kept.iter().for_each(|kept| tracing::warn!(plugin = %name, "{kept}"));
+                self.versions.note_unfit(name, (!kept.is_empty()).then(|| kept.join("; ")));
+                self.running.insert(name.to_string(), plugin);
+            }
+            Err(why) => {
+                let why = format!("it cannot run {runs}: {why:#}");
+                tracing::error!(plugin = %name, %revision, "this host goes on with the version that it has: {why}");
+                self.versions.note_unfit(name, Some(why));
+            }
+        }
+    }
+
+    /// A version, which is fetched and compiled unless that was done just before.
+    async fn loaded(&mut self, name: &Name, version: &PluginVersion) -> anyhow::Result<LoadedPlugin> {
+        if let Some((ready, plugin)) = self.ready.get(name)
+            && ready.is_same(version)
+        {
+            return Ok(plugin.clone());
+        }
+        let wanted = (name, version);
+        let loaded =
+            fetch_and_load(self.prepared, self.arguments, &self.running, &self.store, wanted).await?;
+        self.ready.insert(name.clone(), (version.clone(), loaded.clone()));
+        Ok(loaded)
+    }
+}

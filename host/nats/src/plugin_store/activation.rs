@@ -1,0 +1,173 @@
+//! The activation record: what a plugin's name runs, and what a rollback brings back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use pelton_core::id::{Name, Sequence};
+use pelton_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The most versions that rollbacks can bring back, one after the other.
+const MAX_BEFORE: usize = 16;
+
+/// A version of a plugin: its component with its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginVersion {
+    /// `sha256:` and 64 hexadecimal digits.
+    pub component: String,
+    /// The version, as who pushed it calls it.
+    pub version: String,
+    /// What it reads as its settings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
+    /// The version before cannot read what this one writes, so there is no way back from it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_way: bool,
+}
+
+impl PluginVersion {
+    /// Whether the two run the same component with the same settings.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.component == other.component && self.settings == other.settings
+    }
+}
+
+impl fmt::Display for PluginVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = self.component.get(..19).unwrap_or(&self.component);
+        write!(f, "{} ({digest}", self.version)?;
+        if !self.settings.is_empty() {
+            write!(f, ", {} settings", self.settings.len())?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Why a plugin was switched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// An operator activated it.
+    Activated,
+    /// An operator went back to it.
+    RolledBack,
+    /// A host went back to it, because the version after it failed where this one did not.
+    Broke {
+        /// What the version after it did.
+        fault: String,
+    },
+}
+
+/// What a plugin runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Activation {
+    /// The plugin's name in configurations.
+    pub plugin: Name,
+    /// What it runs.
+    pub runs: PluginVersion,
+    /// Why.
+    pub cause: Cause,
+    /// Who switched it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What rollbacks bring back, the next one last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<PluginVersion>,
+    /// The position of the record in the bucket's stream: one for every switch.
+    #[serde(skip, default)]
+    pub revision: Sequence,
+}
+
+impl Activation {
+    /// What a rollback brings back. The error says why there is no way back.
+    pub fn rollback(&self) -> Result<&PluginVersion, String> {
+        let Self { plugin, runs, before, .. } = self;
+        if runs.one_way {
+            return Err(format!(
+                "{plugin} {runs} was activated with --one-way: the version before cannot read what it has written; activate a version that can"
+            ));
+        }
+        before.last().ok_or_else(|| {
+            format!("{plugin} {runs} is the first version that was activated; there is none before it")
+        })
+    }
+
+    pub(super) fn after(
+        plugin: &Name,
+        now: Option<&Self>,
+        to: PluginVersion,
+        cause: Cause,
+        by: &str,
+    ) -> Self {
+        let mut before = now.map_or_else(Vec::new, |now| now.before.clone());
+        match (&cause, now) {
+            (Cause::Activated, Some(now)) => before.push(now.runs.clone()),
+            (Cause::Activated, None) => {}
+            // What was gone back from is no place to go back to.
+            (Cause::RolledBack | Cause::Broke { .. }, _) => drop(before.pop()),
+        }
+        before.drain(..before.len().saturating_sub(MAX_BEFORE));
+        Self {
+            plugin: plugin.clone(),
+            runs: to,
+            cause,
+            by: by.to_owned(),
+            at: Timestamp::now(),
+            before,
+            revision: Sequence(0),
+        }
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(version: &str) -> PluginVersion {
+        let component = format!("sha256:{version}");
+        PluginVersion { component, version: version.to_owned(), settings: BTreeMap::new(), one_way: false }
+    }
+
+    fn activated(versions: &[&str]) -> Activation {
+        let name = Name::new("booking").unwrap();
+        let mut now = None;
+        for v in versions {
+            now = Some(Activation::after(&name, now.as_ref(), version(v), Cause::Activated, "anna"));
+        }
+        now.unwrap()
+    }
+
+    #[test]
+    fn rollbacks_go_back_one_version_after_the_other_and_never_forth() {
+        let mut now = activated(&["1", "2", "3"]);
+        for expected in ["2", "1"] {
+            let to = now.rollback().unwrap().clone();
+            assert_eq!(to.version, expected);
+            now = Activation::after(&now.plugin, Some(&now), to, Cause::RolledBack, "anna");
+        }
+        assert!(now.rollback().unwrap_err().contains("first version"));
+    }
+
+    #[test]
+    fn there_is_no_way_back_from_a_version_that_went_one_way() {
+        let mut now = activated(&["1", "2"]);
+        now.runs.one_way = true;
+        assert!(now.rollback().unwrap_err().contains("--one-way"));
+    }
+
+    #[test]
+    fn as_many_versions_are_kept_as_the_record_has_room_for() {
+        let versions: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let now = activated(&versions.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(now.before.len(), MAX_BEFORE);
+        assert_eq!(now.rollback().unwrap().version, "38");
+    }
+}
