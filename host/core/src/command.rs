@@ -33,7 +33,9 @@ pub mod ports;
 pub mod reader;
 pub mod shard;
 pub mod snapshot;
+pub mod trial;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +57,7 @@ use answer::MarkLookUp;
 use generation::Before;
 use isolation::Apart;
 use load::Snapshots;
+use trial::OnTrial;
 
 pub use ahead::MAX_AHEAD_COMMANDS;
 pub use answer::{accepted_record, marked_record};
@@ -95,6 +98,8 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     apart: Apart,
     snapshots: Snapshots,
     before: Before<Self>,
+    on_trial: OnTrial<Self>,
+    withdrawn: Arc<BTreeSet<String>>,
 }
 
 /// What a command is handled for.
@@ -130,6 +135,8 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             apart: Apart::default(),
             snapshots: Snapshots::new(settings.snapshots),
             before: Before::default(),
+            on_trial: OnTrial::default(),
+            withdrawn: Arc::default(),
         }
     }
 
@@ -158,6 +165,20 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
 
     async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, NotProcessed> {
         let wanted = self.wanted(message, command).await?;
+        match self.end_in_any_sandbox(message, command, wanted).await {
+            Err(NotProcessed::Plugin(fault)) => {
+                Box::pin(self.end_by_version_before(message, command, wanted, fault)).await
+            }
+            ended => ended,
+        }
+    }
+
+    async fn end_in_any_sandbox(
+        &self,
+        message: &Incoming,
+        command: &Command,
+        wanted: Wanted<'_>,
+    ) -> Result<Answer, NotProcessed> {
         match self.end(message, command, wanted).await {
             Err(NotProcessed::Plugin(fault)) if fault.shared => {
                 Box::pin(self.end_apart(message, command, wanted, fault)).await

@@ -45,7 +45,8 @@ impl PluginSettings {
     }
 
     /// The digest of a component with these settings: that of the component alone if nothing is set.
-    pub(crate) fn with_digest(&self, component: &str) -> String {
+    #[must_use]
+    pub fn with_digest(&self, component: &str) -> String {
         if self.0.is_empty() {
             return component.to_owned();
         }

@@ -219,3 +219,51 @@ fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
     padded.extend(section);
     padded
 }
+
+/// The version before decides what the new one breaks, until all hosts have gone back to it.
+#[tokio::test]
+async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
+    let house = house().await;
+    let [quiet, _] = versions(&house);
+    let broken = component(&house, "broken", &handler(&[("decide", "(unreachable)")]));
+    push(&house, &quiet, "1").await;
+    push(&house, &broken, "2").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let hosts = [house.host().await, house.host().await];
+    let (sent, stop) = (AtomicUsize::new(0), CancellationToken::new());
+    let load = async {
+        while !stop.is_cancelled() {
+            let n = sent.fetch_add(1, Ordering::Relaxed);
+            let answer = send(&hosts[n % 2], &format!("load-{n}"), n % 5).await;
+            assert_eq!(answer.status, 200, "{answer}");
+        }
+    };
+    let switches = async {
+        let folder = house.config().parent().expect("a folder").to_owned();
+        let pelton =
+            Pelton::start(&folder, ["plugin", "activate", "hostile@2", "--wait", "1s"]).expect("it starts");
+        eventually("the hosts go back", async || {
+            let history = done(&house, &["history", "hostile"]).await;
+            let by_itself = "rolled back because the version after it broke";
+            anyhow::ensure!(history.contains(by_itself), "{history}");
+            Ok(())
+        })
+        .await;
+        pelton.ended().await.expect("it ends");
+        eventually("every host runs the first version", async || {
+            let shown = done(&house, &["show", "hostile", "--json"]).await;
+            let shown: Value = serde_json::from_str(&shown)?;
+            anyhow::ensure!(shown["activation"]["runs"]["version"] == "1", "{shown}");
+            Ok(())
+        })
+        .await;
+        stop.cancel();
+    };
+    tokio::join!(load, switches);
+    let streams = house.streams().await;
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    refused(&house, &["rollback", "hostile"], "is the first version").await;
+    for host in hosts {
+        host.stop().await;
+    }
+}

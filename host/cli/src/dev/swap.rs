@@ -12,7 +12,7 @@ use crate::args::build::BuildArgs;
 use crate::args::common::ConfigArgs;
 use crate::build;
 use crate::run::prepare::Prepared;
-use crate::run::versions::Versions;
+use crate::run::versions::{Terms, Versions};
 
 /// The wait between two looks at the files. Two looks that see the same find a file that is written to its end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -130,7 +130,7 @@ async fn swap(
     match prepared.load_version(arguments, running, name, component, None).await {
         Ok(plugin) if running.get(name).is_some_and(|known| known.digest() == plugin.digest()) => {}
         Ok(plugin) => {
-            let kept = versions.replace(&plugin);
+            let kept = versions.replace(&plugin, &Terms::default());
             say(&format!("swap    {name} runs {} after {} ms", plugin.digest(), began.elapsed().as_millis()));
             kept.iter().for_each(|kept| say(&format!("swap    {kept}")));
             running.insert(name.to_owned(), plugin);

@@ -104,6 +104,7 @@ mod tests {
             by: String::new(),
             at: Timestamp(0),
             before: vec![version("b")],
+            withdrawn: Vec::new(),
             revision: Sequence(1),
         };
         let activations = BTreeMap::from([(plugin, activation)]);

@@ -24,18 +24,20 @@ use pelton_nats::{
     Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters,
     StreamFeed, StreamStore, Topology, Turn,
 };
-use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
+use pelton_wasm::{WasmHandler, WasmProjection, WasmSaga};
 use tokio_util::sync::CancellationToken;
 
 use super::from_store;
+use super::prepare::Prepared;
 use super::tasks::Tasks;
-use super::versions::Versions;
+use super::versions::{Versions, Withdrawn};
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::operator;
 
 /// Everything that will run, each with what it needs of the configuration.
 pub(crate) struct Flows<'a> {
     config: &'a Config,
+    withdrawn: &'a BTreeMap<String, Withdrawn>,
     handlers: Vec<(&'a Name, &'a HandlerConfig, WasmHandler)>,
     projections: Vec<(&'a Name, &'a ProjectionConfig, WasmProjection, Bucket)>,
     sagas: Vec<(&'a Name, &'a SagaConfig, WasmSaga)>,
@@ -56,7 +58,8 @@ pub(crate) struct Running {
 
 impl<'a> Flows<'a> {
     /// Finds the plugin of each. That one is missing has been reported before this.
-    pub(crate) fn of(config: &'a Config, plugins: &BTreeMap<String, LoadedPlugin>) -> anyhow::Result<Self> {
+    pub(crate) fn of(prepared: &'a Prepared) -> anyhow::Result<Self> {
+        let Prepared { config, plugins, withdrawn, .. } = prepared;
         let plugin = |name: &Name| {
             plugins.get(name.as_str()).with_context(|| format!("the plugin {name} is not loaded"))
         };
@@ -75,6 +78,7 @@ impl<'a> Flows<'a> {
         });
         Ok(Self {
             config,
+            withdrawn,
             handlers: handlers.collect::<Result<_, _>>()?,
             projections: projections.collect::<Result<_, _>>()?,
             sagas: sagas.collect::<Result<_, _>>()?,
@@ -122,11 +126,12 @@ impl<'a> Flows<'a> {
         intake: &Arc<Intake>,
         versions: Versions,
     ) -> anyhow::Result<Running> {
-        let Self { config, handlers, projections, sagas } = self;
+        let Self { config, withdrawn, handlers, projections, sagas } = self;
         let dead_letters = dead_letters(config, nats);
         let mut running = Running { versions, ..Running::default() };
         for (name, handler, plugin) in handlers {
-            running.handler(config, nats, intake, (name, handler, plugin)).await?;
+            let withdrawn = withdrawn.get(handler.plugin.as_str()).cloned().unwrap_or_default();
+            running.handler(config, nats, intake, (name, handler, plugin, withdrawn)).await?;
         }
         for (name, projection, plugin, bucket) in projections {
             let versions = running.versions.projection(name, &projection.plugin, plugin.clone());
@@ -179,7 +184,7 @@ impl Running {
         config: &Config,
         nats: &Nats,
         intake: &Arc<Intake>,
-        (name, handler, plugin): (&Name, &HandlerConfig, WasmHandler),
+        (name, handler, plugin, withdrawn): (&Name, &HandlerConfig, WasmHandler, Withdrawn),
     ) -> anyhow::Result<()> {
         let (store, dead_letters) = (self.store(config, nats, &handler.stream), dead_letters(config, nats));
         #[cfg(debug_assertions)]
@@ -197,10 +202,12 @@ impl Running {
             snapshots: handler.snapshots,
         };
         let stream: Arc<str> = handler.stream.as_str().into();
-        let versions = self.versions.handler(name, &handler.plugin, plugin, handler.isolation);
+        let versions =
+            self.versions.handler(name, &handler.plugin, plugin, withdrawn.clone(), handler.isolation);
         let flow = |_| {
-            let (plugin, stream) = (versions.borrow().for_shard(), stream.clone());
+            let (plugin, stream) = (versions.borrow().plugin.for_shard(), stream.clone());
             CommandFlow::new(name.clone(), stream, plugin, store.clone(), dead_letters.clone(), settings)
+                .without(withdrawn.clone())
         };
         let flows = (0..shards).map(flow).collect();
         let limits = Limits {

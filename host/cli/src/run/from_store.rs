@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use futures::future::select_all;
+use pelton_core::command::trial::Trial;
 use pelton_core::id::{Name, Sequence};
-use pelton_nats::plugin_store::activation::{Activation, PluginVersion};
+use pelton_nats::plugin_store::activation::{Activation, Cause, PluginVersion};
 use pelton_nats::plugin_store::preparation::{Question, Questions, Readiness};
-use pelton_nats::plugin_store::{PluginStore, StoreError};
+use pelton_nats::plugin_store::{Act, PluginStore, StoreError};
 use pelton_nats::{Nats, Topology};
 use pelton_wasm::{LoadedPlugin, PluginSettings};
 
 use super::prepare::Prepared;
-use super::versions::Versions;
+use super::versions::{Terms, Versions, Withdrawn};
 use crate::args::common::ConfigArgs;
 use crate::config::Config;
 use crate::descriptors::Inspected;
@@ -76,6 +78,8 @@ pub(crate) async fn load(
         let loaded = fetch_and_load(prepared, arguments, running, &store, (&name, &activation.runs)).await;
         let loaded = loaded.with_context(|| format!("the plugin {name} is to run {}", activation.runs));
         prepared.plugins.insert(name.to_string(), loaded.map_err(Failure::Run)?);
+        let withdrawn = withdrawn(&activation).map_err(Failure::Run)?;
+        prepared.withdrawn.insert(name.to_string(), withdrawn);
         known.insert(name, activation.revision);
     }
     Ok(Some(FromTheStore { store, known }))
@@ -129,6 +133,12 @@ pub(crate) fn settings(version: &PluginVersion) -> anyhow::Result<PluginSettings
     Ok(settings)
 }
 
+/// The digests of the versions that were taken back.
+fn withdrawn(activation: &Activation) -> anyhow::Result<Withdrawn> {
+    let digest = |version: &PluginVersion| Ok(settings(version)?.with_digest(&version.component));
+    activation.withdrawn.iter().map(digest).collect::<anyhow::Result<_>>().map(Arc::new)
+}
+
 impl FromTheStore {
     /// Gets ready for the versions that operators ask for, and has what runs follow the records, forever.
     pub(crate) async fn follow(
@@ -140,14 +150,24 @@ impl FromTheStore {
     ) -> anyhow::Result<()> {
         let Self { store, known } = self;
         let host = format!("{}:{}", operator::machine(), std::process::id());
-        let mut questions = Questions::to(nats, host).await?;
+        let mut questions = Questions::to(nats, host.clone()).await?;
         let mut records = store.follow(known).await?;
         let running = prepared.plugins.clone();
-        let mut follower = Follower { arguments, prepared, store, versions, running, ready: BTreeMap::new() };
+        let mut follower = Follower {
+            arguments,
+            prepared,
+            store,
+            versions,
+            host,
+            running,
+            ready: BTreeMap::new(),
+            on_trial: BTreeMap::new(),
+        };
         loop {
             tokio::select! {
                 activation = records.next() => follower.switch(&activation).await,
                 question = questions.next() => follower.prepare(&question).await,
+                (plugin, fault) = follower.lost() => follower.take_back(&plugin, fault).await,
             }
         }
     }
@@ -158,9 +178,20 @@ struct Follower<'a> {
     prepared: &'a Prepared,
     store: PluginStore,
     versions: &'a Arc<Versions>,
+    /// What this host calls itself.
+    host: String,
     running: BTreeMap<String, LoadedPlugin>,
     /// The version that each plugin was prepared for last.
     ready: BTreeMap<Name, (PluginVersion, LoadedPlugin)>,
+    on_trial: BTreeMap<Name, OnTrial>,
+}
+
+/// A version that another stands behind.
+struct OnTrial {
+    trial: Arc<Trial>,
+    activation: Activation,
+    /// What ran before.
+    before: LoadedPlugin,
 }
 
 impl Follower<'_> {
@@ -195,20 +226,82 @@ impl Follower<'_> {
     async fn switch(&mut self, activation: &Activation) {
         let Activation { plugin: name, runs, by, revision, .. } = activation;
         let began = Instant::now();
-        match self.loaded(name, runs).await {
-            Ok(plugin) => {
-                let kept = self.versions.replace(&plugin);
+        match self.loaded(name, runs).await.and_then(|plugin| Ok((plugin, withdrawn(activation)?))) {
+            Ok((plugin, withdrawn)) => {
+                let trial = self.trial(activation, &plugin);
+                self.replace(name, plugin.clone(), &Terms { trial, withdrawn });
                 tracing::info!(plugin = %name, digest = plugin.digest(), %revision, by, after = ?began.elapsed(), "switched");
-                let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
-                kept.iter().for_each(|kept| tracing::warn!(plugin = %name, "{kept}"));
-                self.versions.note_unfit(name, (!kept.is_empty()).then(|| kept.join("; ")));
-                self.running.insert(name.to_string(), plugin);
             }
             Err(why) => {
                 let why = format!("it cannot run {runs}: {why:#}");
                 tracing::error!(plugin = %name, %revision, "this host goes on with the version that it has: {why}");
                 self.versions.note_unfit(name, Some(why));
             }
+        }
+    }
+
+    /// The version before steps in for one that was just activated, where there is a way back.
+    fn trial(&mut self, activation: &Activation, plugin: &LoadedPlugin) -> Option<Arc<Trial>> {
+        let name = &activation.plugin;
+        self.on_trial.remove(name);
+        let before = self.running.get(name.as_str())?;
+        let is_step_back = activation.cause != Cause::Activated || activation.rollback().is_err();
+        if is_step_back || before.digest() == plugin.digest() {
+            return None;
+        }
+        let trial = Arc::new(Trial::default());
+        let on_trial =
+            OnTrial { trial: trial.clone(), activation: activation.clone(), before: before.clone() };
+        self.on_trial.insert(name.clone(), on_trial);
+        Some(trial)
+    }
+
+    fn replace(&mut self, name: &Name, plugin: LoadedPlugin, terms: &Terms) {
+        let kept: Vec<String> =
+            self.versions.replace(&plugin, terms).iter().map(ToString::to_string).collect();
+        kept.iter().for_each(|kept| tracing::warn!(plugin = %name, "{kept}"));
+        self.versions.note_unfit(name, (!kept.is_empty()).then(|| kept.join("; ")));
+        self.running.insert(name.to_string(), plugin);
+    }
+
+    /// The next version that broke what the one before could do, and what it did.
+    async fn lost(&self) -> (Name, String) {
+        let trials = self
+            .on_trial
+            .iter()
+            .map(|(name, on_trial)| Box::pin(async { (name.clone(), on_trial.trial.lost().await) }));
+        let trials: Vec<_> = trials.collect();
+        match trials.is_empty() {
+            true => std::future::pending().await,
+            false => select_all(trials).await.0,
+        }
+    }
+
+    /// Goes back to the version before, here at once and then on all hosts.
+    async fn take_back(&mut self, name: &Name, fault: String) {
+        let Some(OnTrial { activation, before, .. }) = self.on_trial.remove(name) else { return };
+        let Ok(to) = activation.rollback().cloned() else { return };
+        let broken = self.running.get(name.as_str()).map(|plugin| plugin.digest().to_owned());
+        tracing::error!(plugin = %name, digest = broken, "taken back, the version before runs again: {fault}");
+        let mut terms = Terms { withdrawn: withdrawn(&activation).unwrap_or_default(), trial: None };
+        Arc::make_mut(&mut terms.withdrawn).extend(broken);
+        self.replace(name, before, &terms);
+        let cause = Cause::Broke { fault };
+        loop {
+            let switched = self.store.switch(name, Some(&activation), to.clone(), cause.clone(), &self.host);
+            match switched.await {
+                Ok(Activation { revision, .. }) => {
+                    let act = Act::Switched { to, cause, revision, gate: Vec::new() };
+                    if let Err(error) = self.store.note(name, &self.host, act).await {
+                        tracing::warn!(plugin = %name, "that it was taken back is not in the history: {error}");
+                    }
+                    return;
+                }
+                // Another host was first, or an operator. This one follows.
+                Err(StoreError::Switched { .. }) => return,
+                Err(error) => tracing::warn!(plugin = %name, "other hosts run it still: {error}"),
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -34,8 +34,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
     ready: impl FnOnce(SocketAddr, Arc<Versions>),
 ) -> anyhow::Result<()> {
-    let Prepared { config, plugins, .. } = prepared;
-    let flows = Flows::of(config, plugins)?;
+    let (config, flows) = (&prepared.config, Flows::of(prepared)?);
     let started = tokio::select! {
         started = start(config, nats, flows, apply) => started?,
         // Nothing has been fetched yet, so there is nothing to finish.

@@ -64,5 +64,5 @@ pub(crate) async fn run(arguments: &RunArgs, stop: CancellationToken) -> Result<
 
 /// What the flows of a configuration need on the server.
 pub(crate) fn topology(prepared: &Prepared) -> anyhow::Result<Topology> {
-    Ok(flows::Flows::of(&prepared.config, &prepared.plugins)?.topology())
+    Ok(flows::Flows::of(prepared)?.topology())
 }

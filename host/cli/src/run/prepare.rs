@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use pelton_wasm::{Activation, LoadError, LoadedPlugin, PluginSettings, Plugins, Refusal, Settings, Source};
 use tokio_util::sync::CancellationToken;
 
+use super::versions::Withdrawn;
 use crate::args::common::ConfigArgs;
 use crate::config::typed::Typed;
 use crate::config::{self, Config, PluginSource, Report};
@@ -22,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) config: Config,
     /// The components by plugin name.
     pub(crate) plugins: BTreeMap<String, LoadedPlugin>,
+    /// The versions of plugins that were taken back, by plugin name.
+    pub(crate) withdrawn: BTreeMap<String, Withdrawn>,
     /// What somebody should look at.
     pub(crate) warnings: Report,
     /// Loads components.
@@ -68,7 +71,7 @@ pub(crate) async fn prepare(
         Some(config) if !report.has_errors() => {
             let plugins =
                 results.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?))).collect();
-            Ok(Prepared { config, plugins, warnings: report, sandbox })
+            Ok(Prepared { config, plugins, withdrawn: BTreeMap::new(), warnings: report, sandbox })
         }
         _ => Err(Failure::Configuration(Box::new(report))),
     }

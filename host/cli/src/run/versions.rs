@@ -1,9 +1,11 @@
 //! The versions of plugins that run. Another can take the place of each while the host works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use pelton_core::command::ports::Isolation;
+use pelton_core::command::trial::{HandlerVersion, Trial};
 use pelton_core::id::Name;
 use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
@@ -31,9 +33,19 @@ struct Version {
 
 #[derive(Debug)]
 enum Role {
-    Handler(watch::Sender<WasmHandler>, Isolation),
+    Handler(watch::Sender<HandlerVersion<WasmHandler>>, Isolation),
     Projection(watch::Sender<WasmProjection>),
     Saga(watch::Sender<WasmSaga>),
+}
+
+/// The digests of versions that were taken back.
+pub(crate) type Withdrawn = Arc<BTreeSet<String>>;
+
+/// How a handler's version takes the place of another; see [`HandlerVersion`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Terms {
+    pub(crate) trial: Option<Arc<Trial>>,
+    pub(crate) withdrawn: Withdrawn,
 }
 
 /// What goes on with the version that it has.
@@ -56,9 +68,11 @@ impl Versions {
         name: &Name,
         plugin: &Name,
         runs: WasmHandler,
+        withdrawn: Withdrawn,
         isolation: Isolation,
-    ) -> watch::Receiver<WasmHandler> {
-        let (version, versions) = watch::channel(isolated(runs, isolation));
+    ) -> watch::Receiver<HandlerVersion<WasmHandler>> {
+        let runs = HandlerVersion { plugin: isolated(runs, isolation), trial: None, withdrawn };
+        let (version, versions) = watch::channel(runs);
         self.add(name, plugin, Role::Handler(version, isolation));
         versions
     }
@@ -104,26 +118,28 @@ impl Versions {
 
     /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
     /// Returns what goes on with the version that it has, because the states of the two are not of the same form.
-    pub(crate) fn replace(&self, plugin: &LoadedPlugin) -> Vec<Kept> {
+    pub(crate) fn replace(&self, plugin: &LoadedPlugin, terms: &Terms) -> Vec<Kept> {
         let versions = self.running.iter().filter(|version| version.plugin.as_str() == plugin.name());
-        versions.filter_map(|version| version.replace(plugin)).collect()
+        versions.filter_map(|version| version.replace(plugin, terms)).collect()
     }
 }
 
 impl Version {
     fn digest(&self) -> String {
         match &self.role {
-            Role::Handler(version, _) => version.borrow().digest().to_owned(),
+            Role::Handler(version, _) => version.borrow().plugin.digest().to_owned(),
             Role::Projection(version) => version.borrow().digest().to_owned(),
             Role::Saga(version) => version.borrow().digest().to_owned(),
         }
     }
 
-    fn replace(&self, plugin: &LoadedPlugin) -> Option<Kept> {
+    fn replace(&self, plugin: &LoadedPlugin, terms: &Terms) -> Option<Kept> {
         let kept = |role: &str, why: String| Some(Kept { what: format!("the {role} {}", self.name), why });
         match &self.role {
             Role::Handler(version, isolation) => {
-                version.send_replace(isolated(plugin.handler()?.clone(), *isolation));
+                let Terms { trial, withdrawn } = terms.clone();
+                let plugin = isolated(plugin.handler()?.clone(), *isolation);
+                version.send_replace(HandlerVersion { plugin, trial, withdrawn });
                 None
             }
             Role::Projection(version) => {

@@ -4,11 +4,15 @@
 //! command: what the old version gives as a snapshot, the new one restores, in memory, and nothing is read. Where their
 //! states have different forms, or either cannot do that, the entity is loaded as if it had not been alive.
 //!
+//! A version that was taken back hands nothing on, and its snapshots are not used: its fold may be what was wrong.
+//!
 //! Two versions at once decide exactly once, as two hosts do.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::CommandFlow;
+use super::trial::{HandlerVersion, OnTrial};
 use crate::command::entity::{CacheLimits, LiveEntity};
 use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
 use crate::dead_letter::Retries;
@@ -39,14 +43,24 @@ impl<F> Before<F> {
 }
 
 impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
+    /// The same, but what these versions of the plugin made of events is not used.
+    #[must_use]
+    pub fn without(self, withdrawn: Arc<BTreeSet<String>>) -> Self {
+        Self { withdrawn, ..self }
+    }
+
     /// The generation after this one, with another version of the plugin.
     #[must_use]
-    pub fn succeeded_by(self: &Arc<Self>, plugin: P) -> Self {
+    pub fn succeeded_by(self: &Arc<Self>, version: HandlerVersion<P>) -> Self {
+        self.on_trial.end();
+        let HandlerVersion { plugin, trial, withdrawn } = version;
         let (name, stream) = (self.name.clone(), self.stream.clone());
         let (store, dead_letters) = (self.store.clone(), self.dead_letters.clone());
         Self {
             failures: self.failures.clone(),
             before: Before::of(self.clone()),
+            on_trial: OnTrial::of(self.clone(), trial),
+            withdrawn,
             ..Self::new(name, stream, plugin, store, dead_letters, self.settings)
         }
     }
@@ -95,6 +109,9 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         entity: &Entity,
         mut live: LiveEntity<P::Instance>,
     ) -> Option<LiveEntity<P::Instance>> {
+        if self.withdrawn.contains(old.digest()) {
+            return None;
+        }
         let (was, is) = (old.descriptor(), self.plugin.descriptor());
         if (&was.identity.name, was.state_version) != (&is.identity.name, is.state_version) {
             return None;

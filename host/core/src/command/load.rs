@@ -12,7 +12,7 @@ use super::answer::MarkLookUp;
 use crate::command::entity::LiveEntity;
 use crate::command::history::EntityHistory;
 use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin, StoredMessage};
-use crate::command::snapshot::{self, SnapshotKey, SnapshotPolicy};
+use crate::command::snapshot::{self, Snapshot, SnapshotKey, SnapshotPolicy};
 use crate::dead_letter::Retries;
 use crate::id::Sequence;
 use crate::message::Command;
@@ -144,10 +144,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         snapshot: &[u8],
         last: Option<StoredMessage>,
     ) -> Result<Result<LiveEntity<P::Instance>, String>, NotProcessed> {
-        let (history, state) = match snapshot::decode(snapshot, key) {
+        let Snapshot { taken_by, history, state } = match snapshot::decode(snapshot, key) {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),
         };
+        if self.withdrawn.contains(&taken_by) {
+            return Ok(Err(format!("it is by {taken_by}, which was taken back")));
+        }
         let at = history.last_event();
         let events = match last {
             // With the last event that it knows, which tells whether it is of this stream as it is now.
@@ -201,7 +204,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             }
         };
         let key = SnapshotKey::new(self.plugin.descriptor(), entity);
-        let encoded = state.map(|state| snapshot::encode(&key, live.history(), &state));
+        let encoded = state.map(|state| snapshot::encode(&key, self.plugin.digest(), live.history(), &state));
         self.put(entity.clone(), live);
         match encoded? {
             Ok(bytes) => Some(TakenSnapshot { key, bytes, _room: room }),

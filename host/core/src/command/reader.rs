@@ -16,6 +16,7 @@ use tokio::time::MissedTickBehavior;
 use crate::command::CommandFlow;
 use crate::command::ports::{CommandStore, HandlerPlugin};
 use crate::command::shard::{self, Lane};
+use crate::command::trial::HandlerVersion;
 use crate::consumer::{Consumer, Delivery};
 use crate::dead_letter::Retries;
 use crate::intake::{Intake, IntakeError};
@@ -52,7 +53,7 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
     consumer: I,
     intake: Arc<Intake>,
     shards: Vec<CommandFlow<P, S, L>>,
-    versions: watch::Receiver<P>,
+    versions: watch::Receiver<HandlerVersion<P>>,
     limits: Limits,
 ) {
     let room = Arc::new(Semaphore::new(limits.max_in_flight));

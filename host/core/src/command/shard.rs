@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use crate::command::load::TakenSnapshot;
 use crate::command::ports::{CommandStore, HandlerPlugin};
 use crate::command::reader::InHand;
+use crate::command::trial::HandlerVersion;
 use crate::command::{CommandFlow, MAX_AHEAD_COMMANDS};
 use crate::consumer::{Delivery, Settlement};
 use crate::dead_letter::Retries;
@@ -54,7 +55,7 @@ struct Held<D> {
 pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delivery>(
     flow: CommandFlow<P, S, L>,
     mut commands: mpsc::Receiver<InHand<D>>,
-    mut versions: watch::Receiver<P>,
+    mut versions: watch::Receiver<HandlerVersion<P>>,
     min_ahead: usize,
 ) {
     // Every turn goes on with the generation that it began with.
@@ -99,8 +100,8 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
                 }
             }
             Ok(()) = versions.changed(), if open => {
-                let plugin = versions.borrow_and_update().for_shard();
-                flow = Arc::new(flow.succeeded_by(plugin));
+                let version = versions.borrow_and_update().for_shard();
+                flow = Arc::new(flow.succeeded_by(version));
             }
             command = commands.recv(), if open => {
                 let Some(in_hand) = command else {

@@ -4,12 +4,13 @@
 //! that the stream does not go on from, is ignored, and all events are folded instead. It holds the whole past beside
 //! the plugin's state: a retry of an old command is known from it as from the events.
 //!
-//! It is two lines of text. The first is `pelton-snapshot/2 <fingerprint>`: the version of the form, and the
+//! It is two lines of text. The first is `pelton-snapshot/3 <fingerprint>`: the version of the form, and the
 //! fingerprint of the second, which is a JSON object:
 //!
 //! | field | what it is |
 //! |---|---|
 //! | `key` | which snapshot this is, see [`SnapshotKey`] |
+//! | `takenBy` | the digest of the version of the plugin whose state it is |
 //! | `last` | the id of the last event that it holds |
 //! | `backlinks` | where the events lie, as in the header `Pelton-Backlinks`; the last sequence is that of `last` |
 //! | `ends` | the commands that ended with events, in stream order, base64 of 28 bytes each: the first 16 of the SHA-256 of the command's id, the sequence of its first event (8 bytes, big endian) and how many there are (4 bytes) |
@@ -38,7 +39,7 @@ use crate::subject::Entity;
 pub const MAX_SNAPSHOT_BYTES: usize = 1000 * 1024;
 
 /// What a snapshot begins with. Another form gets another number.
-const FORM: &str = "pelton-snapshot/2 ";
+const FORM: &str = "pelton-snapshot/3 ";
 
 /// When a handler takes snapshots of its entities, if its plugin gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,10 +86,23 @@ impl fmt::Display for SnapshotKey {
     }
 }
 
+/// A snapshot as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The digest of the version of the plugin whose state it is.
+    pub taken_by: String,
+    /// The past that made the state.
+    pub history: EntityHistory,
+    /// The plugin's state.
+    pub state: Vec<u8>,
+}
+
 /// The second line.
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Form {
     key: String,
+    taken_by: String,
     last: String,
     backlinks: String,
     ends: String,
@@ -99,7 +113,12 @@ struct Form {
 const END_BYTES: usize = 28;
 
 /// Puts a state and the past that made it into a snapshot. The error says why there can be none.
-pub fn encode(key: &SnapshotKey, past: &EntityHistory, state: &[u8]) -> Result<Bytes, String> {
+pub fn encode(
+    key: &SnapshotKey,
+    taken_by: &str,
+    past: &EntityHistory,
+    state: &[u8],
+) -> Result<Bytes, String> {
     let mut ends = Vec::with_capacity(past.ends.len() * END_BYTES);
     for (command, first, count) in past.ends.with_events() {
         ends.extend_from_slice(&command.0);
@@ -108,6 +127,7 @@ pub fn encode(key: &SnapshotKey, past: &EntityHistory, state: &[u8]) -> Result<B
     }
     let form = Form {
         key: key.0.clone(),
+        taken_by: taken_by.to_owned(),
         last: past.last_id.clone(),
         backlinks: past.backlinks.to_string(),
         ends: BASE64.encode(ends),
@@ -121,8 +141,8 @@ pub fn encode(key: &SnapshotKey, past: &EntityHistory, state: &[u8]) -> Result<B
     Ok(snapshot.into())
 }
 
-/// The past and the state in a snapshot. The error says why it cannot be used.
-pub fn decode(snapshot: &[u8], key: &SnapshotKey) -> Result<(EntityHistory, Vec<u8>), String> {
+/// Reads a snapshot. The error says why it cannot be used.
+pub fn decode(snapshot: &[u8], key: &SnapshotKey) -> Result<Snapshot, String> {
     let text = std::str::from_utf8(snapshot).map_err(|e| format!("it is no text: {e}"))?;
     let (first, body) = text.split_once('\n').ok_or("it has no second line")?;
     let fingerprint = first.strip_prefix(FORM).ok_or_else(|| format!("it does not begin with {FORM:?}"))?;
@@ -139,7 +159,8 @@ pub fn decode(snapshot: &[u8], key: &SnapshotKey) -> Result<(EntityHistory, Vec<
     }
     let bytes = |field: &str, text: &str| BASE64.decode(text).map_err(|e| format!("its {field}: {e}"));
     let ends = read_ends(&bytes("ends", &form.ends)?)?;
-    Ok((EntityHistory { backlinks, last_id: form.last, ends }, bytes("state", &form.state)?))
+    let history = EntityHistory { backlinks, last_id: form.last, ends };
+    Ok(Snapshot { taken_by: form.taken_by, history, state: bytes("state", &form.state)? })
 }
 
 fn read_ends(bytes: &[u8]) -> Result<Ends, String> {
@@ -232,13 +253,17 @@ mod tests {
         let (key, past) = (key(1, "1"), past());
         let mut with_marks = past.clone();
         with_marks.push_mark(&CommandId::new("rejected").unwrap());
-        let snapshot = encode(&key, &with_marks, b"\0state\xff").unwrap();
-        assert_eq!(decode(&snapshot, &key), Ok((past, b"\0state\xff".to_vec())));
+        let snapshot = encode(&key, "sha256:0", &with_marks, b"\0state\xff").unwrap();
+        let taken_by = "sha256:0".to_owned();
+        assert_eq!(
+            decode(&snapshot, &key),
+            Ok(Snapshot { taken_by, history: past, state: b"\0state\xff".to_vec() })
+        );
     }
 
     #[test]
     fn what_is_not_this_snapshot_is_refused_with_the_reason() {
-        let snapshot = encode(&key(1, "1"), &past(), b"state").unwrap();
+        let snapshot = encode(&key(1, "1"), "sha256:0", &past(), b"state").unwrap();
         let refused = |bytes: &[u8], key: SnapshotKey, part: &str| {
             let why = decode(bytes, &key).unwrap_err();
             assert!(why.contains(part), "{why}");
@@ -248,14 +273,14 @@ mod tests {
         let mut other_form = snapshot.to_vec();
         other_form[FORM.len() - 2] = b'1';
         refused(&other_form, key(1, "1"), "does not begin with");
-        let none = encode(&key(1, "1"), &EntityHistory::default(), b"state").unwrap();
+        let none = encode(&key(1, "1"), "sha256:0", &EntityHistory::default(), b"state").unwrap();
         refused(&none, key(1, "1"), "have no last event");
     }
 
     #[test]
     fn no_byte_can_be_lost_or_changed() {
         let key = key(1, "1");
-        let snapshot = encode(&key, &past(), b"state").unwrap();
+        let snapshot = encode(&key, "sha256:0", &past(), b"state").unwrap();
         for at in 0..snapshot.len() {
             assert!(decode(&snapshot[..at], &key).is_err(), "cut off at {at}");
             let mut changed = snapshot.to_vec();
@@ -272,10 +297,10 @@ mod tests {
             let command = format!("{n:0>36}");
             past.push(&event(&format!("{command}:0"), 1_000_000_000 + n), Some(&cause(&command)));
             if n == 25_000 {
-                encode(&key, &past, &[0; 32 * 1024]).unwrap();
+                encode(&key, "sha256:0", &past, &[0; 32 * 1024]).unwrap();
             }
         }
-        let why = encode(&key, &past, b"state").unwrap_err();
+        let why = encode(&key, "sha256:0", &past, b"state").unwrap_err();
         assert!(why.contains("at most 1024000 are kept"), "{why}");
     }
 

@@ -12,6 +12,7 @@ use pelton_core::command::outcome::{Answer, EventRef, MarkOutcome, Outcome, Outc
 use pelton_core::command::ports::{EntityMessage, Stored};
 use pelton_core::command::reader::{self, Limits};
 use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
+use pelton_core::command::trial::HandlerVersion;
 use pelton_core::command::{CommandFlow, HandlerSettings};
 use pelton_core::consumer::{Consumer, Delivery};
 use pelton_core::dead_letter::{OnFailure, Retries};
@@ -40,8 +41,8 @@ pub(crate) async fn crash(host: JoinHandle<()>) {
 }
 
 /// No version of the plugin takes the place of another.
-pub(crate) fn no_versions() -> watch::Receiver<Account> {
-    watch::channel(Account::new(Manners::default())).1
+pub(crate) fn no_versions() -> watch::Receiver<HandlerVersion<Account>> {
+    watch::channel(Account::new(Manners::default()).into()).1
 }
 
 pub(crate) struct Bank {
@@ -115,7 +116,7 @@ impl Bank {
     }
 
     /// The same, with the versions of the plugin that take its place.
-    pub(crate) fn host_with(&self, versions: watch::Receiver<Account>) -> JoinHandle<()> {
+    pub(crate) fn host_with(&self, versions: watch::Receiver<HandlerVersion<Account>>) -> JoinHandle<()> {
         let (consumer, intake, shards) =
             (self.queue.consumer(), self.intake.clone(), vec![self.flow(), self.flow()]);
         tokio::spawn(async move { reader::run(consumer, intake, shards, versions, LIMITS).await })

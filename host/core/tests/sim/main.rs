@@ -11,6 +11,7 @@ mod snapshots;
 mod versions;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use pelton_core::command::entity::CacheLimits;
 use pelton_core::command::outcome::Outcome;
 use pelton_core::command::reader;
 use pelton_core::command::snapshot::SnapshotPolicy;
+use pelton_core::command::trial::HandlerVersion;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::intake::EXPECTED_SEQUENCE;
 use pelton_core::memory::{FlakyNetwork, MemoryConsumer, MemoryDelivery};
@@ -443,7 +445,7 @@ async fn storm_of_versions(seed: u64) -> usize {
         bank.manners.stricter = stricter;
         // Every host has guests of its own.
         bank.manners.breaks = Default::default();
-        let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()));
+        let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
         hosts.push((bank.host_with(theirs), bank.manners.clone(), versions));
     }
     let mut sent = HashSet::new();
@@ -464,7 +466,10 @@ async fn storm_of_versions(seed: u64) -> usize {
             // Another version, or this one anew, takes its place while commands are in hand.
             2 | 3 => {
                 manners.stricter = rng.bool();
-                versions.send_replace(Account::new(manners.clone()));
+                // Where it is on trial, the one before steps in.
+                let trial = rng.bool().then(Arc::default);
+                let version = HandlerVersion::from(Account::new(manners.clone()));
+                versions.send_replace(HandlerVersion { trial, ..version });
             }
             1 => manners.breaks.store(rng.u32(1..3), Ordering::Relaxed),
             _ => {}

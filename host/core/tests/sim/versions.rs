@@ -1,8 +1,12 @@
 //! A version of the plugin takes the place of another while the handler works.
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pelton_core::command::snapshot::SnapshotPolicy;
+use pelton_core::command::trial::{HandlerVersion, Trial};
 use pelton_core::memory::FlakyNetwork;
 use tokio::sync::watch;
 
@@ -16,7 +20,7 @@ const ACCOUNTS: u32 = 3;
 /// Two events each on some accounts; then the other version, and another event each. Returns how many events the other
 /// version folded.
 async fn folded_after_a_swap(bank: &mut Bank, other: &Manners) -> u32 {
-    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()));
+    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
     let host = bank.host_with(theirs);
     let deposit = |round: u32| {
         for account in 0..ACCOUNTS {
@@ -27,7 +31,7 @@ async fn folded_after_a_swap(bank: &mut Bank, other: &Manners) -> u32 {
     bank.settled().await;
     deposit(2);
     bank.settled().await;
-    versions.send_replace(Account::new(other.clone()));
+    versions.send_replace(Account::new(other.clone()).into());
     // The shards take it up before the next command comes.
     tokio::time::sleep(Duration::from_millis(1)).await;
     deposit(4);
@@ -80,16 +84,83 @@ async fn where_a_state_cannot_be_handed_on_the_entity_is_loaded_anew() {
 #[tokio::test(start_paused = true)]
 async fn what_has_begun_ends_with_the_version_that_began_it() {
     let bank = Bank::new(FlakyNetwork::flaky(7, 2_000, 0));
-    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()));
+    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
     let host = bank.host_with(theirs);
     for n in 0..20 {
         bank.send(&format!("d{n}"), "deposit", 1, 1 + 2 * (n % 2));
         tokio::time::sleep(Duration::from_millis(300)).await;
         if n % 3 == 0 {
-            versions.send_replace(Account::new(bank.manners.clone()));
+            versions.send_replace(Account::new(bank.manners.clone()).into());
         }
     }
     bank.settled().await;
     crash(host).await;
     assert_eq!(bank.audit(&(0..20).map(|n| format!("d{n}")).collect()), 20);
+}
+
+/// Commands before a version comes on trial and after; the version breaks at so many decisions, and the one before at so
+/// many from then on. Returns how many commands were accepted, and whether the version is lost.
+async fn tried(breaks: u32, before_breaks: u32) -> (usize, bool) {
+    let bank = Bank::new(FlakyNetwork::reliable());
+    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
+    let host = bank.host_with(theirs);
+    bank.send("before", "deposit", 1, 2);
+    bank.settled().await;
+    let trial = Arc::new(Trial::default());
+    let candidate = Manners { breaks: Arc::new(AtomicU32::new(breaks)), ..bank.manners.clone() };
+    versions.send_replace(HandlerVersion {
+        trial: Some(trial.clone()),
+        ..HandlerVersion::from(Account::new(candidate))
+    });
+    bank.manners.breaks.store(before_breaks, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let sent: std::collections::HashSet<_> = (0..5).map(|n| format!("c{n}")).collect();
+    for id in &sent {
+        bank.send(id, "deposit", 1, 2);
+        bank.settled().await;
+    }
+    let lost = tokio::time::timeout(Duration::from_secs(10), trial.lost()).await.is_ok();
+    crash(host).await;
+    let all = sent.into_iter().chain(["before".to_owned()]).collect();
+    (bank.audit(&all), lost)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_version_on_trial_breaks_the_one_before_decides_and_nobody_sees_a_failure() {
+    assert_eq!(tried(u32::MAX, 0).await, (6, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_breaks_nothing_or_no_more_than_the_one_before_is_not_lost() {
+    assert_eq!(tried(0, 0).await, (6, false), "nothing breaks");
+    let (accepted, lost) = tried(u32::MAX, u32::MAX).await;
+    assert_eq!((accepted, lost), (1, false), "both break, so it is the commands' fault");
+}
+
+/// A version that was taken back may have folded wrongly: neither its live entities nor its snapshots are used.
+#[tokio::test(start_paused = true)]
+async fn what_a_withdrawn_version_made_of_events_is_not_used() {
+    for snapshots in [false, true] {
+        let mut bank = Bank::new(FlakyNetwork::reliable());
+        if snapshots {
+            bank.snapshots = SnapshotPolicy { events: 1, ..SnapshotPolicy::default() };
+        }
+        let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
+        let host = bank.host_with(theirs);
+        bank.send("by-the-first", "deposit", 1, 2);
+        bank.settled().await;
+        versions.send_replace(Account::new(stricter()).into());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        bank.send("by-the-second", "deposit", 1, 4);
+        bank.settled().await;
+        let again = Manners { folded: Arc::default(), ..bank.manners.clone() };
+        let withdrawn = Arc::new(BTreeSet::from(["sha256:stricter".to_owned()]));
+        versions
+            .send_replace(HandlerVersion { withdrawn, ..HandlerVersion::from(Account::new(again.clone())) });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        bank.send("by-the-first-again", "deposit", 1, 1);
+        bank.settled().await;
+        crash(host).await;
+        assert_eq!(again.folded.load(Ordering::Relaxed), 3, "all events anew, with snapshots: {snapshots}");
+    }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The most versions that rollbacks can bring back, one after the other.
 const MAX_BEFORE: usize = 16;
+/// The most versions that are remembered as taken back.
+const MAX_WITHDRAWN: usize = 64;
 
 /// A version of a plugin: its component with its settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,9 @@ pub struct Activation {
     /// What rollbacks bring back, the next one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<PluginVersion>,
+    /// What was taken back, and was not activated again since: what it made of events is not used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<PluginVersion>,
     /// The position of the record in the bucket's stream: one for every switch.
     #[serde(skip, default)]
     pub revision: Sequence,
@@ -104,13 +109,19 @@ impl Activation {
         by: &str,
     ) -> Self {
         let mut before = now.map_or_else(Vec::new, |now| now.before.clone());
+        let mut withdrawn = now.map_or_else(Vec::new, |now| now.withdrawn.clone());
         match (&cause, now) {
             (Cause::Activated, Some(now)) => before.push(now.runs.clone()),
-            (Cause::Activated, None) => {}
+            (_, None) => {}
             // What was gone back from is no place to go back to.
-            (Cause::RolledBack | Cause::Broke { .. }, _) => drop(before.pop()),
+            (Cause::RolledBack | Cause::Broke { .. }, Some(now)) => {
+                before.pop();
+                withdrawn.push(now.runs.clone());
+            }
         }
+        withdrawn.retain(|version| !version.is_same(&to));
         before.drain(..before.len().saturating_sub(MAX_BEFORE));
+        withdrawn.drain(..withdrawn.len().saturating_sub(MAX_WITHDRAWN));
         Self {
             plugin: plugin.clone(),
             runs: to,
@@ -118,6 +129,7 @@ impl Activation {
             by: by.to_owned(),
             at: Timestamp::now(),
             before,
+            withdrawn,
             revision: Sequence(0),
         }
     }
@@ -153,6 +165,9 @@ mod tests {
             assert_eq!(to.version, expected);
             now = Activation::after(&now.plugin, Some(&now), to, Cause::RolledBack, "anna");
         }
+        assert_eq!(now.withdrawn, [version("3"), version("2")]);
+        let again = Activation::after(&now.plugin, Some(&now), version("2"), Cause::Activated, "anna");
+        assert_eq!(again.withdrawn, [version("3")], "it is used again");
         assert!(now.rollback().unwrap_err().contains("first version"));
     }
 

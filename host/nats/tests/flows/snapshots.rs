@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pelton_core::command::history::EntityHistory;
 use pelton_core::command::ports::{CommandStore, HandlerDescriptor, StoredEvent};
-use pelton_core::command::snapshot::{self, MAX_SNAPSHOT_BYTES, SnapshotKey};
+use pelton_core::command::snapshot::{self, MAX_SNAPSHOT_BYTES, Snapshot, SnapshotKey};
 use pelton_core::id::Sequence;
 use pelton_core::message::EventType;
 use pelton_core::plugin::Identity;
@@ -96,11 +96,11 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
         other.append(&format!("d{n}"), 1).await.unwrap();
         let mut past = EntityHistory::default();
         push(&mut past, &load(&store, &writer.entity).await);
-        snapshots.push(snapshot::encode(&key, &past, b"state").unwrap());
+        snapshots.push(snapshot::encode(&key, "sha256:0", &past, b"state").unwrap());
     }
     let all = load(&store, &writer.entity).await;
     for bytes in &snapshots {
-        let (mut past, state) = snapshot::decode(bytes, &key).unwrap();
+        let Snapshot { history: mut past, state, .. } = snapshot::decode(bytes, &key).unwrap();
         let events = since(&store, &writer.entity, Sequence(past.last_event().0 - 1)).await;
         assert_eq!(past.joins(&events), Ok(()));
         push(&mut past, &events[1..]);
@@ -117,7 +117,7 @@ async fn a_past_goes_on_with_the_events_of_its_own_stream_only() {
     writer.append("e", 1).await.unwrap();
     let mut other = Writer::new(&store, "2");
     for bytes in &snapshots[..3] {
-        let (past, _) = snapshot::decode(bytes, &key).unwrap();
+        let past = snapshot::decode(bytes, &key).unwrap().history;
         let events = since(&store, &writer.entity, Sequence(past.last_event().0 - 1)).await;
         assert!(past.joins(&events).is_err(), "at {}", past.last_event());
         other.append(&format!("f{}", past.last_event()), 1).await.unwrap();
