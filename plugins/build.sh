@@ -15,3 +15,4 @@ export PELTON_TOOLS=${PELTON_TOOLS:-$PWD/target/tools}
 build() { target/debug/pelton build --profile plugin "$@" -- "${locked[@]}"; }
 build --config plugins/hotel/pelton.toml --config plugins/payment/pelton.toml --config plugins/library/pelton.toml
 build --crate plugins/bench/accounts --crate plugins/bench/ledger --crate plugins/bench/raw --out target/plugins
+build --crate plugins/mutants/handler --crate plugins/mutants/projection --crate plugins/mutants/saga --out target/plugins

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use pelton_kit::{CaseFile, Rule, Suite, Untestable, rule};
+use pelton_kit::{CaseFile, Effort, Rule, Suite, Untestable, rule};
 use pelton_wasm::{Limits, Plugins, Settings};
 
 use crate::args::test::TestArgs;
@@ -41,10 +41,13 @@ pub(crate) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
         activation: Limits::default().into(),
         files,
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(1..=MAX_SEED)),
+        effort: Effort::default(),
+        strict: arguments.strict,
+        fail_fast: arguments.fail_fast,
     };
     let report = suite.run(&arguments.rules).await.map_err(|untestable| match untestable {
         Untestable::Plugin(error) => Failure::Unusable(anyhow!("{}: {error}", component.display())),
-        case @ Untestable::Case { .. } => Failure::Unusable(case.into()),
+        cases @ Untestable::Cases(_) => Failure::Unusable(cases.into()),
     })?;
     match arguments.json {
         true => print(&format!("{:#}\n", report.json())),

@@ -4,92 +4,148 @@ use bytes::Bytes;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// How often right data are changed.
-const CHANGES: usize = 40;
+use crate::json;
 
-/// Data made of these, which are right, and some that are not made of anything.
-pub(crate) fn data(right: &[Bytes], random: &mut Rng) -> Vec<Bytes> {
+/// Data that are not made of anything, and right ones with one thing changed: every value with every odd one, as far as
+/// `most` goes, then some at chance.
+pub(crate) fn data(right: &[Bytes], random: &mut Rng, most: usize) -> Vec<Bytes> {
     let deep = "[".repeat(2_000) + &"]".repeat(2_000);
     let mut all: Vec<Bytes> = [
         Bytes::new(),
         Bytes::from_static(b"{"),
         Bytes::from_static(b"null"),
         Bytes::from_static(b"[]"),
+        Bytes::from_static(b"{}"),
         Bytes::from_static(b"\xff\xfe\x00"),
         Bytes::from_static(b"18446744073709551616"),
+        Bytes::from_static(b"{\"\":{\"\":{}}}"),
         Bytes::from(deep),
         Bytes::from(json!("x".repeat(100_000)).to_string()),
         Bytes::from((0..256).map(|_| random.u8(..)).collect::<Vec<_>>()),
     ]
     .into();
-    for _ in 0..CHANGES {
+    let mut changed: Vec<Bytes> = Vec::new();
+    for right in right.iter().take(3) {
+        if let Ok(value) = serde_json::from_slice::<Value>(right) {
+            changed.extend(each(&value).iter().map(|value| Bytes::from(value.to_string())));
+        }
+    }
+    if changed.len() > most {
+        random.shuffle(&mut changed);
+        changed.truncate(most);
+    }
+    all.extend(changed);
+    for _ in 0..most / 8 {
         let Some(right) = random.choice(right) else { break };
-        all.push(changed(right, random));
+        all.push(torn(right, random));
     }
     all
 }
 
-/// Right data with one thing changed.
-fn changed(right: &Bytes, random: &mut Rng) -> Bytes {
-    match serde_json::from_slice::<Value>(right) {
-        Ok(mut value) if random.u32(0..4) > 0 => {
-            change(&mut value, random);
-            value.to_string().into()
+/// The value with one thing changed, in every way.
+fn each(value: &Value) -> Vec<Value> {
+    let mut all = Vec::new();
+    for (at, _) in json::leaves(value) {
+        all.extend(odd().into_iter().map(|odd| json::with(value, &at, odd)));
+    }
+    for at in objects(value) {
+        let Some(fields) = value.pointer(&at).and_then(Value::as_object) else { continue };
+        for key in fields.keys() {
+            let mut without = fields.clone();
+            without.remove(key);
+            all.push(json::with(value, &at, Value::Object(without)));
         }
-        _ => {
-            let mut bytes = right.to_vec();
-            match random.u32(0..3) {
-                0 => bytes.truncate(random.usize(0..=bytes.len())),
-                1 if !bytes.is_empty() => {
-                    let at = random.usize(0..bytes.len());
-                    bytes[at] = random.u8(..);
-                }
-                _ => bytes.extend_from_slice(b"\0}"),
-            }
-            bytes.into()
+        let mut more = fields.clone();
+        more.insert("a-field-of-another-version".to_owned(), json!({ "deep": [1, { "er": null }] }));
+        all.push(json::with(value, &at, Value::Object(more)));
+        all.push(json::with(value, &at, Value::Null));
+        all.push(json::with(value, &at, json!([])));
+    }
+    for at in arrays(value) {
+        let Some(items) = value.pointer(&at).and_then(Value::as_array) else { continue };
+        all.push(json::with(value, &at, json!([])));
+        if let Some(first) = items.first() {
+            all.push(json::with(value, &at, json!(vec![first; 300])));
         }
     }
+    all
 }
 
-/// Goes to a place in the value and puts something else there.
-fn change(value: &mut Value, random: &mut Rng) {
+fn places(value: &Value, is: fn(&Value) -> bool, at: String, found: &mut Vec<String>) {
     match value {
-        Value::Object(fields) if !fields.is_empty() && random.u32(0..4) > 0 => {
-            let keys: Vec<String> = fields.keys().cloned().collect();
-            let Some(key) = random.choice(keys) else { return };
-            match random.u32(0..5) {
-                0 => drop(fields.remove(&key)),
-                1 => drop(fields.insert(format!("{key}-more"), json!(1))),
-                _ => {
-                    if let Some(inner) = fields.get_mut(&key) {
-                        change(inner, random);
-                    }
-                }
+        Value::Object(fields) => {
+            for (key, inner) in fields {
+                places(inner, is, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
             }
         }
-        Value::Array(items) if !items.is_empty() && random.u32(0..4) > 0 => {
-            let at = random.usize(0..items.len());
-            change(&mut items[at], random);
+        Value::Array(items) => {
+            for (n, inner) in items.iter().enumerate() {
+                places(inner, is, format!("{at}/{n}"), found);
+            }
         }
-        place => *place = odd(random),
+        _ => {}
+    }
+    if is(value) {
+        found.push(at);
     }
 }
 
-fn odd(random: &mut Rng) -> Value {
-    let odd = [
+fn objects(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    places(value, Value::is_object, String::new(), &mut found);
+    found
+}
+
+fn arrays(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    places(value, Value::is_array, String::new(), &mut found);
+    found
+}
+
+/// Bytes of which some are missing, or others.
+fn torn(right: &Bytes, random: &mut Rng) -> Bytes {
+    let mut bytes = right.to_vec();
+    match random.u32(0..3) {
+        0 => bytes.truncate(random.usize(0..=bytes.len())),
+        1 if !bytes.is_empty() => {
+            let at = random.usize(0..bytes.len());
+            bytes[at] = random.u8(..);
+        }
+        _ => bytes.extend_from_slice(b"\0}"),
+    }
+    bytes.into()
+}
+
+fn odd() -> Vec<Value> {
+    let mut deep = json!(1);
+    for _ in 0..100 {
+        deep = json!([deep]);
+    }
+    vec![
         json!(null),
         json!(true),
         json!(0),
+        json!(1),
         json!(-1),
+        json!(255),
+        json!(65_535),
+        json!(1_000_000),
+        json!(i32::MAX),
+        json!(u32::MAX),
+        json!(9_007_199_254_740_991_u64),
+        json!(i64::MAX),
         json!(u64::MAX),
         json!(i64::MIN),
         json!(1e308),
         json!(0.1),
         json!(""),
-        json!("\u{0}\u{202e}🚰"),
+        json!(" "),
+        json!("a.b/c*>%~"),
+        json!("\u{0}\u{202e}🚰é"),
         json!("9".repeat(400)),
+        json!("é".repeat(5_000)),
         json!([[], {}]),
         json!({ "": "" }),
-    ];
-    random.choice(odd).unwrap_or_default()
+        deep,
+    ]
 }

@@ -1,12 +1,16 @@
-//! What a suite has found, for a terminal and for programs.
+//! What a suite has found.
 
-use std::fmt::Write;
+mod terminal;
+
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pelton_wasm::LoadedPlugin;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::rule::{Finding, Rule};
+use crate::guest::Usage;
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Suite;
 
 /// What came of a case.
 #[derive(Debug)]
@@ -17,6 +21,15 @@ pub struct CaseResult {
     pub name: String,
     /// Where the plugin does otherwise, one difference a line; none: it passed.
     pub differences: Vec<String>,
+    /// What each step gave.
+    pub got: Vec<GotStep>,
+}
+
+/// What a step gave, as `then` would say it.
+#[derive(Debug, Clone, Default)]
+pub struct GotStep {
+    /// The keys of `then` with their values.
+    pub then: Vec<(&'static str, Value)>,
 }
 
 /// What came of a rule.
@@ -26,6 +39,8 @@ pub struct RuleResult {
     pub rule: &'static Rule,
     /// What it found.
     pub finding: Finding,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// What came of a suite.
@@ -33,20 +48,40 @@ pub struct RuleResult {
 pub struct Report {
     /// The name of the component.
     pub plugin: String,
+    /// The digest of the component alone.
+    pub component: String,
     /// The digest of the component, with that of its settings.
     pub digest: String,
     /// The seed.
     pub seed: u64,
     /// The cases, as they stand in their files.
     pub cases: Vec<CaseResult>,
+    /// What the plugin declares and no case uses, one a line, where that was asked for.
+    pub strict: Option<Vec<String>>,
     /// The rules, in order.
     pub rules: Vec<RuleResult>,
+    /// What its calls have taken.
+    pub usage: Usage,
+    /// The longest that a call may take.
+    pub call_time: Duration,
+    /// How long it all took.
+    pub took: Duration,
 }
 
 impl Report {
-    pub(crate) fn of(plugin: &LoadedPlugin, seed: u64) -> Self {
-        let (name, digest) = (plugin.name().to_owned(), plugin.digest().to_owned());
-        Self { plugin: name, digest, seed, cases: Vec::new(), rules: Vec::new() }
+    pub(crate) fn of(plugin: &LoadedPlugin, suite: &Suite<'_>) -> Self {
+        Self {
+            plugin: plugin.name().to_owned(),
+            component: plugin.component_digest().to_owned(),
+            digest: plugin.digest().to_owned(),
+            seed: suite.seed,
+            cases: Vec::new(),
+            strict: None,
+            rules: Vec::new(),
+            usage: Usage::default(),
+            call_time: suite.activation.limits.call_time,
+            took: Duration::ZERO,
+        }
     }
 
     /// The ids of the rules that are broken so far, or blocked.
@@ -57,46 +92,22 @@ impl Report {
             .map(|result| result.rule.id)
     }
 
-    /// Whether no case and no rule failed.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.cases.iter().all(|case| case.differences.is_empty()) && self.broken().next().is_none()
+    /// The rules that are broken, in order.
+    pub fn failed(&self) -> impl Iterator<Item = &RuleResult> {
+        self.rules.iter().filter(|result| matches!(result.finding, Finding::Failed { .. }))
     }
 
-    /// For a terminal: one line a rule, and the cases that failed.
+    /// Whether no case and no required rule failed, and nothing is unused where that was asked for.
     #[must_use]
-    pub fn terminal(&self) -> String {
-        let mut text = String::new();
-        for case in self.cases.iter().filter(|case| !case.differences.is_empty()) {
-            let _ = writeln!(text, "case {:?} FAIL ({})", case.name, case.file.display());
-            case.differences.iter().for_each(|difference| {
-                let _ = writeln!(text, "  {difference}");
-            });
-        }
-        let passed = self.cases.iter().filter(|case| case.differences.is_empty()).count();
-        let _ = writeln!(text, "{passed} of {} cases as expected", self.cases.len());
-        for RuleResult { rule, finding } in &self.rules {
-            let (mark, what) = match finding {
-                Finding::Passed { tried } => ("ok  ", tried.clone()),
-                Finding::Failed { how } => ("FAIL", how.clone()),
-                Finding::NotTested { why } => ("-   ", format!("not tested: {why}")),
-                Finding::Blocked { by } => ("-   ", format!("not tested: {by} is broken")),
-            };
-            let _ = writeln!(text, "{} {:<18} {mark} {what}", rule.id, rule.name);
-            if matches!(finding, Finding::Failed { .. }) {
-                let _ = writeln!(text, "  why it matters: {}\n  what to do: {}", rule.why, rule.mend);
-            }
-        }
-        let count = |is: fn(&Finding) -> bool| self.rules.iter().filter(|result| is(&result.finding)).count();
-        let ok = count(|finding| matches!(finding, Finding::Passed { .. }));
-        let failed = count(|finding| matches!(finding, Finding::Failed { .. }));
-        let _ =
-            writeln!(text, "{ok} rules ok, {failed} failed, {} not tested", self.rules.len() - ok - failed);
-        let broken = self.rules.iter().find(|result| matches!(result.finding, Finding::Failed { .. }));
-        if let Some(RuleResult { rule, .. }) = broken {
-            let _ = writeln!(text, "again: --seed {} --rule {}", self.seed, rule.id);
-        }
-        text
+    pub fn passed(&self) -> bool {
+        self.cases.iter().all(CaseResult::passed)
+            && self.failed().all(|result| result.rule.level != Level::Required)
+            && self.strict.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// The rules that had nothing to test.
+    pub fn not_tested(&self) -> impl Iterator<Item = &RuleResult> {
+        self.rules.iter().filter(|result| matches!(result.finding, Finding::NotTested { .. }))
     }
 
     /// For programs.
@@ -105,22 +116,40 @@ impl Report {
         let cases = self.cases.iter().map(|case| {
             json!({ "file": case.file.display().to_string(), "name": case.name, "differences": case.differences })
         });
-        let rules = self.rules.iter().map(|RuleResult { rule, finding }| {
-            let (finding, what) = match finding {
-                Finding::Passed { tried } => ("passed", tried.as_str()),
-                Finding::Failed { how } => ("failed", how.as_str()),
-                Finding::NotTested { why } => ("not-tested", why.as_str()),
-                Finding::Blocked { by } => ("blocked", *by),
-            };
-            json!({ "id": rule.id, "name": rule.name, "finding": finding, "what": what })
+        let rules = self.rules.iter().map(|RuleResult { rule, finding, took }| {
+            let (finding, what) = parts(finding);
+            json!({
+                "id": rule.id, "name": rule.name, "level": rule.level.as_str(), "finding": finding, "what": what,
+                "milliseconds": milliseconds(*took),
+            })
         });
-        json!({
-            "plugin": self.plugin,
-            "digest": self.digest,
-            "seed": self.seed,
-            "passed": self.passed(),
-            "cases": cases.collect::<Vec<_>>(),
-            "rules": rules.collect::<Vec<_>>(),
-        })
+        let mut all = Map::new();
+        all.insert("plugin".to_owned(), json!(self.plugin));
+        all.insert("digest".to_owned(), json!(self.digest));
+        all.insert("seed".to_owned(), json!(self.seed));
+        all.insert("passed".to_owned(), json!(self.passed()));
+        all.insert("cases".to_owned(), cases.collect());
+        all.insert("rules".to_owned(), rules.collect());
+        if let Some(strict) = &self.strict {
+            all.insert("unused".to_owned(), json!(strict));
+        }
+        Value::Object(all)
     }
+}
+
+/// A finding in a word, and what it says.
+pub(crate) fn parts(finding: &Finding) -> (&'static str, &str) {
+    match finding {
+        Finding::Passed { tried } => ("passed", tried),
+        Finding::Failed { how } => ("failed", how),
+        Finding::NotTested { why } => ("not-tested", why),
+        Finding::NotApplicable { why } => ("not-applicable", why),
+        Finding::Blocked { by } => ("blocked", by),
+    }
+}
+
+/// With three digits behind the point.
+#[expect(clippy::cast_precision_loss, reason = "a suite takes no thousand years")]
+pub(crate) fn milliseconds(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1_000.0
 }

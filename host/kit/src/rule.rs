@@ -1,7 +1,5 @@
 //! Rules: what every plugin keeps, because the host counts on it.
 
-use futures::future::BoxFuture;
-
 use crate::rules;
 use crate::run::Subject;
 
@@ -11,6 +9,8 @@ pub struct Rule {
     pub id: &'static str,
     /// Its name, for example `decide-pure`.
     pub name: &'static str,
+    /// What it means that it is broken.
+    pub level: Level,
     /// What is held.
     pub asserts: &'static str,
     /// What happens in production where it is not kept.
@@ -19,7 +19,27 @@ pub struct Rule {
     pub mend: &'static str,
     /// Rules without which this one says nothing.
     pub after: &'static [&'static str],
-    pub(crate) test: for<'a> fn(&'a Subject<'a>) -> BoxFuture<'a, Finding>,
+    pub(crate) test: fn(&Subject<'_>) -> Finding,
+}
+
+/// What it means that a rule is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The plugin must not run.
+    Required,
+    /// The plugin may run, and will be a nuisance.
+    Recommended,
+}
+
+impl Level {
+    /// In a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Recommended => "recommended",
+        }
+    }
 }
 
 impl std::fmt::Debug for Rule {
@@ -44,6 +64,11 @@ pub enum Finding {
     /// There was nothing to try it on.
     NotTested {
         /// What is missing.
+        why: String,
+    },
+    /// It is not about this plugin, which lacks the role or the ability.
+    NotApplicable {
+        /// What the plugin lacks.
         why: String,
     },
     /// Another rule is broken, without which this one says nothing.

@@ -7,7 +7,7 @@ mod guests;
 use std::path::{Path, PathBuf};
 
 use guests::{handler, one_event, projection};
-use pelton_kit::{CaseFile, Finding, Report, Suite, Untestable};
+use pelton_kit::{CaseFile, Effort, Finding, Report, Suite, Untestable};
 use pelton_wasm::{Limits, Plugins, Settings};
 
 fn root() -> PathBuf {
@@ -23,6 +23,9 @@ async fn tested(component: Vec<u8>, cases: &[CaseFile]) -> Result<Report, Untest
         activation: Limits::default().into(),
         files: cases.to_vec(),
         seed: 7,
+        effort: Effort { calls: 1_500, decisions: 90, histories: 24 },
+        strict: false,
+        fail_fast: false,
     };
     suite.run(&[]).await
 }

@@ -68,6 +68,19 @@ impl WasmHandler {
         Self { shared: None, ..self }
     }
 
+    /// What one fresh instance says of itself, asked so many times.
+    pub(crate) fn descriptions(&self, times: usize) -> Result<Vec<String>, PluginFault> {
+        let Inner { blueprint, indices, .. } = &*self.inner;
+        blueprint.descriptions(times, |sandbox, instance| {
+            let guest = indices.load(sandbox.store(), instance);
+            let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
+            Ok(move |sandbox: &mut Sandbox| {
+                let said = sandbox.call(|store| guest.call_describe(store))?;
+                descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
+            })
+        })
+    }
+
     fn entity(&self, sandbox: Arc<EntitySandbox>, entity: ResourceAny) -> WasmEntity {
         WasmEntity { inner: self.inner.clone(), resident: Resident::new(sandbox, entity) }
     }

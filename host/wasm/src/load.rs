@@ -1,9 +1,10 @@
 //! Loads a plugin from bytes: read, refuse, compile, audit, link, try.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pelton_core::plugin::PluginFault;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use wasmparser::Parser;
@@ -103,12 +104,30 @@ impl Plugins {
         let unread = |refusal| LoadError { plugin: name.to_owned(), digest: None, refusal };
         let bytes = read(source.into(), with.limits.component_bytes).await.map_err(unread)?;
         let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), with, &self.room));
-        self.build(bytes, &origin).await.map_err(|refusal| LoadError::of(&origin, refusal))
+        let refused = |refusal| LoadError::of(&origin, refusal);
+        refuse_other_kinds(&bytes).map_err(refused)?;
+        let component = self.compile(bytes, origin.component.clone()).await.map_err(refused)?;
+        self.build(component, &origin).map_err(refused)
     }
 
-    async fn build(&self, bytes: Vec<u8>, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
-        refuse_other_kinds(&bytes)?;
-        let component = self.compile(bytes, origin.component.clone()).await?;
+    /// Loads the component of this plugin once more, with other limits or settings. It is not compiled again, and shares
+    /// no instance with the first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Plugins::load`].
+    pub fn load_again(
+        &self,
+        plugin: &LoadedPlugin,
+        with: impl Into<Activation>,
+    ) -> Result<LoadedPlugin, LoadError> {
+        let Origin { name, component, .. } = &*plugin.origin;
+        let origin = Arc::new(Origin::new(name.clone(), component.clone(), with.into(), &self.room));
+        let loaded = self.build(plugin.component.clone(), &origin);
+        loaded.map_err(|refusal| LoadError::of(&origin, refusal))
+    }
+
+    fn build(&self, component: Component, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
         let surface = Surface::of(&component, self.tracks)?;
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
         let linked = imports::log::link(&mut linker).and_then(|()| imports::settings::link(&mut linker));
@@ -120,6 +139,7 @@ impl Plugins {
         let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone(), memories };
         let mut plugin = LoadedPlugin {
             origin: origin.clone(),
+            component,
             exports: Vec::new(),
             imports: Vec::new(),
             handler: None,
@@ -176,15 +196,27 @@ pub(crate) fn interfaces_0_1(
 }
 
 /// A component that passed every check, with the roles that it exports: at least one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LoadedPlugin {
     origin: Arc<Origin>,
+    component: Component,
     exports: Vec<String>,
     imports: Vec<String>,
     handler: Option<WasmHandler>,
     projection: Option<WasmProjection>,
     saga: Option<WasmSaga>,
     schemas: Vec<Schema>,
+}
+
+impl fmt::Debug for LoadedPlugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, exports, imports, .. } = self;
+        f.debug_struct("LoadedPlugin")
+            .field("origin", origin)
+            .field("exports", exports)
+            .field("imports", imports)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LoadedPlugin {
@@ -222,6 +254,27 @@ impl LoadedPlugin {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.origin.limits
+    }
+
+    /// What all its instances take together now: memories and tables, and what the host needs for them, in bytes.
+    #[must_use]
+    pub fn room_bytes(&self) -> usize {
+        self.origin.room.used_bytes()
+    }
+
+    /// Has one fresh instance of each role describe itself so many times, and gives what each said, in the order of roles
+    /// and calls. A host asks once; a plugin must always give the same answer.
+    ///
+    /// # Errors
+    ///
+    /// An instance faults, or says what the contract forbids.
+    pub fn descriptions(&self, times: usize) -> Result<Vec<Vec<String>>, PluginFault> {
+        let roles = [
+            self.handler.as_ref().map(|handler| handler.descriptions(times)),
+            self.projection.as_ref().map(|projection| projection.descriptions(times)),
+            self.saga.as_ref().map(|saga| saga.descriptions(times)),
+        ];
+        roles.into_iter().flatten().collect()
     }
 
     /// The names of all exports.

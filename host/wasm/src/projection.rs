@@ -12,7 +12,7 @@ use crate::bindings::folds::exports::pelton::plugin::projection::{
 };
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::Blueprint;
+use crate::sandbox::{Blueprint, Sandbox};
 use crate::warm::{Held, Warm};
 use crate::{validate, values};
 
@@ -46,6 +46,19 @@ impl WasmProjection {
         let described = sandbox.call(|store| guest.call_describe(store))?;
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
+    }
+
+    /// What one fresh instance says of itself, asked so many times.
+    pub(crate) fn descriptions(&self, times: usize) -> Result<Vec<String>, PluginFault> {
+        let Inner { warm, indices, .. } = &*self.0;
+        warm.blueprint.descriptions(times, |sandbox, instance| {
+            let guest = indices.load(sandbox.store(), instance);
+            let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
+            Ok(move |sandbox: &mut Sandbox| {
+                let said = sandbox.call(|store| guest.call_describe(store))?;
+                descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
+            })
+        })
     }
 
     fn take(&self) -> Result<Held<Guest>, PluginFault> {

@@ -125,6 +125,11 @@ impl fmt::Display for Lacking {
 }
 
 impl Part {
+    /// What the plugin's sandboxes take now, in bytes.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.bytes.used.load(Ordering::Relaxed)
+    }
+
     /// Room for an instance with this many memories, which are still to be made.
     pub(crate) fn enter(self: &Arc<Self>, memories: usize) -> Result<Taken, Lacking> {
         let mappings = MAPPINGS_PER_MEMORY.saturating_mul(memories);

@@ -25,7 +25,7 @@ use crate::bindings::process::pelton::plugin::types;
 use crate::migration::WasmMigration;
 use crate::refusal::Refusal;
 use crate::role::Interface;
-use crate::sandbox::Blueprint;
+use crate::sandbox::{Blueprint, Sandbox};
 use crate::validate;
 use crate::values::for_people;
 use crate::warm::{Held, Warm};
@@ -63,6 +63,19 @@ impl WasmSaga {
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         let warm = Warm::new(blueprint, sandbox, guest);
         Ok(Self(Arc::new(Inner { warm, indices, descriptor, migration })))
+    }
+
+    /// What one fresh instance says of itself, asked so many times.
+    pub(crate) fn descriptions(&self, times: usize) -> Result<Vec<String>, PluginFault> {
+        let Inner { warm, indices, .. } = &*self.0;
+        warm.blueprint.descriptions(times, |sandbox, instance| {
+            let guest = indices.load(sandbox.store(), instance);
+            let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
+            Ok(move |sandbox: &mut Sandbox| {
+                let said = sandbox.call(|store| guest.call_describe(store))?;
+                descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
+            })
+        })
     }
 
     fn take(&self) -> Result<Held<Guest>, PluginFault> {

@@ -61,6 +61,19 @@ impl Blueprint {
     }
 }
 
+impl Blueprint {
+    /// What one fresh instance says of itself, asked so many times. `load` finds the function that asks it.
+    pub(crate) fn descriptions<A: Fn(&mut Sandbox) -> Result<String, PluginFault>>(
+        &self,
+        times: usize,
+        load: impl FnOnce(&mut Sandbox, &Instance) -> Result<A, PluginFault>,
+    ) -> Result<Vec<String>, PluginFault> {
+        let (mut sandbox, instance) = self.build()?;
+        let ask = load(&mut sandbox, &instance)?;
+        (0..times).map(|_| ask(&mut sandbox)).collect()
+    }
+}
+
 /// An instance in its store.
 pub(crate) struct Sandbox {
     store: Store<Guest>,

@@ -22,6 +22,12 @@ pub(crate) struct TestArgs {
     /// What is left to chance follows from this number; without it, another one each time
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
+    /// Fail where the plugin declares what no case uses and no file of cases leaves out with a reason
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Stop at the first rule that is broken
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,55 +1,44 @@
 //! Who lets the host decide ahead does not look at sequences.
 
-use futures::FutureExt;
-use pelton_core::command::ports::{HandlerPlugin, Isolation};
+use pelton_core::command::ports::Isolation;
 use pelton_core::id::Sequence;
 
-use super::{MOST, NO_HANDLER, failed, not_tested, passed};
-use crate::rule::{Finding, Rule};
-use crate::run::{Subject, decided, same, shown};
+use super::{NO_HANDLER, Trial, differs, not_applicable, over_decisions, same};
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
-    id: "CH-07",
+    id: "CH-08",
     name: "decide-ahead",
+    level: Level::Required,
     asserts: "with `decide-ahead`, decisions do not depend on the sequences of events",
     why: "decided ahead, an entity folds events before their sequences are known",
     mend: "leave the sequences out of the state, or `decide-ahead` out of the descriptor",
-    after: &["CH-01"],
-    test: |subject| test(subject).boxed(),
+    after: &["AL-02", "CH-01"],
+    test,
 };
 
-/// Far from any sequence of a case.
-const ELSEWHERE: u64 = 1_000_003;
+/// Other sequences in the same order: far, further apart, and beyond 32 bits.
+const ELSEWHERE: [fn(u64) -> u64; 3] = [|n| n * 7 + 1_000_003, |n| n * n + 41, |n| n * 2 + (1 << 40)];
 
-async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(handler) = subject.plugin.handler() else { return not_tested(NO_HANDLER) };
+fn test(subject: &Subject<'_>) -> Finding {
+    let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
     if !handler.descriptor().decides_ahead {
-        return not_tested("the plugin does not allow it");
+        return not_applicable("the plugin does not allow it");
     }
-    let mut tried = 0;
-    for (history, command) in subject.decisions(MOST) {
+    let missing = "no case has events and a command; add one";
+    over_decisions(subject, "decisions at other sequences", missing, |history, command, here| {
         if history.events.is_empty() {
-            continue;
+            return Trial::Skipped;
         }
-        let mut elsewhere = history.clone();
-        elsewhere
-            .events
-            .iter_mut()
-            .for_each(|event| event.sequence = Sequence(event.sequence.0 * 7 + ELSEWHERE));
-        let mut answers = Vec::new();
-        for history in [history, &elsewhere] {
-            answers.push(decided(handler, Isolation::Shared, history, &command).await);
+        for elsewhere in ELSEWHERE {
+            let mut moved = history.clone();
+            moved.events.iter_mut().for_each(|event| event.sequence = Sequence(elsewhere(event.sequence.0)));
+            let answer = handler.decided(Isolation::Alone, &moved, command);
+            if !same(here, &answer) {
+                return Trial::Broken(format!("at other sequences, it decides {}", differs(here, &answer)));
+            }
         }
-        if !same(&answers[0], &answers[1]) {
-            return failed(format!(
-                "{} on {}: {}, and {} with other sequences",
-                command.r#type,
-                history.entity,
-                shown(&answers[0]),
-                shown(&answers[1])
-            ));
-        }
-        tried += 1;
-    }
-    passed(tried, "decisions", "no case has events and a command; add one")
+        Trial::Held
+    })
 }

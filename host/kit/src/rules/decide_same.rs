@@ -1,56 +1,54 @@
 //! The same state and command lead to the same decision.
 
-use futures::FutureExt;
-use pelton_core::command::ports::{HandlerPlugin, Isolation};
+use pelton_core::command::ports::Isolation;
 
-use super::{MOST, NO_COMMANDS, NO_HANDLER, failed, not_tested, passed};
-use crate::rule::{Finding, Rule};
-use crate::run::{Subject, decided, folded, same, shown};
+use super::{NO_COMMANDS, NO_HANDLER, differs, failed, not_applicable, on, passed, same};
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
-    id: "CH-02",
+    id: "CH-06",
     name: "decide-same",
-    asserts: "a decision depends on the entity's events and the command alone: it is the same in a fresh instance and in one that has served others",
+    level: Level::Required,
+    asserts: "a decision depends on the entity's events and the command alone: byte by byte, it is the same in a fresh instance and in one that has served many others",
     why: "after a crash a command is decided again; another decision would contradict what a caller was told",
-    mend: "keep nothing outside of the entity, and do not iterate over a map whose order is left to chance",
-    after: &["CH-01"],
-    test: |subject| test(subject).boxed(),
+    mend: "keep nothing outside of the entity, and do not write a map in an order that is left to chance",
+    after: &["AL-02", "CH-01", "CH-05"],
+    test,
 };
 
-/// How many other decisions an instance has served before it is asked again.
-const OTHERS: usize = 1_000;
-
-async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(handler) = subject.plugin.handler() else { return not_tested(NO_HANDLER) };
-    let decisions = subject.decisions(MOST);
-    let mut first = Vec::new();
-    for (history, command) in &decisions {
-        first.push(decided(handler, Isolation::Alone, history, command).await);
-    }
-    let worn = handler.for_shard();
-    // An instance lives for as long as it has an entity.
-    let _lives_on = match decisions.first() {
-        Some((history, _)) => folded(&worn, Isolation::Shared, history).await.ok(),
-        None => None,
-    };
-    let mut served = 0;
-    while served < OTHERS && !decisions.is_empty() {
-        for (history, command) in &decisions {
-            let _ = decided(&worn, Isolation::Shared, history, command).await;
-            served += 1;
-        }
-    }
-    for ((history, command), first) in decisions.iter().zip(&first) {
-        let again = decided(&worn, Isolation::Shared, history, command).await;
-        // A fault names its sandbox; that there is one is what counts.
-        if !(same(first, &again) || (first.is_err() && again.is_err())) {
-            let (r#type, entity) = (&command.r#type, &history.entity);
+fn test(subject: &Subject<'_>) -> Finding {
+    let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
+    let decisions = &subject.corpus.decisions;
+    for decision in decisions {
+        let again = handler.reference(&decision.history, &decision.command);
+        if !same(&decision.answer, &again) {
             return failed(format!(
-                "{type} on {entity}: a fresh instance decides {}, one that has served {served} others {}",
-                shown(first),
-                shown(&again)
+                "{}: in another fresh instance it decides {}",
+                on(&decision.command, &decision.history),
+                differs(&decision.answer, &again)
             ));
         }
     }
-    passed(decisions.len(), "decisions, fresh and worn", NO_COMMANDS)
+    let worn = handler.apart();
+    // An instance lives for as long as it has an entity.
+    let _lives_on = decisions.first().and_then(|first| worn.folded(Isolation::Shared, &first.history).ok());
+    let mut calls = 0;
+    while calls < subject.suite.effort.calls && !decisions.is_empty() {
+        for decision in decisions {
+            let answer = worn.decided(Isolation::Shared, &decision.history, &decision.command);
+            calls += 3;
+            if !same(&decision.answer, &answer) {
+                return failed(format!(
+                    "{}: in an instance that has served {calls} calls it decides {}",
+                    on(&decision.command, &decision.history),
+                    differs(&decision.answer, &answer)
+                ));
+            }
+            if calls >= subject.suite.effort.calls {
+                break;
+            }
+        }
+    }
+    passed(decisions.len(), &format!("decisions, up to {calls} calls later"), NO_COMMANDS)
 }

@@ -1,42 +1,60 @@
 //! What a plugin says of itself never changes.
 
-use futures::FutureExt;
-use pelton_core::command::ports::HandlerPlugin;
-use pelton_core::projection::ports::ProjectionPlugin;
-use pelton_core::saga::ports::SagaPlugin;
-use pelton_wasm::LoadedPlugin;
-
 use super::failed;
-use crate::rule::{Finding, Rule};
+use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
     id: "AL-01",
     name: "describe-same",
-    asserts: "a plugin says the same of itself each time that it is loaded",
+    level: Level::Required,
+    asserts: "a plugin says the same of itself each time that it is asked, in an old and in a fresh instance",
     why: "hosts would check different plugins against the configuration, and run them",
     mend: "return constants from `describe`",
     after: &[],
-    test: |subject| test(subject).boxed(),
+    test,
 };
 
-async fn test(subject: &Subject<'_>) -> Finding {
-    let suite = subject.suite;
-    let again = suite.sandbox.load(&suite.name, suite.component.clone(), suite.activation.clone()).await;
-    let again = match again {
-        Ok(again) => again,
-        Err(error) => return failed(format!("loaded again, it is refused: {error}")),
-    };
-    let says = |plugin: &LoadedPlugin| {
-        let handler = plugin.handler().map(|handler| format!("{:?}", handler.descriptor()));
-        let projection = plugin.projection().map(|projection| format!("{:?}", projection.descriptor()));
-        let saga = plugin.saga().map(|saga| format!("{:?}", saga.descriptor()));
-        [handler, projection, saga].into_iter().flatten().collect::<Vec<_>>()
-    };
-    match (says(subject.plugin), says(&again)) {
-        (first, second) if first == second => {
-            Finding::Passed { tried: format!("{} roles, twice", first.len()) }
+/// How often one instance is asked.
+const TIMES: usize = 3;
+
+fn test(subject: &Subject<'_>) -> Finding {
+    let mut first = None;
+    for plugin in [subject.plugin, subject.fresh] {
+        let said = match plugin.descriptions(TIMES) {
+            Ok(said) => said,
+            Err(fault) => return failed(format!("asked again, `describe` fails: {}", fault.what)),
+        };
+        for role in &said {
+            if let Some(other) = role.iter().find(|other| **other != role[0]) {
+                return failed(format!("asked again, it says {}", difference(&role[0], other)));
+            }
         }
-        (first, second) => failed(format!("first it said {first:?}, then {second:?}")),
+        match &first {
+            None => first = Some(said),
+            Some(first) if *first == said => {}
+            Some(first) => {
+                let pairs = first.iter().flatten().zip(said.iter().flatten());
+                let other = pairs.into_iter().find(|(one, other)| one != other);
+                let how = other.map_or_else(String::new, |(one, other)| difference(one, other));
+                return failed(format!("loaded again, it says {how}"));
+            }
+        }
     }
+    if subject.plugin.schemas() != subject.fresh.schemas() {
+        return failed("loaded again, it has other schemas");
+    }
+    let roles = first.map_or(0, |roles| roles.len());
+    Finding::Passed { tried: format!("{roles} roles, asked {} times", 2 * TIMES) }
+}
+
+/// Where two descriptions part.
+fn difference(one: &str, other: &str) -> String {
+    let common = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    let part = |text: &str| {
+        let text: String = text.chars().collect();
+        let from = text.char_indices().map(|(at, _)| at).rfind(|at| *at <= common.saturating_sub(20)).unwrap_or(0);
+        text[from..].chars().take(60).collect::<String>()
+    };
+    format!("…{}… after …{}…", part(other), part(one))
 }

@@ -1,41 +1,63 @@
 //! What is stored and cannot be read is said.
 
-use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
-use pelton_core::message::RecordedEvent;
-use pelton_core::plugin::{FaultKind, PluginFault};
-use pelton_core::projection::ports::ProjectionPlugin;
-use pelton_core::saga::ports::SagaPlugin;
+use pelton_core::command::ports::Isolation;
+use pelton_core::message::{Event, RecordedEvent};
+use pelton_core::plugin::PluginFault;
+use pelton_core::projection::view::ViewChange;
+use pelton_core::saga::model::{InputContext, SagaInput};
 
-use super::{MOST, NO_EVENTS, failed, passed};
+use super::{NO_EVENTS, failed, passed, short};
+use crate::guest::{History, broke};
 use crate::hostile;
-use crate::rule::{Finding, Rule};
+use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
-    id: "AL-02",
+    id: "AL-03",
     name: "events-hostile",
-    asserts: "an event with any data is folded or refused by name, and traps nothing, in every role",
+    level: Level::Required,
+    asserts: "an event with any data, and without any attribute that may be missing, is folded or refused by name, and traps nothing, in every role",
     why: "an event that traps cannot be told from a mistake of the plugin, and costs its neighbours a load",
-    mend: "return an error from `evolve`, `keys`, `project` or `correlate` for what cannot be read",
-    after: &[],
-    test: |subject| test(subject).boxed(),
+    mend: "return an error from `evolve`, `keys`, `project`, `correlate` or `react` for what cannot be read",
+    after: &["AL-02"],
+    test,
 };
 
-async fn test(subject: &Subject<'_>) -> Finding {
+/// How many events of one type are changed.
+const OF_A_TYPE: usize = 2;
+
+fn test(subject: &Subject<'_>) -> Finding {
     let mut random = subject.random();
-    let all: Vec<&RecordedEvent> =
-        subject.histories.iter().flat_map(|history| &history.events).chain(&subject.happenings).collect();
+    let most = subject.suite.effort.decisions / 2;
     let mut tried = 0;
-    for like in all.iter().take(MOST / 8) {
-        for data in hostile::data(std::slice::from_ref(&like.event.data), &mut random) {
-            let mut event = RecordedEvent::clone(like);
+    // Each with what happened before it.
+    let mut all: Vec<(History, RecordedEvent)> = Vec::new();
+    let histories = subject.corpus.histories.iter().map(|history| (history.entity.clone(), &history.events));
+    let streams = subject.corpus.streams.iter().map(|events| ("1".to_owned(), events));
+    for (entity, events) in histories.chain(streams) {
+        for (n, event) in events.iter().enumerate() {
+            let of_type = all.iter().filter(|(_, other)| {
+                (&other.event.r#type, other.event.version) == (&event.event.r#type, event.event.version)
+            });
+            if of_type.count() < OF_A_TYPE {
+                let before = History { entity: entity.clone(), events: events[..n].to_vec() };
+                all.push((before, event.clone()));
+            }
+        }
+    }
+    for (before, like) in &all {
+        let changed = hostile::data(std::slice::from_ref(&like.event.data), &mut random, most);
+        let with_data = changed.into_iter().map(|data| {
+            let mut event = like.clone();
             event.event.data = data;
-            if let Err(fault) = handed_over(subject, &event).await
-                && fault.kind != FaultKind::Refused
+            event
+        });
+        for event in with_data.chain(attributes(like)) {
+            if let Err((function, fault)) = handed_over(subject, before, &event)
+                && broke(&fault)
             {
-                let shown: String = String::from_utf8_lossy(&event.event.data).chars().take(80).collect();
-                return failed(format!("{} with the data {shown:?}: {}", event.event.r#type, fault.what));
+                let (r#type, data) = (&event.event.r#type, short(&event.event.data));
+                return failed(format!("{function}: {type} with the data {data}: {}", fault.what));
             }
             tried += 1;
         }
@@ -43,16 +65,60 @@ async fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "events", NO_EVENTS)
 }
 
-async fn handed_over(subject: &Subject<'_>, event: &RecordedEvent) -> Result<(), PluginFault> {
-    let entity = event.event.subject.as_deref().unwrap_or("1");
-    if let Some(handler) = subject.plugin.handler() {
-        handler.create(entity, Isolation::Shared).await?.evolve(std::slice::from_ref(event)).await?;
+/// The event with every attribute left out, or strange.
+fn attributes(like: &RecordedEvent) -> Vec<RecordedEvent> {
+    let with = |change: fn(&mut Event)| {
+        let mut event = like.clone();
+        change(&mut event.event);
+        event
+    };
+    vec![
+        with(|event| event.subject = None),
+        with(|event| event.time = None),
+        with(|event| event.datacontenttype = None),
+        with(|event| event.extensions.clear()),
+        with(|event| {
+            (event.subject, event.time, event.datacontenttype) = (None, None, None);
+            event.extensions.clear();
+        }),
+        with(|event| event.dataschema = Some("https://example.org/schema".to_owned())),
+        with(|event| event.subject = Some("\u{202e}🚰 a.b".to_owned())),
+        with(|event| event.extensions.push(("x".to_owned(), "\u{0}".repeat(1_000)))),
+        RecordedEvent { sequence: pelton_core::id::Sequence(u64::MAX), part: u32::MAX, ..like.clone() },
+    ]
+}
+
+type Broke = (&'static str, PluginFault);
+
+fn handed_over(subject: &Subject<'_>, before: &History, event: &RecordedEvent) -> Result<(), Broke> {
+    let one = std::slice::from_ref(event);
+    if let Some(handler) = subject.handler() {
+        let entity = handler.folded(Isolation::Shared, before);
+        if let Ok(mut entity) = entity {
+            entity.evolve(one).map_err(|fault| ("evolve", fault))?;
+        }
     }
-    if let Some(projection) = subject.plugin.projection() {
-        let _ = projection.keys(std::slice::from_ref(event)).await?;
+    if let Some(projection) = subject.projection() {
+        let keys = projection.keys(one).map_err(|fault| ("keys", fault))?;
+        if let Ok(keys) = keys {
+            for value in [None, Some(bytes::Bytes::from_static(b"{")), Some(bytes::Bytes::new())] {
+                let views: Vec<_> =
+                    keys.concat().into_iter().map(|key| ViewChange { key, value: value.clone() }).collect();
+                let _ = projection.project(one, &views).map_err(|fault| ("project", fault))?;
+            }
+        }
     }
-    if let Some(saga) = subject.plugin.saga() {
-        let _ = saga.correlate(event).await?;
+    if let Some(saga) = subject.saga() {
+        let concerned = saga.correlate(event).map_err(|fault| ("correlate", fault))?;
+        for concern in concerned.unwrap_or_default() {
+            let states = subject.corpus.reactions.iter().filter_map(|reacted| reacted.state.as_deref());
+            let input = SagaInput::Event(event.clone());
+            let context = InputContext::of_event(event);
+            for state in std::iter::once(None).chain(states.take(2).map(Some)) {
+                let reacted = saga.react(&concern.instance, state, &input, &context);
+                let _ = reacted.map_err(|fault| ("react", fault))?;
+            }
+        }
     }
     Ok(())
 }

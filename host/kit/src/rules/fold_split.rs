@@ -1,63 +1,83 @@
 //! It does not matter how events are handed over.
 
-use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, Isolation};
+use fastrand::Rng;
+use pelton_core::command::ports::Isolation;
+use pelton_core::message::{Command, RecordedEvent};
 
-use super::{MOST, NO_HANDLER, failed, not_tested, passed};
-use crate::rule::{Finding, Rule};
-use crate::run::{History, Subject, decided, folded, same, shown};
+use super::{NO_HANDLER, Trial, differs, failed, not_applicable, on, over_decisions, same};
+use crate::guest::{Answer, Handler, History};
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
-    id: "CH-04",
+    id: "CH-03",
     name: "fold-split",
+    level: Level::Required,
     asserts: "events folded one by one, all at once or in any pieces lead to the same decisions",
     why: "the host folds what it loads at once and what it stores one by one: hosts would decide differently",
-    mend: "treat each event by itself in `evolve`",
-    after: &["CH-01"],
-    test: |subject| test(subject).boxed(),
+    mend: "treat each event by itself in `evolve`, in the order of the list",
+    after: &["AL-02", "CH-01"],
+    test,
 };
 
-async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(handler) = subject.plugin.handler() else { return not_tested(NO_HANDLER) };
-    let mut random = subject.random();
-    let mut tried = 0;
-    for (history, command) in subject.decisions(MOST) {
-        if history.events.len() < 2 {
-            continue;
-        }
-        let whole = decided(handler, Isolation::Shared, history, &command).await;
-        let at = random.usize(1..history.events.len());
-        for pieces in
-            [history.events.chunks(1).collect::<Vec<_>>(), vec![&history.events[..at], &history.events[at..]]]
-        {
-            let empty = History { entity: history.entity.clone(), events: Vec::new() };
-            let mut entity = match folded(handler, Isolation::Shared, &empty).await {
-                Ok(entity) => entity,
-                Err(fault) => return failed(fault.what),
-            };
-            for piece in &pieces {
-                if let Err(fault) = entity.evolve(piece).await {
-                    return failed(format!(
-                        "{}: folded in {} pieces, {}",
-                        history.entity,
-                        pieces.len(),
-                        fault.what
-                    ));
-                }
+/// How many ways of cutting one history are tried.
+const CUTS: usize = 3;
+
+fn test(subject: &Subject<'_>) -> Finding {
+    let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
+    let seed = subject.suite.seed;
+    let found = over_decisions(
+        subject,
+        "histories, cut and whole",
+        "no case gives a handler two events; add one",
+        |history, command, whole| {
+            if history.events.len() < 2 {
+                return Trial::Skipped;
             }
-            let answer = entity.decide(&command).await;
-            if !same(&whole, &answer) {
-                return failed(format!(
-                    "{} on {}: {} with all events at once, {} with {} pieces",
-                    command.r#type,
-                    history.entity,
-                    shown(&whole),
-                    shown(&answer),
-                    pieces.len()
-                ));
+            let mut random = Rng::with_seed(seed ^ history.events.len() as u64);
+            let mut cuts = vec![history.events.chunks(1).collect::<Vec<_>>()];
+            cuts.extend((0..CUTS).map(|_| pieces(&history.events, &mut random)));
+            cuts.iter().find_map(|pieces| cut(&handler, history, command, whole, pieces)).unwrap_or(Trial::Held)
+        },
+    );
+    let (Finding::Passed { tried }, Some(long)) = (&found, &subject.corpus.long) else { return found };
+    // As long as one call of `evolve` gets, and longer.
+    for decision in subject.corpus.decisions.iter().filter(|d| d.history.entity == long.entity).take(4) {
+        let whole = handler.reference(long, &decision.command);
+        for size in [1, 7, long.events.len().div_ceil(2)] {
+            let pieces: Vec<_> = long.events.chunks(size).collect();
+            if let Some(Trial::Broken(how)) = cut(&handler, long, &decision.command, &whole, &pieces) {
+                return failed(format!("{}: {how}", on(&decision.command, long)));
             }
-            tried += 1;
         }
     }
-    passed(tried, "folds", "no case gives a handler two events; add one")
+    Finding::Passed { tried: format!("{tried}, the longest of {} events", long.events.len()) }
+}
+
+fn pieces<'a>(events: &'a [RecordedEvent], random: &mut Rng) -> Vec<&'a [RecordedEvent]> {
+    let mut rest = events;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at(random.usize(1..=rest.len()));
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
+}
+
+fn cut(
+    handler: &Handler<'_>,
+    history: &History,
+    command: &Command,
+    whole: &Answer,
+    pieces: &[&[RecordedEvent]],
+) -> Option<Trial> {
+    let answer = handler.create(&history.entity, Isolation::Alone).and_then(|mut entity| {
+        pieces.iter().try_for_each(|piece| entity.evolve(piece))?;
+        entity.decide(command)
+    });
+    (!same(whole, &answer)).then(|| {
+        let count = pieces.len();
+        Trial::Broken(format!("folded in {count} pieces and not at once, it decides {}", differs(whole, &answer)))
+    })
 }

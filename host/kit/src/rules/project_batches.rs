@@ -1,40 +1,69 @@
 //! It does not matter how events are cut into batches.
 
-use futures::FutureExt;
+use pelton_core::message::RecordedEvent;
 
-use super::{NO_PROJECTION, failed, not_tested, passed};
-use crate::rule::{Finding, Rule};
+use super::{NO_PROJECTION, failed, not_applicable, passed};
+use crate::guest::Projection;
+use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
-use crate::view;
+use crate::shrink;
+use crate::view::{self, View};
 
 pub(super) static RULE: Rule = Rule {
     id: "PR-03",
     name: "project-batches",
-    asserts: "a view made in batches of any size is the one that is made event by event",
+    level: Level::Required,
+    asserts: "a view made in batches of any size, with values passed in any order, is the one that is made event by event",
     why: "batches are cut by load: two hosts would have two views",
-    mend: "fold the events of a batch one after the other, each on the value that the one before left",
-    after: &["PR-01", "PR-02"],
-    test: |subject| test(subject).boxed(),
+    mend: "fold the events of a batch one after the other, each on the value that the one before left, and find values by their keys",
+    after: &["AL-02", "PR-01", "PR-02"],
+    test,
 };
 
-async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(projection) = subject.plugin.projection() else { return not_tested(NO_PROJECTION) };
+fn test(subject: &Subject<'_>) -> Finding {
+    let Some(projection) = subject.fresh_projection() else { return not_applicable(NO_PROJECTION) };
     let mut random = subject.random();
     let mut tried = 0;
-    for history in subject.histories.iter().filter(|history| history.events.len() > 1) {
-        let one_by_one = match view::fold(projection, history.events.chunks(1)).await {
-            Ok(view) => view,
-            Err(why) => return failed(why),
-        };
-        for size in [history.events.len(), random.usize(2..=history.events.len())] {
-            match view::fold(projection, history.events.chunks(size)).await {
-                Ok(view) if view == one_by_one => tried += 1,
-                Ok(view) => {
-                    return failed(format!("{view:?} in batches of {size}, {one_by_one:?} event by event"));
+    for stream in &subject.corpus.streams {
+        let events = readable(&projection, stream);
+        if events.len() < 2 {
+            continue;
+        }
+        for size in [events.len(), 2, random.usize(2..=events.len())] {
+            for reversed in [false, true] {
+                if differs(&projection, &events, size, reversed).is_none() {
+                    tried += 1;
+                    continue;
                 }
-                Err(why) => return failed(format!("in batches of {size}: {why}")),
+                let few = shrink::list(&events, |events| differs(&projection, events, size, reversed).is_some());
+                let how = differs(&projection, &few, size, reversed).unwrap_or_default();
+                let types: Vec<_> = few.iter().take(6).map(|event| event.event.r#type.as_str()).collect();
+                return failed(format!("{}: {how}", types.join(", ")));
             }
         }
     }
     passed(tried, "views", "no case has two events; add one")
+}
+
+/// The events that it takes one by one; the host sets the others aside.
+pub(super) fn readable(projection: &Projection<'_>, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
+    let mut view = View::new();
+    let takes = |event: &&RecordedEvent| view::fold(projection, &mut view, [std::slice::from_ref(*event)]).is_ok();
+    events.iter().filter(takes).cloned().collect()
+}
+
+/// How the view in batches differs.
+fn differs(projection: &Projection<'_>, events: &[RecordedEvent], size: usize, reversed: bool) -> Option<String> {
+    let mut one_by_one = View::new();
+    view::fold(projection, &mut one_by_one, events.chunks(1)).ok()?;
+    let mut view = View::new();
+    let how = if reversed { ", with its values in another order" } else { "" };
+    for batch in events.chunks(size) {
+        match view::changes(projection, batch, &view, reversed) {
+            Ok(changes) => view::write(&mut view, changes),
+            Err(stop) => return Some(format!("in a batch of {}{how}: {}", batch.len(), stop.what())),
+        }
+    }
+    let place = view::difference(&one_by_one, &view)?;
+    Some(format!("event by event and in a batch of {}{how}: {place}", size.min(events.len())))
 }

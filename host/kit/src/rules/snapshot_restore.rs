@@ -1,67 +1,79 @@
 //! A snapshot holds all that decisions depend on.
 
-use futures::FutureExt;
-use pelton_core::command::ports::{EntityInstance, HandlerPlugin, Isolation};
+use pelton_core::command::ports::Isolation;
+use pelton_core::message::Command;
 
-use super::{MOST, NO_HANDLER, failed, not_tested, passed};
-use crate::rule::{Finding, Rule};
-use crate::run::{History, Subject, decided, folded, same, shown};
+use super::{NO_HANDLER, Trial, differs, not_applicable, over_decisions, same};
+use crate::guest::{Answer, Handler, History};
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Subject;
 
 pub(super) static RULE: Rule = Rule {
-    id: "CH-06",
+    id: "CH-09",
     name: "snapshot-restore",
-    asserts: "restored from its snapshot, an entity decides as before, also after more events",
+    level: Level::Required,
+    asserts: "restored from its snapshot, in any instance, an entity decides as before, also after more events, and from a snapshot of what was restored",
     why: "an entity that is loaded from a snapshot, or handed on to another version, would decide on a state that never was",
     mend: "put everything that `decide` or `evolve` reads into the snapshot",
-    after: &["CH-01"],
-    test: |subject| test(subject).boxed(),
+    after: &["AL-02", "CH-01", "CH-03"],
+    test,
 };
 
-async fn test(subject: &Subject<'_>) -> Finding {
-    let Some(handler) = subject.plugin.handler() else { return not_tested(NO_HANDLER) };
-    let mut random = subject.random();
-    let mut tried = 0;
-    for (history, command) in subject.decisions(MOST) {
-        let expected = decided(handler, Isolation::Shared, history, &command).await;
-        // All of it, and a part with the rest behind it.
-        for at in [history.events.len(), random.usize(0..=history.events.len())] {
-            let (first, rest) = history.events.split_at(at);
-            let part = History { entity: history.entity.clone(), events: first.to_vec() };
-            let Ok(mut entity) = folded(handler, Isolation::Shared, &part).await else { continue };
-            let snapshot = match entity.snapshot().await {
-                Ok(Some(snapshot)) => snapshot,
-                Ok(None) => continue,
-                Err(fault) => return failed(format!("{}: its snapshot: {}", history.entity, fault.what)),
-            };
-            let restored = match handler.restore(&history.entity, &snapshot, Isolation::Shared).await {
-                Ok(restored) => restored,
-                Err(fault) => Err(fault.what),
-            };
-            let mut restored = match restored {
-                Ok(restored) => restored,
-                Err(why) => {
-                    return failed(format!(
-                        "{}: it does not take its own snapshot back: {why}",
-                        history.entity
-                    ));
-                }
-            };
-            let answer = match restored.evolve(rest).await {
-                Ok(()) => restored.decide(&command).await,
-                Err(fault) => Err(fault),
-            };
-            if !same(&expected, &answer) {
-                return failed(format!(
-                    "{} on {}: {} with all events, {} from a snapshot after {at} of {}",
-                    command.r#type,
-                    history.entity,
-                    shown(&expected),
-                    shown(&answer),
-                    history.events.len()
-                ));
+fn test(subject: &Subject<'_>) -> Finding {
+    let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
+    let gives = subject.corpus.histories.iter().chain(&subject.corpus.long).any(|history| {
+        let snapshot = handler.folded(Isolation::Shared, history).and_then(|mut entity| entity.snapshot());
+        !matches!(snapshot, Ok(None))
+    });
+    if !gives {
+        return not_applicable("the plugin gives no snapshots");
+    }
+    over_decisions(subject, "decisions from snapshots", "no case has a command", |history, command, expected| {
+        let last = history.events.len();
+        let mut held = Trial::Skipped;
+        for at in [last, last / 2, 0] {
+            match from(&handler, history, command, expected, at) {
+                Ok(true) => held = Trial::Held,
+                Ok(false) => {}
+                Err(how) => return Trial::Broken(how),
             }
-            tried += 1;
+        }
+        held
+    })
+}
+
+/// Whether it was restored after so many events, and decided the same.
+fn from(
+    handler: &Handler<'_>,
+    history: &History,
+    command: &Command,
+    expected: &Answer,
+    at: usize,
+) -> Result<bool, String> {
+    let (first, rest) = (history.first(at), &history.events[at..]);
+    let Ok(mut entity) = handler.folded(Isolation::Shared, &first) else { return Ok(false) };
+    let snapshot = entity.snapshot().map_err(|fault| format!("its snapshot: {}", fault.what))?;
+    let Some(mut snapshot) = snapshot else { return Ok(false) };
+    let of = history.events.len();
+    for (isolation, where_) in [(Isolation::Alone, "a fresh instance"), (Isolation::Shared, "the same instance")] {
+        let restored = handler.restore(&history.entity, &snapshot, isolation).map_err(|fault| fault.what);
+        let mut restored = restored
+            .and_then(|restored| restored)
+            .map_err(|why| format!("it does not take its own snapshot back in {where_}: {why}"))?;
+        let again = restored.snapshot();
+        let answer = restored.evolve(rest).and_then(|()| restored.decide(command));
+        if !same(expected, &answer) {
+            return Err(format!(
+                "restored in {where_} from a snapshot after {at} of {of} events, it decides {}",
+                differs(expected, &answer)
+            ));
+        }
+        // The next one is restored from the snapshot of what was restored.
+        match again {
+            Ok(Some(again)) => snapshot = again,
+            Ok(None) => return Err("restored, it gives no snapshot any more".to_owned()),
+            Err(fault) => return Err(format!("the snapshot of what was restored: {}", fault.what)),
         }
     }
-    passed(tried, "decisions from snapshots", "the plugin gives no snapshots, or no case has a command")
+    Ok(true)
 }

@@ -1,0 +1,407 @@
+//! Cases, as somebody writes them: TOML files.
+//!
+//! [`form`] says what may stand in a file, once: the reader checks against it, and the published JSON Schema and the
+//! reference page are made from it.
+
+mod check;
+pub(crate) mod form;
+mod schema;
+mod values;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pelton_core::time::Timestamp;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+pub use schema::schema;
+pub(crate) use values::parse_duration;
+
+/// The cases of one file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CaseFile {
+    /// Where it was read.
+    #[serde(skip)]
+    pub path: PathBuf,
+    /// Its text.
+    #[serde(skip)]
+    pub text: String,
+    /// The entity of cases that name none.
+    #[serde(default)]
+    pub entity: Option<String>,
+    /// What no case uses, with the reason.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// The cases.
+    #[serde(default, rename = "case")]
+    pub cases: Vec<Case>,
+}
+
+/// Something that the plugin declares and no case uses.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LeftOut {
+    /// A command.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// An event.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// The event's version.
+    #[serde(default = "one")]
+    pub version: u32,
+    /// The code of a rejection.
+    #[serde(default)]
+    pub rejection: Option<String>,
+    /// A timer.
+    #[serde(default)]
+    pub timer: Option<String>,
+    /// Why no case uses it.
+    pub reason: String,
+}
+
+/// Given events, an input, and what follows; or several such steps.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Case {
+    /// What it is about.
+    pub name: String,
+    /// The entity of a handler's case, as its id reads.
+    #[serde(default)]
+    pub entity: Option<String>,
+    /// What happened before, in order.
+    #[serde(default)]
+    pub given: Vec<GivenEvent>,
+    /// How much time passes between what is given and the input.
+    #[serde(default)]
+    pub after: Option<Span>,
+    /// What is asked of a handler, or happens to a projection or a saga.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// What follows.
+    #[serde(default)]
+    pub then: Option<Then>,
+    /// What happens next, one step after the other.
+    #[serde(default, rename = "step")]
+    pub steps: Vec<Step>,
+}
+
+/// One step of a case.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Step {
+    /// How much time passes before it.
+    #[serde(default)]
+    pub after: Option<Span>,
+    /// Its input. None: only time passes.
+    #[serde(default)]
+    pub when: Option<When>,
+    /// What follows.
+    #[serde(default)]
+    pub then: Then,
+}
+
+impl Case {
+    /// Its steps; what stands in the case itself is the first.
+    pub(crate) fn all_steps(&self) -> Vec<Step> {
+        let own = Step {
+            after: self.after,
+            when: self.when.clone(),
+            then: self.then.clone().unwrap_or_default(),
+        };
+        let has_own = self.when.is_some() || self.then.is_some() || self.steps.is_empty();
+        has_own.then_some(own).into_iter().chain(self.steps.iter().cloned()).collect()
+    }
+}
+
+/// An event that happened.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GivenEvent {
+    /// Its type.
+    pub event: String,
+    /// The version of its type.
+    #[serde(default = "one")]
+    pub version: u32,
+    /// The entity that it happened to, where it is not that of the case.
+    #[serde(default)]
+    pub entity: Option<String>,
+    /// When it happened; none: at the time of the case.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// Attributes that are added to it.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// Its data.
+    #[serde(default)]
+    pub data: Value,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The input of a step.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum When {
+    /// A command, for a handler.
+    Command(GivenCommand),
+    /// An event, for a projection or a saga.
+    Event(GivenEvent),
+    /// A timer that a saga has set goes off.
+    Timer(GivenTimer),
+    /// A command that a saga has sent has ended.
+    Outcome(GivenOutcome),
+}
+
+/// A command.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GivenCommand {
+    /// Its type.
+    pub command: String,
+    /// Who asks for it, as the host vouches for.
+    #[serde(default)]
+    pub principal: Option<String>,
+    /// The sender's additions.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
+    /// Its data.
+    #[serde(default)]
+    pub data: Value,
+}
+
+/// A timer that goes off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GivenTimer {
+    /// Its id or its type.
+    pub timer: String,
+}
+
+/// How a command of a saga has ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GivenOutcome {
+    /// The command's reference or its type.
+    pub outcome: String,
+    /// How it ended.
+    pub result: Ended,
+    /// The code of its rejection.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The message of its rejection, or the cause of its failure.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// The details of its rejection.
+    #[serde(default)]
+    pub details: Map<String, Value>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// It took effect.
+    Accepted,
+    /// A rule forbids it.
+    Rejected,
+    /// It is a dead letter.
+    SetAside,
+    /// It was given up.
+    Failed,
+}
+
+/// What follows. What is left out is not looked at.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Then {
+    /// Exactly these events, in order.
+    #[serde(default)]
+    pub events: Option<Vec<ExpectedEvent>>,
+    /// A rejection.
+    #[serde(default)]
+    pub rejection: Option<ExpectedRejection>,
+    /// The whole view: each key with its value.
+    #[serde(default)]
+    pub views: Option<Map<String, Value>>,
+    /// Exactly these commands of a saga, in order.
+    #[serde(default)]
+    pub commands: Option<Vec<ExpectedCommand>>,
+    /// Exactly these timers are set, in the order of their ids.
+    #[serde(default)]
+    pub timers: Option<Vec<ExpectedTimer>>,
+    /// The states of a saga's instances: each id with its state.
+    #[serde(default)]
+    pub instances: Option<Map<String, Value>>,
+}
+
+/// An event that is expected.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExpectedEvent {
+    /// Its type.
+    pub event: String,
+    /// The version of its type.
+    #[serde(default = "one")]
+    pub version: u32,
+    /// Its data; none: any.
+    #[serde(default)]
+    pub data: Option<Value>,
+}
+
+/// A rejection that is expected: its code, or more of it.
+#[derive(Debug, Clone)]
+pub struct ExpectedRejection {
+    /// Its code.
+    pub code: String,
+    /// Its message; none: any.
+    pub message: Option<Value>,
+    /// Its details; none: any.
+    pub details: Option<Map<String, Value>>,
+}
+
+impl<'de> Deserialize<'de> for ExpectedRejection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Code(String),
+            More {
+                code: String,
+                #[serde(default)]
+                message: Option<Value>,
+                #[serde(default)]
+                details: Option<Map<String, Value>>,
+            },
+        }
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Code(code) => Self { code, message: None, details: None },
+            Written::More { code, message, details } => Self { code, message, details },
+        })
+    }
+}
+
+/// A command of a saga that is expected.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExpectedCommand {
+    /// Its type.
+    pub command: String,
+    /// Its reference; none: any.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Its data; none: any.
+    #[serde(default)]
+    pub data: Option<Value>,
+}
+
+/// A timer that is expected to be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExpectedTimer {
+    /// Its type.
+    pub timer: String,
+    /// Its id; none: any.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// How long after the time of the step it is due; none: any.
+    #[serde(default, rename = "in")]
+    pub due_in: Option<Span>,
+    /// When it is due; none: any.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// Its data; none: any.
+    #[serde(default)]
+    pub data: Option<Value>,
+}
+
+/// A time that passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_duration(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A file of cases that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MalformedCases {
+    /// The file is not there, or may not be read.
+    #[error("{}: {cause}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It is not what a file of cases is.
+    #[error("{}", lines(.path, .mistakes))]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// All mistakes, in the order of their places.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+fn lines(path: &Path, mistakes: &[Mistake]) -> String {
+    let lines = mistakes.iter().map(|mistake| format!("{}:{mistake}", path.display()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A mistake in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The place, from 1.
+    pub line: usize,
+    /// The place, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, what } = self;
+        write!(f, "{line}:{column}: {what}")
+    }
+}
+
+impl CaseFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is not a file of cases; the error has every mistake with its place.
+    pub fn read(path: &Path) -> Result<Self, MalformedCases> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| MalformedCases::Unreadable { path: path.to_owned(), cause })?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads this text of a file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CaseFile::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, MalformedCases> {
+        let malformed = |mistakes| MalformedCases::Malformed { path: path.to_owned(), mistakes };
+        let mistakes = check::mistakes(text);
+        if !mistakes.is_empty() {
+            return Err(malformed(mistakes));
+        }
+        let file: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            malformed(vec![check::mistake(text, at, error.message().to_owned())])
+        })?;
+        Ok(Self { path: path.to_owned(), text: text.to_owned(), ..file })
+    }
+}

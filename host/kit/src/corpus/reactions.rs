@@ -1,0 +1,61 @@
+//! Reactions of a saga to what may happen to it, with what a fresh instance does.
+
+use std::time::Duration;
+
+use pelton_core::saga::model::CommandResult;
+
+use super::Corpus;
+use crate::guest::Saga;
+use crate::inputs::{START, later};
+use crate::run::Effort;
+pub(crate) use crate::saga::Reacted;
+use crate::saga::{World, results, takes_outcomes};
+
+/// How many commands of one stream have every outcome tried.
+const SENT: usize = 4;
+
+/// Drives the saga over all streams of the corpus; in between, timers go off and commands end in every way.
+pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
+    let outcomes = takes_outcomes(saga.descriptor());
+    let mut all = Vec::new();
+    for stream in &corpus.streams {
+        let mut world = World::default();
+        for event in stream {
+            let Ok(reacted) = world.event(saga, event) else { continue };
+            let sent = world.sent.len();
+            all.extend(reacted);
+            if all.len() >= effort.decisions {
+                break;
+            }
+            // What may happen next, each in a world of its own.
+            let now = later(event.recorded_at, Duration::from_secs(1));
+            for (instance, timer) in world.timers().into_iter().take(SENT) {
+                all.extend(world.clone().timer(saga, &instance, &timer.id, now));
+            }
+            if outcomes {
+                for sent in world.sent[sent.saturating_sub(SENT)..].to_vec() {
+                    for result in results() {
+                        all.extend(world.clone().outcome(saga, &sent, result, now));
+                    }
+                }
+            }
+        }
+        // The life goes on: everything that is set goes off, and all commands are accepted.
+        for _ in 0..SENT {
+            for (instance, timer) in world.timers().into_iter().take(SENT) {
+                all.extend(world.timer(saga, &instance, &timer.id, later(START, Duration::from_secs(86_400 * 365))));
+            }
+            if outcomes {
+                for sent in std::mem::take(&mut world.sent).into_iter().take(SENT) {
+                    let result = CommandResult::Accepted(vec!["event:0".to_owned()]);
+                    all.extend(world.outcome(saga, &sent, result, later(START, Duration::from_secs(1))));
+                }
+            }
+        }
+        if all.len() >= effort.decisions {
+            break;
+        }
+    }
+    all.truncate(effort.decisions);
+    corpus.reactions = all;
+}

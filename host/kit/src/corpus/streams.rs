@@ -1,0 +1,78 @@
+//! Streams of events, for projections and sagas: those of cases, put together in other ways, and what schemas allow.
+
+use fastrand::Rng;
+use pelton_core::id::Sequence;
+use pelton_core::message::{EventType, RecordedEvent};
+use pelton_wasm::{LoadedPlugin, SchemaKind};
+
+use super::of_schema;
+use super::variants::Pool;
+use crate::inputs::{self, START};
+
+/// How many streams are put together of others.
+const MIXED: usize = 6;
+/// The most events of a stream that is put together.
+const LONGEST: usize = 120;
+
+/// The events at the places 1, 2, 3, … of one stream.
+pub(crate) fn renumbered(mut events: Vec<RecordedEvent>) -> Vec<RecordedEvent> {
+    for (event, at) in events.iter_mut().zip(1..) {
+        event.sequence = Sequence(at);
+        event.part = 0;
+        event.event.id = format!("given-{at}:0");
+    }
+    events
+}
+
+/// Streams of events of these types: first as cases have them.
+pub(crate) fn streams(
+    plugin: &LoadedPlugin,
+    reads: &[EventType],
+    given: &[Vec<RecordedEvent>],
+    random: &mut Rng,
+) -> Vec<Vec<RecordedEvent>> {
+    let of_cases: Vec<Vec<RecordedEvent>> = given
+        .iter()
+        .map(|events| events.iter().filter(|event| event.event.is_of(reads)).cloned().collect::<Vec<_>>())
+        .filter(|events| !events.is_empty())
+        .collect();
+    let mut all = of_cases.clone();
+    let mut made = Vec::new();
+    for EventType { r#type, version } in reads {
+        for data in of_schema(plugin, SchemaKind::Event, r#type, *version, random) {
+            made.push(inputs::event_of(r#type, *version, "1", data, START, 1));
+        }
+    }
+    if !made.is_empty() {
+        all.push(renumbered(made.clone()));
+        random.shuffle(&mut made);
+        all.push(renumbered(made));
+    }
+    if all.is_empty() {
+        return all;
+    }
+    // One case behind the other, events that differ in one value, and a mixture of everything.
+    let everything: Vec<RecordedEvent> = all.concat();
+    all.push(renumbered(everything.iter().take(LONGEST).cloned().collect()));
+    let pool = Pool::of(everything.iter().map(|event| &event.event.data));
+    for _ in 0..MIXED {
+        let mut mixed = Vec::new();
+        let mut parts: Vec<_> = (0..random.usize(2..=4))
+            .filter_map(|_| random.choice(&of_cases).or(random.choice(&all)).cloned())
+            .map(|events| events.into_iter().peekable())
+            .collect();
+        while mixed.len() < LONGEST && parts.iter_mut().any(|part| part.peek().is_some()) {
+            let at = random.usize(0..parts.len());
+            if let Some(mut event) = parts[at].next() {
+                if random.u32(0..3) == 0
+                    && let Some(data) = pool.variants(&event.event.data, 1, random).pop()
+                {
+                    event.event.data = data;
+                }
+                mixed.push(event);
+            }
+        }
+        all.push(renumbered(mixed));
+    }
+    all
+}

@@ -1,0 +1,54 @@
+//! The state of another version is taken over in one way.
+
+use super::{NO_SAGA, failed, not_applicable, not_tested, passed};
+use crate::guest::broke;
+use crate::hostile;
+use crate::rule::{Finding, Level, Rule};
+use crate::run::Subject;
+
+pub(super) static RULE: Rule = Rule {
+    id: "SG-06",
+    name: "migrate-same",
+    level: Level::Required,
+    asserts: "`migrate` depends on its arguments alone, and refuses by name what it cannot take over",
+    why: "after a crash an instance is taken over again: another state would contradict what it did",
+    mend: "keep nothing between calls; return an error for what cannot be read",
+    after: &["AL-02", "SG-02"],
+    test,
+};
+
+fn test(subject: &Subject<'_>) -> Finding {
+    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else { return not_applicable(NO_SAGA) };
+    if !subject.plugin.exports().iter().any(|export| export.contains("saga-migration")) {
+        return not_applicable("the saga migrates no instances");
+    }
+    let mut random = subject.random();
+    let mut tried = 0;
+    let now = fresh.descriptor().state_version;
+    let states = subject.corpus.reactions.iter().filter_map(|reacted| Some((reacted, reacted.state.clone()?)));
+    for (reacted, state) in states.take(12) {
+        let mut all = vec![bytes::Bytes::from(state)];
+        all.extend(hostile::data(&all.clone(), &mut random, 20));
+        for state in all {
+            for version in [now.saturating_sub(1), now + 1, u32::MAX] {
+                let first = fresh.migrate(&reacted.instance, version, &state, &[]);
+                for _ in 0..2 {
+                    let again = warm.migrate(&reacted.instance, version, &state, &[]);
+                    match (&first, &again) {
+                        (Err(fault), _) | (_, Err(fault)) if broke(fault) => {
+                            return failed(format!("from version {version} {}: {}", super::short(&state), fault.what));
+                        }
+                        (Ok(one), Ok(other)) if one != other => {
+                            return failed(format!("from version {version}: {one:?} → {other:?}"));
+                        }
+                        _ => tried += 1,
+                    }
+                }
+            }
+        }
+    }
+    match tried {
+        0 => not_tested("no case has an instance that goes on; add one"),
+        tried => passed(tried, "states", ""),
+    }
+}

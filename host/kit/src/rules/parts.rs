@@ -1,0 +1,84 @@
+//! Events that share a sequence: the parts that an upcaster makes of one stored event.
+//!
+//! What a plugin makes of events may hold their sequences. So three numberings are compared: two in which every event has
+//! a sequence of its own, and one in which they come in pairs. Where the first two lead to the same but for the
+//! numbers, the third has to as well.
+
+use pelton_core::id::Sequence;
+use pelton_core::message::RecordedEvent;
+
+/// Far from any number that something else means.
+const FIRST: u64 = 7_310_041;
+const SECOND: u64 = 8_420_059;
+const PAIRS: u64 = 9_530_071;
+
+/// A numbering.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Numbering {
+    /// Each has its own.
+    Own,
+    /// Each has its own, another one.
+    Other,
+    /// Two share one.
+    Pairs,
+}
+
+impl Numbering {
+    fn sequence(self, at: usize) -> u64 {
+        let at = at as u64;
+        match self {
+            Self::Own => FIRST + at,
+            Self::Other => SECOND + at * 3,
+            Self::Pairs => PAIRS + at / 2,
+        }
+    }
+
+    /// The events with these numbers.
+    pub(super) fn of(self, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
+        let mut events = events.to_vec();
+        for (at, event) in events.iter_mut().enumerate() {
+            event.sequence = Sequence(self.sequence(at));
+            event.part = if matches!(self, Self::Pairs) { u32::from(at % 2 == 1) } else { 0 };
+        }
+        events
+    }
+
+    /// A text in which these numbers stand, with those of the first numbering instead.
+    pub(super) fn back(self, text: &str, count: usize) -> Vec<String> {
+        // Which of the two events of a pair a number meant cannot be seen: any will do.
+        let mut all = vec![text.to_owned()];
+        for at in 0..count {
+            let (own, this) = (Self::Own.sequence(at).to_string(), self.sequence(at).to_string());
+            if matches!(self, Self::Pairs) && at + 1 < count && at % 2 == 0 {
+                let later = Self::Own.sequence(at + 1).to_string();
+                let both: Vec<String> =
+                    all.iter().flat_map(|t| [t.replace(&this, &own), t.replace(&this, &later)]).collect();
+                all = both;
+                all.dedup();
+                all.truncate(64);
+            } else {
+                all.iter_mut().for_each(|t| *t = t.replace(&this, &own));
+            }
+        }
+        all
+    }
+}
+
+/// Whether the parts of an event are taken for one event: how that shows. `make` says what comes of events, as text.
+/// `None`: nothing can be said, or all is well; the flag tells which.
+pub(super) fn differ(
+    events: &[RecordedEvent],
+    make: impl Fn(&[RecordedEvent]) -> Option<String>,
+) -> Result<bool, (String, String)> {
+    let made = |numbering: Numbering| make(&numbering.of(events));
+    let (Some(own), Some(other)) = (made(Numbering::Own), made(Numbering::Other)) else { return Ok(false) };
+    // It makes something else of numbers than to show them.
+    if !Numbering::Other.back(&other, events.len()).contains(&own) {
+        return Ok(false);
+    }
+    let pairs = made(Numbering::Pairs).unwrap_or_else(|| "a failure".to_owned());
+    if Numbering::Pairs.back(&pairs, events.len()).contains(&own) {
+        return Ok(true);
+    }
+    Err((own, pairs))
+}

@@ -1,0 +1,47 @@
+//! Makes a failing input as small as it can be found.
+
+/// The most inputs that are tried.
+const MOST_TRIES: usize = 150;
+
+/// The smallest list found that still fails: items are left out, many at once first.
+pub(crate) fn list<T: Clone>(failing: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
+    let mut best = failing.to_vec();
+    let mut size = best.len().div_ceil(2).max(1);
+    let mut tries = 0;
+    while !best.is_empty() {
+        let mut at = 0;
+        let mut smaller = false;
+        while at < best.len() && tries < MOST_TRIES {
+            let end = (at + size).min(best.len());
+            let candidate: Vec<T> = best[..at].iter().chain(&best[end..]).cloned().collect();
+            tries += 1;
+            if fails(&candidate) {
+                best = candidate;
+                smaller = true;
+            } else {
+                at = end;
+            }
+        }
+        match (size, smaller) {
+            _ if tries >= MOST_TRIES => break,
+            (1, false) => break,
+            (1, true) => {}
+            _ => size = size.div_ceil(2),
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_matter_is_left_out() {
+        let all: Vec<u32> = (0..100).collect();
+        let found = list(&all, |some| some.contains(&7) && some.contains(&90));
+        assert_eq!(found, [7, 90]);
+        assert!(list(&all, |_| true).is_empty());
+        assert_eq!(list(&[1], |some| some == [1]), [1]);
+    }
+}
