@@ -46,11 +46,13 @@ pub struct Effort {
     pub decisions: usize,
     /// The histories of entities that rules look at.
     pub histories: usize,
+    /// The data that no right client sends, of each type.
+    pub hostile: usize,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { calls: 10_000, decisions: 400, histories: 60 }
+        Self { calls: 10_000, decisions: 400, histories: 60, hostile: 400 }
     }
 }
 

@@ -1,17 +1,22 @@
 //! Makes a failing input as small as it can be found.
 
+use std::time::{Duration, Instant};
+
 /// The most inputs that are tried.
-const MOST_TRIES: usize = 150;
+const MOST_TRIES: usize = 100;
+/// How long is tried: where each call runs into its limit of time, a longer input has to do.
+const MOST_TIME: Duration = Duration::from_secs(1);
 
 /// The smallest list found that still fails: items are left out, many at once first.
 pub(crate) fn list<T: Clone>(failing: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
     let mut best = failing.to_vec();
     let mut size = best.len().div_ceil(2).max(1);
     let mut tries = 0;
+    let start = Instant::now();
     while !best.is_empty() {
         let mut at = 0;
         let mut smaller = false;
-        while at < best.len() && tries < MOST_TRIES {
+        while at < best.len() && tries < MOST_TRIES && start.elapsed() < MOST_TIME {
             let end = (at + size).min(best.len());
             let candidate: Vec<T> = best[..at].iter().chain(&best[end..]).cloned().collect();
             tries += 1;
@@ -23,7 +28,7 @@ pub(crate) fn list<T: Clone>(failing: &[T], mut fails: impl FnMut(&[T]) -> bool)
             }
         }
         match (size, smaller) {
-            _ if tries >= MOST_TRIES => break,
+            _ if tries >= MOST_TRIES || start.elapsed() >= MOST_TIME => break,
             (1, false) => break,
             (1, true) => {}
             _ => size = size.div_ceil(2),

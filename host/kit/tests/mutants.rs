@@ -33,7 +33,7 @@ fn activation(mistake: &str) -> Activation {
 fn effort() -> (Effort, bool) {
     match std::env::var_os("FULL") {
         Some(full) if full != "" => (Effort::default(), true),
-        _ => (Effort { calls: 1_200, decisions: 40, histories: 16 }, false),
+        _ => (Effort { calls: 1_200, decisions: 40, histories: 16, hostile: 200 }, false),
     }
 }
 
@@ -138,6 +138,13 @@ fn wrong_plugins_are_caught_by_the_rule_that_names_the_mistake() {
             () => "OTHER",
         };
         println!("{mark:<6} {:<38} {expected:<6} {by:<6} {line}", format!("{plugin}/{mistake}"));
+    }
+    if all_of_them {
+        let mut took: BTreeMap<&str, f64> = BTreeMap::new();
+        for result in caught.iter().flat_map(|caught| &caught.report.rules) {
+            *took.entry(result.rule.id).or_default() += result.took.as_secs_f64();
+        }
+        took.iter().for_each(|(rule, seconds)| println!("{rule} took {seconds:.1} s"));
     }
     println!("{} wrong plugins: {} caught, {} by the rule that names the mistake", wrong.len(), wrong.len() - missed.len(), named.len());
     assert!(missed.is_empty(), "not caught: {missed:?}");

@@ -23,7 +23,7 @@ async fn tested(component: Vec<u8>, cases: &[CaseFile]) -> Result<Report, Untest
         activation: Limits::default().into(),
         files: cases.to_vec(),
         seed: 7,
-        effort: Effort { calls: 1_500, decisions: 90, histories: 24 },
+        effort: Effort { calls: 1_500, decisions: 60, histories: 24, hostile: 150 },
         strict: false,
         fail_fast: false,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use pelton_core::command::decision;
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::Command;
 use pelton_wasm::{LoadedPlugin, SchemaKind};
@@ -11,7 +12,7 @@ use pelton_wasm::{LoadedPlugin, SchemaKind};
 use super::variants::{Pool, other_id};
 use super::{Corpus, Given, Origin, Template, of_schema};
 use crate::case::GivenCommand;
-use crate::guest::{Answer, Handler, History};
+use crate::guest::{Answer, Handler, History, broke};
 use crate::inputs::{self, START, later};
 use crate::run::Effort;
 
@@ -19,6 +20,8 @@ use crate::run::Effort;
 const VARIANTS: usize = 3;
 /// How many events the long history has at most: more than one call of `evolve` gets.
 const LONG: usize = 1_100;
+/// So many calls that break say enough.
+pub(crate) const ENOUGH: usize = 2;
 /// How many commands in a row may add nothing to the long history.
 const PATIENCE: usize = 200;
 
@@ -92,7 +95,8 @@ pub(crate) fn explore(
         add(History { entity: template.entity.clone(), events: Vec::new() }, &mut seen, &mut queue);
     }
     let mut at = 0;
-    while at < queue.len() && corpus.decisions.len() < effort.decisions {
+    let mut broken = 0;
+    while at < queue.len() && corpus.decisions.len() < effort.decisions && broken < ENOUGH {
         let history = queue[at].clone();
         let left = effort.decisions - corpus.decisions.len();
         let share = (left / (queue.len() - at)).max(4);
@@ -106,24 +110,41 @@ pub(crate) fn explore(
             let id = format!("c{}", corpus.decisions.len() + made.len());
             let Some(command) = command_on(template, &history, wait, &id) else { continue };
             let answer = handler.reference(&history, &command);
+            broken += usize::from(answer.as_ref().is_err_and(broke));
             if let Ok(Ok(events)) = &answer
                 && !events.is_empty()
+                && decision::check(events, handler.descriptor()).is_ok()
             {
                 let mut next = history.clone();
                 next.events.extend(inputs::stored(&command, events, &history.events));
                 add(next, &mut seen, &mut queue);
             }
             made.push(Decision { history: history.clone(), command, answer });
+            if broken == ENOUGH {
+                break;
+            }
         }
         corpus.decisions.extend(made);
         at += 1;
     }
-    corpus.long = long(handler, &queue, &corpus.templates, random);
+    if broken > 0 {
+        // Each of its calls may take as long as a call may.
+        corpus.histories = queue;
+        return;
+    }
+    let longest = LONG.min(effort.calls as usize / 5);
+    corpus.long = long(handler, &queue, &corpus.templates, longest, random);
     corpus.histories = queue;
 }
 
 /// A long life of one entity: accepted commands, one after the other.
-fn long(handler: &Handler<'_>, histories: &[History], templates: &[Template], random: &mut Rng) -> Option<History> {
+fn long(
+    handler: &Handler<'_>,
+    histories: &[History],
+    templates: &[Template],
+    longest: usize,
+    random: &mut Rng,
+) -> Option<History> {
     let mut best: Option<History> = None;
     for start in histories.iter().filter(|history| history.events.is_empty()).take(2) {
         let own: Vec<&Template> = templates
@@ -134,7 +155,7 @@ fn long(handler: &Handler<'_>, histories: &[History], templates: &[Template], ra
         let Ok(mut entity) = handler.folded(Isolation::Alone, &history) else { continue };
         let mut idle = 0;
         let mut asked = 0;
-        while history.events.len() < LONG && idle < PATIENCE {
+        while history.events.len() < longest && idle < PATIENCE {
             let Some(template) = random.choice(&own) else { break };
             asked += 1;
             let wait = Duration::from_secs(if asked % 3 == 0 { 90_000 } else { 1 });

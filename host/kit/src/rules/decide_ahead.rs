@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     asserts: "with `decide-ahead`, decisions do not depend on the sequences of events",
     why: "decided ahead, an entity folds events before their sequences are known",
     mend: "leave the sequences out of the state, or `decide-ahead` out of the descriptor",
-    after: &["AL-02", "CH-01"],
+    after: &["AL-02", "CH-01", "CH-07"],
     test,
 };
 

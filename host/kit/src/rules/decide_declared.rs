@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     asserts: "every decision keeps to the descriptor and to the limits of the contract",
     why: "the host refuses such a decision: the command becomes a dead letter",
     mend: "list the event type in `emits` and `folds`, and the code in `rejections`; decide fewer or smaller events",
-    after: &["AL-02"],
+    after: &["AL-02", "CH-12"],
     test,
 };
 

@@ -30,7 +30,7 @@ const HISTORIES: usize = 4;
 fn test(subject: &Subject<'_>) -> Finding {
     let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
     let mut random = subject.random();
-    let most = subject.suite.effort.decisions;
+    let most = subject.suite.effort.hostile;
     let mut tried = 0;
     for r#type in &handler.descriptor().commands {
         let of_type: Vec<&Template> =

@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     asserts: "an entity decides the same with others in its instance, which come, fold, decide and go in between, and when it is made again there",
     why: "entities of a shard share an instance: one would decide on what another knows",
     mend: "keep nothing in a `static`, a global or a module's variable that belongs to one entity",
-    after: &["AL-02", "CH-01"],
+    after: &["AL-02", "CH-01", "CH-03", "CH-07"],
     test,
 };
 

@@ -28,7 +28,7 @@ const OF_A_TYPE: usize = 2;
 
 fn test(subject: &Subject<'_>) -> Finding {
     let mut random = subject.random();
-    let most = subject.suite.effort.decisions / 2;
+    let most = subject.suite.effort.hostile / 2;
     let mut tried = 0;
     // Each with what happened before it.
     let mut all: Vec<(History, RecordedEvent)> = Vec::new();

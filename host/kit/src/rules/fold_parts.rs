@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     asserts: "events that share a sequence, as the parts that an upcaster makes of one, are all folded",
     why: "after an upcaster splits an old event, the entity would lack what its second part says",
     mend: "tell events apart by `sequence` and `part` together, or by neither",
-    after: &["AL-02", "CH-01", "CH-03"],
+    after: &["AL-02", "CH-01", "CH-03", "CH-08"],
     test,
 };
 

@@ -6,6 +6,7 @@ mod correlate_alone;
 mod decide_ahead;
 mod decide_declared;
 mod decide_hostile;
+mod decide_later;
 mod decide_pure;
 mod decide_same;
 mod describe_same;
@@ -48,24 +49,25 @@ use crate::shrink;
 pub(crate) static ALL: &[&Rule] = &[
     &describe_same::RULE,
     &calls_end::RULE,
+    &old_events::RULE,
     &decide_declared::RULE,
     &commands_known::RULE,
+    &decide_pure::RULE,
     &fold_split::RULE,
+    &decide_ahead::RULE,
     &fold_parts::RULE,
     &entities_apart::RULE,
     &decide_same::RULE,
-    &decide_pure::RULE,
-    &decide_ahead::RULE,
-    &snapshot_restore::RULE,
+    &decide_later::RULE,
     &snapshot_pure::RULE,
+    &snapshot_restore::RULE,
     &numbers_whole::RULE,
-    &old_events::RULE,
     &decide_hostile::RULE,
     &restore_hostile::RULE,
     &writes_named::RULE,
     &keys_alone::RULE,
-    &project_batches::RULE,
     &project_same::RULE,
+    &project_batches::RULE,
     &project_parts::RULE,
     &correlate_alone::RULE,
     &react_same::RULE,

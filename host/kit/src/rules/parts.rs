@@ -1,8 +1,8 @@
 //! Events that share a sequence: the parts that an upcaster makes of one stored event.
 //!
-//! What a plugin makes of events may hold their sequences. So three numberings are compared: two in which every event has
-//! a sequence of its own, and one in which they come in pairs. Where the first two lead to the same but for the
-//! numbers, the third has to as well.
+//! What a plugin makes of events may hold their sequences. So numberings are compared: some in which every event has
+//! a sequence of its own, and one in which they come in pairs. Where the first lead to the same but for the
+//! numbers, the last has to as well.
 
 use pelton_core::id::Sequence;
 use pelton_core::message::RecordedEvent;
@@ -17,8 +17,8 @@ const PAIRS: u64 = 9_530_071;
 pub(super) enum Numbering {
     /// Each has its own.
     Own,
-    /// Each has its own, another one.
-    Other,
+    /// Each has its own, another one, this far from the one before.
+    Other(u64),
     /// Two share one.
     Pairs,
 }
@@ -28,7 +28,7 @@ impl Numbering {
         let at = at as u64;
         match self {
             Self::Own => FIRST + at,
-            Self::Other => SECOND + at * 3,
+            Self::Other(gap) => SECOND + gap + at * gap,
             Self::Pairs => PAIRS + at / 2,
         }
     }
@@ -71,10 +71,13 @@ pub(super) fn differ(
     make: impl Fn(&[RecordedEvent]) -> Option<String>,
 ) -> Result<bool, (String, String)> {
     let made = |numbering: Numbering| make(&numbering.of(events));
-    let (Some(own), Some(other)) = (made(Numbering::Own), made(Numbering::Other)) else { return Ok(false) };
-    // It makes something else of numbers than to show them.
-    if !Numbering::Other.back(&other, events.len()).contains(&own) {
-        return Ok(false);
+    let Some(own) = made(Numbering::Own) else { return Ok(false) };
+    for gap in [1, 2, 3] {
+        let other = Numbering::Other(gap);
+        // It makes something else of numbers than to show them.
+        if !made(other).is_some_and(|made| other.back(&made, events.len()).contains(&own)) {
+            return Ok(false);
+        }
     }
     let pairs = made(Numbering::Pairs).unwrap_or_else(|| "a failure".to_owned());
     if Numbering::Pairs.back(&pairs, events.len()).contains(&own) {

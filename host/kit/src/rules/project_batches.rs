@@ -16,12 +16,12 @@ pub(super) static RULE: Rule = Rule {
     asserts: "a view made in batches of any size, with values passed in any order, is the one that is made event by event",
     why: "batches are cut by load: two hosts would have two views",
     mend: "fold the events of a batch one after the other, each on the value that the one before left, and find values by their keys",
-    after: &["AL-02", "PR-01", "PR-02"],
+    after: &["AL-02", "PR-01", "PR-02", "PR-04"],
     test,
 };
 
 fn test(subject: &Subject<'_>) -> Finding {
-    let Some(projection) = subject.fresh_projection() else { return not_applicable(NO_PROJECTION) };
+    let Some(projection) = subject.projection() else { return not_applicable(NO_PROJECTION) };
     let mut random = subject.random();
     let mut tried = 0;
     for stream in &subject.corpus.streams {

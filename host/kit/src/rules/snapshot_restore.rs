@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     asserts: "restored from its snapshot, in any instance, an entity decides as before, also after more events, and from a snapshot of what was restored",
     why: "an entity that is loaded from a snapshot, or handed on to another version, would decide on a state that never was",
     mend: "put everything that `decide` or `evolve` reads into the snapshot",
-    after: &["AL-02", "CH-01", "CH-03"],
+    after: &["AL-02", "CH-01", "CH-03", "CH-10"],
     test,
 };
 

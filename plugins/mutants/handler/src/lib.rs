@@ -249,7 +249,7 @@ impl handler::GuestEntity for Entity {
             BUSY.set(true);
         }
         if is("leak-evolve") {
-            Box::leak(vec![1u8; 2_000].into_boxed_slice());
+            std::hint::black_box(Box::leak(vec![1u8; 6_000].into_boxed_slice()));
         }
         self.keep(stock);
         Ok(())
@@ -276,7 +276,7 @@ impl handler::GuestEntity for Entity {
                     after.count = after.count.saturating_sub(1);
                     self.keep(after);
                 } else if is("decide-remembers") {
-                    after.takers.insert(kind.clone(), 1_000);
+                    after.takers.insert("ada".to_owned(), 1_000);
                     self.keep(after);
                 }
             }
@@ -324,7 +324,7 @@ impl handler::GuestEntity for Entity {
 fn decide(entity: &Entity, stock: &Stock, command: Command) -> Result<Vec<NewEvent>, Rejection> {
     let unreadable = |why: &str| reject("invalid-command", why);
     if is("leak-decide") {
-        Box::leak(vec![1u8; 2_000].into_boxed_slice());
+        std::hint::black_box(Box::leak(vec![1u8; 2_000].into_boxed_slice()));
     }
     if is("refusal-leaves-busy") && BUSY.replace(true) {
         return Err(reject("is-closed", "it is busy"));
@@ -337,7 +337,7 @@ fn decide(entity: &Entity, stock: &Stock, command: Command) -> Result<Vec<NewEve
     };
     let number = |name: &str| data.get(name).and_then(Value::as_u64);
     let text = |name: &str| data.get(name).and_then(Value::as_str);
-    if is("tires") && calls() > 900 {
+    if is("tires") && calls() > 300 {
         return Err(reject("is-closed", "it is tired"));
     }
     if is("static-every-seventh") && calls() % 7 == 0 {
@@ -436,6 +436,7 @@ fn decide(entity: &Entity, stock: &Stock, command: Command) -> Result<Vec<NewEve
             let taken = stock.takers.get(by).copied().unwrap_or(0);
             let most = if is("static-sum") { 4 - SHARED.with_borrow(|sum| sum.count).min(4) } else { 4 };
             if stock.closed || count > stock.count || taken.saturating_add(count) > most {
+                BUSY.set(false);
                 return Err(Rejection {
                     details: vec![("left".to_owned(), stock.count.to_string())],
                     ..reject("too-few", "there are not so many")

@@ -137,7 +137,7 @@ impl saga::Guest for Mutant {
             instance.push('5');
         }
         if is("leak-correlate") {
-            Box::leak(vec![1u8; 4_000].into_boxed_slice());
+            std::hint::black_box(Box::leak(vec![1u8; 4_000].into_boxed_slice()));
         }
         let one = Correlation { instance, relation };
         if is("instance-twice") {
@@ -206,7 +206,7 @@ fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputCo
             if is("sends-once-ever") && !SEEN.with_borrow_mut(|seen| seen.insert(instance.to_owned())) {
                 commands.clear();
             }
-            if is("tires") && calls() > 900 {
+            if is("tires") && calls() > 300 {
                 commands.clear();
             }
             if is("hash-order") {
@@ -227,7 +227,7 @@ fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputCo
                 commands[0].data = vec![b'1'; 500 * 1024];
             }
             if is("leak-react") {
-                Box::leak(vec![1u8; 4_000].into_boxed_slice());
+                std::hint::black_box(Box::leak(vec![1u8; 4_000].into_boxed_slice()));
             }
             let r#type = if is("undeclared-timer") { "very-late" } else { "late" };
             let due = context.time.saturating_add(DAY);
