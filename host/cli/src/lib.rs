@@ -29,6 +29,7 @@ mod status;
 mod telemetry;
 mod terminal;
 mod test;
+mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Test(test) => on_runtime(test::run(test)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),
+        Command::Why(why) => on_runtime(why::run(why)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),
         Command::Plugin(command) => on_runtime(plugin::run(command)),
         Command::Run(run) => on_runtime(until_stopped(|stop| run::run(run, stop))),

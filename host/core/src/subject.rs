@@ -186,6 +186,18 @@ impl EntityTemplate {
         }
         Ok(Entity { prefix: prefix.into(), id_at })
     }
+
+    /// The entity whose subjects begin with this prefix, if it is one of this template.
+    #[must_use]
+    pub fn entity_at(&self, prefix: &str) -> Option<Entity> {
+        let tokens: Vec<&str> =
+            prefix.strip_prefix(&self.literals())?.strip_prefix('.')?.split('.').collect();
+        if tokens.len() != self.names.len() {
+            return None;
+        }
+        let tokens = self.names().zip(tokens.into_iter().map(str::to_owned)).collect();
+        self.entity(&tokens).ok()
+    }
 }
 
 impl fmt::Display for EntityTemplate {
@@ -207,6 +219,11 @@ mod tests {
         assert_eq!(entity.id(), "1.2022-12-12");
         assert_eq!(entity.event_subject("room-booked", 1), "booking.1.2022-12-12.room-booked.v1");
         assert_eq!(template.to_string(), "booking.{room}.{day}");
+        assert_eq!(template.entity_at("booking.1.2022-12-12"), Some(entity));
+        for other in ["booking.1", "booking.1.2022-12-12.x", "bookings.1.2022-12-12", "booking.*.2022-12-12"]
+        {
+            assert_eq!(template.entity_at(other), None, "{other}");
+        }
     }
 
     #[test]

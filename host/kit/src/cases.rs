@@ -79,7 +79,9 @@ pub(crate) fn run(files: &[CaseFile], plugin: &LoadedPlugin, meter: &Meter) -> R
                     let (file, name) = (file.path.clone(), case.name.clone());
                     ran.results.push(CaseResult { file, name, differences, got });
                 }
-                Err(what) => ran.wrong.push(format!("{}: the case {:?}: {what}", file.path.display(), case.name)),
+                Err(what) => {
+                    ran.wrong.push(format!("{}: the case {:?}: {what}", file.path.display(), case.name))
+                }
             }
         }
     }
@@ -112,7 +114,8 @@ fn one(case: &Case, context: Context<'_>) -> Result<Outcome, String> {
             Err("timers, outcomes, commands and instances are of a saga, and the plugin is none".to_owned())
         }
         (None, None) => {
-            Err("a case without a command is for a projection or a saga, and the plugin is neither".to_owned())
+            Err("a case without a command is for a projection or a saga, and the plugin is neither"
+                .to_owned())
         }
         (_, Some(_)) => unreachable_case(),
     }

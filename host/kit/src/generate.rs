@@ -97,7 +97,9 @@ impl<'a> Generator<'a> {
     fn integer(&mut self, fields: &Map<String, Value>) -> Value {
         let bound = |name: &str| fields.get(name).and_then(Value::as_f64);
         let low = bound("minimum").or(bound("exclusiveMinimum").map(|low| low + 1.0)).unwrap_or(1.0);
-        let high = bound("maximum").or(bound("exclusiveMaximum").map(|high| high - 1.0)).unwrap_or(low.max(1.0) + 9.0);
+        let high = bound("maximum")
+            .or(bound("exclusiveMaximum").map(|high| high - 1.0))
+            .unwrap_or(low.max(1.0) + 9.0);
         #[expect(clippy::cast_possible_truncation, reason = "a float becomes the nearest whole number")]
         let (low, high) = (low.ceil() as i64, high.floor() as i64);
         // Small numbers are more often what rules allow.
@@ -119,8 +121,10 @@ impl<'a> Generator<'a> {
             "uri" | "uri-reference" => return format!("https://example.org/{day}"),
             _ => {}
         }
-        let bound = |name: &str| fields.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-        let (least, most) = (bound("minLength").unwrap_or(0).min(10_000), bound("maxLength").unwrap_or(usize::MAX));
+        let bound =
+            |name: &str| fields.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let (least, most) =
+            (bound("minLength").unwrap_or(0).min(10_000), bound("maxLength").unwrap_or(usize::MAX));
         let mut text = self.random.choice(words).unwrap_or("ada").to_owned();
         while text.len() < least {
             text.push('a');
@@ -129,7 +133,8 @@ impl<'a> Generator<'a> {
     }
 
     fn array(&mut self, fields: &'a Map<String, Value>, depth: usize) -> Option<Value> {
-        let bound = |name: &str| fields.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        let bound =
+            |name: &str| fields.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let mut items = Vec::new();
         if let Some(Value::Array(first)) = fields.get("prefixItems") {
             for item in first {
@@ -215,7 +220,8 @@ mod tests {
             let least = value(&schema, Extent::Least, &mut random).unwrap();
             assert_eq!(least.as_object().unwrap().len(), 2, "{least}");
         }
-        let list = json!({ "type": "object", "required": ["self"], "properties": { "self": { "$ref": "#" } } });
+        let list =
+            json!({ "type": "object", "required": ["self"], "properties": { "self": { "$ref": "#" } } });
         assert_eq!(value(&list, Extent::Full, &mut random), None, "a value that never ends");
     }
 }

@@ -142,7 +142,11 @@ pub(crate) fn command_of(
 }
 
 /// What a handler decided, as the stream holds it behind these events.
-pub(crate) fn stored(command: &Command, decided: &[NewEvent], behind: &[RecordedEvent]) -> Vec<RecordedEvent> {
+pub(crate) fn stored(
+    command: &Command,
+    decided: &[NewEvent],
+    behind: &[RecordedEvent],
+) -> Vec<RecordedEvent> {
     let last = behind.last().map_or(0, |event| event.sequence.0);
     let stored = decided.iter().zip(0u64..).map(|(new, n)| {
         let mut event = event_of(

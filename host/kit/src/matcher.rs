@@ -27,7 +27,8 @@ pub(crate) fn differences(at: &str, expected: &Value, got: &Value) -> Vec<String
 
 /// 1 and 1.0 are one number: TOML and JSON tell them apart, and a plugin's language may not.
 fn same(one: &Value, other: &Value) -> bool {
-    one == other || matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one.is_finite() && json!(one) == json!(other))
+    one == other
+        || matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one.is_finite() && json!(one) == json!(other))
 }
 
 fn objects(at: &str, one: &Map<String, Value>, other: &Map<String, Value>) -> Vec<String> {
@@ -79,9 +80,9 @@ fn matches(name: &str, argument: &Value, at: &str, got: &Value) -> bool {
             }
             _ => false,
         },
-        ("$subset", Value::Object(part)) => part.iter().all(|(key, expected)| {
-            got.get(key).is_some_and(|got| differences(at, expected, got).is_empty())
-        }),
+        ("$subset", Value::Object(part)) => part
+            .iter()
+            .all(|(key, expected)| got.get(key).is_some_and(|got| differences(at, expected, got).is_empty())),
         ("$unordered", Value::Array(expected)) => {
             let mut left: Vec<&Value> = got.as_array().map(|got| got.iter().collect()).unwrap_or_default();
             got.is_array()
@@ -123,7 +124,11 @@ mod tests {
             (json!({ "$contains": "b" }), vec![json!("abc"), json!(["b"])], vec![json!("c"), json!([])]),
             (json!({ "$between": [1, 2] }), vec![json!(1), json!(1.5)], vec![json!(3), json!("1")]),
             (json!({ "$subset": { "a": 1 } }), vec![json!({ "a": 1, "b": 2 })], vec![json!({ "b": 2 })]),
-            (json!({ "$unordered": [1, 2] }), vec![json!([2, 1])], vec![json!([1]), json!([1, 2, 2]), json!(1)]),
+            (
+                json!({ "$unordered": [1, 2] }),
+                vec![json!([2, 1])],
+                vec![json!([1]), json!([1, 2, 2]), json!(1)],
+            ),
         ] {
             yes.iter().for_each(|got| assert!(differences("", &matcher, got).is_empty(), "{matcher} {got}"));
             no.iter().for_each(|got| assert!(!differences("", &matcher, got).is_empty(), "{matcher} {got}"));

@@ -172,7 +172,9 @@ impl Suite<'_> {
         if plugin.projection().is_some() || plugin.saga().is_some() {
             let mut of_cases = given.streams.clone();
             // What its handler decides may be what its view shows.
-            of_cases.extend(corpus.histories.iter().map(|history| history.events.clone()).filter(|e| !e.is_empty()));
+            of_cases.extend(
+                corpus.histories.iter().map(|history| history.events.clone()).filter(|e| !e.is_empty()),
+            );
             corpus.streams = streams::streams(plugin, &reads, &of_cases, &mut random);
         }
         corpus.events = corpus.streams.iter().take(given.streams.len() + 2).flatten().cloned().collect();

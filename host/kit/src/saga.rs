@@ -97,7 +97,13 @@ impl World {
     }
 
     /// A timer that is set goes off at this time.
-    pub(crate) fn timer(&mut self, saga: &Saga<'_>, instance: &str, id: &str, time: Timestamp) -> Option<Reacted> {
+    pub(crate) fn timer(
+        &mut self,
+        saga: &Saga<'_>,
+        instance: &str,
+        id: &str,
+        time: Timestamp,
+    ) -> Option<Reacted> {
         let timer = self.instances.get_mut(instance)?.timers.remove(id)?;
         let time = time.max(timer.due);
         let context = self.context(time);
@@ -181,9 +187,9 @@ impl World {
 pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
     let id = InstanceId::new(instance).map_err(|error| format!("the instance id {instance:?} {error}"))?;
     match id.as_str().len() {
-        bytes if bytes > MAX_INSTANCE_BYTES => {
-            Err(format!("the instance id {instance:?} has {bytes} bytes; at most {MAX_INSTANCE_BYTES} are allowed"))
-        }
+        bytes if bytes > MAX_INSTANCE_BYTES => Err(format!(
+            "the instance id {instance:?} has {bytes} bytes; at most {MAX_INSTANCE_BYTES} are allowed"
+        )),
         _ => Ok(()),
     }
 }

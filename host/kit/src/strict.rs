@@ -27,7 +27,9 @@ pub(crate) fn unused(files: &[CaseFile], plugin: &LoadedPlugin, used: &Used) -> 
                 Err(what) => wrong.push(format!("{path}: {what}")),
                 Ok(named) if !declared.contains(&named) => {
                     let (kind, name) = named;
-                    wrong.push(format!("{path}: it leaves out the {kind} {name}, which the plugin does not declare"));
+                    wrong.push(format!(
+                        "{path}: it leaves out the {kind} {name}, which the plugin does not declare"
+                    ));
                 }
                 Ok(named) if used.contains(&named) => {
                     let (kind, name) = named;

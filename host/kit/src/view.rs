@@ -71,13 +71,17 @@ pub(crate) fn changes(
     }
     let given: Vec<_> =
         touched.into_iter().map(|key| ViewChange { value: view.get(&key).cloned(), key }).collect();
-    let changes =
-        projection.project(events, &given).map_err(|fault| Stop::Broke(format!("project: {}", fault.what)))?;
+    let changes = projection
+        .project(events, &given)
+        .map_err(|fault| Stop::Broke(format!("project: {}", fault.what)))?;
     let changes = changes.map_err(|failure| Stop::Failed(format!("project: {}", words(&failure))))?;
     let mut seen = HashSet::new();
     for change in &changes {
         if given.iter().all(|given| given.key != change.key) {
-            return Err(Stop::Wrong(format!("it writes the key {:?}, which `keys` did not name", change.key)));
+            return Err(Stop::Wrong(format!(
+                "it writes the key {:?}, which `keys` did not name",
+                change.key
+            )));
         }
         if !seen.insert(change.key.as_str()) {
             return Err(Stop::Wrong(format!("it writes the key {:?} twice in one answer", change.key)));

@@ -18,7 +18,8 @@ fn root() -> PathBuf {
 }
 
 fn built(name: &str) -> Vec<u8> {
-    let plugins = std::env::var_os("PELTON_PLUGINS").map_or_else(|| root().join("target/plugins"), PathBuf::from);
+    let plugins =
+        std::env::var_os("PELTON_PLUGINS").map_or_else(|| root().join("target/plugins"), PathBuf::from);
     std::fs::read(plugins.join(name).with_extension("wasm")).expect("run: make plugins")
 }
 
@@ -96,7 +97,8 @@ fn wrong_plugins_are_caught_by_the_rule_that_names_the_mistake() {
     for (plugin, mistakes) in &table {
         let component = built(&format!("mutants-{plugin}"));
         let mut of_rule: BTreeMap<&str, usize> = BTreeMap::new();
-        let cases = CaseFile::read(&root().join(format!("plugins/mutants/cases/{plugin}.toml"))).expect("cases");
+        let cases =
+            CaseFile::read(&root().join(format!("plugins/mutants/cases/{plugin}.toml"))).expect("cases");
         for (mistake, rule) in std::iter::once((&"none".to_owned(), &String::new())).chain(mistakes) {
             let nth = of_rule.entry(rule).or_default();
             *nth += 1;
@@ -124,7 +126,12 @@ fn wrong_plugins_are_caught_by_the_rule_that_names_the_mistake() {
     caught.sort_by(|one, other| (&one.plugin, &one.mistake).cmp(&(&other.plugin, &other.mistake)));
     let right: Vec<_> = caught.iter().filter(|caught| caught.mistake == "none").collect();
     for caught in &right {
-        assert!(caught.report.passed(), "a right {} raises an alarm:\n{}", caught.plugin, caught.report.terminal());
+        assert!(
+            caught.report.passed(),
+            "a right {} raises an alarm:\n{}",
+            caught.plugin,
+            caught.report.terminal()
+        );
         assert_eq!(caught.report.failed().count(), 0, "{}", caught.report.terminal());
     }
     let wrong: Vec<_> = caught.iter().filter(|caught| caught.mistake != "none").collect();
@@ -146,12 +153,22 @@ fn wrong_plugins_are_caught_by_the_rule_that_names_the_mistake() {
         }
         took.iter().for_each(|(rule, seconds)| println!("{rule} took {seconds:.1} s"));
     }
-    println!("{} wrong plugins: {} caught, {} by the rule that names the mistake", wrong.len(), wrong.len() - missed.len(), named.len());
+    println!(
+        "{} wrong plugins: {} caught, {} by the rule that names the mistake",
+        wrong.len(),
+        wrong.len() - missed.len(),
+        named.len()
+    );
     assert!(missed.is_empty(), "not caught: {missed:?}");
     let others: Vec<_> = wrong
         .iter()
         .filter(|caught| caught.by != caught.expected)
-        .map(|caught| format!("{}/{}: {} and not {}: {}", caught.plugin, caught.mistake, caught.by, caught.expected, caught.line))
+        .map(|caught| {
+            format!(
+                "{}/{}: {} and not {}: {}",
+                caught.plugin, caught.mistake, caught.by, caught.expected, caught.line
+            )
+        })
         .collect();
     assert!(others.is_empty(), "caught by another rule:\n{}", others.join("\n"));
 }

@@ -8,7 +8,9 @@ mod reply;
 mod snapshots;
 mod status;
 mod store;
+mod trace;
 
 pub use ingress::{MAX_WAITERS, SOURCE, StreamIngress};
 pub use status::Commands;
 pub use store::{StoreSettings, StreamStore};
+pub use trace::{EntityEntry, TracedCommand};

@@ -109,6 +109,29 @@ async fn hosts_wait_for_a_version_run_it_switch_under_load_and_go_back() {
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
 
+    let why = |what: &'static str| {
+        let folder = house.config().parent().expect("a folder").to_owned();
+        async move {
+            let pelton = Pelton::start(&folder, ["why", what]).expect("pelton starts");
+            let ended = pelton.ended().await.expect("it ends");
+            (ended.code, ended.stdout + &ended.stderr)
+        }
+    };
+    for what in ["by-2", "by-2:0"] {
+        let (code, said) = why(what).await;
+        for expected in ["do for order.9", "accepted: done v1", "by hostile@2 (sha256:", "a client sent it"] {
+            assert!(code == Some(0) && said.contains(expected), "{expected}: {said}");
+        }
+    }
+    let (code, said) = why("order.9").await;
+    for expected in
+        ["accepted: command first, decided by hostile@1", "done v1: command by-2, decided by hostile@2"]
+    {
+        assert!(code == Some(0) && said.contains(expected), "{expected}: {said}");
+    }
+    let (code, said) = why("nobody").await;
+    assert!(code == Some(4) && said.contains("is no entity of this configuration"), "{said}");
+
     // A host that starts later runs what runs.
     let later = house.host().await;
     assert_eq!(send(&later, "later", 9).await.status, 201);

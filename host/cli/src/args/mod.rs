@@ -13,6 +13,7 @@ pub(crate) mod plugin;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod test;
+pub(crate) mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,7 @@ use plugin::PluginCommand;
 use run::RunArgs;
 use status::StatusArgs;
 use test::TestArgs;
+use why::WhyArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what the NATS server holds, how far handlers, views and sagas are, and dead letters
     Status(StatusArgs),
+    /// Say what led to an event, a command or an entity's state, and which version of which plugin decided it
+    Why(WhyArgs),
     /// See to dead letters: what could not be processed, and what waits behind it
     #[command(subcommand)]
     Dlq(DlqCommand),

@@ -60,7 +60,12 @@ impl Found {
                     let known: Vec<_> = form.keys.iter().map(|key| key.name).collect();
                     self.add(
                         place,
-                        format!("{} has no key `{}`; it may have {}", form.title, name.get_ref(), list(&known)),
+                        format!(
+                            "{} has no key `{}`; it may have {}",
+                            form.title,
+                            name.get_ref(),
+                            list(&known)
+                        ),
                     );
                 }
             }
@@ -101,7 +106,10 @@ impl Found {
                     Some(form) => self.table(form, table, at),
                     None => {
                         let first: Vec<_> = forms.iter().map(|form| form.keys[0].name).collect();
-                        self.add(at, format!("`{}` has one of {}, and here it has none", key.name, list(&first)));
+                        self.add(
+                            at,
+                            format!("`{}` has one of {}, and here it has none", key.name, list(&first)),
+                        );
                     }
                 }
             }
@@ -131,10 +139,15 @@ impl Found {
             }
             DeValue::Array(items) => items.iter().for_each(|item| self.json(item, pattern)),
             DeValue::Table(table) => {
-                if pattern && let Some((name, _)) = table.iter().find(|(name, _)| name.get_ref().starts_with('$')) {
+                if pattern
+                    && let Some((name, _)) = table.iter().find(|(name, _)| name.get_ref().starts_with('$'))
+                {
                     let name = name.get_ref();
                     if !matcher::NAMES.contains(&name.as_ref()) {
-                        self.add(at, format!("there is no matcher `{name}`; there are {}", list(matcher::NAMES)));
+                        self.add(
+                            at,
+                            format!("there is no matcher `{name}`; there are {}", list(matcher::NAMES)),
+                        );
                     } else if table.iter().count() > 1 {
                         self.add(at, format!("the matcher `{name}` stands in its table alone"));
                     }
@@ -204,7 +217,10 @@ when = { outcome = "c", result = "well" }
         let told = told(text);
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(&expected.replace("then.rejection", "rejection")), "{told:?} is not {expected:?}");
+            assert!(
+                told.starts_with(&expected.replace("then.rejection", "rejection")),
+                "{told:?} is not {expected:?}"
+            );
         }
     }
 

@@ -60,7 +60,11 @@ const fn may(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 pub(crate) static FILE: Form = Form {
     title: "a file of cases",
     keys: &[
-        may("entity", Kind::Text, "the entity of cases that name none: its id, tokens joined by dots; `1` where none is named"),
+        may(
+            "entity",
+            Kind::Text,
+            "the entity of cases that name none: its id, tokens joined by dots; `1` where none is named",
+        ),
         may("left-out", Kind::List(&LEFT_OUT), "what the plugin declares and no case uses, for `--strict`"),
         may("case", Kind::List(&CASE), "the cases"),
     ],
@@ -86,8 +90,16 @@ pub(crate) static CASE: Form = Form {
         must("name", Kind::Text, "what it is about"),
         may("entity", Kind::Text, "the entity, instead of the file's"),
         may("given", Kind::List(&GIVEN_EVENT), "what happened before, in order"),
-        may("after", Kind::Duration, "how much time passes before `when`, such as `2h`; timers that become due go off"),
-        may("when", Kind::OneOf(&[&GIVEN_COMMAND, &GIVEN_EVENT, &GIVEN_TIMER, &GIVEN_OUTCOME]), "a command for a handler; an event for a projection or a saga; a timer or an outcome for a saga"),
+        may(
+            "after",
+            Kind::Duration,
+            "how much time passes before `when`, such as `2h`; timers that become due go off",
+        ),
+        may(
+            "when",
+            Kind::OneOf(&[&GIVEN_COMMAND, &GIVEN_EVENT, &GIVEN_TIMER, &GIVEN_OUTCOME]),
+            "a command for a handler; an event for a projection or a saga; a timer or an outcome for a saga",
+        ),
         may("then", Kind::Table(&THEN), "what follows; what is left out is not looked at"),
         may("step", Kind::List(&STEP), "what happens next, each step on what the steps before it left"),
     ],
@@ -97,8 +109,16 @@ pub(crate) static CASE: Form = Form {
 pub(crate) static STEP: Form = Form {
     title: "a step",
     keys: &[
-        may("after", Kind::Duration, "how much time passes before `when`, such as `2h`; timers that become due go off"),
-        may("when", Kind::OneOf(&[&GIVEN_COMMAND, &GIVEN_EVENT, &GIVEN_TIMER, &GIVEN_OUTCOME]), "its input, as in a case; none: only time passes"),
+        may(
+            "after",
+            Kind::Duration,
+            "how much time passes before `when`, such as `2h`; timers that become due go off",
+        ),
+        may(
+            "when",
+            Kind::OneOf(&[&GIVEN_COMMAND, &GIVEN_EVENT, &GIVEN_TIMER, &GIVEN_OUTCOME]),
+            "its input, as in a case; none: only time passes",
+        ),
         may("then", Kind::Table(&THEN), "what follows"),
     ],
 };
@@ -130,7 +150,11 @@ pub(crate) static GIVEN_COMMAND: Form = Form {
 /// A timer that goes off.
 pub(crate) static GIVEN_TIMER: Form = Form {
     title: "a timer",
-    keys: &[must("timer", Kind::Text, "the id or the type of a timer that is set: it goes off when it is due, or now if it is due")],
+    keys: &[must(
+        "timer",
+        Kind::Text,
+        "the id or the type of a timer that is set: it goes off when it is due, or now if it is due",
+    )],
 };
 
 /// An outcome.
@@ -150,7 +174,11 @@ pub(crate) static THEN: Form = Form {
     title: "`then`",
     keys: &[
         may("events", Kind::List(&EXPECTED_EVENT), "exactly these events of a handler, in order"),
-        may("rejection", Kind::TextOr(&EXPECTED_REJECTION), "a rejection: its code, or a table with more of it"),
+        may(
+            "rejection",
+            Kind::TextOr(&EXPECTED_REJECTION),
+            "a rejection: its code, or a table with more of it",
+        ),
         may("views", Kind::Map(&Kind::Pattern), "the whole view of a projection: each key with its value"),
         may("commands", Kind::List(&EXPECTED_COMMAND), "exactly these commands of a saga, in order"),
         may("timers", Kind::List(&EXPECTED_TIMER), "exactly these timers are set, in the order of their ids"),

@@ -107,11 +107,8 @@ pub struct Step {
 impl Case {
     /// Its steps; what stands in the case itself is the first.
     pub(crate) fn all_steps(&self) -> Vec<Step> {
-        let own = Step {
-            after: self.after,
-            when: self.when.clone(),
-            then: self.then.clone().unwrap_or_default(),
-        };
+        let own =
+            Step { after: self.after, when: self.when.clone(), then: self.then.clone().unwrap_or_default() };
         let has_own = self.when.is_some() || self.then.is_some() || self.steps.is_empty();
         has_own.then_some(own).into_iter().chain(self.steps.iter().cloned()).collect()
     }

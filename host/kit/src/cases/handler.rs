@@ -19,10 +19,8 @@ pub(super) fn run(
 ) -> Result<Outcome, String> {
     let Context { entity, start, given, used, .. } = context;
     let mut outcome = Outcome::default();
-    let mut history = History {
-        entity: entity.to_owned(),
-        events: inputs::events(&case.given, entity, start),
-    };
+    let mut history =
+        History { entity: entity.to_owned(), events: inputs::events(&case.given, entity, start) };
     given.histories.push(history.clone());
     given.streams.push(history.events.clone());
     let mut time = start;
@@ -30,10 +28,13 @@ pub(super) fn run(
         time = later(time, step.after.map_or_else(Default::default, |after| after.0));
         let command = match &step.when {
             Some(When::Command(command)) => command,
-            Some(_) => return Err("a handler has commands only in its steps; events stand in `given`".to_owned()),
+            Some(_) => {
+                return Err("a handler has commands only in its steps; events stand in `given`".to_owned());
+            }
             None => continue,
         };
-        let unreadable = step.then.rejection.as_ref().is_some_and(|expected| expected.code == "invalid-command");
+        let unreadable =
+            step.then.rejection.as_ref().is_some_and(|expected| expected.code == "invalid-command");
         given.commands.push(Template {
             origin: Origin::Case,
             entity: entity.to_owned(),
@@ -81,7 +82,8 @@ pub(super) fn run(
 fn got(answer: &Answer) -> Vec<(&'static str, Value)> {
     match answer {
         Ok(Ok(events)) => {
-            let events = events.iter().map(|event| one(&event.r#type, event.version, Some(read(&event.data))));
+            let events =
+                events.iter().map(|event| one(&event.r#type, event.version, Some(read(&event.data))));
             vec![("events", Value::Array(events.collect()))]
         }
         Ok(Err(rejection)) => vec![("rejection", json!(rejection.code))],

@@ -99,7 +99,9 @@ impl Life<'_> {
             return;
         }
         // A timer may set another one that is due, too.
-        while let Some((instance, timer)) = self.world.timers().into_iter().find(|(_, timer)| timer.due <= until) {
+        while let Some((instance, timer)) =
+            self.world.timers().into_iter().find(|(_, timer)| timer.due <= until)
+        {
             self.now = self.now.max(timer.due);
             let reacted = self.world.timer(self.saga, &instance, &timer.id, self.now);
             self.took(reacted);
@@ -169,10 +171,14 @@ impl Life<'_> {
                 let wanted = expected.map(|expected| expected.get(n));
                 let reference = wanted.is_none_or(|wanted| wanted.is_none_or(|w| w.reference.is_some()));
                 let data = wanted.is_none_or(|wanted| wanted.is_none_or(|w| w.data.is_some()));
-                one("command", &command.r#type, [
-                    ("reference", command.reference.as_ref().filter(|_| reference).map(|r| json!(r))),
-                    ("data", data.then(|| read(&command.data))),
-                ])
+                one(
+                    "command",
+                    &command.r#type,
+                    [
+                        ("reference", command.reference.as_ref().filter(|_| reference).map(|r| json!(r))),
+                        ("data", data.then(|| read(&command.data))),
+                    ],
+                )
             })
             .collect();
         if let Some(expected) = expected {
@@ -192,8 +198,12 @@ impl Life<'_> {
             got.push(("timers", timers));
         }
         if let Some(expected) = &then.instances {
-            let instances: Map<String, Value> =
-                self.world.instances.iter().map(|(id, instance)| (id.clone(), read(&instance.state))).collect();
+            let instances: Map<String, Value> = self
+                .world
+                .instances
+                .iter()
+                .map(|(id, instance)| (id.clone(), read(&instance.state)))
+                .collect();
             found.extend(differences("/instances", &json!(expected), &json!(instances)));
             got.push(("instances", Value::Object(instances)));
         }
@@ -210,22 +220,34 @@ impl Life<'_> {
             .map(|(n, (_, timer))| {
                 let wanted = expected.get(n);
                 let wants = |is: fn(&ExpectedTimer) -> bool| wanted.is_none_or(is);
-                one("timer", &timer.r#type, [
-                    ("id", wants(|w| w.id.is_some()).then(|| json!(timer.id))),
-                    ("at", wants(|w| w.at.is_some() || w.due_in.is_some()).then(|| json!(timer.due.to_string()))),
-                    ("data", wants(|w| w.data.is_some()).then(|| read(&timer.data))),
-                ])
+                one(
+                    "timer",
+                    &timer.r#type,
+                    [
+                        ("id", wants(|w| w.id.is_some()).then(|| json!(timer.id))),
+                        (
+                            "at",
+                            wants(|w| w.at.is_some() || w.due_in.is_some())
+                                .then(|| json!(timer.due.to_string())),
+                        ),
+                        ("data", wants(|w| w.data.is_some()).then(|| read(&timer.data))),
+                    ],
+                )
             })
             .collect();
         let expected: Vec<Value> = expected
             .iter()
             .map(|e| {
                 let at = e.at.or(e.due_in.map(|due| later(self.now, due.0)));
-                one("timer", &e.timer, [
-                    ("id", e.id.as_ref().map(|id| json!(id))),
-                    ("at", at.map(|at| json!(at.to_string()))),
-                    ("data", e.data.clone()),
-                ])
+                one(
+                    "timer",
+                    &e.timer,
+                    [
+                        ("id", e.id.as_ref().map(|id| json!(id))),
+                        ("at", at.map(|at| json!(at.to_string()))),
+                        ("data", e.data.clone()),
+                    ],
+                )
             })
             .collect();
         (Value::Array(expected), Value::Array(got))
@@ -247,7 +269,10 @@ pub(crate) fn undeclared(saga: &Saga<'_>, reaction: &Reaction) -> Option<String>
     let descriptor = saga.descriptor();
     let command = reaction.commands.iter().find(|command| !descriptor.commands.contains(&command.r#type));
     if let Some(command) = command {
-        return Some(format!("it sends the command {:?}, which its descriptor does not list", command.r#type));
+        return Some(format!(
+            "it sends the command {:?}, which its descriptor does not list",
+            command.r#type
+        ));
     }
     let set = reaction.timers.iter().find_map(|change| match change {
         TimerChange::Set(timer) if !descriptor.timers.contains(&timer.r#type) => Some(&timer.r#type),

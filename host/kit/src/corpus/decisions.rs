@@ -34,7 +34,12 @@ pub(crate) struct Decision {
 }
 
 /// Commands of every type: of cases, of schemas, and changed ones.
-pub(crate) fn templates(handler: &Handler<'_>, plugin: &LoadedPlugin, given: &Given, random: &mut Rng) -> Vec<Template> {
+pub(crate) fn templates(
+    handler: &Handler<'_>,
+    plugin: &LoadedPlugin,
+    given: &Given,
+    random: &mut Rng,
+) -> Vec<Template> {
     let mut all = given.commands.clone();
     let entity = given.commands.first().map_or("1", |command| command.entity.as_str()).to_owned();
     for r#type in &handler.descriptor().commands {
@@ -66,7 +71,12 @@ fn given_command(r#type: &str, data: &[u8]) -> GivenCommand {
 }
 
 /// The command of a template on a history.
-pub(crate) fn command_on(template: &Template, history: &History, wait: Duration, id: &str) -> Option<Command> {
+pub(crate) fn command_on(
+    template: &Template,
+    history: &History,
+    wait: Duration,
+    id: &str,
+) -> Option<Command> {
     let last = history.events.last().map_or(START, |event| event.recorded_at);
     inputs::command(&template.given, &history.entity, later(last, wait), id).ok()
 }
@@ -83,7 +93,8 @@ pub(crate) fn explore(
     let mut seen = BTreeSet::new();
     let mut queue: Vec<History> = Vec::new();
     let add = |history: History, seen: &mut BTreeSet<(String, Vec<String>)>, queue: &mut Vec<History>| {
-        let types = history.events.iter().map(|e| format!("{} {}", e.event.r#type, e.event.version)).collect();
+        let types =
+            history.events.iter().map(|e| format!("{} {}", e.event.r#type, e.event.version)).collect();
         if queue.len() < effort.histories && seen.insert((history.entity.clone(), types)) {
             queue.push(history);
         }

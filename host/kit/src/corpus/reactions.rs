@@ -25,7 +25,8 @@ pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
             let Ok(reacted) = world.event(saga, event) else { continue };
             let sent = world.sent.len();
             all.extend(reacted);
-            let broken = all.iter().filter(|reacted: &&Reacted| reacted.reaction.as_ref().is_err_and(broke)).count();
+            let broken =
+                all.iter().filter(|reacted: &&Reacted| reacted.reaction.as_ref().is_err_and(broke)).count();
             if all.len() >= effort.decisions || broken >= ENOUGH {
                 break;
             }
@@ -44,7 +45,12 @@ pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
         // The life goes on: everything that is set goes off, and all commands are accepted.
         for _ in 0..SENT {
             for (instance, timer) in world.timers().into_iter().take(SENT) {
-                all.extend(world.timer(saga, &instance, &timer.id, later(START, Duration::from_secs(86_400 * 365))));
+                all.extend(world.timer(
+                    saga,
+                    &instance,
+                    &timer.id,
+                    later(START, Duration::from_secs(86_400 * 365)),
+                ));
             }
             if outcomes {
                 for sent in std::mem::take(&mut world.sent).into_iter().take(SENT) {

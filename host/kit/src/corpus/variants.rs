@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn another_id_has_the_same_form() {
-        for (id, other) in [("1.2022-12-12", "1.2022-12-13"), ("emma", "emmb"), ("0f", "0a"), ("Z", "G"), ("9", "0")] {
+        for (id, other) in
+            [("1.2022-12-12", "1.2022-12-13"), ("emma", "emmb"), ("0f", "0a"), ("Z", "G"), ("9", "0")]
+        {
             assert_eq!(other_id(id, 0), other);
         }
         assert_ne!(other_id("1", 0), other_id("1", 1));

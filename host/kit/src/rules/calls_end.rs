@@ -1,6 +1,6 @@
 //! Every call ends with an answer.
 
-use super::{NO_EVENTS, failed, on, passed, shrunk, Trial};
+use super::{NO_EVENTS, Trial, failed, on, passed, shrunk};
 use crate::guest::broke;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
@@ -48,7 +48,11 @@ fn test(subject: &Subject<'_>) -> Finding {
                 if let Err(Stop::Broke(what)) =
                     view::fold(&projection, &mut view, [std::slice::from_ref(event)])
                 {
-                    return failed(format!("{} {}: {what}", event.event.r#type, super::short(&event.event.data)));
+                    return failed(format!(
+                        "{} {}: {what}",
+                        event.event.r#type,
+                        super::short(&event.event.data)
+                    ));
                 }
                 tried += 1;
             }

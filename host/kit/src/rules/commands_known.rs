@@ -32,7 +32,8 @@ fn test(subject: &Subject<'_>) -> Finding {
         .map(|template| template.given.command.as_str())
         .collect();
     for decision in &subject.corpus.decisions {
-        let is_known = !matches!(&decision.answer, Ok(Err(rejection)) if rejection.code == Rejection::INVALID_COMMAND);
+        let is_known =
+            !matches!(&decision.answer, Ok(Err(rejection)) if rejection.code == Rejection::INVALID_COMMAND);
         *known.entry(decision.command.r#type.as_str()).or_default() |= is_known;
     }
     let (mut missing, mut tried) = (Vec::new(), 0);

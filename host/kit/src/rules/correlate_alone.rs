@@ -18,7 +18,9 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn test(subject: &Subject<'_>) -> Finding {
-    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else { return not_applicable(NO_SAGA) };
+    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else {
+        return not_applicable(NO_SAGA);
+    };
     let mut first = Vec::new();
     for event in subject.corpus.streams.iter().flatten() {
         let named = |concerned: Result<_, pelton_core::plugin::PluginFault>| match concerned {
@@ -27,7 +29,8 @@ fn test(subject: &Subject<'_>) -> Finding {
             Err(fault) => Err(fault.what),
         };
         let shown = format!("{} {}", event.event.r#type, short(&event.event.data));
-        let concerned: Result<Vec<pelton_core::saga::model::Correlation>, String> = named(fresh.correlate(event));
+        let concerned: Result<Vec<pelton_core::saga::model::Correlation>, String> =
+            named(fresh.correlate(event));
         // Its answer breaks the contract; a failure is an answer.
         if let Err(fault) = fresh.correlate(event) {
             return failed(format!("{shown}: {}", fault.what));

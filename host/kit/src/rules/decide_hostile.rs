@@ -35,9 +35,12 @@ fn test(subject: &Subject<'_>) -> Finding {
     for r#type in &handler.descriptor().commands {
         let of_type: Vec<&Template> =
             subject.corpus.templates.iter().filter(|template| template.given.command == *r#type).collect();
-        let entity = of_type.first().or(subject.corpus.templates.first().as_ref()).map_or("1", |t| t.entity.as_str());
+        let entity =
+            of_type.first().or(subject.corpus.templates.first().as_ref()).map_or("1", |t| t.entity.as_str());
         let data: Vec<Bytes> = of_type.iter().map(|template| inputs::bytes(&template.given.data)).collect();
-        let Ok(like) = inputs::command_of(r#type, Bytes::from_static(b"{}"), entity, START, "hostile") else { continue };
+        let Ok(like) = inputs::command_of(r#type, Bytes::from_static(b"{}"), entity, START, "hostile") else {
+            continue;
+        };
         let histories = histories(subject, r#type, entity);
         for (n, history) in histories.iter().enumerate() {
             // All of it where the command does something, less elsewhere.
@@ -48,7 +51,9 @@ fn test(subject: &Subject<'_>) -> Finding {
                 }
                 tried += 1;
             }
-            for command in attributes(&Command { data: data.first().cloned().unwrap_or_default(), ..like.clone() }) {
+            for command in
+                attributes(&Command { data: data.first().cloned().unwrap_or_default(), ..like.clone() })
+            {
                 if let Some(how) = breaks(&handler, history, &command) {
                     return failed(format!("with other attributes, {how}"));
                 }
@@ -66,7 +71,10 @@ fn histories(subject: &Subject<'_>, r#type: &str, entity: &str) -> Vec<History> 
             .corpus
             .decisions
             .iter()
-            .filter(move |d| d.command.r#type.as_str() == r#type && accepted == matches!(&d.answer, Ok(Ok(e)) if !e.is_empty()))
+            .filter(move |d| {
+                d.command.r#type.as_str() == r#type
+                    && accepted == matches!(&d.answer, Ok(Ok(e)) if !e.is_empty())
+            })
             .map(|Decision { history, .. }| history.clone())
     };
     let mut all: Vec<History> = of_type(true).take(HISTORIES / 2).collect();

@@ -33,7 +33,12 @@ fn test(subject: &Subject<'_>) -> Finding {
 }
 
 /// It is asked, its append meets a conflict, more events are folded, and it is asked again.
-fn after_conflict(handler: &Handler<'_>, history: &History, command: &Command, first: &Answer) -> Option<String> {
+fn after_conflict(
+    handler: &Handler<'_>,
+    history: &History,
+    command: &Command,
+    first: &Answer,
+) -> Option<String> {
     let (before, rest) = history.events.split_at(history.events.len() / 2);
     if rest.is_empty() {
         return None;
@@ -44,12 +49,21 @@ fn after_conflict(handler: &Handler<'_>, history: &History, command: &Command, f
     entity.evolve(rest).ok()?;
     let then = entity.decide(command);
     (!same(first, &then)).then(|| {
-        format!("asked before the last {} events and again after them, it decides {}", rest.len(), differs(first, &then))
+        format!(
+            "asked before the last {} events and again after them, it decides {}",
+            rest.len(),
+            differs(first, &then)
+        )
     })
 }
 
 /// Its events are stored and folded, and it is asked again.
-fn after_its_events(handler: &Handler<'_>, history: &History, command: &Command, first: &Answer) -> Option<String> {
+fn after_its_events(
+    handler: &Handler<'_>,
+    history: &History,
+    command: &Command,
+    first: &Answer,
+) -> Option<String> {
     let Ok(Ok(events)) = first else { return None };
     let stored = inputs::stored(command, events, &history.events);
     let mut whole = history.clone();
@@ -60,6 +74,9 @@ fn after_its_events(handler: &Handler<'_>, history: &History, command: &Command,
     entity.evolve(&stored).ok()?;
     let live = entity.decide(command);
     (!same(&loaded, &live)).then(|| {
-        format!("once its events are stored, loaded and live entity decide otherwise: {}", differs(&loaded, &live))
+        format!(
+            "once its events are stored, loaded and live entity decide otherwise: {}",
+            differs(&loaded, &live)
+        )
     })
 }

@@ -52,7 +52,11 @@ fn again(
         let _ = entity.decide(&other);
         let third = entity.decide(command);
         if !same(first, &third) {
-            return Some(format!("asked again after {}, it decides {}", other.r#type, differs(first, &third)));
+            return Some(format!(
+                "asked again after {}, it decides {}",
+                other.r#type,
+                differs(first, &third)
+            ));
         }
     }
     None

@@ -53,7 +53,8 @@ fn difference(one: &str, other: &str) -> String {
     let common = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
     let part = |text: &str| {
         let text: String = text.chars().collect();
-        let from = text.char_indices().map(|(at, _)| at).rfind(|at| *at <= common.saturating_sub(20)).unwrap_or(0);
+        let from =
+            text.char_indices().map(|(at, _)| at).rfind(|at| *at <= common.saturating_sub(20)).unwrap_or(0);
         text[from..].chars().take(60).collect::<String>()
     };
     format!("…{}… after …{}…", part(other), part(one))

@@ -33,8 +33,9 @@ fn test(subject: &Subject<'_>) -> Finding {
             return Trial::Skipped;
         }
         let nth = decisions.iter().position(|decision| decision.command.id == command.id).unwrap_or(0);
-        let others: Vec<_> =
-            (1..=3u8).map(|n| other(&decisions[(nth + 7 * usize::from(n)) % decisions.len()], history, n)).collect();
+        let others: Vec<_> = (1..=3u8)
+            .map(|n| other(&decisions[(nth + 7 * usize::from(n)) % decisions.len()], history, n))
+            .collect();
         match among(&handler, history, command, &others) {
             Err(fault) => Trial::Broken(format!("with others in its instance it breaks: {}", fault.what)),
             Ok(answers) => {
@@ -117,7 +118,8 @@ fn made_anew(handler: &Handler<'_>, decisions: &[Decision]) -> Option<String> {
         let together = handler.apart();
         let Ok(first) = together.folded(Isolation::Shared, history) else { continue };
         // It holds the instance.
-        let _holder = together.create(&crate::corpus::decisions::elsewhere(&empty, 1).entity, Isolation::Shared);
+        let _holder =
+            together.create(&crate::corpus::decisions::elsewhere(&empty, 1).entity, Isolation::Shared);
         for (when, first) in [("while", Some(first)), ("after", None)] {
             let answer = together.decided(Isolation::Shared, &empty, command);
             drop(first);

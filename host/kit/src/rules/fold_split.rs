@@ -37,7 +37,9 @@ fn test(subject: &Subject<'_>) -> Finding {
             let mut random = Rng::with_seed(seed ^ history.events.len() as u64);
             let mut cuts = vec![history.events.chunks(1).collect::<Vec<_>>()];
             cuts.extend((0..CUTS).map(|_| pieces(&history.events, &mut random)));
-            cuts.iter().find_map(|pieces| cut(&handler, history, command, whole, pieces)).unwrap_or(Trial::Held)
+            cuts.iter()
+                .find_map(|pieces| cut(&handler, history, command, whole, pieces))
+                .unwrap_or(Trial::Held)
         },
     );
     let (Finding::Passed { tried }, Some(long)) = (&found, &subject.corpus.long) else { return found };
@@ -78,6 +80,9 @@ fn cut(
     });
     (!same(whole, &answer)).then(|| {
         let count = pieces.len();
-        Trial::Broken(format!("folded in {count} pieces and not at once, it decides {}", differs(whole, &answer)))
+        Trial::Broken(format!(
+            "folded in {count} pieces and not at once, it decides {}",
+            differs(whole, &answer)
+        ))
     })
 }

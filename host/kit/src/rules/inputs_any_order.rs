@@ -55,7 +55,13 @@ fn test(subject: &Subject<'_>) -> Finding {
             for reference in references(subject) {
                 inputs.extend(results().into_iter().map(|result| {
                     let (command_id, reference) = ("unknown".to_owned(), reference.clone());
-                    SagaInput::Outcome(CommandOutcome { command_id, r#type: r#type.to_owned(), reference, time: START, result })
+                    SagaInput::Outcome(CommandOutcome {
+                        command_id,
+                        r#type: r#type.to_owned(),
+                        reference,
+                        time: START,
+                        result,
+                    })
                 }));
             }
         }
@@ -96,7 +102,8 @@ fn timers(subject: &Subject<'_>, types: &[String]) -> Vec<SagaInput> {
     let types = types.iter().map(String::as_str).chain(["a-timer-of-another-version"]);
     let all = types.flat_map(|r#type| {
         right.iter().chain(&data).map(move |data| {
-            let timer = Timer { id: "t".to_owned(), r#type: r#type.to_owned(), due: START, data: data.clone() };
+            let timer =
+                Timer { id: "t".to_owned(), r#type: r#type.to_owned(), due: START, data: data.clone() };
             SagaInput::Timer(DueTimer { timer, time: START })
         })
     });

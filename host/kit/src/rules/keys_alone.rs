@@ -26,10 +26,8 @@ fn test(subject: &Subject<'_>) -> Finding {
     let mut tried = 0;
     for stream in &subject.corpus.streams {
         // What it cannot read by itself is set aside by itself.
-        let alone: Vec<(RecordedEvent, Vec<String>)> = stream
-            .iter()
-            .filter_map(|event| Some((event.clone(), one(&fresh, event).ok()?)))
-            .collect();
+        let alone: Vec<(RecordedEvent, Vec<String>)> =
+            stream.iter().filter_map(|event| Some((event.clone(), one(&fresh, event).ok()?))).collect();
         let events: Vec<RecordedEvent> = alone.iter().map(|(event, _)| event.clone()).collect();
         if events.is_empty() {
             continue;
@@ -53,7 +51,9 @@ fn test(subject: &Subject<'_>) -> Finding {
         for (event, by_itself) in alone.iter().chain(alone.iter().rev()) {
             match one(&warm, event) {
                 Ok(keys) if keys == *by_itself => tried += 1,
-                Ok(keys) => return failed(named(event, by_itself, "in an instance that has named others", &keys)),
+                Ok(keys) => {
+                    return failed(named(event, by_itself, "in an instance that has named others", &keys));
+                }
                 Err(stop) => return failed(format!("in an instance that has named others: {}", stop.what())),
             }
         }

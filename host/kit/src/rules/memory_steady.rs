@@ -47,7 +47,9 @@ fn test(subject: &Subject<'_>) -> Finding {
             grown >> 20,
             limit >> 20
         )),
-        Some((grown, _)) => Finding::Passed { tried: format!("{} MiB more after {CALLS} calls", grown >> 20) },
+        Some((grown, _)) => {
+            Finding::Passed { tried: format!("{} MiB more after {CALLS} calls", grown >> 20) }
+        }
     }
 }
 

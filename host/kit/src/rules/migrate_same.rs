@@ -18,14 +18,17 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn test(subject: &Subject<'_>) -> Finding {
-    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else { return not_applicable(NO_SAGA) };
+    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else {
+        return not_applicable(NO_SAGA);
+    };
     if !subject.plugin.exports().iter().any(|export| export.contains("saga-migration")) {
         return not_applicable("the saga migrates no instances");
     }
     let mut random = subject.random();
     let mut tried = 0;
     let now = fresh.descriptor().state_version;
-    let states = subject.corpus.reactions.iter().filter_map(|reacted| Some((reacted, reacted.state.clone()?)));
+    let states =
+        subject.corpus.reactions.iter().filter_map(|reacted| Some((reacted, reacted.state.clone()?)));
     for (reacted, state) in states.take(12) {
         let mut all = vec![bytes::Bytes::from(state)];
         all.extend(hostile::data(&all.clone(), &mut random, 20));
@@ -36,7 +39,11 @@ fn test(subject: &Subject<'_>) -> Finding {
                     let again = warm.migrate(&reacted.instance, version, &state, &[]);
                     match (&first, &again) {
                         (Err(fault), _) | (_, Err(fault)) if broke(fault) => {
-                            return failed(format!("from version {version} {}: {}", super::short(&state), fault.what));
+                            return failed(format!(
+                                "from version {version} {}: {}",
+                                super::short(&state),
+                                fault.what
+                            ));
                         }
                         (Ok(one), Ok(other)) if one != other => {
                             return failed(format!("from version {version}: {one:?} → {other:?}"));

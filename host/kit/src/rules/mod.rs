@@ -200,7 +200,10 @@ fn same(one: &Answer, other: &Answer) -> bool {
 fn differs(expected: &Answer, got: &Answer) -> String {
     if let (Ok(Ok(one)), Ok(Ok(other))) = (expected, got)
         && one.len() == other.len()
-        && one.iter().zip(other).all(|(one, other)| (&one.r#type, one.version) == (&other.r#type, other.version))
+        && one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| (&one.r#type, one.version) == (&other.r#type, other.version))
     {
         for (one, other) in one.iter().zip(other) {
             if let Some(place) = place(&one.data, &other.data) {
@@ -211,7 +214,10 @@ fn differs(expected: &Answer, got: &Answer) -> String {
     if let (Ok(Err(one)), Ok(Err(other))) = (expected, got)
         && one.code == other.code
     {
-        return format!("rejection {}: {:?} {:?} → {:?} {:?}", one.code, one.message, one.details, other.message, other.details);
+        return format!(
+            "rejection {}: {:?} {:?} → {:?} {:?}",
+            one.code, one.message, one.details, other.message, other.details
+        );
     }
     format!("{} → {}", shown(expected), shown(got))
 }
@@ -273,7 +279,8 @@ fn differs_in(expected: &Done, got: &Done) -> String {
         if one.timers != other.timers {
             return format!("its timers {:?} → {:?}", one.timers, other.timers);
         }
-        let state = |reaction: &Reaction| reaction.state.as_ref().map_or_else(|| "none".to_owned(), |s| short(s));
+        let state =
+            |reaction: &Reaction| reaction.state.as_ref().map_or_else(|| "none".to_owned(), |s| short(s));
         return format!("its state {} → {}", state(one), state(other));
     }
     let shown = |done: &Done| match done {

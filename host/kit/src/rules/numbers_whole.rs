@@ -27,21 +27,22 @@ const LARGE: [u64; 6] = [257, 65_537, 2_147_483_653, 4_294_967_301, 1_099_511_62
 fn test(subject: &Subject<'_>) -> Finding {
     let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
     let missing = "no command has a whole number that its event repeats";
-    let found = over_decisions(subject, "commands with large numbers", missing, |history, command, answer| {
-        let Ok(Ok(_)) = answer else { return Trial::Skipped };
-        let data = read(&command.data);
-        let mut held = Trial::Skipped;
-        for (at, value) in crate::json::leaves(&data) {
-            let Some(small) = value.as_u64() else { continue };
-            for (n, to) in repeated(&handler, history, command, &data, &at, small) {
-                if let Some(how) = cut(&handler, history, command, &data, &at, n, &to) {
-                    return Trial::Broken(how);
+    let found =
+        over_decisions(subject, "commands with large numbers", missing, |history, command, answer| {
+            let Ok(Ok(_)) = answer else { return Trial::Skipped };
+            let data = read(&command.data);
+            let mut held = Trial::Skipped;
+            for (at, value) in crate::json::leaves(&data) {
+                let Some(small) = value.as_u64() else { continue };
+                for (n, to) in repeated(&handler, history, command, &data, &at, small) {
+                    if let Some(how) = cut(&handler, history, command, &data, &at, n, &to) {
+                        return Trial::Broken(how);
+                    }
+                    held = Trial::Held;
                 }
-                held = Trial::Held;
             }
-        }
-        held
-    });
+            held
+        });
     match found {
         Finding::NotTested { why } => not_applicable(&why),
         found => found,
@@ -77,7 +78,10 @@ fn repeated(
     let places = |number: u64| -> Vec<(usize, String)> {
         let events = events_with(handler, history, command, data, at, number).unwrap_or_default();
         let each = events.iter().enumerate().flat_map(|(n, event)| {
-            crate::json::leaves(event).into_iter().filter(|(_, leaf)| *leaf == json!(number)).map(move |(at, _)| (n, at))
+            crate::json::leaves(event)
+                .into_iter()
+                .filter(|(_, leaf)| *leaf == json!(number))
+                .map(move |(at, _)| (n, at))
         });
         each.collect()
     };
@@ -87,7 +91,8 @@ fn repeated(
     }
     // Another number may not be accepted; then nothing is known.
     let others = [small + 1, small.saturating_sub(1), small + 7, small * 2];
-    let second = others.iter().filter(|other| **other != small).map(|other| places(*other)).find(|p| !p.is_empty());
+    let second =
+        others.iter().filter(|other| **other != small).map(|other| places(*other)).find(|p| !p.is_empty());
     let second = second.unwrap_or_default();
     first.into_iter().filter(|place| second.contains(place)).collect()
 }

@@ -32,7 +32,12 @@ fn test(subject: &Subject<'_>) -> Finding {
             Ok(_) => happened.extend(history.events.iter().cloned()),
             Err(fault) => {
                 let types: Vec<_> = history.events.iter().map(|event| event.event.r#type.as_str()).collect();
-                return failed(format!("{} with the events {}: {}", history.entity, types.join(", "), fault.what));
+                return failed(format!(
+                    "{} with the events {}: {}",
+                    history.entity,
+                    types.join(", "),
+                    fault.what
+                ));
             }
         }
     }
@@ -50,7 +55,9 @@ fn test(subject: &Subject<'_>) -> Finding {
         for data in &made {
             let entity = subject.corpus.histories.first().map_or("1", |history| history.entity.as_str());
             let event = event_of(r#type, *version, entity, data.clone(), START, 1);
-            match handler.folded(Isolation::Shared, &History { entity: entity.to_owned(), events: vec![event] }) {
+            match handler
+                .folded(Isolation::Shared, &History { entity: entity.to_owned(), events: vec![event] })
+            {
                 Ok(_) => folded = true,
                 Err(fault) => why = Some(format!("{named} {}: {}", short(data), fault.what)),
             }

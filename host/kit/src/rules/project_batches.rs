@@ -35,7 +35,8 @@ fn test(subject: &Subject<'_>) -> Finding {
                     tried += 1;
                     continue;
                 }
-                let few = shrink::list(&events, |events| differs(&projection, events, size, reversed).is_some());
+                let few =
+                    shrink::list(&events, |events| differs(&projection, events, size, reversed).is_some());
                 let how = differs(&projection, &few, size, reversed).unwrap_or_default();
                 let types: Vec<_> = few.iter().take(6).map(|event| event.event.r#type.as_str()).collect();
                 return failed(format!("{}: {how}", types.join(", ")));
@@ -48,12 +49,18 @@ fn test(subject: &Subject<'_>) -> Finding {
 /// The events that it takes one by one; the host sets the others aside.
 pub(super) fn readable(projection: &Projection<'_>, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
     let mut view = View::new();
-    let takes = |event: &&RecordedEvent| view::fold(projection, &mut view, [std::slice::from_ref(*event)]).is_ok();
+    let takes =
+        |event: &&RecordedEvent| view::fold(projection, &mut view, [std::slice::from_ref(*event)]).is_ok();
     events.iter().filter(takes).cloned().collect()
 }
 
 /// How the view in batches differs.
-fn differs(projection: &Projection<'_>, events: &[RecordedEvent], size: usize, reversed: bool) -> Option<String> {
+fn differs(
+    projection: &Projection<'_>,
+    events: &[RecordedEvent],
+    size: usize,
+    reversed: bool,
+) -> Option<String> {
     let mut one_by_one = View::new();
     view::fold(projection, &mut one_by_one, events.chunks(1)).ok()?;
     let mut view = View::new();

@@ -34,8 +34,9 @@ fn test(subject: &Subject<'_>) -> Finding {
         streams.push((events, expected));
     }
     // Instances that serve one stream after the other, again and again.
-    let rounds = (subject.suite.effort.calls as usize / streams.iter().map(|(e, _)| 4 * e.len()).sum::<usize>().max(1))
-        .clamp(2, 50);
+    let rounds = (subject.suite.effort.calls as usize
+        / streams.iter().map(|(e, _)| 4 * e.len()).sum::<usize>().max(1))
+    .clamp(2, 50);
     for round in 0..rounds {
         for (events, expected) in &streams {
             let mut view = View::new();
@@ -48,14 +49,17 @@ fn test(subject: &Subject<'_>) -> Finding {
                 let projection = if n >= checkpoint && round % 2 == 1 { &fresh } else { &warm };
                 let changes = match view::changes(projection, batch, &view, false) {
                     Ok(changes) => changes,
-                    Err(stop) => return failed(format!("{} tried again: {}", event.event.r#type, stop.what())),
+                    Err(stop) => {
+                        return failed(format!("{} tried again: {}", event.event.r#type, stop.what()));
+                    }
                 };
                 calls += 4;
                 if lost.as_ref() != Ok(&changes) {
                     let mut other = view.clone();
                     view::write(&mut other, lost.unwrap_or_default());
                     view::write(&mut view, changes);
-                    let place = view::difference(&other, &view).unwrap_or_else(|| "the changes are in another order".to_owned());
+                    let place = view::difference(&other, &view)
+                        .unwrap_or_else(|| "the changes are in another order".to_owned());
                     return failed(format!("{} tried again on the same values: {place}", event.event.r#type));
                 }
                 view::write(&mut view, changes);

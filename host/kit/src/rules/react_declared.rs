@@ -29,10 +29,12 @@ fn test(subject: &Subject<'_>) -> Finding {
             Ok(Ok(reaction)) => undeclared(&saga, reaction).or_else(|| {
                 let names = reaction.commands.iter().flat_map(|command| &command.metadata);
                 let odd = names.into_iter().find(|(name, _)| !is_plugin_extension(name));
-                odd.map(|(name, _)| format!("it sends the metadata {name:?}, a name that it may not use")).or_else(|| {
-                    let count = reaction.commands.len();
-                    (count > MAX_COMMANDS).then(|| format!("it sends {count} commands; at most {MAX_COMMANDS} are allowed"))
-                })
+                odd.map(|(name, _)| format!("it sends the metadata {name:?}, a name that it may not use"))
+                    .or_else(|| {
+                        let count = reaction.commands.len();
+                        (count > MAX_COMMANDS)
+                            .then(|| format!("it sends {count} commands; at most {MAX_COMMANDS} are allowed"))
+                    })
             }),
         };
         if let Some(wrong) = wrong {

@@ -26,7 +26,12 @@ fn test(subject: &Subject<'_>) -> Finding {
     let Some(saga) = subject.saga() else { return not_applicable(NO_SAGA) };
     let mut tried = 0;
     for stream in &subject.corpus.streams {
-        for events in stream.windows(2).take(WINDOWS).chain(stream.windows(3).take(WINDOWS / 2)).chain(stream.chunks(EVENTS).take(2)) {
+        for events in stream
+            .windows(2)
+            .take(WINDOWS)
+            .chain(stream.windows(3).take(WINDOWS / 2))
+            .chain(stream.chunks(EVENTS).take(2))
+        {
             let made = |events: &[pelton_core::message::RecordedEvent]| {
                 let mut world = World::default();
                 let mut did = String::new();
@@ -34,7 +39,11 @@ fn test(subject: &Subject<'_>) -> Finding {
                     for reacted in world.event(&saga, event).ok()? {
                         let reaction = reacted.reaction.ok()?.ok()?;
                         for command in &reaction.commands {
-                            did += &format!("{} {}, ", command.r#type, String::from_utf8(command.data.to_vec()).ok()?);
+                            did += &format!(
+                                "{} {}, ",
+                                command.r#type,
+                                String::from_utf8(command.data.to_vec()).ok()?
+                            );
                         }
                     }
                 }

@@ -16,15 +16,23 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn test(subject: &Subject<'_>) -> Finding {
-    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else { return not_applicable(NO_SAGA) };
+    let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else {
+        return not_applicable(NO_SAGA);
+    };
     let reactions = &subject.corpus.reactions;
     let mut calls = 0;
     for reacted in reactions {
-        for (saga, when) in [(&fresh, "in another fresh instance"), (&warm, "on the next try"), (&warm, "on a third try")] {
+        for (saga, when) in
+            [(&fresh, "in another fresh instance"), (&warm, "on the next try"), (&warm, "on a third try")]
+        {
             let again = reacted.again(saga);
             calls += 1;
             if !same_reaction(&reacted.reaction, &again) {
-                return failed(format!("{} {when}: {}", reacted.shown(), differs_in(&reacted.reaction, &again)));
+                return failed(format!(
+                    "{} {when}: {}",
+                    reacted.shown(),
+                    differs_in(&reacted.reaction, &again)
+                ));
             }
         }
     }

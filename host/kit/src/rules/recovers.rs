@@ -34,13 +34,15 @@ const STREAMS: usize = 4;
 
 fn test(subject: &Subject<'_>) -> Finding {
     let mut random = subject.random();
-    let right: Vec<Bytes> = subject.corpus.events.iter().map(|event| event.event.data.clone()).take(20).collect();
+    let right: Vec<Bytes> =
+        subject.corpus.events.iter().map(|event| event.event.data.clone()).take(20).collect();
     let bad = hostile::data(&right, &mut random, BAD);
     let mut tried = 0;
     if let Some(handler) = subject.handler() {
         let shared = handler.apart();
         let decisions: Vec<_> = subject.corpus.decisions.iter().filter(|d| d.answer.is_ok()).collect();
-        let _lives_on = decisions.first().and_then(|first| shared.folded(Isolation::Shared, &first.history).ok());
+        let _lives_on =
+            decisions.first().and_then(|first| shared.folded(Isolation::Shared, &first.history).ok());
         for (n, decision) in decisions.iter().take(GOOD).enumerate() {
             for data in bad.iter().skip(n % 9).step_by(9) {
                 let mut command = decision.command.clone();

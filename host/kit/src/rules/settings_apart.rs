@@ -24,12 +24,15 @@ fn test(subject: &Subject<'_>) -> Finding {
     if !subject.plugin.imports().iter().any(|import| import.contains("/settings")) {
         return not_applicable("the plugin imports no settings");
     }
-    let others: Vec<LoadedPlugin> = others(subject).into_iter().filter_map(|settings| {
-        let mut activation = subject.suite.activation.clone();
-        activation.settings = settings;
-        // It may not work with these.
-        subject.suite.sandbox.load_again(subject.plugin, activation).ok()
-    }).collect();
+    let others: Vec<LoadedPlugin> = others(subject)
+        .into_iter()
+        .filter_map(|settings| {
+            let mut activation = subject.suite.activation.clone();
+            activation.settings = settings;
+            // It may not work with these.
+            subject.suite.sandbox.load_again(subject.plugin, activation).ok()
+        })
+        .collect();
     let mut tried = 0;
     for other in &others {
         match differ(subject, other) {
@@ -60,16 +63,23 @@ fn differ(subject: &Subject<'_>, other: &LoadedPlugin) -> Result<usize, String> 
     let mut tried = 0;
     if let (Some(handler), Some(changed)) = (subject.handler(), other.handler()) {
         let changed = Handler::new(changed, subject.meter);
-        for decision in subject.corpus.decisions.iter().filter(|decision| !decision.history.events.is_empty()).take(60) {
+        for decision in
+            subject.corpus.decisions.iter().filter(|decision| !decision.history.events.is_empty()).take(60)
+        {
             let (history, command) = (&decision.history, &decision.command);
             // Folded under the other settings, decided under these.
             let snapshot = changed.folded(Isolation::Alone, history).and_then(|mut entity| entity.snapshot());
             let Ok(Some(snapshot)) = snapshot else { continue };
-            let Ok(Ok(mut entity)) = handler.restore(&history.entity, &snapshot, Isolation::Alone) else { continue };
+            let Ok(Ok(mut entity)) = handler.restore(&history.entity, &snapshot, Isolation::Alone) else {
+                continue;
+            };
             let answer = entity.decide(command);
             if !same(&decision.answer, &answer) {
                 let how = differs(&decision.answer, &answer);
-                return Err(format!("{}: folded under other settings, it decides {how}", super::on(command, history)));
+                return Err(format!(
+                    "{}: folded under other settings, it decides {how}",
+                    super::on(command, history)
+                ));
             }
             tried += 1;
         }
@@ -96,7 +106,10 @@ fn differ(subject: &Subject<'_>, other: &LoadedPlugin) -> Result<usize, String> 
             if let (Ok(Ok(first)), Ok(Ok(second))) = (&first, &second)
                 && first != second
             {
-                return Err(format!("{}: under other settings, it concerns {second:?} and not {first:?}", event.event.r#type));
+                return Err(format!(
+                    "{}: under other settings, it concerns {second:?} and not {first:?}",
+                    event.event.r#type
+                ));
             }
             tried += 1;
         }

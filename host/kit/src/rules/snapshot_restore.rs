@@ -28,18 +28,23 @@ fn test(subject: &Subject<'_>) -> Finding {
     if !gives {
         return not_applicable("the plugin gives no snapshots");
     }
-    over_decisions(subject, "decisions from snapshots", "no case has a command", |history, command, expected| {
-        let last = history.events.len();
-        let mut held = Trial::Skipped;
-        for at in [last, last / 2, 0] {
-            match from(&handler, history, command, expected, at) {
-                Ok(true) => held = Trial::Held,
-                Ok(false) => {}
-                Err(how) => return Trial::Broken(how),
+    over_decisions(
+        subject,
+        "decisions from snapshots",
+        "no case has a command",
+        |history, command, expected| {
+            let last = history.events.len();
+            let mut held = Trial::Skipped;
+            for at in [last, last / 2, 0] {
+                match from(&handler, history, command, expected, at) {
+                    Ok(true) => held = Trial::Held,
+                    Ok(false) => {}
+                    Err(how) => return Trial::Broken(how),
+                }
             }
-        }
-        held
-    })
+            held
+        },
+    )
 }
 
 /// Whether it was restored after so many events, and decided the same.
@@ -55,7 +60,9 @@ fn from(
     let snapshot = entity.snapshot().map_err(|fault| format!("its snapshot: {}", fault.what))?;
     let Some(mut snapshot) = snapshot else { return Ok(false) };
     let of = history.events.len();
-    for (isolation, where_) in [(Isolation::Alone, "a fresh instance"), (Isolation::Shared, "the same instance")] {
+    for (isolation, where_) in
+        [(Isolation::Alone, "a fresh instance"), (Isolation::Shared, "the same instance")]
+    {
         let restored = handler.restore(&history.entity, &snapshot, isolation).map_err(|fault| fault.what);
         let mut restored = restored
             .and_then(|restored| restored)

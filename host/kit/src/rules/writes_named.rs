@@ -24,7 +24,8 @@ fn test(subject: &Subject<'_>) -> Finding {
             let mut view = View::new();
             for batch in stream.chunks(size) {
                 if let Err(Stop::Wrong(what)) = view::fold(&projection, &mut view, [batch]) {
-                    let types: Vec<_> = batch.iter().take(4).map(|event| event.event.r#type.as_str()).collect();
+                    let types: Vec<_> =
+                        batch.iter().take(4).map(|event| event.event.r#type.as_str()).collect();
                     return failed(format!("{}: {what}", types.join(", ")));
                 }
                 tried += batch.len();

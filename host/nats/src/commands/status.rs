@@ -109,6 +109,10 @@ impl Commands {
         })
     }
 
+    pub(super) fn loader_of(&self, stream: &Name) -> Option<&Loader> {
+        self.streams.values().find(|loader| loader.stream() == stream.as_str())
+    }
+
     /// How this command ended, if it has.
     pub(crate) async fn end_of(&self, command: &Command) -> Result<Option<OutcomeRecord>, Unavailable> {
         self.find_end(command).await.map_err(away)

@@ -105,7 +105,13 @@ impl Entity {
                 })
             })
         });
-        Self { id, stock: RefCell::new(stock), evolved: Cell::new(0), slot, first_answers: RefCell::default() }
+        Self {
+            id,
+            stock: RefCell::new(stock),
+            evolved: Cell::new(0),
+            slot,
+            first_answers: RefCell::default(),
+        }
     }
 
     /// The state, wherever it is kept.
@@ -369,8 +375,10 @@ fn decide(entity: &Entity, stock: &Stock, command: Command) -> Result<Vec<NewEve
                 std::hint::black_box(vec![1u8; usize::try_from(count).unwrap_or(usize::MAX)]);
             }
             if is("command-overflows") {
-                count = (stock.count.checked_add(count).and_then(|sum| sum.checked_mul(1_000)).expect("a sum") / 1_000)
-                    .saturating_sub(stock.count);
+                count =
+                    (stock.count.checked_add(count).and_then(|sum| sum.checked_mul(1_000)).expect("a sum")
+                        / 1_000)
+                        .saturating_sub(stock.count);
             }
             #[expect(
                 clippy::cast_possible_truncation,
@@ -470,7 +478,9 @@ fn undeclared(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
             () if is("undeclared-version") && event.type_ == "taken" => event.version = 2,
             () if is("large-event") => event.data = vec![b'1'; 600 * 1024],
             () if is("huge-answer") => event.data = vec![b'1'; 9 << 20],
-            () if is("reserved-extension") => event.extensions.push(("correlationid".to_owned(), "x".to_owned())),
+            () if is("reserved-extension") => {
+                event.extensions.push(("correlationid".to_owned(), "x".to_owned()))
+            }
             () if is("odd-extension") => event.extensions.push(("Not Allowed".to_owned(), "x".to_owned())),
             () if is("extension-twice") => {
                 event.extensions.extend([("a", "1"), ("a", "2")].map(|(n, v)| (n.to_owned(), v.to_owned())));

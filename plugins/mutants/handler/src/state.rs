@@ -21,7 +21,13 @@ pub(crate) struct Stock {
 
 impl Stock {
     /// Folds an event.
-    pub(crate) fn fold(&mut self, r#type: &str, version: u32, data: &Value, _time: u64) -> Result<(), String> {
+    pub(crate) fn fold(
+        &mut self,
+        r#type: &str,
+        version: u32,
+        data: &Value,
+        _time: u64,
+    ) -> Result<(), String> {
         let field = if version == 1 && r#type == "added" { "n" } else { "count" };
         let number = || data.get(field).and_then(Value::as_u64).ok_or(format!("{type} has no {field}"));
         match r#type {

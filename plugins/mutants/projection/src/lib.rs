@@ -110,7 +110,11 @@ impl projection::Guest for Mutant {
             events.pop();
         }
         projection::Descriptor {
-            identity: Identity { name: "mutant".to_owned(), version: "1.0.0".to_owned(), metadata: Vec::new() },
+            identity: Identity {
+                name: "mutant".to_owned(),
+                version: "1.0.0".to_owned(),
+                metadata: Vec::new(),
+            },
             events,
             view_version: 1,
             metadata: Vec::new(),
@@ -172,7 +176,9 @@ impl projection::Guest for Mutant {
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         for view in &views {
             let read = view.value.as_ref().map(|value| serde_json::from_slice(value)).transpose();
-            let row = if is("value-unwrap") { read.expect("a row") } else {
+            let row = if is("value-unwrap") {
+                read.expect("a row")
+            } else {
                 read.map_err(|error| Failure::Other(error.to_string()))?
             };
             rows.insert(view.key.clone(), row.unwrap_or_default());
@@ -201,7 +207,9 @@ impl projection::Guest for Mutant {
             for key in keys_of(&happened) {
                 let mut row = match () {
                     () if is("batch-on-given") => given.get(&key).cloned().unwrap_or_default(),
-                    () if is("static-values") => VALUES.with_borrow(|all| all.get(&key).cloned()).unwrap_or_default(),
+                    () if is("static-values") => {
+                        VALUES.with_borrow(|all| all.get(&key).cloned()).unwrap_or_default()
+                    }
                     () if is("values-by-place") => {
                         views.get(n).and_then(|view| rows.get(&view.key)).cloned().unwrap_or_default()
                     }
@@ -265,15 +273,22 @@ impl projection::Guest for Mutant {
         touched.dedup();
         let mut changes: Vec<View> = touched
             .iter()
-            .map(|key| View { key: key.clone(), value: rows.get(key).and_then(|row| serde_json::to_vec(row).ok()) })
+            .map(|key| View {
+                key: key.clone(),
+                value: rows.get(key).and_then(|row| serde_json::to_vec(row).ok()),
+            })
             .collect();
         if is("writes-foreign") {
             changes.push(View { key: "total".to_owned(), value: Some(b"1".to_vec()) });
         }
-        if is("writes-twice") && let Some(first) = changes.first().cloned() {
+        if is("writes-twice")
+            && let Some(first) = changes.first().cloned()
+        {
             changes.push(first);
         }
-        if is("writes-other-case") && let Some(first) = changes.first_mut() {
+        if is("writes-other-case")
+            && let Some(first) = changes.first_mut()
+        {
             first.key = first.key.to_uppercase();
         }
         if is("forgets-others") && changes.len() > 2 {

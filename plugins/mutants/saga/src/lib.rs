@@ -178,7 +178,12 @@ impl saga::Guest for Mutant {
     }
 }
 
-fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputContext) -> Result<Reaction, Failure> {
+fn react(
+    instance: &str,
+    now: Option<State>,
+    input: SagaInput,
+    context: &InputContext,
+) -> Result<Reaction, Failure> {
     let mut state = now.unwrap_or_default();
     match input {
         SagaInput::Event(event) if event.event.type_ == "sold" => {
@@ -212,7 +217,9 @@ fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputCo
             if is("hash-order") {
                 let names = ["a", "b", "c", "d", "e", "f", "g"];
                 let all: HashMap<&str, u64> = names.into_iter().zip(1..).collect();
-                commands.extend(all.into_keys().map(|name| command("order-item", None, &json!({ "item": name }))));
+                commands.extend(
+                    all.into_keys().map(|name| command("order-item", None, &json!({ "item": name }))),
+                );
             }
             if is("undeclared-command") {
                 commands.push(command("order-more", None, &order));
@@ -246,7 +253,8 @@ fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputCo
         }
         SagaInput::Timer(due) => {
             if is("timer-unwrap") {
-                let data: Happened = serde_json::from_slice(&due.timer.data).unwrap_or(Happened { item: String::new(), count: 0 });
+                let data: Happened = serde_json::from_slice(&due.timer.data)
+                    .unwrap_or(Happened { item: String::new(), count: 0 });
                 let raw: serde_json::Value = serde_json::from_slice(&due.timer.data).expect("JSON");
                 std::hint::black_box((data.count, raw));
             }
@@ -269,7 +277,9 @@ fn react(instance: &str, now: Option<State>, input: SagaInput, context: &InputCo
                 CommandResult::Rejected(rejection) if is("outcome-rejection") => {
                     assert!(rejection.code == "no-supplier", "an unknown code");
                 }
-                CommandResult::SetAside(_) if is("outcome-set-aside") => unreachable!("it is never set aside"),
+                CommandResult::SetAside(_) if is("outcome-set-aside") => {
+                    unreachable!("it is never set aside")
+                }
                 _ => {}
             }
             Ok(keep(&state, Vec::new(), Vec::new()))
