@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: &WhyArgs) -> Result<(), Failure> {
         let entries = commands.entity_entries(&handler.stream, &entity).await;
         let entries = entries.map_err(|error| Failure::Run(error.into()))?;
         if entries.is_empty() {
-            return Err(Failure::Run(anyhow!("stream {} has nothing of {}", handler.stream, arguments.what)));
+            output.nothing(handler.stream.as_str(), &entity);
         }
         let hidden = entries.len().saturating_sub(arguments.limit);
         entries.iter().skip(hidden).for_each(|entry| output.entry(handler.stream.as_str(), entry));
@@ -96,6 +96,11 @@ impl Output {
         let line = if self.json { json.to_string() } else { escaped(text) };
         // Who pipes it into `head` has seen enough.
         let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    fn nothing(&self, stream: &str, entity: &Entity) {
+        let text = format!("stream {stream} has nothing of {}", entity.prefix());
+        self.write(&json!({ "stream": stream, "entity": entity.prefix() }), &text);
     }
 
     fn entry(&self, stream: &str, entry: &EntityEntry) {
