@@ -5,8 +5,12 @@ use crate::example::{Example, Step};
 const BOOK: &str = "/mutation/book-room";
 const CLEANUP: &str = "/mutation/cleanup";
 const CHECK_IN: &str = "/mutation/checkin";
+const PAY: &str = "/mutation/pay";
+const CLOSE: &str = "/mutation/close";
 const BOOKING_1: &str = "/views/bookings/1.2022-12-12";
 const BOOKING_2: &str = "/views/bookings/2.2022-12-12";
+const BOOKING_5: &str = "/views/bookings/5.2022-12-12";
+const BOOKING_6: &str = "/views/bookings/6.2022-12-12";
 const SCHEDULE: &str = "/views/cleaning-schedule/2022-12-12";
 
 /// The example.
@@ -15,7 +19,10 @@ pub fn example() -> Example {
     Example {
         name: "hotel",
         config: "plugins/hotel/pelton.toml",
-        steps: [first_room(), second_room(), bad_requests()].into_iter().flatten().collect(),
+        steps: [first_room(), second_room(), no_show(), closed_room(), bad_requests()]
+            .into_iter()
+            .flatten()
+            .collect(),
         events: vec![(
             "hotel",
             vec![
@@ -26,6 +33,14 @@ pub fn example() -> Example {
                 "booking.1.2022-12-12.guest-checked-in.v1",
                 "booking.2.2022-12-12.room-booked.v1",
                 "cleaning.2.2022-12-12.cleaning-scheduled.v1",
+                "booking.5.2022-12-12.room-booked.v1",
+                "cleaning.5.2022-12-12.cleaning-scheduled.v1",
+                "booking.5.2022-12-12.booking-paid.v1",
+                "booking.5.2022-12-12.no-show-charged.v1",
+                "cleaning.6.2022-12-12.room-closed.v1",
+                "booking.6.2022-12-12.room-booked.v1",
+                "booking.6.2022-12-12.guest-told.v1",
+                "booking.6.2022-12-12.booking-released.v1",
             ],
         )],
         views: vec!["bookings", "cleaning-schedule"],
@@ -91,6 +106,33 @@ fn second_room() -> Vec<Step> {
             ("/events/0/id", "order-7:0"),
         ]),
         Step::get("Room 2 is to be cleaned as well.", BOOKING_2).will_show(&[("/availability", "cleaning")]),
+    ]
+}
+
+/// A guest who has paid and does not come. The day is long over, so the bot's timer goes off at once.
+fn no_show() -> Vec<Step> {
+    let book = r#"{"data":{"room":{"id":5},"client":{"id":1},"date":"2022-12-12"}}"#;
+    vec![
+        Step::put("A guest books room 5.", BOOK, book).accepted("room-booked"),
+        Step::get("It is to be cleaned.", BOOKING_5).will_show(&[("/availability", "cleaning")]),
+        Step::put("The guest pays.", PAY, book).accepted("booking-paid"),
+        Step::get("The bot charges a guest who has not come by the end of the day.", BOOKING_5).will_show(&[
+            ("/availability", "no-show"),
+            ("/paid", "true"),
+            ("/changedBy", "housekeeping"),
+        ]),
+    ]
+}
+
+/// A room that cannot be cleaned: the bot gives the booking up.
+fn closed_room() -> Vec<Step> {
+    let close = r#"{"data":{"room":{"id":6},"date":"2022-12-12"}}"#;
+    let book = r#"{"data":{"room":{"id":6},"client":{"id":1},"date":"2022-12-12"}}"#;
+    vec![
+        Step::put("A pipe broke in room 6: it cannot be cleaned.", CLOSE, close).accepted("room-closed"),
+        Step::put("A guest books it all the same.", BOOK, book).accepted("room-booked"),
+        Step::get("The cleaning is refused, so the bot tells the guest and releases the room.", BOOKING_6)
+            .will_show(&[("/availability", "released"), ("/changedBy", "housekeeping")]),
     ]
 }
 

@@ -87,6 +87,8 @@ pub(crate) fn command(data: Bytes) -> anyhow::Result<Command> {
         data,
         reply_to: None,
         expected: None,
+        reference: None,
+        depth: 0,
     })
 }
 

@@ -224,17 +224,6 @@ impl<'a> Comparison<'a> {
         let taken: Vec<_> =
             self.typed.handlers.iter().flat_map(|h| &h.commands).map(|c| c.r#type.value.as_str()).collect();
         let span = saga.plugin.as_ref().map_or(saga.name.span, |plugin| plugin.span);
-        let needs_timers = !descriptor.timers.is_empty();
-        for (what, needed) in
-            [("timers", needs_timers), ("the outcomes of its commands", descriptor.needs_outcomes)]
-        {
-            if needed {
-                let title =
-                    format!("the saga `{}` needs {what}, which this host does not give yet", saga.name.value);
-                let help = "a saga that runs today reacts to events alone; CHANGELOG.md lists what is missing, under known gaps";
-                self.problems.push(Problem::new(span, title).help(help));
-            }
-        }
         for command in descriptor.commands.iter().filter(|command| !taken.contains(&command.as_str())) {
             let title = format!(
                 "the saga `{}` sends the command `{}`, which no handler takes",

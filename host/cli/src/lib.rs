@@ -24,6 +24,7 @@ mod plugin;
 mod repeats;
 mod role;
 mod run;
+mod saga;
 mod server;
 mod status;
 mod telemetry;
@@ -80,6 +81,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Why(why) => on_runtime(why::run(why)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),
         Command::Plugin(command) => on_runtime(plugin::run(command)),
+        Command::Saga(command) => on_runtime(saga::run(command)),
         Command::Run(run) => on_runtime(until_stopped(|stop| run::run(run, stop))),
         Command::Dev(dev) => on_runtime(until_stopped(|stop| dev::run(dev, stop))),
     }

@@ -3,10 +3,10 @@
 use std::io::{IsTerminal, Write, stdout};
 
 use pelton_core::id::Name;
-use pelton_nats::status::{self, ConsumerStatus, Status, Wanted};
+use pelton_nats::status::{self, ConsumerStatus, SagaStatus, Status, Wanted, WantedSaga};
 
 use crate::args::status::StatusArgs;
-use crate::config::Config;
+use crate::config::{Config, SagaConfig};
 use crate::exit::Failure;
 use crate::server;
 use crate::terminal::one_line;
@@ -39,8 +39,12 @@ fn wanted(config: &Config) -> Wanted {
         streams: config.streams.keys().cloned().collect(),
         handlers: config.handlers.keys().cloned().collect(),
         views: config.projections.iter().map(|(name, view)| of(name, &view.stream)).collect(),
-        sagas: config.sagas.iter().map(|(name, saga)| of(name, &saga.stream)).collect(),
+        sagas: config.sagas.iter().map(|(name, saga)| wanted_saga(name, saga)).collect(),
     }
+}
+
+fn wanted_saga(name: &Name, saga: &SagaConfig) -> WantedSaga {
+    WantedSaga { name: name.clone(), id: saga.id.clone(), stream: saga.stream.clone() }
 }
 
 /// A table for each kind of thing.
@@ -81,7 +85,7 @@ fn screen(status: &Status) -> String {
         table(&["STREAM", "MESSAGES", "BYTES", "LAST", "STORED AT"], streams),
         table(&consumer("HANDLER"), handlers.iter().map(consumer_row)),
         table(&["VIEW", "STREAM", "POSITION", "LAG", "PARKED KEYS"], views),
-        table(&consumer("SAGA"), sagas.iter().map(consumer_row)),
+        table(&["SAGA", "ID", "STREAM", "HANDLED UP TO", "LAST SIGN", "RUNS"], sagas.iter().map(saga_row)),
         table(&["DEAD LETTERS OF", "FAILED", "PARKED"], dead_letters),
         table(&["HOST", "VERSION", "ADDRESS", "SINCE", "HAS THE COMMANDS OF"], hosts),
     ];
@@ -90,6 +94,17 @@ fn screen(status: &Status) -> String {
         true => "nothing of this configuration is on the server; `pelton run` creates it\n".to_owned(),
         false => shown.join("\n"),
     }
+}
+
+fn saga_row(saga: &SagaStatus) -> Vec<String> {
+    vec![
+        saga.name.to_string(),
+        saga.id.to_string(),
+        saga.stream.to_string(),
+        saga.handled_up_to.to_string(),
+        saga.last_sign.to_string(),
+        (if saga.is_run { "yes" } else { "no" }).to_owned(),
+    ]
 }
 
 fn consumer_row(consumer: &ConsumerStatus) -> Vec<String> {

@@ -45,8 +45,8 @@ fn the_hotel_is_accepted() {
     assert!(report.is_empty(), "{}", report.render(false));
     let config = config.expect("a sound configuration");
     assert_eq!(config.handlers.len(), 2);
-    assert_eq!(config.routes.len(), 3);
-    assert_eq!(config.command_routes().count(), 5);
+    assert_eq!(config.routes.len(), 5);
+    assert_eq!(config.command_routes().count(), 11);
     assert!(config.routes.iter().all(|route| route.route.method() == "PUT"));
 }
 

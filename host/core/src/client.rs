@@ -59,6 +59,7 @@ impl Submission {
             extensions: &extensions,
             reply_to,
             expected: self.expected,
+            reference: None,
         }
         .headers()
     }

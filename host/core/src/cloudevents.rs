@@ -24,9 +24,11 @@ pub const CORRELATION_ID: &str = "correlationid";
 pub const CAUSATION_ID: &str = "causationid";
 /// The extension attribute of the CloudEvents distributed tracing extension.
 pub const TRACEPARENT: &str = "traceparent";
+/// The extension attribute with how many reactions of sagas led to a message, one after the other. Missing: none.
+pub const DEPTH: &str = "peltondepth";
 
-/// The most extension attributes of a stored event: the plugin's, and three of the host.
-const MAX_STORED_EXTENSIONS: usize = MAX_EXTENSIONS + 3;
+/// The most extension attributes of a stored event: the plugin's, and four of the host.
+const MAX_STORED_EXTENSIONS: usize = MAX_EXTENSIONS + 4;
 
 const PREFIX: &str = "ce-";
 const STRUCTURED: &str = "application/cloudevents";
@@ -128,12 +130,25 @@ pub fn headers<'a>(
     fixed.map(|(name, value)| (Cow::Borrowed(name), value)).chain(extensions)
 }
 
+/// A text in printable ASCII, for a header of Pelton's own.
+#[must_use]
+pub fn header_value(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// The text in such a header.
+#[must_use]
+pub fn from_header_value(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
 /// The header of an extension attribute.
 fn extension(name: &str) -> Cow<'static, str> {
     match name {
         CORRELATION_ID => "ce-correlationid".into(),
         CAUSATION_ID => "ce-causationid".into(),
         TRACEPARENT => "ce-traceparent".into(),
+        DEPTH => "ce-peltondepth".into(),
         _ => [PREFIX, name].concat().into(),
     }
 }

@@ -31,6 +31,7 @@ mod load;
 pub mod outcome;
 pub mod ports;
 pub mod reader;
+pub mod report;
 pub mod shard;
 pub mod snapshot;
 pub mod trial;
@@ -151,16 +152,22 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             Ok(command) => command,
             Err(error) => return Box::pin(self.not_processed(message, None, error.clone().into())).await,
         };
-        match self.answer_to(message, command).await {
-            Ok(answer) => {
-                self.reply(command, &answer).await;
-                match answer {
-                    Answer::Parked(parked) => Settlement::Terminate(parked.cause),
-                    Answer::Ended(_) | Answer::Unreadable(_) => Settlement::Ack,
-                }
-            }
+        let told = match self.answer_to(message, command).await {
+            Ok(answer) => self.tell(command, answer).await,
+            Err(stop) => Err(stop),
+        };
+        match told {
+            Ok(Answer::Parked(parked)) => Settlement::Terminate(parked.cause),
+            Ok(Answer::Ended(_) | Answer::Unreadable(_)) => Settlement::Ack,
             Err(stop) => Box::pin(self.not_processed(message, Some(command), stop)).await,
         }
+    }
+
+    /// Tells the saga that sent the command, which must not be missed, and a client that waits.
+    async fn tell(&self, command: &Command, answer: Answer) -> Result<Answer, NotProcessed> {
+        self.report(command, &answer).await?;
+        self.reply(command, &answer).await;
+        Ok(answer)
     }
 
     async fn answer_to(&self, message: &Incoming, command: &Command) -> Result<Answer, NotProcessed> {

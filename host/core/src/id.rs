@@ -121,16 +121,10 @@ token_type! {
 const OF_SAGAS: &str = "saga:";
 
 impl CommandId {
-    /// The id of the n-th command that an instance of a saga sends on an event:
-    /// `saga:<saga>:<instance>:<stream>:<position>:<n>`.
-    pub fn of_saga(
-        saga: &Name,
-        instance: &InstanceId,
-        stream: &str,
-        position: Position,
-        n: usize,
-    ) -> Result<Self, TokenError> {
-        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{stream}:{position}:{n}"))
+    /// The id of the n-th command that an instance of a saga sends on an input: `saga:<saga>:<instance>:<input>:<n>`. The
+    /// saga is named by its id, which has no colon. The input is `<stream>:<place>`, see [`InputKey`].
+    pub fn of_saga(saga: &Name, instance: &InstanceId, input: &InputKey, n: usize) -> Result<Self, TokenError> {
+        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{input}:{n}"))
     }
 
     /// Whether only a saga may send a command with this id.
@@ -143,11 +137,64 @@ impl CommandId {
     #[must_use]
     pub fn is_of_saga_at(&self, source: &str) -> bool {
         let sender = source.strip_prefix('/').and_then(|source| source.split_once('/'));
-        let rest = self.0.strip_prefix(OF_SAGAS);
-        rest.zip(sender).is_some_and(|(rest, (saga, instance))| {
-            let rest = rest.strip_prefix(saga).and_then(|rest| rest.strip_prefix(':'));
-            rest.and_then(|rest| rest.strip_prefix(instance)).is_some_and(|rest| rest.starts_with(':'))
-        })
+        self.parts().zip(sender).is_some_and(|((saga, instance, _), sender)| sender == (saga, instance))
+    }
+
+    /// The saga and the instance that sent the command. `None` if no saga did.
+    #[must_use]
+    pub fn sender(&self) -> Option<(Name, InstanceId)> {
+        let (saga, instance, _) = self.parts()?;
+        Some((Name::new(saga).ok()?, InstanceId::new(instance).ok()?))
+    }
+
+    /// What tells a command of an instance from its others: the input and the command's place in the reaction.
+    #[must_use]
+    pub fn in_instance(&self) -> Option<&str> {
+        self.parts().map(|(_, _, rest)| rest)
+    }
+
+    /// Saga, instance and `<stream>:<place>:<n>`. Only an instance's id may have colons.
+    fn parts(&self) -> Option<(&str, &str, &str)> {
+        let (saga, rest) = self.0.strip_prefix(OF_SAGAS)?.split_once(':')?;
+        let (at, _) = rest.rmatch_indices(':').nth(2)?;
+        Some((saga, &rest[..at], &rest[at + 1..]))
+    }
+}
+
+/// What tells an input of an instance from all its others, in every life of that instance: `<stream>:<place>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InputKey(Arc<str>);
+
+impl InputKey {
+    /// An event, by its place in its stream.
+    #[must_use]
+    pub fn of_event(stream: &str, position: Position) -> Self {
+        Self(format!("{stream}:{position}").into())
+    }
+
+    /// The n-th timer that the instance has set since it was started by the input `life`.
+    #[must_use]
+    pub fn of_timer(life: &Self, n: u64) -> Self {
+        Self(format!("{life}t{n}").into())
+    }
+
+    /// The n-th outcome that the instance has got since it was started by the input `life`.
+    #[must_use]
+    pub fn of_outcome(life: &Self, n: u64) -> Self {
+        Self(format!("{life}o{n}").into())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InputKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -199,20 +246,25 @@ mod tests {
     #[test]
     fn the_id_of_a_sagas_command_tells_who_sends_it() {
         let (saga, instance) = (Name::new("cleaning").unwrap(), InstanceId::new("1:2022-12-12").unwrap());
-        let of_part = |part| {
-            CommandId::of_saga(&saga, &instance, "hotel", Position { sequence: Sequence(7), part }, 0)
-                .unwrap()
-        };
-        let id = of_part(0);
+        let of = |input: &InputKey| CommandId::of_saga(&saga, &instance, input, 0).unwrap();
+        let event = |part| InputKey::of_event("hotel", Position { sequence: Sequence(7), part });
+        let id = of(&event(0));
         assert_eq!(id.as_str(), "saga:cleaning:1:2022-12-12:hotel:7:0");
-        assert_eq!(of_part(2).as_str(), "saga:cleaning:1:2022-12-12:hotel:7-2:0");
+        assert_eq!(of(&event(2)).as_str(), "saga:cleaning:1:2022-12-12:hotel:7-2:0");
+        for input in [event(0), InputKey::of_timer(&event(0), 3), InputKey::of_outcome(&event(1), 12)] {
+            let id = of(&input);
+            assert_eq!(id.sender(), Some((saga.clone(), instance.clone())), "{id}");
+            assert_eq!(id.in_instance(), Some(format!("{input}:0").as_str()));
+        }
         assert!(id.is_of_saga() && id.is_of_saga_at(&source_of_saga(&saga, &instance)));
         for other in
             ["/gateway", "cleaning/1:2022-12-12", "/cleaning/1:2022-12", "/cleanin/g:1", "/cleaning/2", ""]
         {
             assert!(!id.is_of_saga_at(other), "{other}");
         }
-        assert!(!CommandId::new("sagas-c1").unwrap().is_of_saga());
+        let other = CommandId::new("sagas-c1").unwrap();
+        assert!(!other.is_of_saga() && other.sender().is_none());
+        assert!(CommandId::new("saga:a:b:c").unwrap().sender().is_none());
     }
 
     #[test]

@@ -6,10 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::cloudevents::{self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEventError, TRACEPARENT};
+use crate::cloudevents::{
+    self, Attributes, CAUSATION_ID, CORRELATION_ID, CloudEventError, DEPTH, TRACEPARENT,
+};
 use crate::contract::MAX_EXTENSIONS;
 use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
+use crate::outcomes::REFERENCE;
 use crate::message::{Command, Event, Fingerprint, Headers, Incoming, Metadata};
 use crate::subject::{Entity, EntityTemplate};
 use crate::time::Timestamp;
@@ -18,6 +21,10 @@ use crate::time::Timestamp;
 pub const REPLY_TO: &str = "Pelton-Reply-To";
 /// The header with the sequence that the sender expects the entity to be at.
 pub const EXPECTED_SEQUENCE: &str = "Pelton-Expected-Sequence";
+
+/// What the subject of a saga's command ends with, after its id: an origin of its own, so that nobody who may publish
+/// `command.<type>.<id>` can publish there.
+pub const SAGA_SUFFIX: &str = ".saga";
 
 /// The content of the headers of a command's message. [`Intake::decode`] reads them back.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +45,8 @@ pub struct CommandMessage<'a> {
     pub reply_to: Option<&'a str>,
     /// The sequence that the sender expects the entity to be at.
     pub expected: Option<Sequence>,
+    /// What the saga's instance that sends it calls it.
+    pub reference: Option<&'a str>,
 }
 
 impl CommandMessage<'_> {
@@ -60,6 +69,9 @@ impl CommandMessage<'_> {
         }
         if let Some(expected) = self.expected {
             headers.push(EXPECTED_SEQUENCE, expected.to_string());
+        }
+        if let Some(reference) = self.reference {
+            headers.push(REFERENCE, cloudevents::header_value(reference));
         }
         headers
     }
@@ -102,9 +114,10 @@ pub enum IntakeError {
         /// Why.
         cause: TokenError,
     },
-    /// A client chose an id that only a saga may use.
+    /// A client chose an id that only a saga may use, or published where only sagas do.
     #[error(
-        "the command's id {id} begins with `saga:`, which only sagas may use, and it is from {sender:?}; choose another id"
+        "the command's id {id} begins with `saga:`, which only sagas may use, and it is from {sender:?} or not at a saga's \
+         subject; choose another id"
     )]
     SagasId {
         /// The id.
@@ -176,11 +189,13 @@ impl Intake {
         let event = cloudevents::decode(&message.headers, &message.payload)?;
         let id =
             CommandId::new(&event.id).map_err(|cause| IntakeError::Id { id: event.id.clone(), cause })?;
-        if id.is_of_saga() && !id.is_of_saga_at(&event.source) {
-            return Err(IntakeError::SagasId { id, sender: event.source });
-        }
         let subject = first_subject(&message.subject);
         let is_retry = subject.len() < message.subject.len();
+        let subject = match (id.is_of_saga(), subject.strip_suffix(SAGA_SUFFIX)) {
+            (true, Some(subject)) if id.is_of_saga_at(&event.source) => subject,
+            (true, _) => return Err(IntakeError::SagasId { id, sender: event.source }),
+            (false, _) => subject,
+        };
         let r#type = CommandType::new(&event.r#type).ok();
         let r#type =
             r#type.filter(|kind| subject.ends_with(&[".", kind.as_str(), ".", id.as_str()].concat()));
@@ -200,6 +215,7 @@ impl Intake {
         let correlation_id = take(CORRELATION_ID).unwrap_or_else(|| id.to_string());
         let causation_id = take(CAUSATION_ID);
         let traceparent = take(TRACEPARENT);
+        let depth = take(DEPTH).and_then(|depth| depth.parse().ok()).unwrap_or_default();
         metadata.retain(|(name, _)| !name.starts_with("nats-"));
         if metadata.len() > MAX_EXTENSIONS {
             return Err(IntakeError::Metadata(metadata.len()));
@@ -221,6 +237,8 @@ impl Intake {
             fingerprint,
             reply_to: message.headers.get(REPLY_TO).map(str::to_owned),
             expected,
+            reference: message.headers.get(REFERENCE).map(cloudevents::from_header_value),
+            depth,
             id,
         })
     }

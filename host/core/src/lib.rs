@@ -2,7 +2,7 @@
 //!
 //! Start with [`command`], the path of a command on one page. The modules lie on floors, and each imports only from the
 //! floors below it: words ([`id`], [`time`], [`text`], [`subject`], [`cloudevents`], [`message`]); what all roles share
-//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`],
+//! ([`contract`], [`plugin`], [`store`], [`consumer`], [`recorded`], [`retry`], [`dead_letter`], [`intake`], [`outcomes`],
 //! [`telemetry`]); the roles ([`command`], [`projection`], [`saga`]), which do not import each other and own their
 //! ports; what a gateway needs ([`client`]); the ports in memory ([`memory`]).
 
@@ -17,6 +17,7 @@ pub mod consumer;
 pub mod contract;
 pub mod dead_letter;
 pub mod intake;
+pub mod outcomes;
 pub mod plugin;
 pub mod recorded;
 pub mod retry;

@@ -187,6 +187,11 @@ pub struct Command {
     pub reply_to: Option<String>,
     /// The sequence that the sender expects the entity to be at.
     pub expected: Option<Sequence>,
+    /// What the saga's instance that sent it calls it. No handler sees it.
+    pub reference: Option<String>,
+    /// How many reactions of sagas led to it, one after the other: the extension
+    /// `peltondepth`.
+    pub depth: u32,
 }
 
 /// The first 16 bytes of a SHA-256, in lower-case hexadecimal.

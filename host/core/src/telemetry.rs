@@ -35,19 +35,22 @@ pub fn command(handler: &Name, plugin: &impl Plugin, message: &Incoming, command
     span
 }
 
-/// The handling of one message of an event stream by a saga, or by one instance of it.
+/// The handling of one input by a saga, or by one instance of it. `kind` is `event`, `timer` or `outcome`; `id` and `type` are
+/// those of the event, of the timer, or of the command that ended.
 pub fn saga_input(
     saga: &Name,
     plugin: &impl Plugin,
     message: &Incoming,
-    event: &RecordedEvent,
+    (kind, id, r#type): (&str, &str, &str),
     instance: Option<&InstanceId>,
+    traceparent: Option<&str>,
 ) -> Span {
     let span = info_span!(
         "saga input",
         %saga,
-        event_id = event.event.id,
-        event_type = event.event.r#type,
+        input = kind,
+        input_id = id,
+        input_type = r#type,
         instance = instance.map(InstanceId::as_str),
         stream = %message.stream,
         sequence = message.sequence.0,
@@ -56,7 +59,7 @@ pub fn saga_input(
         digest = plugin.digest(),
         traceparent = Empty,
     );
-    record_traceparent(&span, event.event.extension(TRACEPARENT));
+    record_traceparent(&span, traceparent);
     span
 }
 

@@ -14,7 +14,17 @@ const FLOORS: [Floor; 5] = [
     },
     Floor {
         name: "shared by all roles",
-        modules: &["consumer", "dead_letter", "intake", "plugin", "recorded", "retry", "store", "telemetry"],
+        modules: &[
+            "consumer",
+            "dead_letter",
+            "intake",
+            "outcomes",
+            "plugin",
+            "recorded",
+            "retry",
+            "store",
+            "telemetry",
+        ],
         siblings: true,
     },
     Floor { name: "roles", modules: &["command", "projection", "saga"], siblings: false },

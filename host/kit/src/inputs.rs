@@ -138,6 +138,8 @@ pub(crate) fn command_of(
         data,
         reply_to: None,
         expected: None,
+        reference: None,
+        depth: 0,
     })
 }
 

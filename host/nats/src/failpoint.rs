@@ -14,20 +14,27 @@ pub const VARIABLE: &str = "PELTON_FAILPOINT";
 /// After the first messages of an atomic batch were sent, before its last.
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
-/// All failpoints, in the order in which a command passes them.
-pub const NAMES: [&str; 12] = [
+/// All failpoints: first in the order in which a command passes them, then those of sagas.
+pub const NAMES: [&str; 19] = [
     "after-load",
     "after-mark",
     "before-append",
     MID_BATCH,
     "after-append",
     "before-catch-up",
+    "before-report",
+    "after-report",
     "before-reply",
     "after-reply",
     "before-snapshot",
     "after-snapshot",
     "before-set-aside",
     "after-set-aside",
+    "before-save",
+    "after-save",
+    "before-send",
+    "after-send",
+    "before-let-go",
 ];
 
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
 pub use consumer::{PullConsumer, PullDelivery, StreamFeed, Turn};
 pub use dead_letters::StreamDeadLetters;
 pub use plugin_store::PluginStore;
-pub use sagas::SagaStates;
+pub use sagas::{SagaStreamFeeds, SagaStreams};
 pub use server::{Server, ServerError};
 pub use topology::{Topology, TopologyError};
 pub use views::{Bucket, BucketReader, BucketViews};

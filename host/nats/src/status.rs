@@ -2,6 +2,7 @@
 //! how many dead letters there are; and which hosts answer. Reads only.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info as ConsumerInfo;
 use bytes::Bytes;
@@ -9,12 +10,14 @@ use futures::TryStreamExt;
 use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::store::Unavailable;
+use pelton_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::connection::Nats;
 use crate::hosts::{self, HostStatus};
-use crate::subjects::{self, AUDIT, COMMANDS, DEAD_LETTERS, SAGAS, saga_consumer};
+use crate::sagas::SagaView;
+use crate::subjects::{self, AUDIT, COMMANDS, DEAD_LETTERS, saga_stream};
 use crate::views::Bucket;
 use crate::views::bucket::leader_checkpoint;
 use crate::wire;
@@ -31,8 +34,19 @@ pub struct Wanted {
     pub handlers: Vec<Name>,
     /// The views, each with the stream that it reads.
     pub views: Vec<(Name, Name)>,
-    /// The sagas, each with the stream that it reads.
-    pub sagas: Vec<(Name, Name)>,
+    /// The sagas.
+    pub sagas: Vec<WantedSaga>,
+}
+
+/// A saga to look at.
+#[derive(Debug, Clone)]
+pub struct WantedSaga {
+    /// Its name.
+    pub name: Name,
+    /// Its id.
+    pub id: Name,
+    /// The stream that it reads.
+    pub stream: Name,
 }
 
 /// What there is. What is missing on the server is not listed.
@@ -45,8 +59,8 @@ pub struct Status {
     pub handlers: Vec<ConsumerStatus>,
     /// The views, each version of them.
     pub views: Vec<ViewStatus>,
-    /// The sagas.
-    pub sagas: Vec<ConsumerStatus>,
+    /// The sagas that a host has run.
+    pub sagas: Vec<SagaStatus>,
     /// The consumers that have dead letters.
     pub dead_letters: Vec<DeadLetterCount>,
     /// The hosts that answered.
@@ -69,11 +83,11 @@ pub struct StreamStatus {
     pub last_stored_at: Option<String>,
 }
 
-/// The durable consumer of a handler or a saga.
+/// The durable consumer of a handler.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsumerStatus {
-    /// The handler or saga.
+    /// The handler.
     pub name: Name,
     /// The stream that it reads.
     pub stream: String,
@@ -88,6 +102,27 @@ pub struct ConsumerStatus {
     /// Whether a host asks for more right now. A host that has as much in work as it may does not.
     pub is_asked: bool,
 }
+
+/// A saga.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SagaStatus {
+    /// Its name.
+    pub name: Name,
+    /// What it is known by on the server.
+    pub id: Name,
+    /// The stream that it reads.
+    pub stream: Name,
+    /// Up to here, every event that it reads was handled. It does not rise with events of other types.
+    pub handled_up_to: Sequence,
+    /// When the host that runs it last said so.
+    pub last_sign: Timestamp,
+    /// Whether a host runs it now, as far as is known.
+    pub is_run: bool,
+}
+
+/// A host that runs a saga says so more often than this.
+const SIGN_WITHIN: Duration = Duration::from_secs(5);
 
 /// One version of a view.
 #[derive(Debug, Clone, Serialize)]
@@ -126,15 +161,16 @@ pub struct DeadLetterCount {
 /// The server does not answer.
 pub async fn read(nats: &Nats, wanted: &Wanted) -> Result<Status, Unavailable> {
     let mut status = Status::default();
-    let own = [COMMANDS, SAGAS, DEAD_LETTERS, AUDIT];
-    for name in wanted.streams.iter().map(Name::as_str).chain(own) {
-        status.streams.extend(stream(nats, name).await?);
+    let own = [COMMANDS, DEAD_LETTERS, AUDIT].map(str::to_owned);
+    let sagas = wanted.sagas.iter().map(|saga| saga_stream(&saga.id));
+    for name in wanted.streams.iter().map(Name::to_string).chain(own).chain(sagas) {
+        status.streams.extend(stream(nats, &name).await?);
     }
     for handler in &wanted.handlers {
         status.handlers.extend(consumer(nats, handler, COMMANDS, handler.as_str()).await?);
     }
-    for (saga, stream) in &wanted.sagas {
-        status.sagas.extend(consumer(nats, saga, stream.as_str(), &saga_consumer(saga)).await?);
+    for saga in &wanted.sagas {
+        status.sagas.extend(saga_status(nats, saga).await?);
     }
     let names = nats.jetstream().stream_names().try_collect::<Vec<String>>().await;
     let names = names
@@ -194,6 +230,18 @@ async fn consumer(
         again: u64::try_from(info.num_redelivered).unwrap_or(u64::MAX),
         ended_up_to: Sequence(info.ack_floor.stream_sequence),
         is_asked: info.num_waiting > 0,
+    }))
+}
+
+async fn saga_status(nats: &Nats, saga: &WantedSaga) -> Result<Option<SagaStatus>, Unavailable> {
+    let Some((position, last_sign)) = SagaView::new(nats, &saga.id).position().await? else { return Ok(None) };
+    Ok(Some(SagaStatus {
+        name: saga.name.clone(),
+        id: saga.id.clone(),
+        stream: saga.stream.clone(),
+        handled_up_to: position.of(saga.stream.as_str()),
+        last_sign,
+        is_run: !position.released && last_sign.elapsed() < SIGN_WITHIN,
     }))
 }
 

@@ -6,7 +6,8 @@
 use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, first_subject};
 use pelton_core::id::{CommandId, InstanceId, Name, Sequence, check_token};
-use pelton_core::message::{Fingerprint, Incoming};
+use pelton_core::intake::SAGA_SUFFIX;
+use pelton_core::message::{EventType, Fingerprint, Incoming};
 use pelton_core::projection::view::ViewKey;
 use pelton_core::subject::{Entity, EntityTemplate};
 
@@ -16,9 +17,6 @@ pub const COMMANDS: &str = "COMMANDS";
 pub const AUDIT: &str = "AUDIT";
 /// The stream that holds dead letters.
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
-/// The stream that holds the instances of sagas.
-pub const SAGAS: &str = "SAGAS";
-
 /// The bucket that holds the snapshots of the entities of all handlers.
 pub const SNAPSHOTS: &str = "snapshots";
 /// The plugin store: the object store of components, and the bucket of records.
@@ -78,10 +76,11 @@ pub fn template_pattern(template: &EntityTemplate) -> String {
 
 // ---- commands ------------------------------------------------------------------------------------------------------
 
-/// Where a command is published.
+/// Where a command is published. A saga's commands lie at an origin of their own, where no client may publish.
 #[must_use]
 pub fn command(r#type: &str, id: &CommandId) -> String {
-    format!("command.{type}.{id}")
+    let origin = if id.is_of_saga() { SAGA_SUFFIX } else { "" };
+    format!("command.{type}.{id}{origin}")
 }
 
 /// The commands of one type, and their retries.
@@ -100,13 +99,15 @@ pub(crate) fn is_commands_of_type(filter: &str) -> bool {
 }
 
 /// The command of this id, whatever its type.
-pub(crate) fn command_of_id(id: &str) -> String {
-    format!("command.*.{id}")
+pub(crate) fn command_of_id(id: &CommandId) -> String {
+    command("*", id)
 }
 
 /// The id of the command that a message of the command stream holds, as its subject says.
 pub(crate) fn id_of_command(message: &Incoming) -> Option<&str> {
-    let (_type, id) = first_subject(&message.subject).strip_prefix("command.")?.split_once('.')?;
+    let subject = first_subject(&message.subject);
+    let subject = subject.strip_suffix(SAGA_SUFFIX).unwrap_or(subject);
+    let (_type, id) = subject.strip_prefix("command.")?.split_once('.')?;
     (message.stream.as_str() == COMMANDS && check_token(id).is_ok()).then_some(id)
 }
 
@@ -222,16 +223,92 @@ pub(crate) fn dead_letter_entries(dead_letter: Sequence) -> String {
 
 // ---- sagas ---------------------------------------------------------------------------------------------------------
 
-/// The subject of an instance of a saga.
+/// The stream of a saga, by its id.
 #[must_use]
-pub fn saga_state(saga: &Name, instance: &InstanceId) -> String {
-    format!("saga.{saga}.{instance}.state")
+pub fn saga_stream(saga: &Name) -> String {
+    format!("SAGA-{saga}")
 }
 
-/// The durable consumer of a saga on its event stream.
+/// Everything of a saga.
+pub(crate) fn all_of_saga(saga: &Name) -> String {
+    format!("saga.{saga}.>")
+}
+
+/// An instance of a saga.
 #[must_use]
-pub fn saga_consumer(saga: &Name) -> String {
-    format!("saga-{saga}")
+pub fn saga_instance(saga: &Name, instance: &InstanceId) -> String {
+    format!("{}{instance}", saga_instances(saga))
+}
+
+/// What the subject of every instance of a saga begins with.
+pub(crate) fn saga_instances(saga: &Name) -> String {
+    format!("saga.{saga}.instance.")
+}
+
+/// An armed timer of an instance: a scheduled message.
+pub(crate) fn saga_timer(saga: &Name, instance: &InstanceId, timer: &str) -> String {
+    format!("saga.{saga}.timer.{instance}.{timer}")
+}
+
+/// A message that only cancels a timer.
+pub(crate) fn saga_cancel(saga: &Name, instance: &InstanceId, timer: &str) -> String {
+    format!("saga.{saga}.cancel.{instance}.{timer}")
+}
+
+/// The inputs of a saga's own: timers that have gone off, and outcomes.
+pub(crate) fn saga_inputs(saga: &Name) -> String {
+    format!("saga.{saga}.input.>")
+}
+
+/// Where a timer lies that has gone off.
+pub(crate) fn saga_due(saga: &Name, instance: &InstanceId, timer: &str) -> String {
+    format!("saga.{saga}.input.timer.{instance}.{timer}")
+}
+
+/// How a saga's command ended: once for good, and perhaps once before that.
+pub(crate) fn saga_outcome(saga: &Name, command: &CommandId, is_final: bool) -> String {
+    let kind = if is_final { "final" } else { "set-aside" };
+    format!("saga.{saga}.input.outcome.{command}.{kind}")
+}
+
+/// How far a saga has read, and which host runs it.
+pub(crate) fn saga_position(saga: &Name) -> String {
+    format!("saga.{saga}.position")
+}
+
+/// The most filters of one consumer of a saga's events.
+const MAX_EVENT_FILTERS: usize = 100;
+
+/// The filters that take the events of these types and leave out those of others. None where nobody can tell at which token
+/// of a subject its type stands, because the stream takes events of others than these entities, and where every type is
+/// wanted.
+pub(crate) fn event_filters(stream: &[String], entities: &[EntityTemplate], types: &[EventType]) -> Vec<String> {
+    let is_of_entities = |subject: &String| {
+        entities.iter().any(|template| {
+            *subject == template_filter(template) || subject.starts_with(&format!("{}.", template.literals()))
+        })
+    };
+    if entities.len() * types.len() > MAX_EVENT_FILTERS || !stream.iter().all(is_of_entities) {
+        return Vec::new();
+    }
+    let filter = |template: &EntityTemplate, EventType { r#type, version }: &EventType| {
+        format!("{}{}.{type}.v{version}", template.literals(), ".*".repeat(template.names().count()))
+    };
+    entities.iter().flat_map(|template| types.iter().map(move |kind| filter(template, kind))).collect()
+}
+
+/// Whether a filter takes this subject.
+pub(crate) fn takes(filter: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in filter.split('.') {
+        match (wanted, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 // ---- plugins -------------------------------------------------------------------------------------------------------
@@ -393,6 +470,41 @@ mod tests {
         ] {
             assert_eq!(is_mark(subject), expected, "{subject}");
         }
+    }
+
+    #[test]
+    fn a_filter_takes_what_the_server_would() {
+        for (filter, subject, expected) in [
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.b.c.d", false),
+            ("a.*", "b.c", false),
+        ] {
+            assert_eq!(takes(filter, subject), expected, "{filter} {subject}");
+        }
+    }
+
+    #[test]
+    fn a_commands_origin_is_in_its_subject() {
+        let client = CommandId::new("c-1").unwrap();
+        assert_eq!(command("book-room", &client), "command.book-room.c-1");
+        let saga = CommandId::new("saga:cleaning:1:hotel:7:0").unwrap();
+        assert_eq!(command("book-room", &saga), "command.book-room.saga:cleaning:1:hotel:7:0.saga");
+    }
+
+    #[test]
+    fn events_are_filtered_where_their_types_stand_in_one_place() {
+        let entities = ["booking.{room}.{day}", "cleaning.{id}"].map(|text| EntityTemplate::parse(text).unwrap());
+        let types = [EventType { r#type: "room-booked".to_owned(), version: 2 }];
+        let of = |stream: &[&str], types: &[EventType]| {
+            let stream: Vec<_> = stream.iter().map(|subject| (*subject).to_owned()).collect();
+            event_filters(&stream, &entities, types)
+        };
+        let both = ["booking.*.*.room-booked.v2", "cleaning.*.room-booked.v2"];
+        assert_eq!(of(&["booking.>", "cleaning.>"], &types), both);
+        assert_eq!(of(&["booking.>", "others.>"], &types), [""; 0]);
+        assert_eq!(of(&["booking.>"], &[]), [""; 0]);
     }
 
     #[test]

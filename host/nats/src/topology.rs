@@ -59,15 +59,6 @@ pub struct HandlerConsumer {
     pub max_ack_pending: u32,
 }
 
-/// A saga's consumer on its event stream: one event at a time.
-#[derive(Debug, Clone)]
-pub struct SagaConsumer {
-    /// The saga's name.
-    pub name: Name,
-    /// The event stream that it reads.
-    pub stream: Name,
-}
-
 /// A view's bucket.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -96,8 +87,8 @@ pub struct Topology {
     pub handlers: Vec<HandlerConsumer>,
     /// The views.
     pub views: Vec<View>,
-    /// The sagas.
-    pub sagas: Vec<SagaConsumer>,
+    /// The ids of the sagas. Each has a stream of its own.
+    pub sagas: Vec<Name>,
     /// Whether plugins come from the plugin store.
     pub plugin_store: bool,
 }

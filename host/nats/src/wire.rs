@@ -18,4 +18,4 @@ pub(crate) use read::{
     Lasts, RawMessage, StoredMessage, delete, direct_at, direct_from, direct_last, direct_lasts, first_since,
     leader_at, leader_last, leader_next, page,
 };
-pub(crate) use request::{ApiError, PublishError, api, fire, is_jetstream_off, nanoseconds, publish};
+pub(crate) use request::{ApiError, PublishError, api, fire, is_jetstream_off, nanoseconds, publish, takes};

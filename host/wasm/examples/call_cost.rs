@@ -66,6 +66,8 @@ async fn main() -> anyhow::Result<()> {
         fingerprint: Fingerprint::of(&[data.as_bytes()]),
         reply_to: None,
         expected: None,
+        reference: None,
+        depth: 0,
     };
     let mut instance = handler.create(entity.id(), Isolation::Shared).await?;
     let decided = instance

@@ -91,16 +91,16 @@ fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
         events: validate::event_types(events.into_iter().map(|t| (t.type_, t.version)))?,
         commands: validate::command_types(commands)?,
         timers: validate::timer_types(timers)?,
-        needs_outcomes: needs_outcomes(&metadata)?,
+        takes_outcomes: takes_outcomes(&metadata)?,
         state_version,
     })
 }
 
-/// What the descriptor's metadata says of outcomes.
-fn needs_outcomes(metadata: &[(String, String)]) -> Result<bool, String> {
+/// Whether the plugin takes outcomes, as the descriptor's metadata says.
+fn takes_outcomes(metadata: &[(String, String)]) -> Result<bool, String> {
     match metadata.iter().find(|(name, _)| name == "outcomes").map(|(_, value)| value.as_str()) {
-        None | Some("optional") => Ok(false),
-        Some("required") => Ok(true),
+        None => Ok(false),
+        Some("optional" | "required") => Ok(true),
         Some(other) => {
             let other = excerpt(other);
             Err(format!("its metadata `outcomes` is {other:?}, neither `required` nor `optional`"))
@@ -389,13 +389,13 @@ mod tests {
     }
 
     #[test]
-    fn whether_a_saga_needs_outcomes_is_read_from_its_descriptor() {
-        let needs = |name: &str, value: &str| needs_outcomes(&[(name.to_owned(), value.to_owned())]);
-        assert_eq!(needs("else", "x"), Ok(false));
-        assert_eq!(needs("outcomes", "optional"), Ok(false));
-        assert_eq!(needs("outcomes", "required"), Ok(true));
+    fn whether_a_saga_takes_outcomes_is_read_from_its_descriptor() {
+        let takes = |name: &str, value: &str| takes_outcomes(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(takes("else", "x"), Ok(false));
+        assert_eq!(takes("outcomes", "optional"), Ok(true));
+        assert_eq!(takes("outcomes", "required"), Ok(true));
         assert_eq!(
-            needs("outcomes", "yes"),
+            takes("outcomes", "yes"),
             Err("its metadata `outcomes` is \"yes\", neither `required` nor `optional`".to_owned())
         );
     }

@@ -183,7 +183,7 @@ mod tests {
             events: vec![done],
             commands: vec!["undo".to_owned()],
             timers: vec!["late".to_owned()],
-            needs_outcomes: false,
+            takes_outcomes: false,
             state_version: 7,
         };
         let known = Known { handler: Some(&handler), saga: Some(&saga), ..Known::default() };

@@ -25,8 +25,16 @@ pub(crate) fn bookings(events: &[Stored]) -> Rows {
     for event in events {
         let data = event.data();
         let key = format!("{}.{}", data["room"]["id"], data["date"].as_str().unwrap_or_default());
-        let availability = match event.header("ce-type") {
+        let kind = event.header("ce-type");
+        let before = rows.get(&key).map_or(Value::Null, |row| row["availability"].clone());
+        let availability = match kind {
+            "guest-told" | "room-closed" | "cleaning-cancelled" => continue,
+            "booking-released" => "released",
+            "booking-paid" => before.as_str().unwrap_or_default(),
+            "no-show-charged" => "no-show",
             "room-booked" => "booked",
+            // A late one does not make a booking go back.
+            "cleaning-scheduled" if before == "released" => "released",
             "cleaning-scheduled" | "room-cleaned" => "cleaning",
             "room-made-available" => "available",
             "guest-checked-in" => "occupied",
@@ -38,10 +46,14 @@ pub(crate) fn bookings(events: &[Stored]) -> Rows {
             Some(data["client"].clone())
         };
         let Some(client) = client else { continue };
-        let row = json!({
+        let was_paid = rows.get(&key).is_some_and(|row| row["paid"] == true);
+        let mut row = json!({
             "room": data["room"], "date": data["date"], "client": client, "availability": availability,
             "changedBy": data["by"], "position": event.sequence,
         });
+        if kind == "booking-paid" || was_paid && kind != "room-booked" {
+            row["paid"] = true.into();
+        }
         rows.insert(key, row);
     }
     rows
@@ -52,8 +64,16 @@ pub(crate) fn schedule(events: &[Stored]) -> Rows {
     let mut days: BTreeMap<String, BTreeMap<u64, Value>> = BTreeMap::new();
     for event in events.iter().filter(|event| event.subject.starts_with("cleaning.")) {
         let data = event.data();
+        if event.header("ce-type") == "room-closed" {
+            continue;
+        }
         let day = days.entry(data["date"].as_str().unwrap_or_default().to_owned()).or_default();
-        let room = day.entry(data["room"]["id"].as_u64().unwrap_or_default());
+        let id = data["room"]["id"].as_u64().unwrap_or_default();
+        if event.header("ce-type") == "cleaning-cancelled" {
+            day.remove(&id);
+            continue;
+        }
+        let room = day.entry(id);
         let room = room.or_insert_with(|| json!({ "room": data["room"] }));
         let (status, by) = match event.header("ce-type") {
             "cleaning-scheduled" => ("scheduled", "scheduledBy"),
@@ -66,5 +86,5 @@ pub(crate) fn schedule(events: &[Stored]) -> Rows {
         let rooms: Vec<Value> = rooms.into_values().collect();
         (date.clone(), json!({ "date": date, "rooms": rooms }))
     };
-    days.into_iter().map(row).collect()
+    days.into_iter().filter(|(_, rooms)| !rooms.is_empty()).map(row).collect()
 }

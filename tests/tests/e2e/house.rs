@@ -19,6 +19,22 @@ use crate::fold;
 /// The stream that holds the hotel's events.
 pub(crate) const EVENTS: &str = "hotel";
 
+/// The stream of the hotel's saga.
+pub(crate) const SAGA: &str = "SAGA-housekeeping";
+/// How far the saga has read.
+const POSITION: &str = "saga.housekeeping.position";
+/// What the subjects of its own inputs begin with.
+const INPUTS: &str = "saga.housekeeping.input.";
+/// The events that it reads.
+const READ: [&str; 6] = [
+    "room-booked",
+    "booking-paid",
+    "booking-released",
+    "room-cleaned",
+    "room-made-available",
+    "guest-checked-in",
+];
+
 pub(crate) struct House {
     pub(crate) nats: Server,
     folder: TempDir,
@@ -97,10 +113,17 @@ impl House {
         let streams = self.streams().await;
         eventually("nothing is left to do", async || {
             let commands = streams.commands_waiting().await?;
-            let stream = streams.jetstream().get_stream(EVENTS).await?;
-            let saga = stream.consumer_info("saga-housekeeping").await?;
-            let open = (commands, saga.num_pending, saga.num_ack_pending);
-            anyhow::ensure!(open == (0, 0, 0), "commands, events and events in hand of the saga: {open:?}");
+            anyhow::ensure!(commands == 0, "{commands} commands wait");
+            let own = streams.read(SAGA).await?;
+            let position = own.iter().find(|stored| stored.subject == POSITION).map(Stored::data);
+            let position = position.unwrap_or_default();
+            let handled = |stream: &str| position["handled"][stream].as_u64().unwrap_or_default();
+            let events = streams.events(EVENTS).await?;
+            let is_read = |stored: &&Stored| READ.contains(&stored.header("ce-type"));
+            let event = events.iter().rfind(is_read).map_or(0, |stored| stored.sequence);
+            let input = own.iter().rfind(|stored| stored.subject.starts_with(INPUTS));
+            let input = input.map_or(0, |stored| stored.sequence);
+            anyhow::ensure!(handled(EVENTS) >= event && handled(SAGA) >= input, "{position}: {event}, {input}");
             Ok(())
         })
         .await;

@@ -25,7 +25,7 @@ pub(crate) struct ConfigArgs {
 }
 
 /// Where a server is that a command talks to.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
     /// Where the configuration is. Its components are not needed.
     #[command(flatten)]

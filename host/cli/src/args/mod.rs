@@ -11,6 +11,7 @@ pub(crate) mod dlq;
 pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod run;
+pub(crate) mod saga;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod why;
@@ -28,6 +29,7 @@ use dlq::DlqCommand;
 use new::NewArgs;
 use plugin::PluginCommand;
 use run::RunArgs;
+use saga::SagaCommand;
 use status::StatusArgs;
 use test::TestArgs;
 use why::WhyArgs;
@@ -101,6 +103,9 @@ pub(crate) enum Command {
     /// See to the plugin store: push components, say which version a plugin runs, go back to the one before
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// See to the instances of sagas: what each waits for, and what has become of its commands
+    #[command(subcommand)]
+    Saga(SagaCommand),
     /// Wrap a core module, as a compiler writes it, into a component
     Component(ComponentArgs),
     /// Print a script that completes this command line in a shell

@@ -171,6 +171,7 @@ impl Typed {
         }
         handlers::check(self, problems);
         self.names_apart(problems);
+        sagas::check(self, problems);
         routes::check(self, problems);
         plugins::check_idle(self, problems);
     }

@@ -15,13 +15,15 @@ use crate::args::dlq::{DlqCommand, ListArgs, ShowArgs};
 use crate::exit::Failure;
 use client::{DlqClient, run_failed};
 
+pub(crate) use resolve::{drop, retry};
+
 /// Does what was asked for.
 pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
     match command {
         DlqCommand::List(arguments) => list(arguments).await,
         DlqCommand::Show(arguments) => show(arguments).await,
-        DlqCommand::Retry(arguments) => resolve::retry(arguments).await,
-        DlqCommand::Drop(arguments) => resolve::drop(arguments).await,
+        DlqCommand::Retry(arguments) => retry(arguments).await,
+        DlqCommand::Drop(arguments) => drop(arguments).await,
     }
 }
 

@@ -88,7 +88,7 @@ impl Report {
 }
 
 /// `pelton dlq retry`
-pub(super) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
+pub(crate) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let RetryArgs { server, selection, wait } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
@@ -179,7 +179,7 @@ fn done(retried: Retried) -> Done {
 }
 
 /// `pelton dlq drop`
-pub(super) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
+pub(crate) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let DropArgs { server, selection, reason } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;

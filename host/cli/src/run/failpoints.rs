@@ -9,8 +9,12 @@ use pelton_core::command::ports::{
 };
 use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::dead_letter::{DeadLetter, DeadLetters, OnFailure, Parking, Place, Retries, RetryRequest};
-use pelton_core::id::{CommandId, Name, Sequence};
-use pelton_core::message::Incoming;
+use pelton_core::id::{CommandId, InstanceId, Name, Sequence};
+use pelton_core::message::{Headers, Incoming};
+use pelton_core::outcomes::CommandReport;
+use pelton_core::saga::instance::{ArmedTimer, Instance};
+use pelton_core::saga::lead::{SagaPosition, Start};
+use pelton_core::saga::ports::{SagaStore, Sent, TimerWrite};
 use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
@@ -94,6 +98,13 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         self.0.last_command().await
     }
 
+    async fn report(&self, report: &CommandReport) -> Result<(), Unavailable> {
+        pass("before-report");
+        let told = self.0.report(report).await;
+        pass("after-report");
+        told
+    }
+
     async fn reply(&self, reply_to: &str, answer: &Answer) {
         pass("before-reply");
         self.0.reply(reply_to, answer).await;
@@ -154,5 +165,67 @@ impl<L: Retries> Retries for Failpoints<L> {
 
     async fn close(&self, request: &RetryRequest) -> Result<(), Unavailable> {
         self.0.close(request).await
+    }
+}
+
+impl<S: SagaStore> SagaStore for Failpoints<S> {
+    async fn load(&self, instance: &InstanceId) -> Result<(Option<Instance>, u64), ReadError> {
+        self.0.load(instance).await
+    }
+
+    async fn save(
+        &self,
+        id: &InstanceId,
+        instance: &Instance,
+        timers: &[TimerWrite],
+        revision: u64,
+    ) -> Result<u64, CommitError> {
+        pass("before-save");
+        let saved = self.0.save(id, instance, timers, revision).await;
+        pass("after-save");
+        saved
+    }
+
+    async fn timer_data(
+        &self,
+        instance: &InstanceId,
+        id: &str,
+        armed: &ArmedTimer,
+    ) -> Result<Option<Bytes>, Unavailable> {
+        self.0.timer_data(instance, id, armed).await
+    }
+
+    async fn send(
+        &self,
+        headers: Headers,
+        r#type: &str,
+        id: &CommandId,
+        data: Bytes,
+    ) -> Result<Sent, CommitError> {
+        pass("before-send");
+        let sent = self.0.send(headers, r#type, id, data).await;
+        pass("after-send");
+        sent
+    }
+
+    async fn report(&self, report: &CommandReport) -> Result<(), Unavailable> {
+        SagaStore::report(&*self.0, report).await
+    }
+
+    async fn position(&self) -> Result<Option<(SagaPosition, u64)>, Unavailable> {
+        self.0.position().await
+    }
+
+    async fn keep_position(&self, position: &SagaPosition, revision: u64) -> Result<u64, CommitError> {
+        self.0.keep_position(position, revision).await
+    }
+
+    async fn begin(&self, start: &Start) -> Result<Sequence, Unavailable> {
+        self.0.begin(start).await
+    }
+
+    async fn let_go(&self, up_to: Sequence) -> Result<(), Unavailable> {
+        pass("before-let-go");
+        self.0.let_go(up_to).await
     }
 }

@@ -15,16 +15,17 @@ use pelton_core::id::Name;
 use pelton_core::intake::Intake;
 use pelton_core::projection::ProjectionFlow;
 use pelton_core::projection::ports::ProjectionPlugin;
-use pelton_core::retry::Failures;
 use pelton_core::saga::SagaFlow;
 use pelton_core::time::Timestamp;
 use pelton_nats::hosts::{self, HostStatus};
-use pelton_nats::topology::{EventStream, HandlerConsumer, SagaConsumer, View};
+use pelton_nats::sagas::SagaTimes;
+use pelton_nats::topology::{EventStream, HandlerConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStates, StoreSettings, StreamDeadLetters,
+    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStreamFeeds, SagaStreams, StoreSettings, StreamDeadLetters,
     StreamFeed, StreamStore, Topology, Turn,
 };
 use pelton_wasm::{WasmHandler, WasmProjection, WasmSaga};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::from_store;
@@ -51,6 +52,8 @@ pub(crate) struct Running {
     stops: Vec<CancellationToken>,
     /// One for each event stream, so that the decisions of its handlers are committed in one group.
     stores: HashMap<Name, Arc<StreamStore>>,
+    /// One for each saga.
+    sagas: Vec<Arc<SagaStreams>>,
     versions: Versions,
     /// Whether this host gets the commands of each handler.
     turns: Vec<(Name, Turn)>,
@@ -100,10 +103,7 @@ impl<'a> Flows<'a> {
             name: (*name).clone(),
             version: plugin.descriptor().view_version,
         });
-        let sagas = self
-            .sagas
-            .iter()
-            .map(|(name, saga, _)| SagaConsumer { name: (*name).clone(), stream: saga.stream.clone() });
+        let sagas = self.sagas.iter().map(|(_, saga, _)| saga.id.clone());
         Topology {
             streams: streams.collect(),
             handlers: handlers.collect(),
@@ -154,22 +154,7 @@ impl<'a> Flows<'a> {
         }
         for (name, saga, plugin) in sagas {
             let versions = running.versions.saga(name, &saga.plugin, plugin.clone());
-            let mut flow = SagaFlow {
-                name: name.clone(),
-                stream: saga.stream.as_str().into(),
-                plugin,
-                store: Arc::new(SagaStates::new(nats, name.clone())),
-                dead_letters: dead_letters.clone(),
-                retry: config.retry,
-                failures: Failures::default(),
-                on_failure: saga.on_failure,
-            };
-            let consumer = PullConsumer::of_saga(nats, &saga.stream, name).await?;
-            running.stops.push(consumer.stop_token());
-            let progress_every = progress_every(config);
-            running.tasks.spawn(format!("the saga {name}"), async move {
-                flow.run(consumer, progress_every, versions).await;
-            });
+            running.saga(config, nats, (name, saga, plugin), versions)?;
         }
         if !config.handlers.is_empty() {
             running.keep_commands(config, nats);
@@ -225,6 +210,42 @@ impl Running {
         Ok(())
     }
 
+    fn saga(
+        &mut self,
+        config: &Config,
+        nats: &Nats,
+        (name, saga, plugin): (&Name, &SagaConfig, WasmSaga),
+        versions: watch::Receiver<WasmSaga>,
+    ) -> anyhow::Result<()> {
+        let times = SagaTimes { keep: saga.keep, ..SagaTimes::default() };
+        let store = Arc::new(SagaStreams::start(nats, &saga.id, &saga.stream, is_replicated(config), times));
+        self.sagas.push(store.clone());
+        #[cfg(debug_assertions)]
+        let store = super::failpoints::Failpoints::around(store)?;
+        let flow = SagaFlow {
+            id: saga.id.clone(),
+            stream: saga.stream.as_str().into(),
+            plugin,
+            store,
+            dead_letters: dead_letters(config, nats),
+            retry: config.retry,
+            on_failure: saga.on_failure,
+            max_depth: saga.max_depth,
+        };
+        let stop = CancellationToken::new();
+        self.stops.push(stop.clone());
+        let subjects = config.streams.get(&saga.stream).map(|stream| stream.subjects.clone());
+        let entities = config.handlers.values().filter(|handler| handler.stream == saga.stream);
+        let entities = entities.map(|handler| handler.entity.clone()).collect();
+        let events = (saga.stream.clone(), subjects.unwrap_or_default());
+        let feeds = SagaStreamFeeds::new(nats, &saga.id, events, entities, stop).map_err(|why| anyhow!(why))?;
+        let (start, host) = (saga.start, format!("{:016x}", fastrand::u64(..)));
+        self.tasks.spawn(format!("the saga {name}"), async move {
+            flow.run(feeds, start, host, versions).await;
+        });
+        Ok(())
+    }
+
     /// Answers to whoever asks which hosts run. Returns the versions of the plugins, all of which are known by now.
     pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) -> Arc<Versions> {
         let stop = CancellationToken::new();
@@ -274,6 +295,9 @@ impl Running {
         let left = self.tasks.finish(deadline).await;
         for store in self.stores.into_values() {
             store.close().await;
+        }
+        for saga in self.sagas {
+            saga.close().await;
         }
         left
     }

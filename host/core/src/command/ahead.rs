@@ -60,13 +60,17 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             entity.was_stored(&stored);
             self.put(first.entity.clone(), entity);
         }
-        let mut from = 0;
+        let (mut from, mut told) = (0, 0);
         for (command, end) in commands.iter().zip(&ends) {
             let answer = answer::to_stored(command, self.plugin.digest(), &stored[from..*end]);
-            self.reply(command, &answer).await;
-            from = *end;
+            // The others are handled one by one, and found to have ended.
+            if let Err(stop) = self.tell(command, answer).await {
+                tracing::warn!("will be tried again: {stop}");
+                break;
+            }
+            (from, told) = (*end, told + 1);
         }
-        Ok(ends.len())
+        Ok(told)
     }
 
     /// Decides one command after the other, each on what follows from those before it.

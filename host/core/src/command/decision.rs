@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, TRACEPARENT, is_plugin_extension};
+use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, DEPTH, TRACEPARENT, is_plugin_extension};
 use crate::command::backlinks::Backlinks;
 use crate::command::outcome::{Mark, MarkOutcome};
 use crate::command::ports::{Cause, EntityMessage, HandlerDescriptor, Links, NewMessage};
@@ -208,9 +208,11 @@ impl<'a> Batch<'a> {
     fn event(&self, command: &Command, n: u32, event: NewEvent) -> Event {
         let (entity, author) = (&command.entity, self.author);
         let traceparent = command.traceparent.as_deref().map(|t| (TRACEPARENT, t));
+        let depth = (command.depth > 0).then(|| command.depth.to_string());
         let ours = [(CORRELATION_ID, command.correlation_id.as_str()), (CAUSATION_ID, command.id.as_str())]
             .into_iter()
             .chain(traceparent)
+            .chain(depth.as_deref().map(|depth| (DEPTH, depth)))
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Event {
             id: [command.id.as_str(), ":", &n.to_string()].concat(),

@@ -6,6 +6,7 @@
 use super::{CommandFlow, Wanted};
 use crate::command::outcome::{Answer, Outcome, ParkedCommand};
 use crate::command::ports::{CommandStore, HandlerPlugin};
+use crate::command::report::report_of_unreadable;
 use crate::consumer::Settlement;
 use crate::dead_letter::{DeadLetter, DeadLetterKind, Parking, RETRY_OF, Retries};
 use crate::id::Sequence;
@@ -68,13 +69,12 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         let dead_letter = self.dead_letter(message, command, DeadLetterKind::Failed, cause.clone());
         let at = self.dead_letters.keep(dead_letter).await?;
         let Some(command) = command else {
-            self.reply_unreadable(message, &cause).await;
-            return Ok(());
+            return self.tell_of_unreadable(message, &cause).await;
         };
         // The entity itself cannot be read, so there is nothing that a mark could be stored on.
         if matches!(stop, NotProcessed::Damaged(_)) {
             let failed = Outcome::Failed { cause: bounded(&cause).to_owned() };
-            self.reply(command, &self.ended(command, failed)).await;
+            self.tell(command, self.ended(command, failed)).await?;
             return Ok(());
         }
         let answer = self.end(message, command, Wanted::Failure { cause: &cause }).await?;
@@ -84,7 +84,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             tracing::info!("another host came to an end with it: its dead letter {at} is taken out");
             self.dead_letters.settle(at).await?;
         }
-        self.reply(command, &answer).await;
+        self.tell(command, answer).await?;
         Ok(())
     }
 
@@ -115,11 +115,15 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    /// Tells a client that waits for a message that is no command.
-    async fn reply_unreadable(&self, message: &Incoming, cause: &str) {
+    /// Tells whoever sent a message that is no command.
+    async fn tell_of_unreadable(&self, message: &Incoming, cause: &str) -> Result<(), NotProcessed> {
+        if let Some(report) = report_of_unreadable(message, cause) {
+            self.store.report(&report).await?;
+        }
         if let Some(reply_to) = message.headers.get(REPLY_TO) {
             self.store.reply(reply_to, &Answer::unreadable(message, cause)).await;
         }
+        Ok(())
     }
 
     fn dead_letter(

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence};
+use crate::intake::SAGA_SUFFIX;
 use crate::message::{Command, Fingerprint, Incoming, RecordedEvent, Rejection};
 use crate::text::bounded;
 use crate::time::Timestamp;
@@ -214,7 +216,9 @@ impl Answer {
     /// The answer to a message that is no command.
     #[must_use]
     pub fn unreadable(message: &Incoming, cause: &str) -> Self {
-        let command_id = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
+        let subject = first_subject(&message.subject);
+        let subject = subject.strip_suffix(SAGA_SUFFIX).unwrap_or(subject);
+        let command_id = subject.rsplit('.').next().unwrap_or_default().to_owned();
         Self::Unreadable(UnreadableCommand { command_id, cause: bounded(cause).to_owned() })
     }
 

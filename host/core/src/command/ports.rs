@@ -10,6 +10,7 @@ use super::outcome::{Answer, Mark};
 use super::snapshot::SnapshotKey;
 use crate::id::{CommandId, Sequence};
 use crate::message::{Command, Event, EventType, Fingerprint, NewEvent, RecordedEvent, Rejection};
+use crate::outcomes::CommandReport;
 use crate::plugin::{Identity, Plugin, PluginFault};
 use crate::store::{CommitError, ReadError, Unavailable};
 use crate::subject::Entity;
@@ -175,6 +176,9 @@ pub trait CommandStore: Send + Sync + 'static {
         key: &SnapshotKey,
         snapshot: Bytes,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// Stores how a saga's command ended as an input of the saga. Storing it again changes nothing.
+    fn report(&self, report: &CommandReport) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
     /// Tells a client that waits. Best effort: a client that misses it reads the outcome.
     fn reply(&self, reply_to: &str, answer: &Answer) -> impl Future<Output = ()> + Send;

@@ -6,6 +6,7 @@
 mod consumer;
 mod dead_letters;
 mod feed;
+mod log;
 mod network;
 mod sagas;
 mod store;
@@ -14,6 +15,7 @@ mod views;
 pub use consumer::{MemoryConsumer, MemoryDelivery, MemoryQueue};
 pub use dead_letters::MemoryDeadLetters;
 pub use feed::MemoryFeed;
+pub use log::{MemoryLog, MemoryLogFeed};
 pub use network::FlakyNetwork;
 pub use sagas::{MemorySagas, SentCommand};
 pub use store::MemoryStore;

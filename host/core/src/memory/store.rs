@@ -13,6 +13,7 @@ use crate::command::ports::{
 use crate::command::snapshot::SnapshotKey;
 use crate::id::{CommandId, Sequence};
 use crate::message::RecordedEvent;
+use crate::outcomes::CommandReport;
 use crate::store::{CommitError, ReadError, Unavailable};
 use crate::subject::Entity;
 use crate::time::Timestamp;
@@ -34,6 +35,7 @@ struct Kept {
     by_entity: HashMap<Entity, Vec<u64>>,
     snapshots: HashMap<SnapshotKey, Bytes>,
     replies: Vec<(String, Answer)>,
+    reports: Vec<CommandReport>,
 }
 
 impl MemoryStore {
@@ -51,6 +53,12 @@ impl MemoryStore {
     #[must_use]
     pub fn messages(&self) -> Vec<(Entity, StoredMessage)> {
         self.kept().messages.values().cloned().collect()
+    }
+
+    /// What sagas were told of their commands, each once.
+    #[must_use]
+    pub fn reports(&self) -> Vec<CommandReport> {
+        self.kept().reports.clone()
     }
 
     /// All events in stream order, with their subjects.
@@ -280,6 +288,16 @@ impl CommandStore for MemoryStore {
     async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
         let keep = || drop(self.kept().snapshots.insert(key.clone(), snapshot));
         Ok(self.network.request("keeping a snapshot", keep).await?)
+    }
+
+    async fn report(&self, report: &CommandReport) -> Result<(), Unavailable> {
+        let keep = || {
+            let mut kept = self.kept();
+            if !kept.reports.contains(report) {
+                kept.reports.push(report.clone());
+            }
+        };
+        self.network.request("telling a saga", keep).await
     }
 
     async fn reply(&self, reply_to: &str, answer: &Answer) {

@@ -1,14 +1,18 @@
-//! The ports of a saga: a store of instances that also sends commands, and a plugin in the role `saga`.
+//! The ports of a saga: a store of instances, timers and inputs that also sends commands, and a plugin in the role `saga`.
 
 use std::future::Future;
 
 use bytes::Bytes;
 
-use super::model::{Correlation, InputContext, Migrated, Reaction, SagaInput, SagaRecord, Timer};
-use crate::id::{CommandId, InstanceId};
+use super::instance::{ArmedTimer, Instance};
+use super::lead::{SagaPosition, Start};
+use super::model::{Correlation, InputContext, Migrated, Reaction, SagaInput, Timer};
+use crate::consumer::EventFeed;
+use crate::id::{CommandId, InstanceId, Sequence};
 use crate::message::{EventType, Failure, Headers, RecordedEvent};
+use crate::outcomes::CommandReport;
 use crate::plugin::{Identity, Plugin, PluginFault};
-use crate::store::{CommitError, Unavailable};
+use crate::store::{CommitError, ReadError, Unavailable};
 
 /// A saga plugin's description of itself.
 #[derive(Debug, Clone)]
@@ -19,11 +23,10 @@ pub struct SagaDescriptor {
     pub events: Vec<EventType>,
     /// The command types that the plugin sends.
     pub commands: Vec<String>,
-    /// The types of the timers that it sets. This host runs no timers yet, so it runs no saga that sets one.
+    /// The types of the timers that it sets.
     pub timers: Vec<String>,
-    /// Whether it does not do its work without the outcomes of its commands. This host gives none yet, so it runs no saga
-    /// that needs them.
-    pub needs_outcomes: bool,
+    /// Whether it takes the outcomes of its commands.
+    pub takes_outcomes: bool,
     /// The version of the form of the instance's state.
     pub state_version: u32,
 }
@@ -62,29 +65,105 @@ pub trait SagaPlugin: Plugin {
 /// error is the plugin's own word for why it cannot.
 pub type Migration = Option<Result<Migrated, String>>;
 
-/// The store of one saga's instances. It also sends the saga's commands.
+/// A change of a timer, stored together with the instance that says the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimerWrite {
+    /// The timer is armed, in place of one of the same id.
+    Set {
+        /// Its id.
+        id: String,
+        /// When it goes off, and what tells it from others.
+        armed: ArmedTimer,
+        /// The plugin's data.
+        data: Bytes,
+    },
+    /// The timer of this id is armed no more.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// What became of a command that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It is logged, since now or before.
+    Logged,
+    /// No handler takes commands of its type, so that nobody will ever report how it ended.
+    NobodyTakes,
+}
+
+/// The store of one saga. It holds the instances, their timers, the inputs of the saga's own, and how far it has read; and
+/// it sends the saga's commands.
 pub trait SagaStore: Send + Sync + 'static {
-    /// Reads the instance from the leader, with the revision for the next write (0 if the instance was never stored).
+    /// Reads the instance from the leader, with the revision for the next write (0 if nothing is stored).
     fn load(
         &self,
         instance: &InstanceId,
-    ) -> impl Future<Output = Result<(Option<SagaRecord>, u64), Unavailable>> + Send;
+    ) -> impl Future<Output = Result<(Option<Instance>, u64), ReadError>> + Send;
 
-    /// Stores the instance if it is still at this revision.
+    /// Stores the instance and changes its timers if it is still at this revision: all or nothing.
     fn save(
         &self,
-        instance: &InstanceId,
-        record: &SagaRecord,
+        id: &InstanceId,
+        instance: &Instance,
+        timers: &[TimerWrite],
         revision: u64,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
 
-    /// Puts a command on the command stream. Sending it again is harmless, because its id is the same. A command whose
-    /// id another command has is refused.
+    /// The data of a timer, whether it has gone off or not. `None`: its message is lost.
+    fn timer_data(
+        &self,
+        instance: &InstanceId,
+        id: &str,
+        armed: &ArmedTimer,
+    ) -> impl Future<Output = Result<Option<Bytes>, Unavailable>> + Send;
+
+    /// Logs a command. Sending it again is harmless, because its id is the same. A command whose id another command has is
+    /// refused.
     fn send(
         &self,
         headers: Headers,
         r#type: &str,
         id: &CommandId,
         data: Bytes,
-    ) -> impl Future<Output = Result<(), CommitError>> + Send;
+    ) -> impl Future<Output = Result<Sent, CommitError>> + Send;
+
+    /// Stores how a command ended as an input of the saga. Storing it again changes nothing.
+    fn report(&self, report: &CommandReport) -> impl Future<Output = Result<(), Unavailable>> + Send;
+
+    /// How far the saga has read and who reads, from the leader, with the revision for the next write. `None`: nobody has
+    /// ever read.
+    fn position(&self) -> impl Future<Output = Result<Option<(SagaPosition, u64)>, Unavailable>> + Send;
+
+    /// Stores how far the saga has read if nobody has done so since this revision.
+    fn keep_position(
+        &self,
+        position: &SagaPosition,
+        revision: u64,
+    ) -> impl Future<Output = Result<u64, CommitError>> + Send;
+
+    /// The place in the event stream behind which a saga with this start begins to read.
+    fn begin(&self, start: &Start) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
+
+    /// Deletes the inputs of the saga's own up to this one. All of them have been handled.
+    fn let_go(&self, up_to: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;
+}
+
+/// The feeds of one saga.
+pub trait SagaFeeds: Send + Sync + 'static {
+    /// A feed of either.
+    type Feed: EventFeed + 'static;
+
+    /// The events of these types, and perhaps others. An empty list means all types.
+    fn events(&self, types: &[EventType]) -> Self::Feed;
+
+    /// The inputs of the saga's own.
+    fn own(&self) -> Self::Feed;
+
+    /// The stream that holds the inputs of the saga's own.
+    fn own_stream(&self) -> String;
+
+    /// Completes once the saga is to be stopped.
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static;
 }

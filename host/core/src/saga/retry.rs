@@ -1,90 +1,106 @@
 //! Retries the inputs of a quarantined instance on an operator's request.
 //!
-//! The inputs are retried in stream order, up to the first one that fails again. The instance's record says which
+//! They are retried in the order in which they were kept, up to the first one that fails again. The instance says which
 //! inputs it has handled, so an input whose dead letter could not be removed is not handled twice. The quarantine ends
 //! with the last dead letter: the next input finds none and goes through.
 
 use tracing::Instrument;
 
 use super::SagaFlow;
+use super::input::{Input, OwnInput, What};
 use crate::dead_letter::{DeadLetter, Retries};
-use crate::id::InstanceId;
+use crate::id::{InstanceId, Sequence};
+use crate::intake::IntakeError;
+use crate::plugin::FaultKind;
 use crate::recorded;
 use crate::retry::{NotProcessed, Verdict};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::Unavailable;
-use crate::telemetry;
+
+/// Counts a failure of the plugin, and answers the number for [`crate::retry::RetryPolicy::verdict`].
+pub(super) fn attempt(stop: &NotProcessed, faults: &mut u32) -> u32 {
+    match stop {
+        NotProcessed::Plugin(fault) if fault.kind == FaultKind::NoRoom => 1,
+        NotProcessed::Plugin(_) => {
+            *faults += 1;
+            *faults
+        }
+        _ => (*faults).max(1),
+    }
+}
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Retries the inputs of an instance if an operator requested it.
-    pub async fn retry_if_asked(&self) -> Result<(), Unavailable> {
-        while let Some(request) = self.dead_letters.request(&self.name).await? {
-            tracing::info!(saga = %self.name, instance = request.key, "trying inputs again");
-            if let Ok(instance) = InstanceId::new(&request.key) {
-                self.retry_instance(&instance).await?;
-            }
-            self.dead_letters.close(&request).await?;
-        }
-        Ok(())
-    }
-
-    async fn retry_instance(&self, instance: &InstanceId) -> Result<(), Unavailable> {
+    /// Retries the dead letters of an instance.
+    ///
+    /// # Errors
+    /// The store does not answer. What is done is done.
+    pub(super) async fn retry_instance(&self, id: &InstanceId) -> Result<(), Unavailable> {
+        tracing::info!(saga = %self.id, instance = %id, "trying inputs again");
         // An input that is parked meanwhile joins the end of the queue.
-        while let Some(place) =
-            self.dead_letters.places(&self.name, Some(instance.as_str())).await?.first().copied()
-        {
-            let Some(dead_letter) = self.dead_letters.dead_letter(place.dead_letter).await? else { continue };
-            match self.try_dead_letter(instance, &dead_letter).await {
-                Ok(()) => self.dead_letters.settle(place.dead_letter).await?,
+        while let Some(at) = self.first_dead_letter(id).await? {
+            let Some(dead_letter) = self.dead_letters.dead_letter(at).await? else { continue };
+            match self.try_dead_letter(id, &dead_letter).await {
+                Ok(()) => self.dead_letters.settle(at).await?,
                 Err(NotProcessed::Unavailable(away)) => return Err(away),
                 Err(stop) => {
-                    tracing::error!(saga = %self.name, %instance, dead_letter = %place.dead_letter, "failed again: {stop}");
-                    return self.dead_letters.note_failure(place.dead_letter, &stop.to_string()).await;
+                    tracing::error!(saga = %self.id, instance = %id, dead_letter = %at, "failed again: {stop}");
+                    return self.dead_letters.note_failure(at, &stop.to_string()).await;
                 }
             }
         }
         Ok(())
     }
 
+    async fn first_dead_letter(&self, id: &InstanceId) -> Result<Option<Sequence>, Unavailable> {
+        let places = self.dead_letters.places(&self.id, Some(id.as_str())).await?;
+        Ok(places.into_iter().map(|place| place.dead_letter).min())
+    }
+
     /// Handles the input in a dead letter, with as many attempts as any other input.
-    async fn try_dead_letter(
-        &self,
-        instance: &InstanceId,
-        dead_letter: &DeadLetter,
-    ) -> Result<(), NotProcessed> {
-        let mut attempt = 1;
+    async fn try_dead_letter(&self, id: &InstanceId, dead_letter: &DeadLetter) -> Result<(), NotProcessed> {
+        let mut faults = 0;
         loop {
-            match self.handle_dead_letter(instance, dead_letter).await {
-                Err(stop @ NotProcessed::Plugin(_)) => match self.retry.verdict(&stop, attempt) {
-                    Verdict::Retry(delay) => tokio::time::sleep(delay).await,
-                    Verdict::SetAside => return Err(stop),
-                },
+            match self.handle_dead_letter(id, dead_letter).await {
+                Err(stop @ NotProcessed::Plugin(_)) => {
+                    match self.retry.verdict(&stop, attempt(&stop, &mut faults)) {
+                        Verdict::Retry(delay) => tokio::time::sleep(delay).await,
+                        Verdict::SetAside => return Err(stop),
+                    }
+                }
                 done => return done,
             }
-            attempt += 1;
         }
     }
 
-    async fn handle_dead_letter(
-        &self,
-        instance: &InstanceId,
-        dead_letter: &DeadLetter,
-    ) -> Result<(), NotProcessed> {
-        let message = &dead_letter.message;
-        let event = recorded::of_message(&self.stream, message)
-            .map_err(|error| NotProcessed::Unreadable(error.into()))?;
-        if !event.event.is_of(&self.plugin.descriptor().events) {
-            return Ok(());
-        }
-        let correlations = self.correlate(&event).await?;
-        let relation = correlations.into_iter().find(|(concerned, _)| concerned == instance);
-        match relation.map(|(_, relation)| relation) {
-            Some(relation) => {
-                let span = telemetry::saga_input(&self.name, &self.plugin, message, &event, Some(instance));
-                self.advance(instance, relation, &event, None).instrument(span).await
+    async fn handle_dead_letter(&self, id: &InstanceId, dead_letter: &DeadLetter) -> Result<(), NotProcessed> {
+        let message = dead_letter.message.clone();
+        let inputs = match OwnInput::from_bytes(&message.payload).ok().filter(|_| self.is_own(&message.stream)) {
+            Some(own) => vec![Input::own(message, own)],
+            None => {
+                let event = recorded::of_message(&self.stream, &message)
+                    .map_err(|error| NotProcessed::Unreadable(IntakeError::from(error)))?;
+                if !event.event.is_of(&self.plugin.descriptor().events) {
+                    return Ok(());
+                }
+                // The plugin may no longer relate the event to this instance.
+                let concerned = self.correlate(&event).await?.into_iter().filter(|(concerned, _)| concerned == id);
+                let input = |(_, relation)| {
+                    let (message, position) = (message.clone(), event.position());
+                    Input { message, position, what: What::Event(Box::new(event.clone()), relation) }
+                };
+                concerned.map(input).collect()
             }
-            // The plugin no longer relates the event to this instance.
-            None => Ok(()),
+        };
+        for input in inputs {
+            let span = input.span(&self.id, &self.plugin, Some(id));
+            // The commands of the last try may not have been sent.
+            self.advance(id, &input, &|_: &str| Sequence::NONE, &mut None, true).instrument(span).await?;
         }
+        Ok(())
+    }
+
+    /// Whether this is the saga's own stream.
+    fn is_own(&self, stream: &crate::id::Name) -> bool {
+        stream.as_str() != &*self.stream
     }
 }

@@ -1,49 +1,363 @@
-//! The loop of a saga: it handles one input after the other, and operators' requests in between.
+//! The loop of a saga: one host at a time reads its inputs, and its instances react side by side, each to one input after
+//! the other.
+//!
+//! Each instance with inputs in hand has a lane. What is to be tried again stays at the head of its lane and holds up
+//! nobody else. Lanes that can go on take turns, one input a turn. How far the saga has read is stored twice a second:
+//! everything up to there was handled, and its commands were sent.
 
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
+use lru::LruCache;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
-use super::SagaFlow;
-use super::ports::{SagaPlugin, SagaStore};
-use crate::consumer::{Consumer, Delivery, with_progress};
-use crate::dead_letter::Retries;
+use super::floor::Floor;
+use super::input::Input;
+use super::lead::{Deposed, Lead, SIGN_EVERY, Start};
+use super::ports::{SagaFeeds, SagaPlugin, SagaStore};
+use super::read::{Read, events, items, own};
+use super::{Loaded, SagaFlow};
+use crate::consumer::FeedItem;
+use crate::dead_letter::{Retries, RetryRequest};
+use crate::id::{InstanceId, Sequence};
 
 /// The interval at which a saga looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
+/// The interval at which the inputs of the saga's own that were handled are deleted.
+const LET_GO_EVERY: Duration = Duration::from_secs(10);
+/// The most instances that react at a time.
+const MAX_WORKING: usize = 256;
+/// The most inputs in hand, waiting ones included.
+const MAX_IN_HAND: usize = 10_000;
+/// The most instances without inputs in hand that are remembered, so that they need not be read again.
+const MAX_IDLE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// The wait before an operator's request is worked on again.
+const PAUSE: Duration = Duration::from_secs(1);
 
-impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Handles the consumer's messages in stream order, until the consumer has been stopped. Tells the server every
-    /// `progress_every` that a message is still being processed.
+/// What an instance has to do.
+enum Job {
+    Input(Box<Input>),
+    Retry(RetryRequest),
+}
+
+/// The jobs of one instance.
+#[derive(Default)]
+struct Lane {
+    queue: VecDeque<Job>,
+    known: Option<Loaded>,
+    /// How often the plugin has failed on the first job.
+    faults: u32,
+    /// Whether its turn comes by itself: it works, waits for its turn, or rests before it tries again.
+    busy: bool,
+}
+
+/// What a turn of a lane has come to.
+struct Done {
+    id: InstanceId,
+    job: Job,
+    known: Option<Loaded>,
+    faults: u32,
+    again: Option<Duration>,
+}
+
+/// Up to where everything was handled.
+#[derive(Clone, Copy)]
+struct Floors {
+    events: Sequence,
+    own: Sequence,
+}
+
+/// Why a host no longer runs a saga.
+enum End {
+    Stopped,
+    Deposed,
+}
+
+impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
+    /// Runs the saga whenever no other host does, until it is stopped. `host` tells this process from all others. `versions`
+    /// has the version of the plugin that runs, and then those that take its place.
     ///
-    /// `versions` has the version of the plugin that runs, and then those that take its place, each between two inputs.
-    pub async fn run<C: Consumer>(
-        &mut self,
-        mut consumer: C,
-        progress_every: Duration,
+    /// # Panics
+    ///
+    /// A reaction panicked.
+    pub async fn run<F: SagaFeeds>(
+        self,
+        feeds: F,
+        start: Start,
+        host: String,
         mut versions: watch::Receiver<P>,
-    ) where
-        P: Clone,
-    {
-        let mut requests = tokio::time::interval(REQUESTS_EVERY);
-        requests.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ) {
+        let mut flow = Arc::new(self);
+        let mut stopped = std::pin::pin!(feeds.stopped());
         loop {
+            let lead = tokio::select! {
+                () = &mut stopped => return,
+                lead = Lead::take(&*flow.store, &flow.id, &host, &flow.stream, start) => lead,
+            };
+            let mut runner = Runner::new(flow.clone(), &feeds, lead);
+            match runner.run(&feeds, stopped.as_mut(), &mut versions).await {
+                End::Deposed => tracing::warn!(saga = %flow.id, "another host runs the saga now"),
+                End::Stopped => return runner.lead.release(&*flow.store).await,
+            }
+            flow = runner.flow;
+        }
+    }
+}
+
+struct Runner<P, S, L> {
+    flow: Arc<SagaFlow<P, S, L>>,
+    lead: Lead,
+    own_stream: String,
+    lanes: HashMap<InstanceId, Lane>,
+    /// The lanes whose turn comes, first come first served.
+    ready: VecDeque<InstanceId>,
+    working: JoinSet<Done>,
+    resting: FuturesUnordered<BoxFuture<'static, InstanceId>>,
+    idle: LruCache<InstanceId, Loaded>,
+    in_hand: usize,
+    events: Floor,
+    own: Floor,
+    let_go: Sequence,
+    event_items: BoxStream<'static, Vec<FeedItem>>,
+    own_items: BoxStream<'static, Vec<FeedItem>>,
+    /// Events that were read, while the plugin says which instances they concern.
+    sorting: Option<BoxFuture<'static, Vec<Read>>>,
+}
+
+impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
+    fn new<F: SagaFeeds>(flow: Arc<SagaFlow<P, S, L>>, feeds: &F, lead: Lead) -> Self {
+        let own_stream = feeds.own_stream();
+        let (from, own_from) = (lead.position.of(&flow.stream), lead.position.of(&own_stream));
+        let event_items = items(feeds.events(&flow.plugin.descriptor().events), from);
+        Self {
+            event_items,
+            own_items: items(feeds.own(), own_from),
+            own_stream,
+            flow,
+            lead,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            working: JoinSet::new(),
+            resting: FuturesUnordered::new(),
+            idle: LruCache::new(MAX_IDLE),
+            in_hand: 0,
+            events: Floor::new(from),
+            own: Floor::new(own_from),
+            let_go: own_from,
+            sorting: None,
+        }
+    }
+
+    async fn run<F: SagaFeeds>(
+        &mut self,
+        feeds: &F,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        versions: &mut watch::Receiver<P>,
+    ) -> End {
+        let (mut signs, mut requests, mut let_go) =
+            (every(SIGN_EVERY), every(REQUESTS_EVERY), every(LET_GO_EVERY));
+        loop {
+            self.begin_turns();
+            let has_room = self.in_hand < MAX_IN_HAND;
             tokio::select! {
-                biased;
-                Ok(()) = versions.changed() => self.plugin = versions.borrow_and_update().clone(),
-                _ = requests.tick() => {
-                    if let Err(away) = self.retry_if_asked().await {
-                        tracing::warn!(saga = %self.name, "will be tried again: {away}");
+                () = &mut stopped => {
+                    self.finish().await;
+                    return End::Stopped;
+                }
+                _ = signs.tick() => if self.sign().await == Err(Deposed) {
+                    self.finish().await;
+                    return End::Deposed;
+                },
+                Some(done) = self.working.join_next(), if !self.working.is_empty() => match done {
+                    Ok(done) => self.end_turn(done),
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => {}
+                },
+                Some(rested) = self.resting.next(), if !self.resting.is_empty() => self.ready.push_back(rested),
+                read = sorted(&mut self.sorting), if self.sorting.is_some() => {
+                    self.sorting = None;
+                    read.into_iter().for_each(|read| self.take(read, true));
+                }
+                Some(items) = self.event_items.next(), if has_room && self.sorting.is_none() => {
+                    self.sorting = Some(events(self.flow.clone(), items).boxed());
+                }
+                Some(items) = self.own_items.next(), if has_room => {
+                    for read in own(&self.flow, items).await {
+                        self.take(read, false);
                     }
                 }
-                delivery = consumer.next() => {
-                    let Some(delivery) = delivery else { return };
-                    let work = Box::pin(self.handle(delivery.message()));
-                    let settlement = with_progress(&delivery, progress_every, work).await;
-                    delivery.settle(settlement).await;
+                Ok(()) = versions.changed() => {
+                    let plugin = versions.borrow_and_update().clone();
+                    // It may read other types of events. What is being sorted is read again.
+                    self.sorting = None;
+                    self.event_items = items(feeds.events(&plugin.descriptor().events), self.events.last());
+                    self.flow = Arc::new(self.flow.with(plugin));
                 }
+                _ = requests.tick() => self.look_for_requests().await,
+                _ = let_go.tick() => self.let_go().await,
             }
         }
     }
+
+    /// An input was read: every instance that it concerns gets it.
+    fn take(&mut self, Read { sequence, inputs }: Read, is_event: bool) {
+        let floor = if is_event { &mut self.events } else { &mut self.own };
+        floor.read(sequence, inputs.len());
+        for (id, input) in inputs {
+            self.in_hand += 1;
+            self.push(id, Job::Input(Box::new(input)));
+        }
+    }
+
+    fn push(&mut self, id: InstanceId, job: Job) {
+        let idle = &mut self.idle;
+        let lane = self
+            .lanes
+            .entry(id.clone())
+            .or_insert_with(|| Lane { known: idle.pop(&id), ..Lane::default() });
+        lane.queue.push_back(job);
+        if !lane.busy {
+            lane.busy = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn begin_turns(&mut self) {
+        while self.working.len() < MAX_WORKING
+            && let Some(id) = self.ready.pop_front()
+        {
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(job) = lane.queue.pop_front() else { continue };
+            let floors = Floors { events: self.events.get(), own: self.own.get() };
+            self.working.spawn(work(self.flow.clone(), id, job, lane.known.take(), lane.faults, floors));
+        }
+    }
+
+    fn end_turn(&mut self, Done { id, job, known, faults, again }: Done) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.known = known;
+        if let Some(delay) = again {
+            lane.faults = faults;
+            lane.queue.push_front(job);
+            let rest = async move {
+                tokio::time::sleep(delay).await;
+                id
+            };
+            return self.resting.push(rest.boxed());
+        }
+        lane.faults = 0;
+        if let Job::Input(input) = job {
+            self.in_hand -= 1;
+            let is_event = input.message.stream.as_str() == &*self.flow.stream;
+            let floor = if is_event { &mut self.events } else { &mut self.own };
+            floor.handled(input.message.sequence);
+        }
+        if !lane.queue.is_empty() {
+            self.ready.push_back(id);
+        } else if let Some(lane) = self.lanes.remove(&id)
+            && let Some(known) = lane.known
+        {
+            self.idle.push(id, known);
+        }
+    }
+
+    async fn sign(&mut self) -> Result<(), Deposed> {
+        let handled = &mut self.lead.position.handled;
+        handled.insert(self.flow.stream.to_string(), self.events.get());
+        handled.insert(self.own_stream.clone(), self.own.get());
+        self.lead.sign(&*self.flow.store).await
+    }
+
+    /// Finishes what is being worked on. What waits is read again by whoever runs the saga next.
+    async fn finish(&mut self) {
+        while let Some(done) = self.working.join_next().await {
+            if let Ok(done) = done {
+                self.end_turn(done);
+            }
+        }
+        let _ = self.sign().await;
+    }
+
+    async fn look_for_requests(&mut self) {
+        match self.flow.dead_letters.request(&self.flow.id).await {
+            Ok(None) => {}
+            Ok(Some(request)) => match InstanceId::new(&request.key) {
+                Ok(id) => {
+                    let is_taken = |job: &Job| matches!(job, Job::Retry(taken) if *taken == request);
+                    if !self.lanes.get(&id).is_some_and(|lane| lane.queue.iter().any(is_taken)) {
+                        self.push(id, Job::Retry(request));
+                    }
+                }
+                Err(_) => {
+                    let _ = self.flow.dead_letters.close(&request).await;
+                }
+            },
+            Err(away) => tracing::warn!(saga = %self.flow.id, "will be tried again: {away}"),
+        }
+    }
+
+    /// Deletes the inputs of the saga's own that were handled, as far as it is stored that they were.
+    async fn let_go(&mut self) {
+        let handled = self.lead.position.of(&self.own_stream);
+        if handled <= self.let_go {
+            return;
+        }
+        match self.flow.store.let_go(handled).await {
+            Ok(()) => self.let_go = handled,
+            Err(away) => tracing::warn!(saga = %self.flow.id, "will be tried again: {away}"),
+        }
+    }
+}
+
+/// One turn of a lane.
+async fn work<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: Arc<SagaFlow<P, S, L>>,
+    id: InstanceId,
+    job: Job,
+    mut known: Option<Loaded>,
+    mut faults: u32,
+    floors: Floors,
+) -> Done {
+    let again = match &job {
+        Job::Input(input) => {
+            let floor = |stream: &str| if *stream == *flow.stream { floors.events } else { floors.own };
+            flow.handle(&id, input, floor, &mut known, &mut faults).await
+        }
+        Job::Retry(request) => {
+            known = None;
+            let done = async {
+                flow.retry_instance(&id).await?;
+                flow.dead_letters.close(request).await
+            };
+            match done.await {
+                Ok(()) => None,
+                Err(away) => {
+                    tracing::warn!(saga = %flow.id, "will be tried again: {away}");
+                    Some(PAUSE)
+                }
+            }
+        }
+    };
+    Done { id, job, known, faults, again }
+}
+
+async fn sorted(sorting: &mut Option<BoxFuture<'static, Vec<Read>>>) -> Vec<Read> {
+    match sorting {
+        Some(sorting) => sorting.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }

@@ -27,6 +27,10 @@ fn intake() -> Intake {
 }
 
 fn decode(id: &str, source: &str, extensions: &Metadata) -> Result<Command, IntakeError> {
+    decode_at(&format!("command.book.{id}"), id, source, extensions)
+}
+
+fn decode_at(subject: &str, id: &str, source: &str, extensions: &Metadata) -> Result<Command, IntakeError> {
     let id = CommandId::new(id).unwrap();
     let message = CommandMessage {
         id: &id,
@@ -37,11 +41,12 @@ fn decode(id: &str, source: &str, extensions: &Metadata) -> Result<Command, Inta
         extensions,
         reply_to: None,
         expected: None,
+        reference: Some("r\u{e9}f"),
     };
     intake().decode(&Incoming {
         stream: Name::new("COMMANDS").unwrap(),
         sequence: Sequence(1),
-        subject: format!("command.book.{id}"),
+        subject: subject.to_owned(),
         headers: message.headers(),
         payload: Bytes::from_static(br#"{"room":1}"#),
         stored_at: Timestamp(1),
@@ -75,11 +80,20 @@ fn metadata_whose_name_begins_like_the_servers_headers_is_the_senders_all_the_sa
 #[test]
 fn only_a_saga_sends_a_command_under_an_id_of_a_sagas_form() {
     let id = "saga:cleaning:1:hotel:7:0";
-    assert!(decode(id, "/cleaning/1", &Vec::new()).is_ok());
-    for other in ["/gateway", "/cleaning/2", "/other/1"] {
-        let refused = decode(id, other, &Vec::new()).unwrap_err().to_string();
+    let (ours, clients) = (format!("command.book.{id}.saga"), format!("command.book.{id}"));
+    for subject in [ours.clone(), format!("{ours}.retry")] {
+        let command = decode_at(&subject, id, "/cleaning/1", &Vec::new()).unwrap();
+        assert_eq!(command.reference.as_deref(), Some("r\u{e9}f"));
+    }
+    for (subject, source) in
+        [(&ours, "/gateway"), (&ours, "/cleaning/2"), (&ours, "/other/1"), (&clients, "/cleaning/1")]
+    {
+        let refused = decode_at(subject, id, source, &Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("which only sagas may use"), "{refused}");
     }
+    // Nor does a client's command lie where those of sagas do.
+    let refused = decode_at("command.book.c.saga", "c", "/gateway", &Vec::new()).unwrap_err();
+    assert!(matches!(refused, IntakeError::Subject { .. }), "{refused}");
 }
 
 fn new_event() -> impl Strategy<Value = NewEvent> {

@@ -85,7 +85,7 @@ impl StreamIngress {
             |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
         let headers = submission.headers(SOURCE, reply_to);
         let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
-        log::expect_no_command(&mut headers, submission.id.as_str());
+        log::expect_no_command(&mut headers, &submission.id);
         let bytes = header_bytes(&headers) + submission.data.len();
         let max_bytes = self.nats.client().max_payload();
         if bytes > max_bytes {

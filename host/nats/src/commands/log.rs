@@ -18,14 +18,14 @@ use crate::wire::{self, StoredMessage, header};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Makes the server store a command only if the log has no command with this id.
-pub(crate) fn expect_no_command(headers: &mut HeaderMap, id: &str) {
+pub(crate) fn expect_no_command(headers: &mut HeaderMap, id: &CommandId) {
     headers.insert(header::EXPECTED_SUBJECT_SEQUENCE, "0");
     headers.insert(header::EXPECTED_SUBJECT, subjects::command_of_id(id));
 }
 
 /// The command with this id, read from the leader as JSON, because a client wrote its headers.
 pub(crate) async fn command(nats: &Nats, id: &CommandId) -> Result<Option<StoredMessage>, Unavailable> {
-    wire::leader_last(nats, COMMANDS, &subjects::command_of_id(id.as_str())).await
+    wire::leader_last(nats, COMMANDS, &subjects::command_of_id(id)).await
 }
 
 #[derive(Deserialize)]
@@ -50,7 +50,12 @@ pub(super) async fn state(nats: &Nats, stream: &str) -> Result<State, Unavailabl
 
 /// The sequence of the last command that was logged, as the leader has it.
 pub(crate) async fn last(nats: &Nats) -> Result<Sequence, Unavailable> {
-    Ok(Sequence(state(nats, COMMANDS).await?.last_seq))
+    last_of(nats, COMMANDS).await
+}
+
+/// The sequence of the last message that was stored in a stream, as the leader has it.
+pub(crate) async fn last_of(nats: &Nats, stream: &str) -> Result<Sequence, Unavailable> {
+    Ok(Sequence(state(nats, stream).await?.last_seq))
 }
 
 /// Sweeps old commands in intervals, forever.

@@ -7,12 +7,14 @@ use pelton_core::command::ports::{
 };
 use pelton_core::command::snapshot::SnapshotKey;
 use pelton_core::id::{CommandId, Name, Sequence};
+use pelton_core::outcomes::CommandReport;
 use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
 
 use super::load::Loader;
 use super::{append, log, reply, snapshots};
 use crate::connection::Nats;
+use crate::sagas::outcomes;
 use crate::wire::GroupCommit;
 
 /// How a stream is written and read.
@@ -114,6 +116,10 @@ impl CommandStore for StreamStore {
 
     async fn keep_snapshot(&self, key: &SnapshotKey, snapshot: Bytes) -> Result<(), CommitError> {
         snapshots::keep(&self.nats, key, snapshot).await
+    }
+
+    async fn report(&self, report: &CommandReport) -> Result<(), Unavailable> {
+        outcomes::report(&self.nats, report).await
     }
 
     async fn reply(&self, reply_to: &str, answer: &Answer) {

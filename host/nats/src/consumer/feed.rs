@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::unreadable;
 use crate::connection::Nats;
-use crate::subjects::is_mark;
+use crate::subjects::{is_mark, takes};
 use crate::wire;
 
 /// The number of messages that are fetched ahead. Half as many again may be in transit.
@@ -54,6 +54,8 @@ pub struct StreamFeed {
     /// The connection for messages of the stream. `None` until it is needed, and after it was lost.
     line: Option<Nats>,
     stream: Name,
+    /// What it delivers; none: everything.
+    filters: Vec<String>,
     after: Sequence,
     consumer: Option<Live>,
     /// The position at which the feed last lost its consumer.
@@ -82,7 +84,13 @@ impl StreamFeed {
     /// A feed of the stream of this name, from its first event on. `stop` ends it.
     #[must_use]
     pub fn new(nats: &Nats, stream: Name, stop: CancellationToken) -> Self {
+        Self::filtered(nats, stream, Vec::new(), stop)
+    }
+
+    /// A feed of the messages that one of these filters takes.
+    pub(crate) fn filtered(nats: &Nats, stream: Name, filters: Vec<String>, stop: CancellationToken) -> Self {
         Self {
+            filters,
             nats: nats.clone(),
             line: None,
             stream,
@@ -162,10 +170,11 @@ impl StreamFeed {
         }
     }
 
-    /// Moves on to this message. None: it is the mark of a command, and no event.
+    /// Moves on to this message. None: it is the mark of a command and no event, or no filter takes it.
     fn take(&mut self, message: Incoming, unreadable: Option<String>) -> Option<FeedItem> {
         self.after = message.sequence;
-        (!is_mark(&message.subject)).then_some(FeedItem { message, unreadable })
+        let is_taken = self.filters.is_empty() || self.filters.iter().any(|filter| takes(filter, &message.subject));
+        (is_taken && !is_mark(&message.subject)).then_some(FeedItem { message, unreadable })
     }
 
     fn lost(&mut self, why: &str) {
@@ -214,6 +223,7 @@ impl StreamFeed {
             inactive_threshold: INACTIVE,
             num_replicas: 1,
             memory_storage: true,
+            filter_subjects: self.filters.clone(),
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(|e| e.to_string())?;

@@ -26,7 +26,7 @@ use super::delivery::PullDelivery;
 use super::pin::{self, Pin, Rest, Turn};
 use super::unreadable;
 use crate::connection::Nats;
-use crate::subjects::{COMMANDS, is_mark, saga_consumer};
+use crate::subjects::{COMMANDS, is_mark};
 use crate::wire::{self, nanoseconds};
 
 /// The lifetime of one pull request at the server.
@@ -98,11 +98,6 @@ impl PullConsumer {
             Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await?;
         consumer.pin = Some(Pin::new(nats, COMMANDS, &consumer.consumer));
         Ok(consumer)
-    }
-
-    /// The events of a saga, one after the other.
-    pub async fn of_saga(nats: &Nats, stream: &Name, saga: &Name) -> Result<Self, Unavailable> {
-        Self::open(nats, stream.to_string(), saga_consumer(saga), saga, 1).await
     }
 
     async fn open(

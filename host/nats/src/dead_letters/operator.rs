@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use pelton_core::command::outcome::Outcome;
+use pelton_core::command::outcome::{Answer, Outcome};
+use pelton_core::command::report::{report_of, report_of_unreadable};
 use pelton_core::dead_letter::{DeadLetterKind, RETRY_OF, RETRY_SUFFIX, first_subject};
 use pelton_core::id::Sequence;
 use pelton_core::message::{Command, Headers, Incoming};
+use pelton_core::outcomes::{CommandReport, CommandResult};
 use pelton_core::store::Unavailable;
 use tokio::time::Instant;
 
@@ -18,6 +20,7 @@ use super::requests;
 use super::{Happening, KeptDeadLetter, described, journal, read};
 use crate::commands::Commands;
 use crate::connection::Nats;
+use crate::sagas::outcomes;
 use crate::subjects::{ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header_bytes};
 
@@ -175,13 +178,22 @@ impl Operator {
         let what = Happening::Dropped { by: self.by.clone(), reason: reason.to_owned() };
         if dead_letter.dead_letter.message.stream.as_str() == COMMANDS
             && let Some(whole) = read(&self.nats, dead_letter.sequence).await?
-            && let Ok(command) = self.commands.decode(&whole.dead_letter.message)
         {
             let cause = format!("dropped by {}: {reason}", self.by);
-            let record = self.commands.give_up(&whole.dead_letter, &command, &cause).await?;
-            if let Some(ended) = unfailed(&record.outcome) {
-                self.settle(dead_letter, ended).await?;
-                return Ok(Some(ended));
+            let given_up = match self.commands.decode(&whole.dead_letter.message) {
+                Ok(command) => {
+                    let record = self.commands.give_up(&whole.dead_letter, &command, &cause).await?;
+                    if let Some(ended) = unfailed(&record.outcome) {
+                        self.settle(dead_letter, ended).await?;
+                        return Ok(Some(ended));
+                    }
+                    report_of(&command, &Answer::Ended(record))
+                }
+                Err(_) => report_of_unreadable(&whole.dead_letter.message, &cause),
+            };
+            if let Some(report) = given_up {
+                let report = CommandReport { result: CommandResult::Failed(cause), ..report };
+                outcomes::report(&self.nats, &report).await?;
             }
         }
         journal::note(&self.nats, dead_letter, what).await?;

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::{HandlerConsumer, Storage, Topology};
 use crate::consumer::pin;
 use crate::subjects::{
-    self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, PLUGINS, SAGAS, SNAPSHOTS, bucket_stream,
-    saga_consumer, view_bucket,
+    self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, PLUGINS, SNAPSHOTS, all_of_saga, bucket_stream,
+    saga_stream, view_bucket,
 };
 use crate::wire::nanoseconds;
 
@@ -44,11 +44,6 @@ impl Topology {
                     "allow_direct": true,
                     "allow_atomic": true,
                 }),
-            ),
-            self.stream(
-                SAGAS,
-                &["saga.>".to_owned()],
-                json!({ "max_msgs_per_subject": 1, "allow_atomic": true, "allow_direct": true }),
             ),
             self.bucket(SNAPSHOTS, json!({})),
         ];
@@ -85,11 +80,18 @@ impl Topology {
             consumer.settings = merged(Value::Object(consumer.settings), one_at_a_time);
             consumer
         }));
-        objects.extend(
-            self.sagas
-                .iter()
-                .map(|saga| self.consumer(saga.stream.as_str(), &saga_consumer(&saga.name), &[], 1)),
-        );
+        objects.extend(self.sagas.iter().map(|saga| {
+            // With scheduled messages the server insists on rollups and purges; only hosts may publish here.
+            let settings = json!({
+                "max_msgs_per_subject": 1,
+                "allow_atomic": true,
+                "allow_direct": true,
+                "allow_msg_schedules": true,
+                "allow_msg_ttl": true,
+                "allow_rollup_hdrs": true,
+            });
+            self.stream(&saga_stream(saga), &[all_of_saga(saga)], settings)
+        }));
         objects
     }
 

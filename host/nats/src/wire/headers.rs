@@ -18,7 +18,11 @@ pub(crate) mod header {
     pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
     pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
     pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
-    /// How long the server keeps the message.
+    pub(crate) const SCHEDULE: &str = "Nats-Schedule";
+    pub(crate) const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+    /// The subject of a schedule that this message ends, together with `NEXT: purge`.
+    pub(crate) const SCHEDULER: &str = "Nats-Scheduler";
+    pub(crate) const SCHEDULE_NEXT: &str = "Nats-Schedule-Next";
     pub(crate) const STREAM: &str = "Nats-Stream";
     pub(crate) const SUBJECT: &str = "Nats-Subject";
     pub(crate) const SEQUENCE: &str = "Nats-Sequence";

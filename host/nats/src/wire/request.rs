@@ -114,6 +114,21 @@ pub(crate) async fn api<T: DeserializeOwned>(
     Ok(answer(&message.payload))
 }
 
+/// Whether a stream takes messages of this subject.
+pub(crate) async fn takes(nats: &Nats, subject: &str) -> Result<bool, Unavailable> {
+    #[derive(Deserialize)]
+    struct Names {
+        #[serde(default)]
+        streams: Option<Vec<String>>,
+    }
+    let doing = format!("asking which stream takes {subject}");
+    let request = serde_json::json!({ "subject": subject }).to_string();
+    match api::<Names>(nats, "$JS.API.STREAM.NAMES", request.into(), &doing).await? {
+        Ok(names) => Ok(names.streams.is_some_and(|streams| !streams.is_empty())),
+        Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
+    }
+}
+
 /// A time as the JetStream API has it.
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

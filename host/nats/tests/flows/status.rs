@@ -8,7 +8,7 @@ use pelton_core::message::{Headers, Incoming};
 use pelton_core::projection::ports::ViewStore;
 use pelton_core::projection::view::Checkpoint;
 use pelton_core::time::Timestamp;
-use pelton_nats::status::{self, DeadLetterCount, Wanted};
+use pelton_nats::status::{self, DeadLetterCount, Wanted, WantedSaga};
 use pelton_nats::{BucketViews, StreamDeadLetters};
 
 use crate::support::{TestServer, name, prepare, publish_events};
@@ -18,7 +18,7 @@ fn wanted() -> Wanted {
         streams: vec![name("hotel")],
         handlers: vec![name("booking")],
         views: vec![(name("bookings"), name("hotel"))],
-        sagas: vec![(name("nobody"), name("hotel"))],
+        sagas: vec![WantedSaga { name: name("nobody"), id: name("nobody"), stream: name("hotel") }],
     }
 }
 

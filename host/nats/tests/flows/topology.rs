@@ -8,7 +8,7 @@ use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::CommandType;
 use pelton_nats::server::Options;
 use pelton_nats::topology::{
-    Apply, Effect, EventStream, HandlerConsumer, SagaConsumer, Topology, TopologyError, View,
+    Apply, Effect, EventStream, HandlerConsumer, Topology, TopologyError, View,
 };
 use pelton_nats::{Credentials, Nats, PullConsumer};
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::support::{TestServer, name, soon};
 fn everything() -> Topology {
     Topology {
         views: vec![View { name: name("bookings"), version: 1 }],
-        sagas: vec![SagaConsumer { name: name("housekeeping"), stream: name("hotel") }],
+        sagas: vec![name("housekeeping")],
         ..hotel()
     }
 }

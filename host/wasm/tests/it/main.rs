@@ -50,6 +50,8 @@ fn command(r#type: &str, id: &str, data: &str) -> Command {
         fingerprint: Fingerprint::of(&[id.as_bytes()]),
         reply_to: None,
         expected: None,
+        reference: None,
+        depth: 0,
     }
 }
 

@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 
 use hotel_types::{
-    Actor, CleaningScheduled, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable,
+    Actor, BookingPaid, BookingReleased, CleaningScheduled, Client, Date, GuestCheckedIn, NoShowCharged, Room, RoomBooked,
+    RoomCleaned, RoomMadeAvailable,
 };
 use pelton_plugin::{EventMeta, Projection, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,12 @@ pub enum Event {
     RoomMadeAvailable(RoomMadeAvailable),
     /// The client is in the room.
     GuestCheckedIn(GuestCheckedIn),
+    /// The client has paid.
+    BookingPaid(BookingPaid),
+    /// The booking is no more.
+    BookingReleased(BookingReleased),
+    /// The guest did not come.
+    NoShowCharged(NoShowCharged),
 }
 
 /// One booking.
@@ -38,6 +45,9 @@ pub struct Booking {
     pub client: Client,
     /// The progress of the booking.
     pub availability: Availability,
+    /// Whether it is paid.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paid: bool,
     /// The author of the last change.
     pub changed_by: Actor,
     /// The time of the last change.
@@ -58,6 +68,11 @@ pub enum Availability {
     Available,
     /// Its client is in the room.
     Occupied,
+    /// Its client did not come, and was charged.
+    #[serde(rename = "no-show")]
+    NoShow,
+    /// It was given up; the room can be booked again.
+    Released,
 }
 
 /// The view of bookings.
@@ -76,7 +91,11 @@ impl Projection for BookingView {
     fn apply(_: &str, view: Option<Booking>, event: &Event, meta: &EventMeta) -> Option<Booking> {
         let (room, date, by) = event.what();
         let before = view.as_ref().map(|booking| booking.availability);
+        let was_paid = view.as_ref().is_some_and(|booking| booking.paid);
         let client = match event {
+            Event::BookingPaid(BookingPaid { client, .. })
+            | Event::BookingReleased(BookingReleased { client, .. })
+            | Event::NoShowCharged(NoShowCharged { client, .. }) => client.clone(),
             Event::RoomBooked(RoomBooked { client, .. })
             | Event::RoomMadeAvailable(RoomMadeAvailable { client, .. })
             | Event::GuestCheckedIn(GuestCheckedIn { client, .. }) => client.clone(),
@@ -90,13 +109,16 @@ impl Projection for BookingView {
             (Event::CleaningScheduled(_), None | Some(Availability::Booked)) => Availability::Cleaning,
             // A late cleaning does not make the room unavailable, and a clean room waits to be made available.
             (Event::CleaningScheduled(_), Some(later)) => later,
-            (Event::RoomCleaned(_), before) => before?,
+            (Event::RoomCleaned(_) | Event::BookingPaid(_), before) => before?,
+            (Event::NoShowCharged(_), _) => Availability::NoShow,
+            (Event::BookingReleased(_), _) => Availability::Released,
         };
         Some(Booking {
             room: room.clone(),
             date,
             client,
             availability,
+            paid: matches!(event, Event::BookingPaid(_)) || was_paid && !matches!(event, Event::RoomBooked(_)),
             changed_by: by.clone(),
             changed_at: meta.time,
             position: meta.sequence,
@@ -113,6 +135,9 @@ impl Event {
             Event::RoomCleaned(e) => (&e.room, e.date, &e.by),
             Event::RoomMadeAvailable(e) => (&e.room, e.date, &e.by),
             Event::GuestCheckedIn(e) => (&e.room, e.date, &e.by),
+            Event::BookingPaid(e) => (&e.room, e.date, &e.by),
+            Event::BookingReleased(e) => (&e.room, e.date, &e.by),
+            Event::NoShowCharged(e) => (&e.room, e.date, &e.by),
         }
     }
 }
@@ -177,6 +202,27 @@ mod tests {
         assert_view(&after, Availability::Available, "housekeeping", 4);
         let after = after.and([checked_in()]);
         assert_view(&after, Availability::Occupied, "client 7", 5);
+    }
+
+    #[test]
+    fn a_booking_shows_that_it_is_paid_charged_or_given_up() {
+        let (room, client, date) = parts();
+        let by = Actor::housekeeping();
+        let paid = BookingPaid { room: room.clone(), client: client.clone(), date, by: by.clone() };
+        let charged = NoShowCharged { room: room.clone(), client: client.clone(), date, by: by.clone() };
+        let reason = "it was not paid in time".to_owned();
+        let released = BookingReleased { room, client, date, reason, by };
+        let after = BookingView::given([booked(), available(), Booked::BookingPaid(paid)]);
+        assert_view(&after, Availability::Available, "housekeeping", 3);
+        assert!(after.view(KEY).is_some_and(|booking| booking.paid));
+        let after = after.and([Booked::NoShowCharged(charged)]);
+        assert_view(&after, Availability::NoShow, "housekeeping", 4);
+        assert!(after.view(KEY).is_some_and(|booking| booking.paid));
+        let after = BookingView::given([booked(), Booked::BookingReleased(released)]);
+        assert_view(&after, Availability::Released, "housekeeping", 2);
+        // Another booking is not paid because the one before was.
+        let after = after.and([booked()]);
+        assert_view(&after, Availability::Booked, "client 7", 3);
     }
 
     #[test]

@@ -12,9 +12,22 @@
 //! | | `booked-by-another-client` | another client has the booking |
 //! | | `room-not-available` | the room was not made available yet |
 //! | | `already-checked-in` | the client is in the room |
+//! | `pay-booking` | `nothing-booked` | there is no booking |
+//! | | `booked-by-another-client` | another client has the booking |
+//! | | `already-paid` | the booking is paid |
+//! | `release-room` | `nothing-booked` | there is no booking |
+//! | | `already-checked-in` | the guest is in the room |
+//! | `charge-no-show` | `nothing-booked` | there is no booking |
+//! | | `already-checked-in` | the guest came |
+//! | | `already-charged` | it was charged before |
+//!
+//! `tell-guest` is never refused.
 #![forbid(unsafe_code)]
 
-use hotel_types::{Actor, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomMadeAvailable};
+use hotel_types::{
+    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, GuestTold, NoShowCharged, Room, RoomBooked,
+    RoomMadeAvailable,
+};
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +53,48 @@ pub enum Command {
         /// The sender's name; the manager if the sender gives none.
         by: Option<Actor>,
     },
+    /// A client pays for the booking.
+    PayBooking {
+        /// The room.
+        room: Room,
+        /// The client who pays.
+        client: Client,
+        /// The day.
+        date: Date,
+    },
+    /// The booking is given up.
+    ReleaseRoom {
+        /// The room.
+        room: Room,
+        /// The day.
+        date: Date,
+        /// Why.
+        reason: String,
+        /// The sender's name; the manager if the sender gives none.
+        by: Option<Actor>,
+    },
+    /// The guest did not come.
+    ChargeNoShow {
+        /// The room.
+        room: Room,
+        /// The day.
+        date: Date,
+        /// The sender's name; the manager if the sender gives none.
+        by: Option<Actor>,
+    },
+    /// A client is told something about the booking.
+    TellGuest {
+        /// The room.
+        room: Room,
+        /// The client.
+        client: Client,
+        /// The day.
+        date: Date,
+        /// What the client is told.
+        message: String,
+        /// The sender's name; the manager if the sender gives none.
+        by: Option<Actor>,
+    },
     /// A client wants to enter the room.
     CheckIn {
         /// The room.
@@ -61,6 +116,14 @@ pub enum Event {
     RoomMadeAvailable(RoomMadeAvailable),
     /// The client is in the room.
     GuestCheckedIn(GuestCheckedIn),
+    /// The client has paid.
+    BookingPaid(BookingPaid),
+    /// The booking is no more.
+    BookingReleased(BookingReleased),
+    /// The guest did not come, and pays for it.
+    NoShowCharged(NoShowCharged),
+    /// A client was told something.
+    GuestTold(GuestTold),
 }
 
 /// The rules of a booking: the codes of rejections.
@@ -79,11 +142,23 @@ pub enum Rule {
     RoomNotAvailable,
     /// The client is in the room.
     AlreadyCheckedIn,
+    /// The booking is paid.
+    AlreadyPaid,
+    /// The guest who did not come was charged before.
+    AlreadyCharged,
+}
+
+/// A room on a day: whose it is, how far it is, and what was paid.
+#[derive(Debug, Default)]
+pub struct Booking {
+    state: State,
+    is_paid: bool,
+    is_charged: bool,
 }
 
 /// The state of a room on a day, and the client who booked it.
 #[derive(Debug, Default)]
-pub enum Booking {
+enum State {
     /// It is not booked.
     #[default]
     Free,
@@ -95,17 +170,31 @@ pub enum Booking {
     Occupied(Client),
 }
 
+impl State {
+    /// The client who booked it.
+    fn client(&self) -> Option<&Client> {
+        match self {
+            State::Free => None,
+            State::Booked(client) | State::Available(client) | State::Occupied(client) => Some(client),
+        }
+    }
+}
+
 impl CommandHandler for Booking {
     type Command = Command;
     type Event = Event;
     type Rule = Rule;
 
     fn evolve(&mut self, event: Event) {
-        *self = match event {
-            Event::RoomBooked(booked) => Booking::Booked(booked.client),
-            Event::RoomMadeAvailable(available) => Booking::Available(available.client),
-            Event::GuestCheckedIn(checked_in) => Booking::Occupied(checked_in.client),
-        };
+        match event {
+            Event::RoomBooked(booked) => self.state = State::Booked(booked.client),
+            Event::RoomMadeAvailable(available) => self.state = State::Available(available.client),
+            Event::GuestCheckedIn(checked_in) => self.state = State::Occupied(checked_in.client),
+            Event::BookingPaid(_) => self.is_paid = true,
+            Event::NoShowCharged(_) => self.is_charged = true,
+            Event::BookingReleased(_) => *self = Self::default(),
+            Event::GuestTold(_) => {}
+        }
     }
 
     fn decide(&self, command: Command, _: &Context) -> Result<Vec<Event>, Rejection<Rule>> {
@@ -115,33 +204,44 @@ impl CommandHandler for Booking {
                 self.make_available(room, date, by.unwrap_or_else(Actor::manager))
             }
             Command::CheckIn { room, client, date } => self.check_in(room, &client, date),
+            Command::PayBooking { room, client, date } => self.pay(room, &client, date),
+            Command::ReleaseRoom { room, date, reason, by } => {
+                self.release(room, date, reason, by.unwrap_or_else(Actor::manager))
+            }
+            Command::ChargeNoShow { room, date, by } => {
+                self.charge_no_show(room, date, by.unwrap_or_else(Actor::manager))
+            }
+            Command::TellGuest { room, client, date, message, by } => {
+                let by = by.unwrap_or_else(Actor::manager);
+                Ok(vec![Event::GuestTold(GuestTold { room, client, date, message, by })])
+            }
         }
     }
 }
 
 impl Booking {
     fn book(&self, room: Room, client: Client, date: Date) -> Result<Vec<Event>, Rejection<Rule>> {
-        match self {
-            Booking::Free => {
+        match &self.state {
+            State::Free => {
                 let by = Actor::client(&client);
                 Ok(vec![Event::RoomBooked(RoomBooked { room, client, date, by })])
             }
             // This also refuses the same client: a second command means a second booking, and the room has only one.
-            Booking::Booked(_) | Booking::Available(_) | Booking::Occupied(_) => {
+            State::Booked(_) | State::Available(_) | State::Occupied(_) => {
                 Err(refuse(Rule::RoomAlreadyBooked, &room, date, "is booked already"))
             }
         }
     }
 
     fn make_available(&self, room: Room, date: Date, by: Actor) -> Result<Vec<Event>, Rejection<Rule>> {
-        match self {
-            Booking::Free => Err(nothing_booked(&room, date)),
-            Booking::Booked(client) => {
+        match &self.state {
+            State::Free => Err(nothing_booked(&room, date)),
+            State::Booked(client) => {
                 let client = client.clone();
                 Ok(vec![Event::RoomMadeAvailable(RoomMadeAvailable { room, client, date, by })])
             }
-            Booking::Available(_) => Err(refuse(Rule::AlreadyAvailable, &room, date, "is available already")),
-            Booking::Occupied(_) => Err(refuse(
+            State::Available(_) => Err(refuse(Rule::AlreadyAvailable, &room, date, "is available already")),
+            State::Occupied(_) => Err(refuse(
                 Rule::AlreadyAvailable,
                 &room,
                 date,
@@ -151,28 +251,75 @@ impl Booking {
     }
 
     fn check_in(&self, room: Room, client: &Client, date: Date) -> Result<Vec<Event>, Rejection<Rule>> {
-        match self {
-            Booking::Free => Err(nothing_booked(&room, date)),
+        match &self.state {
+            State::Free => Err(nothing_booked(&room, date)),
             // This check comes first: only the client who booked the room may learn its state.
-            Booking::Booked(booker) | Booking::Available(booker) | Booking::Occupied(booker)
+            State::Booked(booker) | State::Available(booker) | State::Occupied(booker)
                 if booker != client =>
             {
                 Err(refuse(Rule::BookedByAnotherClient, &room, date, "is booked by another client"))
             }
-            Booking::Booked(_) => {
+            State::Booked(_) => {
                 let still = "is not available yet: it is booked, and has still to be made available";
                 Err(refuse(Rule::RoomNotAvailable, &room, date, still).detail("state", "booked"))
             }
-            Booking::Available(booker) => {
+            State::Available(booker) => {
                 let (client, by) = (booker.clone(), Actor::client(booker));
                 Ok(vec![Event::GuestCheckedIn(GuestCheckedIn { room, client, date, by })])
             }
-            Booking::Occupied(_) => Err(refuse(
+            State::Occupied(_) => Err(refuse(
                 Rule::AlreadyCheckedIn,
                 &room,
                 date,
                 "is occupied: its guest has checked in already",
             )),
+        }
+    }
+
+    fn pay(&self, room: Room, client: &Client, date: Date) -> Result<Vec<Event>, Rejection<Rule>> {
+        match self.state.client() {
+            None => Err(nothing_booked(&room, date)),
+            Some(booker) if booker != client => {
+                Err(refuse(Rule::BookedByAnotherClient, &room, date, "is booked by another client"))
+            }
+            Some(_) if self.is_paid => Err(refuse(Rule::AlreadyPaid, &room, date, "is paid already")),
+            Some(booker) => {
+                let (client, by) = (booker.clone(), Actor::client(booker));
+                Ok(vec![Event::BookingPaid(BookingPaid { room, client, date, by })])
+            }
+        }
+    }
+
+    fn release(
+        &self,
+        room: Room,
+        date: Date,
+        reason: String,
+        by: Actor,
+    ) -> Result<Vec<Event>, Rejection<Rule>> {
+        match &self.state {
+            State::Free => Err(nothing_booked(&room, date)),
+            State::Occupied(_) => {
+                Err(refuse(Rule::AlreadyCheckedIn, &room, date, "is occupied: its guest has checked in"))
+            }
+            State::Booked(client) | State::Available(client) => {
+                let client = client.clone();
+                Ok(vec![Event::BookingReleased(BookingReleased { room, client, date, reason, by })])
+            }
+        }
+    }
+
+    fn charge_no_show(&self, room: Room, date: Date, by: Actor) -> Result<Vec<Event>, Rejection<Rule>> {
+        match &self.state {
+            State::Free => Err(nothing_booked(&room, date)),
+            State::Occupied(_) => Err(refuse(Rule::AlreadyCheckedIn, &room, date, "has its guest: he came")),
+            State::Booked(_) | State::Available(_) if self.is_charged => {
+                Err(refuse(Rule::AlreadyCharged, &room, date, "was charged before"))
+            }
+            State::Booked(client) | State::Available(client) => {
+                let client = client.clone();
+                Ok(vec![Event::NoShowCharged(NoShowCharged { room, client, date, by })])
+            }
         }
     }
 }

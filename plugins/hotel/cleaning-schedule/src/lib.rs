@@ -3,7 +3,7 @@
 //! The key is the day, for example `2022-12-12`.
 #![forbid(unsafe_code)]
 
-use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
+use hotel_types::{Actor, CleaningCancelled, CleaningScheduled, Date, Room, RoomCleaned};
 use pelton_plugin::{EventMeta, Projection};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ pub enum Event {
     CleaningScheduled(CleaningScheduled),
     /// A room is clean.
     RoomCleaned(RoomCleaned),
+    /// A room need not be cleaned.
+    CleaningCancelled(CleaningCancelled),
 }
 
 /// One day.
@@ -74,8 +76,9 @@ impl Projection for CleaningSchedule {
                 cleaning.status = Status::Cleaned;
                 cleaning.cleaned_by = Some(cleaned.by.clone());
             }
+            Event::CleaningCancelled(_) => day.rooms.retain(|cleaning| cleaning.room != *room),
         }
-        Some(day)
+        (!day.rooms.is_empty()).then_some(day)
     }
 }
 
@@ -97,6 +100,7 @@ impl Event {
         match self {
             Event::CleaningScheduled(e) => (&e.room, e.date),
             Event::RoomCleaned(e) => (&e.room, e.date),
+            Event::CleaningCancelled(e) => (&e.room, e.date),
         }
     }
 }

@@ -4,12 +4,16 @@
 //!
 //! | command | code | when |
 //! |---|---|---|
-//! | `schedule-cleaning` | `cleaning-already-scheduled` | the cleaning was scheduled before, and may be done |
+//! | `schedule-cleaning` | `cleaning-already-scheduled` | the cleaning is scheduled, or done |
 //! | `report-cleaned` | `cleaning-not-scheduled` | the cleaning was not scheduled |
 //! | | `already-cleaned` | the cleaning is done |
+//! | `cancel-cleaning` | `cleaning-not-scheduled` | the cleaning is not scheduled |
+//! | | `already-cleaned` | the cleaning is done |
+//! | `close-room` | `cleaning-already-scheduled` | the cleaning is scheduled, or done |
+//! | all but `close-room` | `room-closed` | the room cannot be cleaned that day |
 #![forbid(unsafe_code)]
 
-use hotel_types::{Actor, CleaningScheduled, Date, Room, RoomCleaned};
+use hotel_types::{Actor, CleaningCancelled, CleaningScheduled, Date, Room, RoomCleaned, RoomClosed};
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +25,10 @@ pub enum Command {
     ScheduleCleaning(Request),
     /// The room is clean.
     ReportCleaned(Request),
+    /// The room need not be cleaned.
+    CancelCleaning(Request),
+    /// The room cannot be cleaned: a pipe broke.
+    CloseRoom(Request),
 }
 
 /// A room, a day, and the name of the sender.
@@ -42,6 +50,10 @@ pub enum Event {
     CleaningScheduled(CleaningScheduled),
     /// The room is clean.
     RoomCleaned(RoomCleaned),
+    /// The room need not be cleaned.
+    CleaningCancelled(CleaningCancelled),
+    /// The room cannot be cleaned.
+    RoomClosed(RoomClosed),
 }
 
 /// The rules of a cleaning: the codes of rejections.
@@ -54,6 +66,8 @@ pub enum Rule {
     CleaningNotScheduled,
     /// The cleaning is done.
     AlreadyCleaned,
+    /// The room cannot be cleaned that day.
+    RoomClosed,
 }
 
 /// The state of the cleaning of a room on a day.
@@ -66,6 +80,8 @@ pub enum Cleaning {
     Scheduled,
     /// It is done.
     Done,
+    /// It cannot be done.
+    Closed,
 }
 
 impl CommandHandler for Cleaning {
@@ -77,6 +93,8 @@ impl CommandHandler for Cleaning {
         *self = match event {
             Event::CleaningScheduled(_) => Cleaning::Scheduled,
             Event::RoomCleaned(_) => Cleaning::Done,
+            Event::CleaningCancelled(_) => Cleaning::None,
+            Event::RoomClosed(_) => Cleaning::Closed,
         };
     }
 
@@ -84,6 +102,8 @@ impl CommandHandler for Cleaning {
         match command {
             Command::ScheduleCleaning(request) => self.schedule(request),
             Command::ReportCleaned(request) => self.report_cleaned(request),
+            Command::CancelCleaning(request) => self.cancel(request),
+            Command::CloseRoom(request) => self.close(request),
         }
     }
 }
@@ -99,6 +119,7 @@ impl Cleaning {
             }
             Cleaning::Scheduled => ("is scheduled for cleaning already", "scheduled"),
             Cleaning::Done => ("was scheduled for cleaning before, and is clean", "cleaned"),
+            Cleaning::Closed => return Err(closed(&request)),
         };
         Err(refuse(Rule::CleaningAlreadyScheduled, &request, why).detail("state", state))
     }
@@ -114,8 +135,43 @@ impl Cleaning {
                 Ok(vec![Event::RoomCleaned(RoomCleaned { room, date, by })])
             }
             Cleaning::Done => Err(refuse(Rule::AlreadyCleaned, &request, "was reported clean before")),
+            Cleaning::Closed => Err(closed(&request)),
         }
     }
+
+    fn cancel(&self, request: Request) -> Result<Vec<Event>, Rejection<Rule>> {
+        match self {
+            Cleaning::None => {
+                Err(refuse(Rule::CleaningNotScheduled, &request, "is not scheduled for cleaning"))
+            }
+            Cleaning::Scheduled => {
+                let Request { room, date, by } = request;
+                let by = by.unwrap_or_else(Actor::manager);
+                Ok(vec![Event::CleaningCancelled(CleaningCancelled { room, date, by })])
+            }
+            Cleaning::Done => Err(refuse(Rule::AlreadyCleaned, &request, "is clean already")),
+            Cleaning::Closed => Err(closed(&request)),
+        }
+    }
+
+    fn close(&self, request: Request) -> Result<Vec<Event>, Rejection<Rule>> {
+        match self {
+            Cleaning::None => {
+                let Request { room, date, by } = request;
+                let by = by.unwrap_or_else(Actor::manager);
+                Ok(vec![Event::RoomClosed(RoomClosed { room, date, by })])
+            }
+            // Closing it once more changes nothing.
+            Cleaning::Closed => Ok(vec![]),
+            Cleaning::Scheduled | Cleaning::Done => {
+                Err(refuse(Rule::CleaningAlreadyScheduled, &request, "is scheduled for cleaning, or clean"))
+            }
+        }
+    }
+}
+
+fn closed(request: &Request) -> Rejection<Rule> {
+    refuse(Rule::RoomClosed, request, "is closed")
 }
 
 fn refuse(rule: Rule, Request { room, date, .. }: &Request, why: &str) -> Rejection<Rule> {
@@ -181,6 +237,34 @@ mod tests {
         let rejection = Cleaning::given([]).when(report()).then_rejected("cleaning-not-scheduled");
         assert_eq!(rejection.message, "on 2022-12-12, room 1 is not scheduled for cleaning");
         Cleaning::given(done()).when(report()).then_rejected("already-cleaned");
+    }
+
+    #[test]
+    fn a_cleaning_that_is_cancelled_can_be_scheduled_again() {
+        let cancelled = || {
+            let (room, date, by) = (Room::new(1), date(), Actor::manager());
+            Event::CleaningCancelled(CleaningCancelled { room, date, by })
+        };
+        let cancel = || Command::CancelCleaning(request(None));
+        Cleaning::given([scheduled(Actor::manager())]).when(cancel()).then([cancelled()]);
+        Cleaning::given([]).when(cancel()).then_rejected("cleaning-not-scheduled");
+        Cleaning::given(done()).when(cancel()).then_rejected("already-cleaned");
+        Cleaning::given([scheduled(Actor::manager()), cancelled()])
+            .when(schedule())
+            .then([scheduled(Actor::housekeeping())]);
+    }
+
+    #[test]
+    fn a_closed_room_is_not_cleaned() {
+        let closed = || Event::RoomClosed(RoomClosed { room: Room::new(1), date: date(), by: Actor::manager() });
+        let close = || Command::CloseRoom(request(None));
+        Cleaning::given([]).when(close()).then([closed()]);
+        Cleaning::given([closed()]).when(close()).then([] as [Event; 0]);
+        Cleaning::given([scheduled(Actor::manager())]).when(close()).then_rejected("cleaning-already-scheduled");
+        let others = [Command::ReportCleaned(request(None)), Command::CancelCleaning(request(None)), schedule()];
+        for command in others {
+            Cleaning::given([closed()]).when(command).then_rejected("room-closed");
+        }
     }
 
     #[test]

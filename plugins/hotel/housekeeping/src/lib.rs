@@ -1,16 +1,38 @@
-//! Housekeeping: a room that was booked is cleaned, and a room that was cleaned is made available.
+//! Housekeeping: sees a booking through. A room that was booked is cleaned, and a room that was cleaned is made available.
 //!
-//! There is one instance for each booking, `<room>~<day>`. It starts with the booking, sends the command to clean the
-//! room, waits for the cleaning, makes the room available, and ends when the room is available, whoever made it so.
+//! There is one instance for each booking, `<room>~<day>`, from the booking to the guest in the room:
+//!
+//! | what happens | what follows |
+//! |---|---|
+//! | the room is booked | its cleaning is scheduled, and payment is waited for |
+//! | it is not paid in time | the cleaning is cancelled, the room released, the guest told |
+//! | the cleaning is refused | the room is released, and the guest told |
+//! | the room is clean | it is made available |
+//! | it is paid | it is kept; at the end of its day a guest who did not come is charged |
+//! | the guest checks in, or the booking is given up | the instance ends, and its timers with it |
+//!
 //! Repetition is harmless: a handler rejects what was done before, and the rejection tells the instance to go on.
 #![forbid(unsafe_code)]
 
-use hotel_types::{Actor, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable};
+mod instance;
+
+use std::time::Duration;
+
+use hotel_types::{
+    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable,
+};
 use pelton_plugin::{
-    CommandResult, Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Outcome, Outcomes,
-    Outgoing, Reaction, Saga, log,
+    CommandResult, Correlation, EventMeta, Failure, Input, InputContext, Outcome, Outcomes, Outgoing, Reaction, Saga,
+    Timestamp, Undo, log, settings,
 };
 use serde::{Deserialize, Serialize};
+
+use instance::instance;
+
+/// How long a booking waits to be paid, unless the setting says otherwise.
+const PAY_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// The setting with the seconds that a booking waits to be paid.
+const PAY_WITHIN_SETTING: &str = "pay-within-seconds";
 
 /// The events that the plugin reads, from the handlers for bookings and for cleanings.
 #[derive(Debug, Deserialize)]
@@ -18,26 +40,58 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     /// A booking begins, and with it an instance.
     RoomBooked(RoomBooked),
+    /// The booking is paid.
+    BookingPaid(BookingPaid),
+    /// The booking is no more; the instance is done.
+    BookingReleased(BookingReleased),
     /// The room is clean.
     RoomCleaned(RoomCleaned),
-    /// The room is available; the instance is done.
+    /// The room is available.
     RoomMadeAvailable(RoomMadeAvailable),
     /// The guest is in the room; the instance is done.
     GuestCheckedIn(GuestCheckedIn),
 }
 
-/// The commands that the saga sends.
-#[derive(Debug, Serialize, Deserialize)]
+/// The commands that the saga sends. The author of each is always housekeeping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// Goes to the handler for cleanings.
     ScheduleCleaning(Request),
+    /// Goes to the handler for cleanings.
+    CancelCleaning(Request),
     /// Goes to the handler for bookings.
     MakeRoomAvailable(Request),
+    /// Goes to the handler for bookings.
+    ReleaseRoom {
+        /// The room.
+        room: Room,
+        /// The day.
+        date: Date,
+        /// Why.
+        reason: String,
+        /// Always housekeeping.
+        by: Actor,
+    },
+    /// Goes to the handler for bookings.
+    ChargeNoShow(Request),
+    /// Goes to the handler for bookings.
+    TellGuest {
+        /// The room.
+        room: Room,
+        /// The client.
+        client: Client,
+        /// The day.
+        date: Date,
+        /// What the client is told.
+        message: String,
+        /// Always housekeeping.
+        by: Actor,
+    },
 }
 
 /// A room, a day, and the name of the sender.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// The room.
     pub room: Room,
@@ -47,15 +101,32 @@ pub struct Request {
     pub by: Actor,
 }
 
-/// The progress of an instance, and its room and day.
+/// What an instance waits for with a timer. The id of a timer is its type.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timer {
+    /// The booking is not paid in time.
+    Unpaid {},
+    /// The day is over, and the guest did not come.
+    NoShow {},
+}
+
+const UNPAID: &str = "unpaid";
+const NO_SHOW: &str = "no-show";
+
+/// The progress of an instance, and its booking.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The room.
     pub room: Room,
+    /// The client of the booking.
+    pub client: Client,
     /// The day.
     pub date: Date,
     /// What the instance waits for.
     pub step: Step,
+    /// What was done for the booking, and what undoes it.
+    pub undo: Undo<Command>,
 }
 
 /// What an instance waits for.
@@ -66,12 +137,19 @@ pub enum Step {
     Cleaning,
     /// The room to be available.
     MakingAvailable,
+    /// The guest.
+    Guest,
+    /// The room to be released.
+    Releasing,
+    /// The guest who did not come to be charged.
+    Charging,
 }
 
-/// What an instance calls the command that it waits for first.
+/// What an instance calls its commands.
 const CLEANING: &str = "cleaning";
-/// What it calls the one after.
 const AVAILABLE: &str = "available";
+const RELEASE: &str = "undo booking";
+const CHARGE: &str = "charge";
 
 /// The saga.
 #[derive(Debug)]
@@ -80,96 +158,172 @@ pub struct Housekeeping;
 impl Saga for Housekeeping {
     type Event = Event;
     type Command = Command;
-    type Timer = NoTimers;
+    type Timer = Timer;
     type State = State;
 
-    // Without them, an instance whose command is refused waits for the event that made it so.
-    const OUTCOMES: Outcomes = Outcomes::Optional;
+    // Without them nobody would know of a cleaning that is refused.
+    const OUTCOMES: Outcomes = Outcomes::Required;
+
+    fn check_settings() -> Result<(), String> {
+        pay_within().map(drop)
+    }
 
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
         vec![match event {
-            Event::RoomBooked(e) => Correlation::start_once(instance(&e.room, e.date)),
+            // A room that was released may be booked again for the same day.
+            Event::RoomBooked(e) => Correlation::start(instance(&e.room, e.date)),
+            Event::BookingPaid(e) => Correlation::advance(instance(&e.room, e.date)),
+            Event::BookingReleased(e) => Correlation::advance(instance(&e.room, e.date)),
             Event::RoomCleaned(e) => Correlation::advance(instance(&e.room, e.date)),
             Event::RoomMadeAvailable(e) => Correlation::advance(instance(&e.room, e.date)),
             Event::GuestCheckedIn(e) => Correlation::advance(instance(&e.room, e.date)),
         }]
     }
 
-    fn react(state: Option<State>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
-        Ok(match (input, state) {
-            (Input::Event(Event::RoomBooked(booked), _), None) => clean(booked.room, booked.date),
-            (_, None) => Reaction::end(),
-            (Input::Event(Event::RoomCleaned(_), _), Some(state)) => make_available(state),
-            (Input::Event(Event::RoomMadeAvailable(_) | Event::GuestCheckedIn(_), _), Some(_)) => {
-                Reaction::end()
-            }
-            (Input::Outcome(outcome), Some(state)) => go_on(state, outcome),
-            (Input::Event(Event::RoomBooked(_), _), Some(state)) => Reaction::keep(state),
-            (Input::Timer(none, _), _) => match none {},
+    fn react(
+        state: Option<State>,
+        input: Input<Event, Timer>,
+        context: &InputContext,
+    ) -> Result<Reaction<Self>, Failure> {
+        let Some(state) = state else {
+            return match input {
+                Input::Event(Event::RoomBooked(booked), _) => begin(booked, context.time),
+                _ => Ok(Reaction::end()),
+            };
+        };
+        Ok(match input {
+            Input::Event(Event::RoomBooked(_), _) => Reaction::keep(state),
+            Input::Event(Event::BookingPaid(_), _) => paid(state),
+            Input::Event(Event::RoomCleaned(_), _) => make_available(state),
+            Input::Event(Event::RoomMadeAvailable(_), _) => wait_for_guest(state),
+            Input::Event(Event::GuestCheckedIn(_), _) => Reaction::end(),
+            Input::Event(Event::BookingReleased(_), _) => released(state),
+            Input::Timer(Timer::Unpaid {}, _) => give_up(state, "it was not paid in time"),
+            Input::Timer(Timer::NoShow {}, _) => charge_no_show(state),
+            Input::Outcome(outcome) => go_on(state, outcome),
         })
     }
 }
 
-fn clean(room: Room, date: Date) -> Reaction<Housekeeping> {
-    let request = Request { room: room.clone(), date, by: Actor::housekeeping() };
-    Reaction::keep(State { room, date, step: Step::Cleaning })
-        .send(Outgoing::new(Command::ScheduleCleaning(request)).reference(CLEANING))
+fn begin(booked: RoomBooked, now: Timestamp) -> Result<Reaction<Housekeeping>, Failure> {
+    let RoomBooked { room, client, date, .. } = booked;
+    let due = now + pay_within().map_err(Failure::Other)?;
+    let mut undo = Undo::default();
+    let (reason, by) = ("housekeeping cannot get it ready".to_owned(), Actor::housekeeping());
+    undo.done("booking", Command::ReleaseRoom { room: room.clone(), date, reason, by });
+    let state = State { room, client, date, step: Step::Cleaning, undo };
+    let clean = Outgoing::new(Command::ScheduleCleaning(state.request())).reference(CLEANING);
+    Ok(Reaction::keep(state).send(clean).set_timer(UNPAID, due, &Timer::Unpaid {}))
 }
 
-fn make_available(state: State) -> Reaction<Housekeeping> {
-    if state.step == Step::MakingAvailable {
+fn pay_within() -> Result<Duration, String> {
+    Ok(settings::parse(PAY_WITHIN_SETTING)?.map_or(PAY_WITHIN, Duration::from_secs))
+}
+
+impl State {
+    fn request(&self) -> Request {
+        Request { room: self.room.clone(), date: self.date, by: Actor::housekeeping() }
+    }
+
+    fn tell(&self, message: String) -> Command {
+        let (room, client) = (self.room.clone(), self.client.clone());
+        Command::TellGuest { room, client, date: self.date, message, by: Actor::housekeeping() }
+    }
+}
+
+fn make_available(mut state: State) -> Reaction<Housekeeping> {
+    // What is clean need not be cancelled.
+    state.undo.forget(CLEANING);
+    if state.step != Step::Cleaning {
         return Reaction::keep(state);
     }
-    let request = Request { room: state.room.clone(), date: state.date, by: Actor::housekeeping() };
-    Reaction::keep(State { step: Step::MakingAvailable, ..state })
-        .send(Outgoing::new(Command::MakeRoomAvailable(request)).reference(AVAILABLE))
+    let command = Outgoing::new(Command::MakeRoomAvailable(state.request())).reference(AVAILABLE);
+    Reaction::keep(State { step: Step::MakingAvailable, ..state }).send(command)
+}
+
+fn wait_for_guest(state: State) -> Reaction<Housekeeping> {
+    match state.step {
+        Step::Cleaning | Step::MakingAvailable => Reaction::keep(State { step: Step::Guest, ..state }),
+        Step::Guest | Step::Releasing | Step::Charging => Reaction::keep(state),
+    }
+}
+
+fn paid(state: State) -> Reaction<Housekeeping> {
+    let due = Timestamp::from_nanos(state.date.end_in_seconds().saturating_mul(1_000_000_000));
+    Reaction::keep(state).cancel_timer(UNPAID).set_timer(NO_SHOW, due, &Timer::NoShow {})
+}
+
+fn charge_no_show(state: State) -> Reaction<Housekeeping> {
+    let command = Outgoing::new(Command::ChargeNoShow(state.request())).reference(CHARGE);
+    Reaction::keep(State { step: Step::Charging, ..state }).send(command)
+}
+
+/// Tells the guest, and undoes everything. The instance ends when the room is released.
+fn give_up(mut state: State, why: &str) -> Reaction<Housekeeping> {
+    let (room, date, reason, by) = (state.room.clone(), state.date, why.to_owned(), Actor::housekeeping());
+    state.undo.done("booking", Command::ReleaseRoom { room, date, reason, by });
+    let undo = std::mem::take(&mut state.undo);
+    let told = state.tell(format!("the booking is given up: {why}"));
+    let reaction = Reaction::keep(State { step: Step::Releasing, ..state });
+    reaction.send(told).undo(undo).cancel_timer(UNPAID).cancel_timer(NO_SHOW)
+}
+
+/// The booking is no more: this saga released it, or somebody else did.
+fn released(mut state: State) -> Reaction<Housekeeping> {
+    state.undo.forget("booking");
+    Reaction::end().undo(state.undo)
 }
 
 /// Continues after a command of the instance has ended.
-fn go_on(state: State, outcome: Outcome) -> Reaction<Housekeeping> {
-    match (state.step, outcome.reference.as_deref(), outcome.result) {
+fn go_on(mut state: State, outcome: Outcome) -> Reaction<Housekeeping> {
+    let is_cleaned = |(name, value): &(String, String)| name == "state" && value == "cleaned";
+    let is_scheduled = |(name, value): &(String, String)| name == "state" && value == "scheduled";
+    match (outcome.reference.as_deref(), outcome.result) {
+        (Some(CLEANING), CommandResult::Accepted(_)) => match state.step {
+            // The booking was given up before the cleaning was scheduled.
+            Step::Releasing => {
+                let cancel = Command::CancelCleaning(state.request());
+                Reaction::keep(state).send(Outgoing::new(cancel).reference("undo cleaning"))
+            }
+            Step::Cleaning => {
+                state.undo.done(CLEANING, Command::CancelCleaning(state.request()));
+                Reaction::keep(state)
+            }
+            Step::MakingAvailable | Step::Guest | Step::Charging => Reaction::keep(state),
+        },
         // Another sender scheduled this cleaning, and it is done: no event of it will come.
-        (Step::Cleaning, Some(CLEANING), CommandResult::Rejected(rejection))
-            if rejection.details.iter().any(|(name, value)| name == "state" && value == "cleaned") =>
-        {
+        (Some(CLEANING), CommandResult::Rejected(rejection)) if rejection.details.iter().any(is_cleaned) => {
             make_available(state)
         }
-        // The room is available, or there is nothing to make available: the instance is done.
-        (_, Some(AVAILABLE), CommandResult::Accepted(_)) => Reaction::end(),
-        (_, Some(AVAILABLE), CommandResult::Rejected(rejection)) => {
-            log::info(format!("the room was not made available: {}", rejection.message));
-            Reaction::end()
+        // Another sender scheduled this cleaning: its event comes.
+        (Some(CLEANING), CommandResult::Rejected(rejection)) if rejection.details.iter().any(is_scheduled) => {
+            Reaction::keep(state)
         }
+        (Some(CLEANING), CommandResult::Rejected(rejection)) if state.step == Step::Cleaning => {
+            give_up(state, &format!("it cannot be cleaned: {}", rejection.message))
+        }
+        (Some(AVAILABLE), CommandResult::Accepted(_)) => wait_for_guest(state),
+        // It was available before, or there is nothing to make available: an event has come of that, or comes.
+        (Some(AVAILABLE), CommandResult::Rejected(rejection)) => {
+            log::info(format!("the room was not made available: {}", rejection.message));
+            match rejection.code.as_str() {
+                "nothing-booked" => Reaction::end().undo(state.undo),
+                _ => wait_for_guest(state),
+            }
+        }
+        (Some(RELEASE | CHARGE), CommandResult::Accepted(_) | CommandResult::Rejected(_)) => Reaction::end(),
         // An operator can have a dead letter decided; its outcome comes then.
-        (_, _, CommandResult::SetAside(cause)) => {
+        (_, CommandResult::SetAside(cause)) => {
             log::warn(format!("{} was set aside: {cause}", outcome.command_type));
             Reaction::keep(state)
         }
         // The manager can still do by hand what the command was for; its events come then.
-        (_, _, CommandResult::Failed(cause)) => {
+        (_, CommandResult::Failed(cause)) => {
             log::error(format!("{} was given up: {cause}", outcome.command_type));
             Reaction::keep(state)
         }
         _ => Reaction::keep(state),
     }
-}
-
-/// `<room>~<day>`. Characters of the room's id that an instance id may not contain, or that would make two ids equal,
-/// are escaped. A room's id has at most 36 bytes, so the instance id stays below 128 bytes even if all of them are
-/// escaped.
-fn instance(room: &Room, date: Date) -> String {
-    let mut instance = String::new();
-    for char in room.id.to_string().chars() {
-        if matches!(char, '.' | '*' | '>' | '~' | '%') || char.is_whitespace() || char.is_control() {
-            let mut bytes = [0; 4];
-            for byte in char.encode_utf8(&mut bytes).bytes() {
-                instance.push_str(&format!("%{byte:02X}"));
-            }
-        } else {
-            instance.push(char);
-        }
-    }
-    format!("{instance}~{date}")
 }
 
 pelton_plugin::export_saga!(Housekeeping);

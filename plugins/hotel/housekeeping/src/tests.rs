@@ -1,8 +1,7 @@
 use hotel_booking::{Booking, Event as Booked};
 use hotel_cleaning::{Cleaning, Event as Cleaned};
-use hotel_types::{CleaningScheduled, Client, Id};
-use pelton_plugin::Rejection;
-use pelton_plugin::testing::{SagaAfter, TestCommandHandler, TestSaga};
+use hotel_types::{CleaningCancelled, CleaningScheduled, Id, NoShowCharged, RoomClosed};
+use pelton_plugin::testing::{START, SagaAfter, TestCommandHandler, TestSaga, event};
 
 use super::*;
 
@@ -40,8 +39,33 @@ fn request() -> Request {
     Request { room: Room::new(1), date: date(), by: Actor::housekeeping() }
 }
 
-fn state(step: Step) -> State {
-    State { room: Room::new(1), date: date(), step }
+fn step_of(after: &SagaAfter<Housekeeping>) -> Option<Step> {
+    after.state(INSTANCE).map(|state| state.step)
+}
+
+fn paid() -> Booked {
+    let (room, client) = (Room::new(1), Client::new(7));
+    Booked::BookingPaid(BookingPaid { room, date: date(), by: Actor::client(&client), client })
+}
+
+fn released(reason: &str) -> Booked {
+    let (room, client, by, reason) = (Room::new(1), Client::new(7), Actor::housekeeping(), reason.to_owned());
+    Booked::BookingReleased(BookingReleased { room, client, date: date(), reason, by })
+}
+
+fn release(reason: &str) -> Command {
+    let (room, by, reason) = (Room::new(1), Actor::housekeeping(), reason.to_owned());
+    Command::ReleaseRoom { room, date: date(), reason, by }
+}
+
+fn tell(why: &str) -> Command {
+    let (room, client, by) = (Room::new(1), Client::new(7), Actor::housekeeping());
+    let message = format!("the booking is given up: {why}");
+    Command::TellGuest { room, client, date: date(), message, by }
+}
+
+fn accepted() -> CommandResult {
+    CommandResult::Accepted(vec!["event".into()])
 }
 
 fn waiting() -> SagaAfter<Housekeeping> {
@@ -53,61 +77,162 @@ fn making_available() -> SagaAfter<Housekeeping> {
 }
 
 /// The answer of the handler for cleanings to a command that comes after these events.
-fn refused(history: impl IntoIterator<Item = Cleaned>) -> CommandResult {
-    let json = serde_json::to_string(&request()).expect("it has a JSON form");
-    let decision = Cleaning::given(history).when_sent("schedule-cleaning", &json);
-    CommandResult::Rejected(decision.then_rejected("cleaning-already-scheduled"))
+fn refused(history: impl IntoIterator<Item = Cleaned>, code: &str) -> CommandResult {
+    let decision = Cleaning::given(history).when_received(&Command::ScheduleCleaning(request()));
+    CommandResult::Rejected(decision.then_rejected(code))
 }
 
+const ALREADY: &str = "cleaning-already-scheduled";
+const LATE: &str = "it was not paid in time";
+
 #[test]
-fn a_booked_room_is_cleaned_and_a_clean_room_is_made_available() {
-    Housekeeping::given([booked()])
+fn a_booked_room_is_cleaned_made_available_and_entered() {
+    let after = waiting()
         .then_sends([Command::ScheduleCleaning(request())])
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
         .when([scheduled()])
-        .then_sends([])
-        .then_state(INSTANCE, &state(Step::Cleaning))
-        .when([cleaned()])
-        .then_sends([Command::MakeRoomAvailable(request())])
-        .then_state(INSTANCE, &state(Step::MakingAvailable))
-        .when([available()])
-        .then_sends([])
-        .then_ended(INSTANCE);
+        .then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::Cleaning));
+    let after = after.when([cleaned()]).then_sends([Command::MakeRoomAvailable(request())]).when_restarted();
+    assert_eq!(step_of(&after), Some(Step::MakingAvailable));
+    let after = after.when([available()]).then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::Guest));
+    after.when([checked_in()]).then_sends([]).then_ended(INSTANCE).then_timer(INSTANCE, UNPAID, None);
 }
 
 #[test]
 fn the_handlers_take_its_commands() {
-    let json = serde_json::to_string(&request()).expect("it has a JSON form");
-    Cleaning::given([]).when_sent("schedule-cleaning", &json).then([scheduled()]);
-    Booking::given([booked()]).when_sent("make-room-available", &json).then([available()]);
+    let take = |command: &Command| Booking::given([booked()]).when_received(command);
+    Cleaning::given([]).when_received(&Command::ScheduleCleaning(request())).then([scheduled()]);
+    take(&Command::MakeRoomAvailable(request())).then([available()]);
+    take(&release(LATE)).then([released(LATE)]);
+    let (room, client, by) = (Room::new(1), Client::new(7), Actor::housekeeping());
+    take(&Command::ChargeNoShow(request()))
+        .then([Booked::NoShowCharged(NoShowCharged { room: room.clone(), client: client.clone(), date: date(), by: by.clone() })]);
+    let message = format!("the booking is given up: {LATE}");
+    take(&tell(LATE)).then([Booked::GuestTold(hotel_types::GuestTold { room: room.clone(), client, date: date(), message, by: by.clone() })]);
+    Cleaning::given([scheduled()])
+        .when_received(&Command::CancelCleaning(request()))
+        .then([Cleaned::CleaningCancelled(CleaningCancelled { room, date: date(), by })]);
+}
+
+#[test]
+fn a_booking_that_is_not_paid_in_time_is_released_and_its_cleaning_cancelled() {
+    let due = START + Duration::from_secs(1) + PAY_WITHIN;
+    let after = waiting()
+        .then_timer(INSTANCE, UNPAID, Some(due))
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
+        .advance(PAY_WITHIN - Duration::from_secs(1))
+        .then_sends([])
+        .advance(Duration::from_secs(1))
+        .then_sends([tell(LATE), Command::CancelCleaning(request()), release(LATE)])
+        .when_restarted();
+    let released_by_itself = after.when([released(LATE)]).then_sends([]).then_ended(INSTANCE);
+    // What comes of the commands comes late.
+    released_by_itself
+        .when_outcome_of(INSTANCE, RELEASE, accepted())
+        .then_sends([])
+        // And the room can be booked again.
+        .when([booked()])
+        .then_sends([Command::ScheduleCleaning(request())]);
+}
+
+#[test]
+fn a_cleaning_that_is_scheduled_after_the_booking_was_given_up_is_cancelled() {
+    waiting()
+        .advance(PAY_WITHIN)
+        .then_sends([tell(LATE), release(LATE)])
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
+        .then_sends([Command::CancelCleaning(request())]);
+}
+
+#[test]
+fn how_long_a_booking_waits_is_a_setting() {
+    let _set = pelton_plugin::testing::settings([(PAY_WITHIN_SETTING, "60")]);
+    waiting().then_timer(INSTANCE, UNPAID, Some(START + Duration::from_secs(61)));
+    let _wrong = pelton_plugin::testing::settings([(PAY_WITHIN_SETTING, "soon")]);
+    assert!(Housekeeping::check_settings().is_err());
+}
+
+#[test]
+fn a_guest_who_has_paid_and_does_not_come_is_charged_at_the_end_of_the_day() {
+    let end: Timestamp = "2022-12-13T00:00:00Z".parse().expect("a time");
+    let morning: Timestamp = "2022-12-12T08:00:00Z".parse().expect("a time");
+    let paid = Housekeeping::given([event(booked()).at(morning), event(paid())]);
+    paid.then_timer(INSTANCE, UNPAID, None)
+        .then_timer(INSTANCE, NO_SHOW, Some(end))
+        .when_late_timer(INSTANCE, UNPAID)
+        .when([cleaned()])
+        .when([available()])
+        .advance(Duration::from_secs(24 * 60 * 60))
+        .then_sends([Command::ChargeNoShow(request())])
+        .when_outcome_of(INSTANCE, CHARGE, accepted())
+        .then_ended(INSTANCE);
+}
+
+#[test]
+fn a_guest_who_came_is_not_charged() {
+    waiting()
+        .when([paid()])
+        .when([cleaned()])
+        .when([available()])
+        .when([checked_in()])
+        .then_ended(INSTANCE)
+        .then_timer(INSTANCE, NO_SHOW, None);
+}
+
+#[test]
+fn a_cleaning_that_is_refused_releases_the_room_and_tells_the_guest() {
+    let closed = || {
+        let (room, by) = (Room::new(1), Actor::manager());
+        Cleaned::RoomClosed(RoomClosed { room, date: date(), by })
+    };
+    let why = "it cannot be cleaned: on 2022-12-12, room 1 is closed";
+    waiting()
+        .when_outcome(INSTANCE, "schedule-cleaning", refused([closed()], "room-closed"))
+        .then_sends([tell(why), release(why)])
+        .then_timer(INSTANCE, UNPAID, None)
+        .when_outcome_of(INSTANCE, RELEASE, accepted())
+        .then_ended(INSTANCE);
+}
+
+#[test]
+fn a_booking_that_somebody_else_gives_up_is_not_cleaned_for() {
+    waiting()
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
+        .when([released("the guest called")])
+        .then_sends([Command::CancelCleaning(request())])
+        .then_ended(INSTANCE);
 }
 
 #[test]
 fn repeats_ask_for_nothing() {
-    waiting().when([booked()]).then_sends([]).then_state(INSTANCE, &state(Step::Cleaning));
-    making_available().when([cleaned()]).then_sends([]).then_state(INSTANCE, &state(Step::MakingAvailable));
+    let after = waiting().when([booked()]).then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::Cleaning));
+    let after = making_available().when([cleaned()]).then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::MakingAvailable));
     making_available().when([booked()]).then_sends([]);
-    let ended = || making_available().when([available()]);
+    let ended = || making_available().when([checked_in()]);
     ended().when([cleaned()]).then_sends([]).then_ended(INSTANCE);
     ended().when([available(), checked_in()]).then_sends([]).then_ended(INSTANCE);
 }
 
 #[test]
-fn a_booking_that_comes_again_after_the_end_starts_nothing() {
-    making_available().when([available()]).when([booked()]).then_sends([]).then_ended(INSTANCE);
-}
-
-#[test]
-fn it_ends_when_the_handler_says_that_the_room_was_available_before() {
-    let json = serde_json::to_string(&request()).expect("it has a JSON form");
-    let again = Booking::given([booked(), available()]).when_sent("make-room-available", &json);
+fn it_goes_on_when_the_handler_says_that_the_room_was_available_before() {
+    let again =
+        Booking::given([booked(), available()]).when_received(&Command::MakeRoomAvailable(request()));
     let rejected = CommandResult::Rejected(again.then_rejected("already-available"));
+    let after = making_available().when_outcome(INSTANCE, "make-room-available", rejected);
+    assert_eq!(step_of(&after), Some(Step::Guest));
+    let none = Booking::given([]).when_received(&Command::MakeRoomAvailable(request()));
+    let rejected = CommandResult::Rejected(none.then_rejected("nothing-booked"));
     making_available().when_outcome(INSTANCE, "make-room-available", rejected).then_ended(INSTANCE);
 }
 
 #[test]
 fn a_cleaning_that_another_sender_has_scheduled_is_waited_for() {
     waiting()
-        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled()]))
+        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled()], ALREADY))
         .then_sends([])
         .when([cleaned()])
         .then_sends([Command::MakeRoomAvailable(request())]);
@@ -117,43 +242,24 @@ fn a_cleaning_that_another_sender_has_scheduled_is_waited_for() {
 fn a_room_that_was_clean_before_its_booking_is_made_available() {
     Housekeeping::given([scheduled(), cleaned()]).then_ended(INSTANCE);
     waiting()
-        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled(), cleaned()]))
+        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled(), cleaned()], ALREADY))
         .then_sends([Command::MakeRoomAvailable(request())]);
-}
-
-#[test]
-fn it_ends_when_the_room_is_available_whoever_did_it() {
-    waiting().when([available()]).then_ended(INSTANCE).when([cleaned()]).then_sends([]);
-    waiting().when([checked_in()]).then_ended(INSTANCE);
-    let accepted = CommandResult::Accepted(vec!["event".into()]);
-    making_available().when_outcome(INSTANCE, "make-room-available", accepted).then_ended(INSTANCE);
 }
 
 #[test]
 fn what_became_of_a_command_that_was_set_aside_or_given_up_is_waited_for() {
     let waits =
         waiting().when_outcome(INSTANCE, "schedule-cleaning", CommandResult::SetAside("broken".into()));
+    assert_eq!(step_of(&waits), Some(Step::Cleaning));
     // Its dead letter is decided after all.
     waits
-        .then_state(INSTANCE, &state(Step::Cleaning))
-        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled(), cleaned()]))
+        .when_outcome(INSTANCE, "schedule-cleaning", refused([scheduled(), cleaned()], ALREADY))
         .then_sends([Command::MakeRoomAvailable(request())]);
-    making_available()
-        .when_outcome_of(INSTANCE, AVAILABLE, CommandResult::Failed("dropped".into()))
-        .then_state(INSTANCE, &state(Step::MakingAvailable))
-        .when([available()])
-        .then_ended(INSTANCE);
-}
-
-#[test]
-fn an_accepted_or_otherwise_refused_cleaning_changes_nothing() {
-    for result in [
-        CommandResult::Accepted(vec![]),
-        CommandResult::Rejected(Rejection::new("invalid-command".to_owned(), "")),
-    ] {
-        let after = waiting().when_outcome(INSTANCE, "schedule-cleaning", result);
-        after.then_sends([]).then_state(INSTANCE, &state(Step::Cleaning));
-    }
+    let after =
+        making_available().when_outcome_of(INSTANCE, AVAILABLE, CommandResult::Failed("dropped".into()));
+    assert_eq!(step_of(&after), Some(Step::MakingAvailable));
+    let after = after.when([available()]);
+    assert_eq!(step_of(&after), Some(Step::Guest));
 }
 
 #[test]
@@ -167,10 +273,8 @@ fn every_id_of_a_room_makes_an_instance_of_its_own() {
 
 #[test]
 fn what_is_unknown_is_skipped_and_what_is_unreadable_is_set_aside() {
-    waiting()
-        .when_recorded("room-cleaned", 2, "?")
-        .then_sends([])
-        .then_state(INSTANCE, &state(Step::Cleaning));
+    let after = waiting().when_recorded("room-cleaned", 2, "?").then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::Cleaning));
     let failure = waiting().when_recorded("room-cleaned", 1, r#"{"room":{"id":1}}"#).then_failure();
     assert!(matches!(failure, Failure::Invalid(cause) if cause.contains("missing field `date`")));
 }

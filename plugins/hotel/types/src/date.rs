@@ -25,6 +25,22 @@ impl Date {
     }
 }
 
+impl Date {
+    /// The seconds from 1970-01-01T00:00:00Z to the end of the day, in UTC; 0 for a day before that.
+    #[must_use]
+    pub fn end_in_seconds(self) -> u64 {
+        // Days are counted from 0000-03-01, so that a leap day ends its year (the algorithm `days_from_civil` of Howard
+        // Hinnant).
+        let (year, month, day) = (u64::from(self.year), u64::from(self.month), u64::from(self.day));
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+        (days.saturating_sub(DAYS_TO_1970)) * 86_400
+    }
+}
+
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_TO_1970: u64 = 719_468;
+
 /// A number of at most four digits.
 fn number(digits: &[u8]) -> Option<u16> {
     digits
@@ -124,6 +140,20 @@ mod tests {
             "invalid value: text, expected a date of the calendar, written YYYY-MM-DD at line 1 column 12"
         );
         assert!(serde_json::from_str::<Date>("20221212").is_err());
+    }
+
+    #[test]
+    fn a_day_ends_where_the_next_begins() {
+        for (text, end) in [
+            ("1970-01-01", 86_400),
+            ("2000-02-29", 951_868_800),
+            ("2022-12-12", 1_670_889_600),
+            ("9999-12-31", 253_402_300_800),
+            ("0001-01-01", 0),
+            ("1969-12-31", 0),
+        ] {
+            assert_eq!(Date::parse(text).expect("it exists").end_in_seconds(), end, "{text}");
+        }
     }
 
     #[test]

@@ -11,5 +11,8 @@ mod id;
 
 pub use actor::Actor;
 pub use date::Date;
-pub use events::{CleaningScheduled, GuestCheckedIn, RoomBooked, RoomCleaned, RoomMadeAvailable};
+pub use events::{
+    BookingPaid, BookingReleased, CleaningCancelled, CleaningScheduled, GuestCheckedIn, GuestTold, NoShowCharged,
+    RoomBooked, RoomCleaned, RoomClosed, RoomMadeAvailable,
+};
 pub use id::{Client, Id, Room};

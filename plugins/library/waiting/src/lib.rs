@@ -1,9 +1,14 @@
-//! Waiting: whoever has a book is reminded when somebody else asks for it.
+//! Waiting: whoever has a book is reminded when somebody else asks for it, and every day from then on until it is back.
 #![forbid(unsafe_code)]
 #![expect(missing_docs, reason = "the names are the documentation, as in most plugins")]
 
-use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Reaction, Saga};
+use std::time::Duration;
+
+use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, Reaction, Saga};
 use serde::{Deserialize, Serialize};
+
+/// A little more than the day within which a reader is not reminded twice.
+const AGAIN: Duration = Duration::from_secs(24 * 60 * 60 + 60);
 
 /// What it reads, of `library-books`.
 #[derive(Debug, Deserialize)]
@@ -21,6 +26,13 @@ pub enum Command {
     RemindReader { reader: String, book: String },
 }
 
+/// What it waits for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timer {
+    RemindAgain { book: String },
+}
+
 /// One instance for each book that is lent.
 #[derive(Debug)]
 pub struct Waiting;
@@ -28,7 +40,7 @@ pub struct Waiting;
 impl Saga for Waiting {
     type Event = Event;
     type Command = Command;
-    type Timer = NoTimers;
+    type Timer = Timer;
     /// Who has the book.
     type State = String;
 
@@ -39,12 +51,21 @@ impl Saga for Waiting {
         }
     }
 
-    fn react(has: Option<String>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
+    fn react(
+        has: Option<String>,
+        input: Input<Event, Timer>,
+        context: &InputContext,
+    ) -> Result<Reaction<Self>, Failure> {
         Ok(match (input, has) {
             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
-            (Input::Event(Event::BookAskedFor { book }, _), Some(has)) => {
-                Reaction::keep(has.clone()).send(Command::RemindReader { reader: has, book })
+            (Input::Event(Event::BookAskedFor { book }, _), Some(has))
+            | (Input::Timer(Timer::RemindAgain { book }, _), Some(has)) => {
+                let tomorrow = context.time + AGAIN;
+                Reaction::keep(has.clone())
+                    .send(Command::RemindReader { reader: has, book: book.clone() })
+                    .set_timer("again", tomorrow, &Timer::RemindAgain { book })
             }
+            // The book is back; its timer is cancelled with the instance.
             _ => Reaction::end(),
         })
     }
@@ -81,6 +102,20 @@ mod tests {
     fn a_book_that_came_back_reminds_nobody() {
         let returned = || [Happened::BookReturned { book: "emma".into(), reader: "ada".into() }];
         lent().when(returned()).then_ended("emma").when(asked()).then_sends([]);
+        lent().when(asked()).when(returned()).then_ended("emma").advance(AGAIN * 2).then_sends([]);
+    }
+
+    #[test]
+    fn a_reader_who_keeps_the_book_is_reminded_every_day() {
+        lent()
+            .advance(AGAIN * 2)
+            .then_sends([])
+            .when(asked())
+            .then_sends([remind()])
+            .advance(AGAIN - Duration::from_secs(1))
+            .then_sends([])
+            .advance(AGAIN * 2)
+            .then_sends([remind(), remind()]);
     }
 
     #[test]

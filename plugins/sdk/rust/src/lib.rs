@@ -266,6 +266,7 @@ pub mod settings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod time;
+mod undo;
 
 pub use handler::CommandHandler;
 pub use message::{Context, EventContext, EventMeta, Failure, INVALID_COMMAND, Rejection};
@@ -277,3 +278,4 @@ pub use saga::{
 #[cfg(feature = "schemas")]
 pub use schemars;
 pub use time::{InvalidTimestamp, Timestamp};
+pub use undo::Undo;

@@ -19,8 +19,6 @@ pub trait Saga: Sized + 'static {
 
     /// The timers that the plugin sets: an enum whose variants are the types of timers. What a variant holds comes back
     /// when the timer goes off. [`NoTimers`] for a saga that sets none.
-    ///
-    /// Host 0.1 does not run timers yet: `pelton check` and the start refuse a saga that has any.
     type Timer: Serialize + DeserializeOwned;
 
     /// The state of an instance. It is stored as JSON.
@@ -30,9 +28,6 @@ pub trait Saga: Sized + 'static {
     const STATE_VERSION: u32 = 1;
 
     /// Whether the plugin reacts to the outcomes of its commands.
-    ///
-    /// Host 0.1 passes no outcomes yet: `pelton check` and the start refuse a saga that says
-    /// [`Required`](Outcomes::Required).
     const OUTCOMES: Outcomes = Outcomes::Unused;
 
     /// Checks the [`settings`](crate::settings), when the plugin is loaded. The host does not run a plugin that cannot work
@@ -200,9 +195,9 @@ impl Correlation {
 pub enum Input<E, T = NoTimers> {
     /// An event that [`Saga::correlate`] gave to it.
     Event(E, EventMeta),
-    /// A timer of the instance went off. Host 0.1 passes none yet.
+    /// A timer of the instance went off. It is not set any more.
     Timer(T, DueTimer),
-    /// A command of the instance ended. The saga has to set [`OUTCOMES`](Saga::OUTCOMES). Host 0.1 passes none yet.
+    /// A command of the instance ended. The saga has to set [`OUTCOMES`](Saga::OUTCOMES).
     Outcome(Outcome),
 }
 
@@ -362,8 +357,19 @@ impl<S: Saga> Reaction<S> {
         self
     }
 
-    /// Sets a timer, or sets it again under the same id. A timer whose time has passed goes off at once. Host 0.1 does
-    /// not run a saga with timers yet.
+    /// Sends several commands, after those that were added before.
+    pub fn send_all<O: Into<Outgoing<S::Command>>>(mut self, commands: impl IntoIterator<Item = O>) -> Self {
+        self.commands.extend(commands.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sends what undoes the steps that were taken, the last step first.
+    pub fn undo(self, steps: crate::Undo<S::Command>) -> Self {
+        self.send_all(steps.into_commands())
+    }
+
+    /// Sets a timer, or sets it again under the same id. A timer whose time has passed goes off at once. An instance has at
+    /// most 100 timers at a time.
     ///
     /// # Panics
     /// If serde cannot write the timer as JSON (a map whose keys are not strings, for example).

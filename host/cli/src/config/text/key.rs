@@ -358,6 +358,32 @@ impl<T> Form for Parsed<T> {
     }
 }
 
+/// A text, or a table with one entry, in a form of its own.
+pub(in crate::config) struct TextOrEntry<T> {
+    pub(in crate::config) unit: &'static str,
+    /// What to write instead of a wrong one.
+    pub(in crate::config) help: &'static str,
+    /// Gets the text, or the entry's key and value. The error ends a sentence that begins with the value.
+    pub(in crate::config) parse: fn(&str, Option<&str>) -> Result<T, String>,
+    pub(in crate::config) show: fn(&T) -> String,
+}
+
+impl<T> Form for TextOrEntry<T> {
+    type Value = T;
+
+    fn read(&self, table: &Reader<'_>, key: &'static str) -> Option<At<T>> {
+        table.text_or_entry(key, self.help, self.parse)
+    }
+
+    fn unit(&self) -> String {
+        self.unit.to_owned()
+    }
+
+    fn show(&self, value: &T) -> String {
+        (self.show)(value)
+    }
+}
+
 /// Bounds of a [`Time`].
 pub(in crate::config) const fn seconds(from: u64, to: u64) -> Time {
     Time(Duration::from_secs(from)..=Duration::from_secs(to))

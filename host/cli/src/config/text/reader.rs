@@ -169,6 +169,42 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text, or a table with one entry: `parse` gets the text, or the entry's key and value as texts. Its error ends a
+    /// sentence that begins with the value.
+    pub(super) fn text_or_entry<T>(
+        &self,
+        key: &'static str,
+        help: &str,
+        parse: impl FnOnce(&str, Option<&str>) -> Result<T, String>,
+    ) -> Option<At<T>> {
+        let value = self.value(key)?;
+        let span = value.span().into();
+        let entry = |value: &DeValue<'_>| match value {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => Some(number.to_string()),
+            DeValue::Datetime(time) => Some(time.to_string()),
+            _ => None,
+        };
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => parse(text, None),
+            DeValue::Table(table) if table.len() == 1 => {
+                let (name, value) = table.iter().next()?;
+                match entry(value.get_ref()) {
+                    Some(value) => parse(name.get_ref(), Some(&value)),
+                    None => Err("has neither a text nor a number in it".to_owned()),
+                }
+            }
+            _ => Err("is neither a text nor a table with one entry".to_owned()),
+        };
+        match parsed {
+            Ok(value) => Some(At { value, span }),
+            Err(wrong) => {
+                self.add(Problem::new(span, format!("`{key}` {wrong}")).help(help));
+                None
+            }
+        }
+    }
+
     /// A text, or an array of one or more. An item that is no text is reported and left out.
     pub(super) fn texts(&self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
         let value = self.value(key)?;

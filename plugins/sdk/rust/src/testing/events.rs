@@ -114,7 +114,7 @@ impl IntoTestEvent for TestEvent {
 
 /// The events of a test, in their stored form.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Stream(pub(super) Vec<types::RecordedEvent>);
+pub(super) struct Stream(pub(super) Vec<types::RecordedEvent>, pub(super) Option<u64>);
 
 impl Stream {
     /// # Panics
@@ -143,9 +143,15 @@ impl Stream {
         self.0.push(types::RecordedEvent { event, stream, sequence, part: 0, recorded_at: time });
     }
 
-    /// The time of the last event, in nanoseconds: the only clock that a test has.
+    /// The time of the last event, in nanoseconds, or the time to which a test has moved on since.
     pub(super) fn now(&self) -> u64 {
-        self.0.last().map_or(START.as_nanos(), |last| last.recorded_at)
+        let last = self.0.last().map_or(START.as_nanos(), |last| last.recorded_at);
+        self.1.map_or(last, |moved| moved.max(last))
+    }
+
+    /// Moves the time on.
+    pub(super) fn move_to(&mut self, time: u64) {
+        self.1 = Some(time);
     }
 
     /// The events and their attributes, for a report.

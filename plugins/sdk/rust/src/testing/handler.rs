@@ -168,7 +168,7 @@ impl<H: CommandHandler> Given<H> {
         for (name, value) in &self.command.metadata {
             when[name] = value.as_str().into();
         }
-        let given = Stream(self.events()).show();
+        let given = Stream(self.events(), None).show();
         let result = decide(&state, types::Command { type_, data: payload, ..self.command });
         if let Ok(events) = &result {
             let retired = events.iter().map(|event| versioned(&event.type_, event.version));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub trait TestSaga: Saga {
             step: Vec::new(),
             failure: None,
             inputs: 0,
+            inputs_of_step: Vec::new(),
             saga: PhantomData,
         };
         after.when(events)
@@ -79,8 +81,13 @@ pub struct SagaAfter<S> {
     failure: Option<Failure>,
     /// The number of inputs so far.
     inputs: u64,
+    /// What the saga was called with in the last step.
+    inputs_of_step: Vec<Call>,
     saga: PhantomData<fn() -> S>,
 }
+
+/// One call of `react`.
+type Call = (String, Option<Vec<u8>>, exports::SagaInput, exports::InputContext);
 
 /// What the host passes with an input. The process is that of the event, or `test`.
 fn context(input: &exports::SagaInput, n: u64) -> exports::InputContext {
@@ -140,6 +147,67 @@ impl<S: Saga> SagaAfter<S> {
         );
         let time = timer.due.max(self.stream.now());
         self.deliver(instance, exports::SagaInput::Timer(exports::DueTimer { timer, time }));
+        self
+    }
+
+    /// Lets time pass. Timers that become due go off, of all instances and in order of due, each at its time, and so do timers
+    /// that these set; they are one step.
+    #[track_caller]
+    pub fn advance(mut self, by: Duration) -> Self {
+        self.begin_step();
+        let until = Timestamp::from_nanos(self.stream.now()) + by;
+        self.step.push(json!({ "advance to": until.to_string() }));
+        while let Some((instance, id)) = self.next_due(until.as_nanos()) {
+            let timer = self.instances.get_mut(&instance).and_then(|found| found.timers.remove(&id));
+            let Some(timer) = timer else { break };
+            let time = timer.due.max(self.stream.now());
+            self.stream.move_to(time);
+            self.step.push(json!({ "timer": id, "instance": instance, "time": Timestamp::from_nanos(time).to_string() }));
+            self.deliver(&instance, exports::SagaInput::Timer(exports::DueTimer { timer, time }));
+        }
+        self.stream.move_to(until.as_nanos());
+        self
+    }
+
+    /// The timer that is due first, by this time.
+    fn next_due(&self, by: u64) -> Option<(String, String)> {
+        let timers = self.instances.iter().flat_map(|(instance, found)| {
+            found.timers.values().map(move |timer| (timer.due, instance.as_str(), timer.id.as_str()))
+        });
+        let (_, instance, id) = timers.filter(|(due, ..)| *due <= by).min()?;
+        Some((instance.to_owned(), id.to_owned()))
+    }
+
+    /// The host crashes and starts again, and gets the events of the last step once more, as may happen at any time. Each
+    /// instance has handled them, so nothing changes; what the step sent is sent once more, under the same ids.
+    ///
+    /// # Panics
+    /// If the saga reacts to the same input in another way: it must depend on its arguments alone.
+    #[track_caller]
+    pub fn when_restarted(self) -> Self {
+        for (instance, state, input, context) in &self.inputs_of_step {
+            let again = || react::<S>(instance.clone(), state.clone(), input.clone(), context.clone());
+            let (one, other) = (again(), again());
+            assert_eq!(
+                format!("{one:?}"),
+                format!("{other:?}"),
+                "`{instance}` reacts to the same input in two ways; a saga depends on its arguments alone"
+            );
+        }
+        self
+    }
+
+    /// A timer goes off that is not set any more, because it was cancelled, set again or its instance has ended: its message
+    /// was on its way by then. A host tells it apart, so nothing happens.
+    ///
+    /// # Panics
+    /// If the timer is set: let it go off with [`when_timer`](Self::when_timer).
+    #[track_caller]
+    pub fn when_late_timer(mut self, instance: &str, id: &str) -> Self {
+        let is_set = self.instances.get(instance).is_some_and(|found| found.timers.contains_key(id));
+        assert!(!is_set, "the timer `{id}` of `{instance}` is set");
+        self.begin_step();
+        self.step.push(json!({ "late timer": id, "instance": instance }));
         self
     }
 
@@ -222,12 +290,12 @@ impl<S: Saga> SagaAfter<S> {
     #[track_caller]
     pub fn then_state(self, instance: &str, expected: &S::State) -> Self {
         self.no_failure();
-        let what = match self.state(instance) {
+        let what = match self.shown(instance) {
             Some(_) => format!("the instance `{instance}` has another state than expected"),
             None => format!("there is no instance `{instance}`; there are {:?}", self.alive()),
         };
         let expected = serde_json::to_value(expected).expect("a state under test has a JSON form");
-        self.report(what).assert(&expected, &self.state(instance).unwrap_or_default());
+        self.report(what).assert(&expected, &self.shown(instance).unwrap_or_default());
         self
     }
 
@@ -239,7 +307,7 @@ impl<S: Saga> SagaAfter<S> {
     pub fn then_ended(self, instance: &str) -> Self {
         self.no_failure();
         let what = format!("the instance `{instance}` goes on, it has not ended as expected");
-        self.report(what).assert(&Value::Null, &self.state(instance).unwrap_or_default());
+        self.report(what).assert(&Value::Null, &self.shown(instance).unwrap_or_default());
         self
     }
 
@@ -272,10 +340,23 @@ impl<S: Saga> SagaAfter<S> {
 
     fn begin_step(&mut self) {
         self.sent.clear();
+        self.inputs_of_step.clear();
         self.before.append(&mut self.step);
     }
 
-    fn state(&self, instance: &str) -> Option<Value> {
+    /// The instance's state; `None` if it does not exist.
+    ///
+    /// # Panics
+    /// If an input failed, or if the state cannot be read back.
+    #[must_use]
+    #[track_caller]
+    pub fn state(&self, instance: &str) -> Option<S::State> {
+        self.no_failure();
+        let state = self.instances.get(instance).and_then(|found| found.state.as_deref());
+        state.map(|state| serde_json::from_slice(state).expect("a state can be read back"))
+    }
+
+    fn shown(&self, instance: &str) -> Option<Value> {
         self.instances.get(instance).and_then(|found| found.state.as_deref()).map(data)
     }
 
@@ -322,6 +403,8 @@ impl<S: Saga> SagaAfter<S> {
         let context = context(&input, self.inputs);
         let instance = self.instances.entry(id.to_owned()).or_default();
         instance.was_there = true;
+        let call = (id.to_owned(), instance.state.clone(), input.clone(), context.clone());
+        self.inputs_of_step.push(call);
         let reaction = match react::<S>(id.to_owned(), instance.state.clone(), input, context) {
             Ok(reaction) => reaction,
             Err(failure) => {

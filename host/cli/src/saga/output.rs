@@ -1,0 +1,157 @@
+//! Instances, for people and for programs.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use pelton_core::id::{InstanceId, Name};
+use pelton_core::saga::instance::Instance;
+use pelton_core::time::Timestamp;
+use pelton_nats::sagas::StoredInstance;
+use serde_json::{Value, json};
+
+use super::status;
+use crate::args::saga::InstanceStatus;
+use crate::terminal::one_line;
+
+/// The digits of a digest that are shown.
+const DIGEST_DIGITS: usize = 12;
+
+/// How it is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    /// One object a line.
+    pub(super) json: bool,
+}
+
+impl Output {
+    fn line(self, text: &str) {
+        // Who pipes it into `head` has seen enough.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    pub(super) fn list(self, instances: &[(Name, StoredInstance)]) {
+        for (saga, stored) in instances {
+            if self.json {
+                self.line(&described(saga, stored).to_string());
+                continue;
+            }
+            let Instance { timers, open, .. } = &stored.instance;
+            let next = timers.values().map(|timer| timer.due).min();
+            let next = next.map_or_else(String::new, |due| format!(", next timer due at {due}"));
+            let line = format!(
+                "{saga}  {}  {}  since {}  {} commands on their way{next}",
+                stored.id,
+                status(&stored.instance).as_str(),
+                stored.stored_at,
+                open.len()
+            );
+            self.line(&one_line(&line));
+        }
+    }
+
+    pub(super) fn did(self, saga: &Name, instance: &InstanceId, what: &str) {
+        match self.json {
+            true => self.line(&json!({ "saga": saga, "instance": instance, "result": what }).to_string()),
+            false => self.line(&one_line(&format!("{saga} {instance}: {what}"))),
+        }
+    }
+
+    pub(super) fn show(self, saga: &Name, stored: &StoredInstance) {
+        match self.json {
+            true => self.line(&described(saga, stored).to_string()),
+            false => self.line(text(saga, stored).trim_end()),
+        }
+    }
+}
+
+fn described(saga: &Name, stored: &StoredInstance) -> Value {
+    let instance = &stored.instance;
+    let state = instance.state.as_deref().map(|state| {
+        serde_json::from_slice::<Value>(state).unwrap_or_else(|_| String::from_utf8_lossy(state).into())
+    });
+    let timers: Vec<_> = instance
+        .timers
+        .iter()
+        .map(|(id, timer)| json!({ "id": id, "type": timer.r#type, "due": timer.due }))
+        .collect();
+    let open: Vec<_> = instance
+        .open
+        .iter()
+        .map(|(place, command)| {
+            let id = format!("saga:{saga}:{}:{place}", stored.id);
+            json!({ "id": id, "type": command.r#type, "setAside": command.set_aside })
+        })
+        .collect();
+    let recent: Vec<_> = instance
+        .recent
+        .iter()
+        .map(|turn| json!({ "time": turn.time, "input": turn.input, "what": turn.what, "then": turn.then }))
+        .collect();
+    json!({
+        "saga": saga,
+        "instance": stored.id,
+        "status": status(instance).as_str(),
+        "since": stored.stored_at,
+        "stateVersion": instance.state_version,
+        "digest": instance.digest,
+        "state": state,
+        "timers": timers,
+        "open": open,
+        "quarantinedBy": instance.quarantined_by,
+        "recent": recent,
+    })
+}
+
+fn text(saga: &Name, stored: &StoredInstance) -> String {
+    let instance = &stored.instance;
+    let digest = instance.digest.rsplit(':').next().unwrap_or_default();
+    let digest: String = digest.chars().take(DIGEST_DIGITS).collect();
+    let mut lines = vec![(
+        status(instance).as_str(),
+        format!("state v{}, digest {digest}, since {}", instance.state_version, stored.stored_at),
+    )];
+    if let Some(state) = &instance.state {
+        lines.push(("state", String::from_utf8_lossy(state).into_owned()));
+    }
+    for turn in &instance.recent {
+        let then = match turn.then.as_slice() {
+            [] => String::new(),
+            then => format!(" → {}", then.join(", ")),
+        };
+        lines.push(("in", format!("{}  {}{then}", turn.input, turn.what)));
+    }
+    for (id, timer) in &instance.timers {
+        lines.push(("timer", format!("{id} due {}", due(timer.due))));
+    }
+    for (place, command) in &instance.open {
+        let how = if command.set_aside { "among the dead letters" } else { "on its way" };
+        lines.push(("command", format!("{place}  {} {how}", command.r#type)));
+    }
+    if let Some(by) = &instance.quarantined_by {
+        lines.push(("behind", by.clone()));
+    }
+    let next = match status(instance) {
+        InstanceStatus::Quarantined => Some("resume"),
+        InstanceStatus::Waiting => Some("cancel"),
+        InstanceStatus::Ended => None,
+    };
+    lines.extend(next.map(|next| ("next", format!("pelton saga {next} {saga} {} --dry-run", stored.id))));
+    let mut text = String::new();
+    for (title, line) in lines {
+        // States, ids and types are others' words.
+        let _ = writeln!(text, "{title:<11}  {}", one_line(&line));
+    }
+    text
+}
+
+/// When a timer is due, and how long that is.
+fn due(due: Timestamp) -> String {
+    let (now, due_at) = (Timestamp::now(), due);
+    let left = std::time::Duration::from_nanos(due_at.0.saturating_sub(now.0));
+    match left.as_secs() {
+        0 => format!("{due_at}, now"),
+        seconds @ 1..=119 => format!("{due_at}, in {seconds} s"),
+        seconds @ 120..=7199 => format!("{due_at}, in {} min", seconds / 60),
+        seconds => format!("{due_at}, in {} h", seconds / 3600),
+    }
+}

@@ -1,0 +1,151 @@
+//! Reads messages, and finds the instances that they concern.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::SagaFlow;
+use super::input::{Input, OwnInput, What};
+use super::model::Relation;
+use super::ports::{SagaPlugin, SagaStore};
+use super::retry::attempt;
+use crate::consumer::{EventFeed, FeedItem};
+use crate::dead_letter::{DeadLetterKind, Retries};
+use crate::id::{InstanceId, Sequence};
+use crate::message::{Incoming, RecordedEvent};
+use crate::recorded;
+use crate::retry::Verdict;
+
+/// The most messages that are read at a time.
+const MAX_ITEMS: usize = 256;
+/// The most bytes of them.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+/// The wait before a feed is asked again that did not answer.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A message that was read, and what it means to instances.
+pub(super) struct Read {
+    pub(super) sequence: Sequence,
+    pub(super) inputs: Vec<(InstanceId, Input)>,
+}
+
+/// The messages of a feed behind this place, until the feed is stopped.
+pub(super) fn items<F: EventFeed + 'static>(feed: F, after: Sequence) -> BoxStream<'static, Vec<FeedItem>> {
+    let next = async |(mut feed, seek): (F, Option<Sequence>)| {
+        if let Some(after) = seek {
+            while let Err(away) = feed.seek(after).await {
+                tracing::warn!("will be tried again: {away}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+        loop {
+            match feed.next(MAX_ITEMS, MAX_BYTES).await {
+                Ok(items) if items.is_empty() => return None,
+                Ok(items) => return Some((items, (feed, None))),
+                Err(away) => {
+                    tracing::warn!("will be tried again: {away}");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    Box::pin(stream::unfold((feed, Some(after)), next).fuse())
+}
+
+/// What events mean to instances. An event of which the plugin cannot tell is tried again and then set aside; events behind it
+/// wait, because nobody knows which instances are concerned.
+pub(super) async fn events<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: Arc<SagaFlow<P, S, L>>,
+    items: Vec<FeedItem>,
+) -> Vec<Read> {
+    let mut read = Vec::with_capacity(items.len());
+    for item in items {
+        let sequence = item.message.sequence;
+        let inputs = match recorded::of_item(&flow.stream, &item) {
+            Ok(event) if event.event.is_of(&flow.plugin.descriptor().events) => {
+                let concerned = concerned(&flow, &item.message, &event).await;
+                let input = |(id, relation)| {
+                    let (message, position) = (item.message.clone(), event.position());
+                    (id, Input { message, position, what: What::Event(Box::new(event.clone()), relation) })
+                };
+                concerned.into_iter().map(input).collect()
+            }
+            Ok(_) => Vec::new(),
+            Err(why) => {
+                keep(&flow, &item.message, why).await;
+                Vec::new()
+            }
+        };
+        read.push(Read { sequence, inputs });
+    }
+    read
+}
+
+async fn concerned<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: &SagaFlow<P, S, L>,
+    message: &Incoming,
+    event: &RecordedEvent,
+) -> Vec<(InstanceId, Relation)> {
+    use tracing::Instrument;
+    let mut faults = 0;
+    loop {
+        let what = What::Event(Box::new(event.clone()), Relation::Advance);
+        let input = Input { message: message.clone(), position: event.position(), what };
+        let span = input.span(&flow.id, &flow.plugin, None);
+        let stop = match flow.correlate(event).instrument(span).await {
+            Ok(concerned) => return concerned,
+            Err(stop) => stop,
+        };
+        match flow.retry.verdict(&stop, attempt(&stop, &mut faults)) {
+            Verdict::Retry(delay) => {
+                tracing::warn!(?delay, "will be tried again: {}", stop.in_short());
+                tokio::time::sleep(delay).await;
+            }
+            Verdict::SetAside => {
+                keep(flow, message, stop.to_string()).await;
+                return Vec::new();
+            }
+        }
+    }
+}
+
+/// What messages of the saga's own stream mean to instances.
+pub(super) async fn own<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: &SagaFlow<P, S, L>,
+    items: Vec<FeedItem>,
+) -> Vec<Read> {
+    let mut read = Vec::with_capacity(items.len());
+    for FeedItem { message, unreadable } in items {
+        let sequence = message.sequence;
+        let decoded = match unreadable {
+            Some(why) => Err(why),
+            None => OwnInput::from_bytes(&message.payload)
+                .and_then(|input| Ok((input.instance().ok_or("it names no instance")?, input))),
+        };
+        let inputs = match decoded {
+            Ok((id, input)) => vec![(id, Input::own(message, input))],
+            Err(why) => {
+                keep(flow, &message, why).await;
+                Vec::new()
+            }
+        };
+        read.push(Read { sequence, inputs });
+    }
+    read
+}
+
+/// Keeps a message that concerns no instance that is known as a dead letter. Nothing waits behind it.
+async fn keep<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: &SagaFlow<P, S, L>,
+    message: &Incoming,
+    cause: String,
+) {
+    tracing::error!("set aside: {cause}");
+    let dead_letter = flow.dead_letter(message, None, DeadLetterKind::Failed, cause);
+    while let Err(away) = flow.dead_letters.keep(dead_letter.clone()).await {
+        tracing::warn!("will be tried again: {away}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
