@@ -64,6 +64,15 @@ impl Pelton {
         folder: &Path,
         arguments: impl IntoIterator<Item = A>,
     ) -> anyhow::Result<Self> {
+        Self::start_with(folder, arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_with<A: AsRef<OsStr>>(
+        folder: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        variables: &[(&str, String)],
+    ) -> anyhow::Result<Self> {
         let program = place::pelton()?;
         let mut command = Command::new(&program);
         command.args(arguments).current_dir(folder).env("NO_COLOR", "1");
@@ -71,6 +80,7 @@ impl Pelton {
             command.env_remove(setting);
         }
         command.envs(place::nats_server().map(|server| (place::NATS_SERVER, server)));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let said = Arc::new(Mutex::new(Vec::new()));

@@ -14,28 +14,25 @@ pub const VARIABLE: &str = "PELTON_FAILPOINT";
 /// After the first messages of an atomic batch were sent, before its last.
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
-/// All failpoints: first in the order in which a command passes them, then those of sagas.
-pub const NAMES: [&str; 19] = [
+/// All failpoints of commands, in the order in which a command passes them.
+pub const NAMES: [&str; 12] = [
     "after-load",
     "after-mark",
     "before-append",
     MID_BATCH,
     "after-append",
     "before-catch-up",
-    "before-report",
-    "after-report",
     "before-reply",
     "after-reply",
     "before-snapshot",
     "after-snapshot",
     "before-set-aside",
     "after-set-aside",
-    "before-save",
-    "after-save",
-    "before-send",
-    "after-send",
-    "before-let-go",
 ];
+
+/// All failpoints of sagas: what their hosts pass, and then the hosts of the handlers that decide their commands.
+pub const SAGA_NAMES: [&str; 7] =
+    ["before-save", "after-save", "before-send", "after-send", "before-let-go", "before-report", "after-report"];
 
 #[derive(Debug)]
 struct Failpoint {
@@ -93,7 +90,7 @@ impl Failpoint {
                 seed: seed.strip_prefix("seed=")?.parse().ok()?,
             },
         };
-        NAMES.contains(&name).then(|| Self { name: name.to_owned(), when, passed: AtomicU64::new(0) })
+        (NAMES.contains(&name) || SAGA_NAMES.contains(&name)).then(|| Self { name: name.to_owned(), when, passed: AtomicU64::new(0) })
     }
 }
 

@@ -16,6 +16,7 @@ mod nats_away;
 mod new;
 mod order;
 mod retries;
+mod saga_crash;
 mod sagas;
 mod scenario;
 mod snapshots;

@@ -181,12 +181,18 @@
 //!
 //! # A saga
 //!
-//! A reader who has a book is reminded when another reader asks for it: one instance for each book that is lent.
+//! A reader who has a book is reminded when another reader asks for it, and every day from then on until the book is back:
+//! one instance for each book that is lent.
 //!
 //! <!-- from: plugins/library/waiting/src/lib.rs -->
 //! ```
-//! use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, NoTimers, Reaction, Saga};
+//! use std::time::Duration;
+//!
+//! use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, Reaction, Saga};
 //! use serde::{Deserialize, Serialize};
+//!
+//! /// A little more than the day within which a reader is not reminded twice.
+//! const AGAIN: Duration = Duration::from_secs(24 * 60 * 60 + 60);
 //!
 //! /// What it reads, of `library-books`.
 //! #[derive(Debug, Deserialize)]
@@ -204,6 +210,13 @@
 //!     RemindReader { reader: String, book: String },
 //! }
 //!
+//! /// What it waits for.
+//! #[derive(Debug, Serialize, Deserialize)]
+//! #[serde(rename_all = "kebab-case")]
+//! pub enum Timer {
+//!     RemindAgain { book: String },
+//! }
+//!
 //! /// One instance for each book that is lent.
 //! #[derive(Debug)]
 //! pub struct Waiting;
@@ -211,7 +224,7 @@
 //! impl Saga for Waiting {
 //!     type Event = Event;
 //!     type Command = Command;
-//!     type Timer = NoTimers;
+//!     type Timer = Timer;
 //!     /// Who has the book.
 //!     type State = String;
 //!
@@ -222,12 +235,21 @@
 //!         }
 //!     }
 //!
-//!     fn react(has: Option<String>, input: Input<Event>, _: &InputContext) -> Result<Reaction<Self>, Failure> {
+//!     fn react(
+//!         has: Option<String>,
+//!         input: Input<Event, Timer>,
+//!         context: &InputContext,
+//!     ) -> Result<Reaction<Self>, Failure> {
 //!         Ok(match (input, has) {
 //!             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
-//!             (Input::Event(Event::BookAskedFor { book }, _), Some(has)) => {
-//!                 Reaction::keep(has.clone()).send(Command::RemindReader { reader: has, book })
+//!             (Input::Event(Event::BookAskedFor { book }, _), Some(has))
+//!             | (Input::Timer(Timer::RemindAgain { book }, _), Some(has)) => {
+//!                 let tomorrow = context.time + AGAIN;
+//!                 Reaction::keep(has.clone())
+//!                     .send(Command::RemindReader { reader: has, book: book.clone() })
+//!                     .set_timer("again", tomorrow, &Timer::RemindAgain { book })
 //!             }
+//!             // The book is back; its timer is cancelled with the instance.
 //!             _ => Reaction::end(),
 //!         })
 //!     }
@@ -247,9 +269,8 @@
 //!     .then([Notice::ReaderReminded { reader: "ada".into(), book: "emma".into() }]);
 //! ```
 //!
-//! The contract has two more inputs that the host does not pass yet: timers of the instance ([`Reaction::set_timer`]),
-//! and the outcomes of its commands ([`Input::Outcome`]). A saga that needs them declares it ([`Saga::Timer`],
-//! [`Saga::OUTCOMES`]). Its rules can be tested, and `pelton check` refuses it until the host passes them.
+//! An instance also gets the outcomes of its commands ([`Input::Outcome`]), if the saga says so ([`Saga::OUTCOMES`]), and
+//! [`Undo`] keeps what undoes the steps that it has taken.
 
 // Only the generated bindings use pointers; see `bindings.rs`.
 #[doc(hidden)]
