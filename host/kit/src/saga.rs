@@ -196,7 +196,7 @@ pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
 
 /// Whether the host passes it the outcomes of its commands.
 pub(crate) fn takes_outcomes(descriptor: &SagaDescriptor) -> bool {
-    descriptor.needs_outcomes
+    descriptor.takes_outcomes
 }
 
 /// Every way in which a command may end.
