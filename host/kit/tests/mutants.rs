@@ -11,7 +11,7 @@ use pelton_kit::{CaseFile, Effort, Report, Suite};
 use pelton_wasm::{Activation, Limits, PluginSettings, Plugins, Settings};
 
 /// How many mistakes of one rule are tried without `FULL=1`.
-const OF_A_RULE: usize = 2;
+const OF_A_RULE: usize = 1;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

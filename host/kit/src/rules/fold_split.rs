@@ -6,6 +6,7 @@ use pelton_core::message::{Command, RecordedEvent};
 
 use super::{NO_HANDLER, Trial, differs, failed, not_applicable, on, over_decisions, same};
 use crate::guest::{Answer, Handler, History};
+use crate::inputs;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
 
@@ -21,7 +22,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// How many ways of cutting one history are tried.
-const CUTS: usize = 3;
+const CUTS: usize = 2;
 
 fn test(subject: &Subject<'_>) -> Finding {
     let Some(handler) = subject.handler() else { return not_applicable(NO_HANDLER) };
@@ -31,15 +32,26 @@ fn test(subject: &Subject<'_>) -> Finding {
         "histories, cut and whole",
         "no case gives a handler two events; add one",
         |history, command, whole| {
-            if history.events.len() < 2 {
-                return Trial::Skipped;
+            // With what follows from the command, too.
+            let mut longer = history.clone();
+            if let Ok(Ok(events)) = whole {
+                longer.events.extend(inputs::stored(command, events, &history.events));
             }
-            let mut random = Rng::with_seed(seed ^ history.events.len() as u64);
-            let mut cuts = vec![history.events.chunks(1).collect::<Vec<_>>()];
-            cuts.extend((0..CUTS).map(|_| pieces(&history.events, &mut random)));
-            cuts.iter()
-                .find_map(|pieces| cut(&handler, history, command, whole, pieces))
-                .unwrap_or(Trial::Held)
+            let decided = handler.reference(&longer, command);
+            let mut held = Trial::Skipped;
+            for (history, whole) in [(history, whole), (&longer, &decided)] {
+                if history.events.len() < 2 {
+                    continue;
+                }
+                let mut random = Rng::with_seed(seed ^ history.events.len() as u64);
+                let mut cuts = vec![history.events.chunks(1).collect::<Vec<_>>()];
+                cuts.extend((0..CUTS).map(|_| pieces(&history.events, &mut random)));
+                if let Some(broken) = cuts.iter().find_map(|pieces| cut(&handler, history, command, whole, pieces)) {
+                    return broken;
+                }
+                held = Trial::Held;
+            }
+            held
         },
     );
     let (Finding::Passed { tried }, Some(long)) = (&found, &subject.corpus.long) else { return found };
@@ -80,9 +92,6 @@ fn cut(
     });
     (!same(whole, &answer)).then(|| {
         let count = pieces.len();
-        Trial::Broken(format!(
-            "folded in {count} pieces and not at once, it decides {}",
-            differs(whole, &answer)
-        ))
+        Trial::Broken(format!("folded in {count} pieces and not at once, it decides {}", differs(whole, &answer)))
     })
 }
