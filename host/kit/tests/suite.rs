@@ -129,8 +129,8 @@ async fn a_mistake_is_found_by_the_rule_that_names_it() {
 
 /// A snapshot of four bytes.
 const SNAPSHOT: &str =
-    "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) (i32.const 1024))
-    (i32.store (i32.const 520) (i32.const 4)) (i32.const 512)";
+    "(i32.store8 (i32.const 62000) (i32.const 1)) (i32.store (i32.const 62004) (i32.const 1024))
+    (i32.store (i32.const 62008) (i32.const 4)) (i32.const 62000)";
 
 #[tokio::test]
 async fn what_had_nothing_to_test_says_so_and_a_wrong_case_is_named() {
