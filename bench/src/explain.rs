@@ -24,8 +24,8 @@ fn alone(report: &Report) -> Option<String> {
     missed.then(|| {
         format!(
             "commands.c1: one after the other a command takes {pelton:.0} µs, by hand {same:.0}, at the least {bare:.0}. \
-             Three round trips to the server (look-up, append, record) stand against the one of `bare`; what Pelton takes \
-             beyond `same` is the sandbox and the way from task to task."
+             Pelton and `bare` both wait for one write. What Pelton takes beyond that is the sandbox, the way from task to \
+             task, and the answer to the client."
         )
     })
 }

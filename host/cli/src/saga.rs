@@ -134,7 +134,10 @@ async fn fire(arguments: &FireArgs) -> Result<(), Failure> {
     let Some(armed) = stored.instance.timers.get(timer) else {
         let set: Vec<_> = stored.instance.timers.keys().map(String::as_str).collect();
         let set = if set.is_empty() { "none".to_owned() } else { set.join(", ") };
-        return Err(Failure::Run(anyhow!("the instance {} has no timer {timer} set; it has {set}", stored.id)));
+        return Err(Failure::Run(anyhow!(
+            "the instance {} has no timer {timer} set; it has {set}",
+            stored.id
+        )));
     };
     let output = Output { json: change.of.server.json };
     if change.dry_run {
@@ -165,7 +168,9 @@ impl Opened {
         let view = SagaView::new(&nats, &saga.id);
         let stored = view.instance(&arguments.instance).await.map_err(failed)?;
         let stored = stored
-            .with_context(|| format!("the saga {name} has no instance {}, or has forgotten it", arguments.instance))
+            .with_context(|| {
+                format!("the saga {name} has no instance {}, or has forgotten it", arguments.instance)
+            })
             .map_err(Failure::Run)?;
         Ok((Self { name: name.clone(), saga: saga.clone(), view }, stored))
     }

@@ -195,7 +195,10 @@ fn what_a_plugin_is_set_to_and_tells_of_its_data_is_listed() {
     }
     let summary = pelton(&["check", "--config", &hotel().display().to_string()]).stdout;
     let summary = String::from_utf8(summary).expect("text");
-    assert!(summary.contains("settings: pay-within-seconds = \"900\"") && !summary.contains("schemas:"), "{summary}");
+    assert!(
+        summary.contains("settings: pay-within-seconds = \"900\"") && !summary.contains("schemas:"),
+        "{summary}"
+    );
 }
 
 #[test]

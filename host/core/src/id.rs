@@ -123,7 +123,12 @@ const OF_SAGAS: &str = "saga:";
 impl CommandId {
     /// The id of the n-th command that an instance of a saga sends on an input: `saga:<saga>:<instance>:<input>:<n>`. The
     /// saga is named by its id, which has no colon. The input is `<stream>:<place>`, see [`InputKey`].
-    pub fn of_saga(saga: &Name, instance: &InstanceId, input: &InputKey, n: usize) -> Result<Self, TokenError> {
+    pub fn of_saga(
+        saga: &Name,
+        instance: &InstanceId,
+        input: &InputKey,
+        n: usize,
+    ) -> Result<Self, TokenError> {
         Self::new(format!("{OF_SAGAS}{saga}:{instance}:{input}:{n}"))
     }
 

@@ -12,8 +12,8 @@ use crate::cloudevents::{
 use crate::contract::MAX_EXTENSIONS;
 use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
-use crate::outcomes::REFERENCE;
 use crate::message::{Command, Event, Fingerprint, Headers, Incoming, Metadata};
+use crate::outcomes::REFERENCE;
 use crate::subject::{Entity, EntityTemplate};
 use crate::time::Timestamp;
 

@@ -150,7 +150,10 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 *known = Some(loaded);
                 return Ok(());
             }
-            if !is_retry && loaded.instance.quarantined_by.is_some() && !self.is_free(id, input, &mut loaded).await? {
+            if !is_retry
+                && loaded.instance.quarantined_by.is_some()
+                && !self.is_free(id, input, &mut loaded).await?
+            {
                 *known = Some(loaded);
                 return Ok(());
             }

@@ -58,7 +58,8 @@ async fn the_examples_pass() {
         let component = built.join(plugin.replace('/', "-")).with_extension("wasm");
         let bytes = std::fs::read(component).expect("run: make plugins");
         let cases = root().join("plugins").join(plugin).join("cases");
-        let mut files: Vec<_> = std::fs::read_dir(cases).expect("cases").map(|e| e.expect("a file").path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(cases).expect("cases").map(|e| e.expect("a file").path()).collect();
         files.sort();
         let files: Vec<_> = files.iter().map(|file| CaseFile::read(file).expect("cases")).collect();
         let report = strictly_tested(bytes, &files).await.expect("a plugin");

@@ -31,8 +31,15 @@ pub const NAMES: [&str; 12] = [
 ];
 
 /// All failpoints of sagas: what their hosts pass, and then the hosts of the handlers that decide their commands.
-pub const SAGA_NAMES: [&str; 7] =
-    ["before-save", "after-save", "before-send", "after-send", "before-let-go", "before-report", "after-report"];
+pub const SAGA_NAMES: [&str; 7] = [
+    "before-save",
+    "after-save",
+    "before-send",
+    "after-send",
+    "before-let-go",
+    "before-report",
+    "after-report",
+];
 
 #[derive(Debug)]
 struct Failpoint {
@@ -90,7 +97,11 @@ impl Failpoint {
                 seed: seed.strip_prefix("seed=")?.parse().ok()?,
             },
         };
-        (NAMES.contains(&name) || SAGA_NAMES.contains(&name)).then(|| Self { name: name.to_owned(), when, passed: AtomicU64::new(0) })
+        (NAMES.contains(&name) || SAGA_NAMES.contains(&name)).then(|| Self {
+            name: name.to_owned(),
+            when,
+            passed: AtomicU64::new(0),
+        })
     }
 }
 

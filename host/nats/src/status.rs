@@ -234,7 +234,9 @@ async fn consumer(
 }
 
 async fn saga_status(nats: &Nats, saga: &WantedSaga) -> Result<Option<SagaStatus>, Unavailable> {
-    let Some((position, last_sign)) = SagaView::new(nats, &saga.id).position().await? else { return Ok(None) };
+    let Some((position, last_sign)) = SagaView::new(nats, &saga.id).position().await? else {
+        return Ok(None);
+    };
     Ok(Some(SagaStatus {
         name: saga.name.clone(),
         id: saga.id.clone(),

@@ -282,7 +282,11 @@ const MAX_EVENT_FILTERS: usize = 100;
 /// The filters that take the events of these types and leave out those of others. None where nobody can tell at which token
 /// of a subject its type stands, because the stream takes events of others than these entities, and where every type is
 /// wanted.
-pub(crate) fn event_filters(stream: &[String], entities: &[EntityTemplate], types: &[EventType]) -> Vec<String> {
+pub(crate) fn event_filters(
+    stream: &[String],
+    entities: &[EntityTemplate],
+    types: &[EventType],
+) -> Vec<String> {
     let is_of_entities = |subject: &String| {
         entities.iter().any(|template| {
             *subject == template_filter(template) || subject.starts_with(&format!("{}.", template.literals()))
@@ -495,7 +499,8 @@ mod tests {
 
     #[test]
     fn events_are_filtered_where_their_types_stand_in_one_place() {
-        let entities = ["booking.{room}.{day}", "cleaning.{id}"].map(|text| EntityTemplate::parse(text).unwrap());
+        let entities =
+            ["booking.{room}.{day}", "cleaning.{id}"].map(|text| EntityTemplate::parse(text).unwrap());
         let types = [EventType { r#type: "room-booked".to_owned(), version: 2 }];
         let of = |stream: &[&str], types: &[EventType]| {
             let stream: Vec<_> = stream.iter().map(|subject| (*subject).to_owned()).collect();

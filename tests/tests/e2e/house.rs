@@ -123,7 +123,10 @@ impl House {
             let event = events.iter().rfind(is_read).map_or(0, |stored| stored.sequence);
             let input = own.iter().rfind(|stored| stored.subject.starts_with(INPUTS));
             let input = input.map_or(0, |stored| stored.sequence);
-            anyhow::ensure!(handled(EVENTS) >= event && handled(SAGA) >= input, "{position}: {event}, {input}");
+            anyhow::ensure!(
+                handled(EVENTS) >= event && handled(SAGA) >= input,
+                "{position}: {event}, {input}"
+            );
             Ok(())
         })
         .await;

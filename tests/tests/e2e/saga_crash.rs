@@ -30,7 +30,8 @@ fn request(path: &str, id: String, room: usize) -> Request {
 }
 
 fn room_of(request: &Request) -> serde_json::Value {
-    let body: serde_json::Value = serde_json::from_str(request.body.as_deref().unwrap_or_default()).unwrap_or_default();
+    let body: serde_json::Value =
+        serde_json::from_str(request.body.as_deref().unwrap_or_default()).unwrap_or_default();
     body["data"]["room"]["id"].clone()
 }
 
@@ -160,7 +161,10 @@ async fn check(house: &House, rooms: usize) -> anyhow::Result<usize> {
         anyhow::ensure!(is("guest-told") == ended, "room {room}: {happened:?}");
         // What was scheduled for a booking that was given up is cancelled.
         anyhow::ensure!(is("cleaning-scheduled") != is("room-closed"), "room {room}: {happened:?}");
-        anyhow::ensure!(is("cleaning-cancelled") == (ended && !is("room-closed")), "room {room}: {happened:?}");
+        anyhow::ensure!(
+            is("cleaning-cancelled") == (ended && !is("room-closed")),
+            "room {room}: {happened:?}"
+        );
     }
     let is_open = |stored: &&Stored| {
         let line = stored.payload.lines().next().unwrap_or_default();

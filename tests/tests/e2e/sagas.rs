@@ -60,7 +60,8 @@ async fn an_operator_fires_a_timer_and_sees_what_follows() {
         let mut types = types(&house).await;
         // Two handlers decide side by side.
         types[2..].sort();
-        let expected = ["room-booked", "cleaning-scheduled", "booking-released", "cleaning-cancelled", "guest-told"];
+        let expected =
+            ["room-booked", "cleaning-scheduled", "booking-released", "cleaning-cancelled", "guest-told"];
         anyhow::ensure!(types == expected, "{types:?}");
         let [shown] = &saga(&house, &["show", "housekeeping", INSTANCE], 0).await[..] else { panic!() };
         anyhow::ensure!(shown["status"] == "ended", "{shown}");
@@ -118,7 +119,8 @@ async fn timers_survive_hosts_that_are_killed_and_a_server_that_is() {
     let stream = streams.jetstream().get_stream("hotel").await.expect("the stream");
     let mut booked = std::collections::BTreeMap::new();
     for event in house.events().await {
-        let stored = stream.get_raw_message(event.sequence).await.expect("the event").time.unix_timestamp_nanos();
+        let stored =
+            stream.get_raw_message(event.sequence).await.expect("the event").time.unix_timestamp_nanos();
         let room = event.data()["room"]["id"].to_string();
         match event.header("ce-type") {
             "room-booked" => drop(booked.insert(room, stored)),
@@ -197,7 +199,8 @@ async fn an_operator_resumes_and_skips() {
     // It fails again, and says so.
     let resumed = saga(&house, &["resume", "housekeeping", INSTANCE], 4).await;
     assert_eq!(resumed[0]["result"], "failed", "{resumed:?}");
-    let dry = saga(&house, &["skip", "housekeeping", "8~2022-12-12", "--reason", "broken", "--dry-run"], 0).await;
+    let dry =
+        saga(&house, &["skip", "housekeeping", "8~2022-12-12", "--reason", "broken", "--dry-run"], 0).await;
     assert_eq!(dry[0]["result"], "would-be-dropped", "{dry:?}");
     let skipped = saga(&house, &["skip", "housekeeping", "8~2022-12-12", "--reason", "broken"], 0).await;
     assert_eq!(skipped[0]["result"], "dropped", "{skipped:?}");
@@ -206,7 +209,8 @@ async fn an_operator_resumes_and_skips() {
     assert_eq!((&shown["status"], &shown["state"]), (&"quarantined".into(), &"none".into()));
     let own = house.streams().await.read(SAGA).await.expect("the stream");
     let stored = own.iter().find(|stored| stored.subject.ends_with(INSTANCE)).expect("the instance");
-    let mut mended: Value = serde_json::from_str(stored.payload.lines().next().expect("a line")).expect("JSON");
+    let mut mended: Value =
+        serde_json::from_str(stored.payload.lines().next().expect("a line")).expect("JSON");
     mended["state-bytes"] = Value::Null;
     let subject = format!("saga.housekeeping.instance.{INSTANCE}");
     let streams = house.streams().await;

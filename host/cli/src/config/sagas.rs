@@ -91,7 +91,9 @@ fn start(text: &str, value: Option<&str>) -> Result<Start, String> {
             Ok(first) if first > 0 => Ok(Start::Sequence(Sequence(first))),
             _ => Err(format!("has the sequence {number:?}, which is no whole number from 1")),
         },
-        ("time", Some(time)) => Timestamp::parse(time).map(Start::Time).map_err(|error| format!("has a time: {error}")),
+        ("time", Some(time)) => {
+            Timestamp::parse(time).map(Start::Time).map_err(|error| format!("has a time: {error}"))
+        }
         (other, None) => Err(format!("is {other:?}, neither \"beginning\" nor \"now\"")),
         (other, Some(_)) => Err(format!("has {other:?} in it, neither `sequence` nor `time`")),
     }
@@ -158,8 +160,10 @@ impl Saga {
 
 /// No two sagas have one id, and none has the name of what else has dead letters.
 pub(super) fn check(typed: &Typed, problems: &Problems) {
-    let handlers = typed.handlers.iter().map(|handler| (handler.name.value.as_str(), (handler.name.span, "a handler")));
-    let projections = typed.projections.iter().map(|p| (p.name.value.as_str(), (p.name.span, "a projection")));
+    let handlers =
+        typed.handlers.iter().map(|handler| (handler.name.value.as_str(), (handler.name.span, "a handler")));
+    let projections =
+        typed.projections.iter().map(|p| (p.name.value.as_str(), (p.name.span, "a projection")));
     let mut taken: HashMap<&str, (Span, &str)> = handlers.chain(projections).collect();
     for id in typed.sagas.iter().filter_map(|saga| saga.id.as_ref()) {
         let text = id.value.as_str();

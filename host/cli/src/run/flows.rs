@@ -21,8 +21,8 @@ use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::sagas::SagaTimes;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStreamFeeds, SagaStreams, StoreSettings, StreamDeadLetters,
-    StreamFeed, StreamStore, Topology, Turn,
+    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStreamFeeds, SagaStreams, StoreSettings,
+    StreamDeadLetters, StreamFeed, StreamStore, Topology, Turn,
 };
 use pelton_wasm::{WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
@@ -238,7 +238,8 @@ impl Running {
         let entities = config.handlers.values().filter(|handler| handler.stream == saga.stream);
         let entities = entities.map(|handler| handler.entity.clone()).collect();
         let events = (saga.stream.clone(), subjects.unwrap_or_default());
-        let feeds = SagaStreamFeeds::new(nats, &saga.id, events, entities, stop).map_err(|why| anyhow!(why))?;
+        let feeds =
+            SagaStreamFeeds::new(nats, &saga.id, events, entities, stop).map_err(|why| anyhow!(why))?;
         let (start, host) = (saga.start, format!("{:016x}", fastrand::u64(..)));
         self.tasks.spawn(format!("the saga {name}"), async move {
             flow.run(feeds, start, host, versions).await;

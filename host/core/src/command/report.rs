@@ -2,9 +2,9 @@
 //! again, finds its end, and tells it again; the saga takes it once.
 
 use super::CommandFlow;
+use crate::cloudevents::from_header_value;
 use crate::command::outcome::{Answer, Outcome};
 use crate::command::ports::{CommandStore, HandlerPlugin};
-use crate::cloudevents::from_header_value;
 use crate::dead_letter::{Retries, first_subject};
 use crate::id::CommandId;
 use crate::intake::SAGA_SUFFIX;

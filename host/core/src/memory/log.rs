@@ -88,7 +88,10 @@ impl EventFeed for MemoryLogFeed {
             let items: Vec<_> = {
                 let messages = self.log.locked();
                 let later = messages.iter().filter(|message| message.sequence > self.after);
-                later.take(max).map(|message| FeedItem { message: message.clone(), unreadable: None }).collect()
+                later
+                    .take(max)
+                    .map(|message| FeedItem { message: message.clone(), unreadable: None })
+                    .collect()
             };
             if let Some(last) = items.last() {
                 self.after = last.message.sequence;

@@ -61,7 +61,13 @@ impl MemorySagas {
     /// A store without instances, for a saga that reads these events.
     #[must_use]
     pub fn new(network: Arc<FlakyNetwork>, events: MemoryLog, own: Name) -> Self {
-        Self { network, events, own: MemoryLog::new(own), kept: Arc::default(), stopped: watch::Sender::new(false) }
+        Self {
+            network,
+            events,
+            own: MemoryLog::new(own),
+            kept: Arc::default(),
+            stopped: watch::Sender::new(false),
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -236,7 +242,8 @@ impl SagaStore for MemorySagas {
         armed: &ArmedTimer,
     ) -> Result<Option<Bytes>, Unavailable> {
         let look = || {
-            let is_meant = |fired: &FiredTimer| fired.instance == *instance && fired.armed == *armed && fired.id == id;
+            let is_meant =
+                |fired: &FiredTimer| fired.instance == *instance && fired.armed == *armed && fired.id == id;
             let waits = self.kept().timers.get(&(instance.clone(), id.to_owned())).cloned();
             let gone_off = || {
                 let inputs = self.own.messages().into_iter().rev();

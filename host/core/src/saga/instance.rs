@@ -290,7 +290,8 @@ mod tests {
             data: vec![b'\n'; MAX_COMMANDS_BYTES / MAX_COMMANDS].into(),
         };
         let open = OpenCommand { r#type: "t".repeat(MAX_NAME_BYTES), set_aside: true };
-        let timer = ArmedTimer { r#type: "t".repeat(MAX_NAME_BYTES), due: Timestamp(u64::MAX), key: key.clone() };
+        let timer =
+            ArmedTimer { r#type: "t".repeat(MAX_NAME_BYTES), due: Timestamp(u64::MAX), key: key.clone() };
         let id = |n: usize| format!("{n:0>MAX_INSTANCE_BYTES$}");
         let mut instance = Instance {
             handled: BTreeMap::from([("s".repeat(48), position), ("o".repeat(53), position)]),

@@ -70,7 +70,13 @@ pub(super) struct Deposed;
 
 impl Lead {
     /// Waits until nobody else runs the saga.
-    pub(super) async fn take<S: SagaStore>(store: &S, saga: &Name, host: &str, stream: &str, start: Start) -> Self {
+    pub(super) async fn take<S: SagaStore>(
+        store: &S,
+        saga: &Name,
+        host: &str,
+        stream: &str,
+        start: Start,
+    ) -> Self {
         let mut seen: Option<(u64, Instant)> = None;
         loop {
             match Self::try_take(store, host, stream, start, &mut seen).await {

@@ -28,7 +28,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 expected: None,
                 reference: command.reference.as_deref(),
             };
-            match self.store.send(message.headers(), &command.r#type, &command.id, command.data.clone()).await {
+            match self.store.send(message.headers(), &command.r#type, &command.id, command.data.clone()).await
+            {
                 Ok(Sent::Logged) => {}
                 Ok(Sent::NobodyTakes) => {
                     let cause = format!("no handler takes commands of type {}", command.r#type);

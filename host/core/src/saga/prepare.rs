@@ -60,7 +60,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 only(event_input(event))
             }
             What::Outcome(report) => match is_awaited(instance, report) {
-                Ok(()) if self.plugin.descriptor().takes_outcomes => only(outcome_input(instance, report, input)),
+                Ok(()) if self.plugin.descriptor().takes_outcomes => {
+                    only(outcome_input(instance, report, input))
+                }
                 Ok(()) => Ok(None),
                 Err(why) => {
                     tracing::debug!(command = %report.command_id, "ignored: {why}");
@@ -99,7 +101,9 @@ fn is_awaited(instance: &Instance, report: &CommandReport) -> Result<(), &'stati
     }
     let open = report.command_id.in_instance().and_then(|command| instance.open.get(command));
     match open {
-        None => Err("the outcome of this command has come before, or it is of an earlier life of the instance"),
+        None => {
+            Err("the outcome of this command has come before, or it is of an earlier life of the instance")
+        }
         Some(open) if open.set_aside && !report.result.is_final() => Err("it was told before"),
         Some(_) => Ok(()),
     }
@@ -163,6 +167,7 @@ fn context(key: &InputKey, time: Timestamp, correlation_id: String) -> InputCont
 }
 
 fn process(correlation_id: &str, cause: &str, trace: Option<(String, String)>) -> Metadata {
-    let ours = [(CORRELATION_ID.to_owned(), correlation_id.to_owned()), (CAUSATION_ID.to_owned(), cause.to_owned())];
+    let ours =
+        [(CORRELATION_ID.to_owned(), correlation_id.to_owned()), (CAUSATION_ID.to_owned(), cause.to_owned())];
     ours.into_iter().chain(trace).collect()
 }

@@ -26,7 +26,11 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     ) -> Result<Vec<TimerWrite>, PluginFault> {
         let Prepared { input, key, mut process, depth, what, context } = prepared;
         if next.state.is_none() {
-            *next = Instance { handled: std::mem::take(&mut next.handled), life: Some(key.clone()), ..Instance::default() };
+            *next = Instance {
+                handled: std::mem::take(&mut next.handled),
+                life: Some(key.clone()),
+                ..Instance::default()
+            };
         }
         match &input {
             SagaInput::Event(_) => {}

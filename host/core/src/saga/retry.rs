@@ -72,25 +72,31 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
     }
 
-    async fn handle_dead_letter(&self, id: &InstanceId, dead_letter: &DeadLetter) -> Result<(), NotProcessed> {
+    async fn handle_dead_letter(
+        &self,
+        id: &InstanceId,
+        dead_letter: &DeadLetter,
+    ) -> Result<(), NotProcessed> {
         let message = dead_letter.message.clone();
-        let inputs = match OwnInput::from_bytes(&message.payload).ok().filter(|_| self.is_own(&message.stream)) {
-            Some(own) => vec![Input::own(message, own)],
-            None => {
-                let event = recorded::of_message(&self.stream, &message)
-                    .map_err(|error| NotProcessed::Unreadable(IntakeError::from(error)))?;
-                if !event.event.is_of(&self.plugin.descriptor().events) {
-                    return Ok(());
+        let inputs =
+            match OwnInput::from_bytes(&message.payload).ok().filter(|_| self.is_own(&message.stream)) {
+                Some(own) => vec![Input::own(message, own)],
+                None => {
+                    let event = recorded::of_message(&self.stream, &message)
+                        .map_err(|error| NotProcessed::Unreadable(IntakeError::from(error)))?;
+                    if !event.event.is_of(&self.plugin.descriptor().events) {
+                        return Ok(());
+                    }
+                    // The plugin may no longer relate the event to this instance.
+                    let concerned =
+                        self.correlate(&event).await?.into_iter().filter(|(concerned, _)| concerned == id);
+                    let input = |(_, relation)| {
+                        let (message, position) = (message.clone(), event.position());
+                        Input { message, position, what: What::Event(Box::new(event.clone()), relation) }
+                    };
+                    concerned.map(input).collect()
                 }
-                // The plugin may no longer relate the event to this instance.
-                let concerned = self.correlate(&event).await?.into_iter().filter(|(concerned, _)| concerned == id);
-                let input = |(_, relation)| {
-                    let (message, position) = (message.clone(), event.position());
-                    Input { message, position, what: What::Event(Box::new(event.clone()), relation) }
-                };
-                concerned.map(input).collect()
-            }
-        };
+            };
         for input in inputs {
             let span = input.span(&self.id, &self.plugin, Some(id));
             // The commands of the last try may not have been sent.

@@ -219,10 +219,8 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
 
     fn push(&mut self, id: InstanceId, job: Job) {
         let idle = &mut self.idle;
-        let lane = self
-            .lanes
-            .entry(id.clone())
-            .or_insert_with(|| Lane { known: idle.pop(&id), ..Lane::default() });
+        let lane =
+            self.lanes.entry(id.clone()).or_insert_with(|| Lane { known: idle.pop(&id), ..Lane::default() });
         lane.queue.push_back(job);
         if !lane.busy {
             lane.busy = true;

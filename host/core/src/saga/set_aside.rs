@@ -48,7 +48,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     ) -> Option<Duration> {
         let cause = stop.to_string();
         let dead_letter = match self.on_failure {
-            OnFailure::Park => self.dead_letter(&input.message, Some(id), DeadLetterKind::Failed, cause.clone()),
+            OnFailure::Park => {
+                self.dead_letter(&input.message, Some(id), DeadLetterKind::Failed, cause.clone())
+            }
             // Nothing waits behind this dead letter, so it has no key.
             OnFailure::Skip => {
                 let why = format!("instance {id} went on without it: {cause}");

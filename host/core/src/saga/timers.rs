@@ -78,7 +78,11 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     /// The timers that are set, with their data.
-    pub(super) async fn armed(&self, id: &InstanceId, instance: &Instance) -> Result<Vec<Timer>, NotProcessed> {
+    pub(super) async fn armed(
+        &self,
+        id: &InstanceId,
+        instance: &Instance,
+    ) -> Result<Vec<Timer>, NotProcessed> {
         let mut timers = Vec::new();
         for (name, armed) in &instance.timers {
             if let Some(data) = self.store.timer_data(id, name, armed).await? {
@@ -94,9 +98,14 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         instance: &mut Instance,
         timers: Vec<Timer>,
     ) -> Result<Vec<TimerWrite>, PluginFault> {
-        let gone: Vec<_> =
-            instance.timers.keys().filter(|id| timers.iter().all(|timer| timer.id != **id)).cloned().collect();
-        let changes = gone.into_iter().map(TimerChange::Cancel).chain(timers.into_iter().map(TimerChange::Set));
+        let gone: Vec<_> = instance
+            .timers
+            .keys()
+            .filter(|id| timers.iter().all(|timer| timer.id != **id))
+            .cloned()
+            .collect();
+        let changes =
+            gone.into_iter().map(TimerChange::Cancel).chain(timers.into_iter().map(TimerChange::Set));
         self.change_timers(instance, changes.collect())
     }
 
@@ -118,7 +127,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                         )));
                     }
                     let number = instance.number();
-                    let life = instance.life.clone().unwrap_or_else(|| InputKey::of_event("", Default::default()));
+                    let life =
+                        instance.life.clone().unwrap_or_else(|| InputKey::of_event("", Default::default()));
                     let armed = ArmedTimer { r#type, due, key: InputKey::of_timer(&life, number) };
                     instance.timers.insert(id.clone(), armed.clone());
                     writes.insert(id.clone(), TimerWrite::Set { id, armed, data });
@@ -132,7 +142,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
         if instance.timers.len() > MAX_TIMERS {
             let count = instance.timers.len();
-            return Err(self.plugin.fault(format!("it has {count} timers set; at most {MAX_TIMERS} are allowed")));
+            return Err(self
+                .plugin
+                .fault(format!("it has {count} timers set; at most {MAX_TIMERS} are allowed")));
         }
         Ok(writes.into_values().collect())
     }
@@ -148,7 +160,8 @@ fn before<'a>(
     let is_earlier = |(id, armed): &(&'a String, &'a ArmedTimer)| {
         armed.due <= by && this.is_none_or(|this| (armed.due, id.as_str()) < this)
     };
-    let mut earlier: Vec<_> = instance.timers.iter().filter(|(id, _)| id.as_str() != but).filter(is_earlier).collect();
+    let mut earlier: Vec<_> =
+        instance.timers.iter().filter(|(id, _)| id.as_str() != but).filter(is_earlier).collect();
     earlier.sort_by_key(|(id, armed)| (armed.due, id.as_str()));
     earlier
 }

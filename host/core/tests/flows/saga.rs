@@ -1,8 +1,8 @@
 //! Sagas on ports in memory.
 
 mod counter;
-mod life;
 mod lead;
+mod life;
 mod outcomes;
 mod set_aside;
 mod storm;

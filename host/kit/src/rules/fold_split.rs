@@ -46,7 +46,9 @@ fn test(subject: &Subject<'_>) -> Finding {
                 let mut random = Rng::with_seed(seed ^ history.events.len() as u64);
                 let mut cuts = vec![history.events.chunks(1).collect::<Vec<_>>()];
                 cuts.extend((0..CUTS).map(|_| pieces(&history.events, &mut random)));
-                if let Some(broken) = cuts.iter().find_map(|pieces| cut(&handler, history, command, whole, pieces)) {
+                if let Some(broken) =
+                    cuts.iter().find_map(|pieces| cut(&handler, history, command, whole, pieces))
+                {
                     return broken;
                 }
                 held = Trial::Held;
@@ -92,6 +94,9 @@ fn cut(
     });
     (!same(whole, &answer)).then(|| {
         let count = pieces.len();
-        Trial::Broken(format!("folded in {count} pieces and not at once, it decides {}", differs(whole, &answer)))
+        Trial::Broken(format!(
+            "folded in {count} pieces and not at once, it decides {}",
+            differs(whole, &answer)
+        ))
     })
 }

@@ -173,7 +173,8 @@ impl StreamFeed {
     /// Moves on to this message. None: it is the mark of a command and no event, or no filter takes it.
     fn take(&mut self, message: Incoming, unreadable: Option<String>) -> Option<FeedItem> {
         self.after = message.sequence;
-        let is_taken = self.filters.is_empty() || self.filters.iter().any(|filter| takes(filter, &message.subject));
+        let is_taken =
+            self.filters.is_empty() || self.filters.iter().any(|filter| takes(filter, &message.subject));
         (is_taken && !is_mark(&message.subject)).then_some(FeedItem { message, unreadable })
     }
 

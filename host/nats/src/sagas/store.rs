@@ -114,12 +114,17 @@ impl SagaStreams {
                 }
                 TimerWrite::Set { id: timer, armed, data } => {
                     let (instance, timer_id) = (id.clone(), timer.clone());
-                    let fired = FiredTimer { instance, id: timer_id, armed: armed.clone(), data: data.clone() };
+                    let fired =
+                        FiredTimer { instance, id: timer_id, armed: armed.clone(), data: data.clone() };
                     let mut headers = HeaderMap::new();
                     headers.insert(header::SCHEDULE, format!("@at {}", armed.due.min(LATEST)));
                     headers.insert(header::SCHEDULE_TARGET, subjects::saga_due(&self.saga, id, timer));
                     let subject = subjects::saga_timer(&self.saga, id, timer);
-                    messages.push(BatchMessage { subject, headers, payload: OwnInput::Timer(fired).to_bytes()? });
+                    messages.push(BatchMessage {
+                        subject,
+                        headers,
+                        payload: OwnInput::Timer(fired).to_bytes()?,
+                    });
                 }
             }
         }
@@ -143,9 +148,7 @@ impl SagaStreams {
             return Ok(()); // it has been decided, and let go of since
         };
         let source = |headers: &Headers| headers.get("ce-source").map(str::to_owned);
-        if logged.subject == subject
-            && logged.payload == *data
-            && source(&logged.headers) == source(headers)
+        if logged.subject == subject && logged.payload == *data && source(&logged.headers) == source(headers)
         {
             return Ok(());
         }
@@ -190,7 +193,8 @@ impl SagaStore for SagaStreams {
     ) -> Result<Option<Bytes>, Unavailable> {
         // It may go off between the two reads.
         for subject in [subjects::saga_timer, subjects::saga_due] {
-            let message = wire::leader_last(&self.nats, &self.stream, &subject(&self.saga, instance, id)).await?;
+            let message =
+                wire::leader_last(&self.nats, &self.stream, &subject(&self.saga, instance, id)).await?;
             let Some(message) = message else { continue };
             if let Ok(OwnInput::Timer(fired)) = OwnInput::from_bytes(&message.payload)
                 && fired.armed == *armed
@@ -250,7 +254,8 @@ impl SagaStore for SagaStreams {
     }
 
     async fn keep_position(&self, position: &SagaPosition, revision: u64) -> Result<u64, CommitError> {
-        let payload = serde_json::to_vec(position).map_err(|error| CommitError::Refused(error.to_string()))?;
+        let payload =
+            serde_json::to_vec(position).map_err(|error| CommitError::Refused(error.to_string()))?;
         let mut headers = wire::expecting(revision);
         headers.insert(header::EXPECTED_STREAM, self.stream.as_str());
         let subject = subjects::saga_position(&self.saga);
@@ -274,7 +279,8 @@ impl SagaStore for SagaStreams {
         let subject = format!("$JS.API.STREAM.PURGE.{}", self.stream);
         let request = serde_json::json!({ "filter": subjects::saga_inputs(&self.saga), "seq": up_to.0 + 1 });
         let doing = format!("deleting inputs of stream {}", self.stream);
-        let purged = wire::api::<serde::de::IgnoredAny>(&self.nats, &subject, request.to_string().into(), &doing);
+        let purged =
+            wire::api::<serde::de::IgnoredAny>(&self.nats, &subject, request.to_string().into(), &doing);
         purged.await?.map(drop).map_err(|error| Unavailable { doing, cause: error.to_string() })
     }
 }

@@ -81,8 +81,10 @@ impl SagaView {
             subjects: Option<BTreeMap<String, u64>>,
         }
         let prefix = subjects::saga_instances(&self.saga);
-        let (subject, doing) =
-            (format!("$JS.API.STREAM.INFO.{}", self.stream), format!("listing the instances of {}", self.saga));
+        let (subject, doing) = (
+            format!("$JS.API.STREAM.INFO.{}", self.stream),
+            format!("listing the instances of {}", self.saga),
+        );
         let (mut ids, mut seen) = (Vec::new(), 0);
         loop {
             let request = json!({ "subjects_filter": format!("{prefix}*"), "offset": seen }).to_string();
@@ -94,7 +96,9 @@ impl SagaView {
             let listed = page.state.subjects.unwrap_or_default();
             seen += listed.len();
             let is_last = listed.is_empty() || seen >= page.total;
-            ids.extend(listed.keys().filter_map(|subject| InstanceId::new(subject.strip_prefix(&prefix)?).ok()));
+            ids.extend(
+                listed.keys().filter_map(|subject| InstanceId::new(subject.strip_prefix(&prefix)?).ok()),
+            );
             if is_last {
                 ids.sort_unstable();
                 return Ok(ids);
@@ -105,7 +109,9 @@ impl SagaView {
     /// One instance.
     pub async fn instance(&self, id: &InstanceId) -> Result<Option<StoredInstance>, Unavailable> {
         let subject = subjects::saga_instance(&self.saga, id);
-        let Some(message) = wire::leader_last(&self.nats, &self.stream, &subject).await? else { return Ok(None) };
+        let Some(message) = wire::leader_last(&self.nats, &self.stream, &subject).await? else {
+            return Ok(None);
+        };
         let instance = Instance::from_bytes(&message.payload)
             .map_err(|cause| Unavailable { doing: format!("reading {subject}"), cause })?;
         let (stored_at, revision) = (message.stored_at, message.sequence);
@@ -129,7 +135,11 @@ impl SagaView {
     }
 
     /// Ends an instance as if it had ended itself: its timers are cancelled, and nothing follows.
-    pub async fn cancel(&self, of: &StoredInstance, keep: std::time::Duration) -> Result<Changed, Unavailable> {
+    pub async fn cancel(
+        &self,
+        of: &StoredInstance,
+        keep: std::time::Duration,
+    ) -> Result<Changed, Unavailable> {
         let mut ended = of.instance.clone();
         let timers: Vec<String> = std::mem::take(&mut ended.timers).into_keys().collect();
         (ended.state, ended.quarantined_by) = (None, None);

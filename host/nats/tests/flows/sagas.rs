@@ -145,7 +145,8 @@ async fn timers_change_with_their_instance(nats: &Nats, replicas: u8) {
     let sagas = prepare(nats, replicas).await;
     let (a, b) = (InstanceId::new("a").unwrap(), InstanceId::new("b").unwrap());
     let hour = later(3_600_000);
-    let writes = [set("t", 1, later(700)), set("u", 2, later(700)), set("v", 3, hour), set("w", 4, later(700))];
+    let writes =
+        [set("t", 1, later(700)), set("u", 2, later(700)), set("v", 3, hour), set("w", 4, later(700))];
     let revision = sagas.save(&a, &instance(1), &writes, 0).await.unwrap();
     // Many writes at once are one batch, and each keeps its own condition.
     let (wrong, wrong_timers) = (instance(9), [cancel("t"), set("x", 9, later(0))]);
@@ -237,7 +238,10 @@ async fn a_command_that_is_sent_again_is_logged_once_at_an_origin_of_its_own() {
     let (id, mut headers) = command(0);
     headers.push("Nats-Rollup", "all");
     // A client that guesses the id does not reach the subject.
-    nats.client().publish("command.book-room.saga:housekeeping:1:hotel:7:0", "squatted".into()).await.unwrap();
+    nats.client()
+        .publish("command.book-room.saga:housekeeping:1:hotel:7:0", "squatted".into())
+        .await
+        .unwrap();
     for _ in 0..2 {
         let sent = sagas.send(headers.clone(), "book-room", &id, Bytes::from("{}")).await.unwrap();
         assert_eq!(sent, Sent::Logged);

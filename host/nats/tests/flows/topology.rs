@@ -7,9 +7,7 @@ use futures::future::join_all;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::CommandType;
 use pelton_nats::server::Options;
-use pelton_nats::topology::{
-    Apply, Effect, EventStream, HandlerConsumer, Topology, TopologyError, View,
-};
+use pelton_nats::topology::{Apply, Effect, EventStream, HandlerConsumer, Topology, TopologyError, View};
 use pelton_nats::{Credentials, Nats, PullConsumer};
 use serde_json::json;
 

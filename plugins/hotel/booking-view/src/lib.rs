@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 use hotel_types::{
-    Actor, BookingPaid, BookingReleased, CleaningScheduled, Client, Date, GuestCheckedIn, NoShowCharged, Room, RoomBooked,
-    RoomCleaned, RoomMadeAvailable,
+    Actor, BookingPaid, BookingReleased, CleaningScheduled, Client, Date, GuestCheckedIn, NoShowCharged,
+    Room, RoomBooked, RoomCleaned, RoomMadeAvailable,
 };
 use pelton_plugin::{EventMeta, Projection, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,8 @@ impl Projection for BookingView {
             date,
             client,
             availability,
-            paid: matches!(event, Event::BookingPaid(_)) || was_paid && !matches!(event, Event::RoomBooked(_)),
+            paid: matches!(event, Event::BookingPaid(_))
+                || was_paid && !matches!(event, Event::RoomBooked(_)),
             changed_by: by.clone(),
             changed_at: meta.time,
             position: meta.sequence,

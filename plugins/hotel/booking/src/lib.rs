@@ -25,8 +25,8 @@
 #![forbid(unsafe_code)]
 
 use hotel_types::{
-    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, GuestTold, NoShowCharged, Room, RoomBooked,
-    RoomMadeAvailable,
+    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, GuestTold, NoShowCharged, Room,
+    RoomBooked, RoomMadeAvailable,
 };
 use pelton_plugin::{CommandHandler, Context, Rejection};
 use serde::{Deserialize, Serialize};

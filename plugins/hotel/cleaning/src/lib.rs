@@ -256,12 +256,16 @@ mod tests {
 
     #[test]
     fn a_closed_room_is_not_cleaned() {
-        let closed = || Event::RoomClosed(RoomClosed { room: Room::new(1), date: date(), by: Actor::manager() });
+        let closed =
+            || Event::RoomClosed(RoomClosed { room: Room::new(1), date: date(), by: Actor::manager() });
         let close = || Command::CloseRoom(request(None));
         Cleaning::given([]).when(close()).then([closed()]);
         Cleaning::given([closed()]).when(close()).then([] as [Event; 0]);
-        Cleaning::given([scheduled(Actor::manager())]).when(close()).then_rejected("cleaning-already-scheduled");
-        let others = [Command::ReportCleaned(request(None)), Command::CancelCleaning(request(None)), schedule()];
+        Cleaning::given([scheduled(Actor::manager())])
+            .when(close())
+            .then_rejected("cleaning-already-scheduled");
+        let others =
+            [Command::ReportCleaned(request(None)), Command::CancelCleaning(request(None)), schedule()];
         for command in others {
             Cleaning::given([closed()]).when(command).then_rejected("room-closed");
         }

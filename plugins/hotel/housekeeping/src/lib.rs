@@ -19,11 +19,12 @@ mod instance;
 use std::time::Duration;
 
 use hotel_types::{
-    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned, RoomMadeAvailable,
+    Actor, BookingPaid, BookingReleased, Client, Date, GuestCheckedIn, Room, RoomBooked, RoomCleaned,
+    RoomMadeAvailable,
 };
 use pelton_plugin::{
-    CommandResult, Correlation, EventMeta, Failure, Input, InputContext, Outcome, Outcomes, Outgoing, Reaction, Saga,
-    Timestamp, Undo, log, settings,
+    CommandResult, Correlation, EventMeta, Failure, Input, InputContext, Outcome, Outcomes, Outgoing,
+    Reaction, Saga, Timestamp, Undo, log, settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -296,7 +297,9 @@ fn go_on(mut state: State, outcome: Outcome) -> Reaction<Housekeeping> {
             make_available(state)
         }
         // Another sender scheduled this cleaning: its event comes.
-        (Some(CLEANING), CommandResult::Rejected(rejection)) if rejection.details.iter().any(is_scheduled) => {
+        (Some(CLEANING), CommandResult::Rejected(rejection))
+            if rejection.details.iter().any(is_scheduled) =>
+        {
             Reaction::keep(state)
         }
         (Some(CLEANING), CommandResult::Rejected(rejection)) if state.step == Step::Cleaning => {

@@ -107,10 +107,20 @@ fn the_handlers_take_its_commands() {
     take(&Command::MakeRoomAvailable(request())).then([available()]);
     take(&release(LATE)).then([released(LATE)]);
     let (room, client, by) = (Room::new(1), Client::new(7), Actor::housekeeping());
-    take(&Command::ChargeNoShow(request()))
-        .then([Booked::NoShowCharged(NoShowCharged { room: room.clone(), client: client.clone(), date: date(), by: by.clone() })]);
+    take(&Command::ChargeNoShow(request())).then([Booked::NoShowCharged(NoShowCharged {
+        room: room.clone(),
+        client: client.clone(),
+        date: date(),
+        by: by.clone(),
+    })]);
     let message = format!("the booking is given up: {LATE}");
-    take(&tell(LATE)).then([Booked::GuestTold(hotel_types::GuestTold { room: room.clone(), client, date: date(), message, by: by.clone() })]);
+    take(&tell(LATE)).then([Booked::GuestTold(hotel_types::GuestTold {
+        room: room.clone(),
+        client,
+        date: date(),
+        message,
+        by: by.clone(),
+    })]);
     Cleaning::given([scheduled()])
         .when_received(&Command::CancelCleaning(request()))
         .then([Cleaned::CleaningCancelled(CleaningCancelled { room, date: date(), by })]);
@@ -219,8 +229,7 @@ fn repeats_ask_for_nothing() {
 
 #[test]
 fn it_goes_on_when_the_handler_says_that_the_room_was_available_before() {
-    let again =
-        Booking::given([booked(), available()]).when_received(&Command::MakeRoomAvailable(request()));
+    let again = Booking::given([booked(), available()]).when_received(&Command::MakeRoomAvailable(request()));
     let rejected = CommandResult::Rejected(again.then_rejected("already-available"));
     let after = making_available().when_outcome(INSTANCE, "make-room-available", rejected);
     assert_eq!(step_of(&after), Some(Step::Guest));

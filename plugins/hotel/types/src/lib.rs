@@ -12,7 +12,7 @@ mod id;
 pub use actor::Actor;
 pub use date::Date;
 pub use events::{
-    BookingPaid, BookingReleased, CleaningCancelled, CleaningScheduled, GuestCheckedIn, GuestTold, NoShowCharged,
-    RoomBooked, RoomCleaned, RoomClosed, RoomMadeAvailable,
+    BookingPaid, BookingReleased, CleaningCancelled, CleaningScheduled, GuestCheckedIn, GuestTold,
+    NoShowCharged, RoomBooked, RoomCleaned, RoomClosed, RoomMadeAvailable,
 };
 pub use id::{Client, Id, Room};

@@ -127,7 +127,8 @@ impl SagaPlugin for Counter {
             SagaInput::Event(recorded) => {
                 let text = std::str::from_utf8(&recorded.event.data).unwrap();
                 let mine = text.split(',').map(|one| one.split_once(':').unwrap_or((one, "")));
-                let orders = mine.filter(|(id, _)| *id == instance.as_str()).map(|(_, orders)| orders.to_owned());
+                let orders =
+                    mine.filter(|(id, _)| *id == instance.as_str()).map(|(_, orders)| orders.to_owned());
                 (format!("{} {}", recorded.event.r#type, recorded.position()), orders.collect::<String>())
             }
             SagaInput::Timer(due) => {
@@ -153,7 +154,12 @@ impl SagaPlugin for Counter {
             let (verb, id) = (words.next().unwrap(), words.next().unwrap_or_default().to_owned());
             let set = |r#type: &str, due: u64| {
                 let data = Bytes::copy_from_slice(id.as_bytes());
-                TimerChange::Set(Timer { id: id.clone(), r#type: r#type.to_owned(), due: Timestamp(due), data })
+                TimerChange::Set(Timer {
+                    id: id.clone(),
+                    r#type: r#type.to_owned(),
+                    due: Timestamp(due),
+                    data,
+                })
             };
             match verb {
                 "set" => timers.push(set("late", words.next().unwrap().parse().unwrap())),
@@ -278,7 +284,12 @@ impl World {
 
     pub(crate) fn publish_event(&self, event: &Event) -> Sequence {
         let at = Timestamp(self.events.last().0 + 1);
-        self.events.push(&format!("test.1.{}.v1", event.r#type), cloudevents::encode(event), event.data.clone(), at)
+        self.events.push(
+            &format!("test.1.{}.v1", event.r#type),
+            cloudevents::encode(event),
+            event.data.clone(),
+            at,
+        )
     }
 
     /// Waits until every input was handled that is not held up by a dead letter or a pause.
@@ -286,7 +297,8 @@ impl World {
         for _ in 0..4_000 {
             tokio::time::sleep(Duration::from_millis(600)).await;
             let position = self.sagas.position_now();
-            let is_read = |stream: &str, last: Sequence| position.as_ref().is_some_and(|p| p.of(stream) >= last);
+            let is_read =
+                |stream: &str, last: Sequence| position.as_ref().is_some_and(|p| p.of(stream) >= last);
             if is_read("stream", self.events.last()) && is_read("SAGA-counter", self.sagas.own_log().last()) {
                 return;
             }
@@ -349,4 +361,3 @@ pub(crate) fn accepted() -> CommandResult {
 pub(crate) fn rejected() -> CommandResult {
     CommandResult::Rejected(Rejection::new("no", "no"))
 }
-

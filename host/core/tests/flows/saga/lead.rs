@@ -85,7 +85,10 @@ async fn what_comes_again_after_a_crash_changes_nothing() {
     world.settle().await;
     assert_eq!((world.calls(), world.count("a"), world.count("b")), (Vec::<String>::new(), None, Some(1)));
     // Its commands may not have been sent, so they are sent again under the same ids.
-    assert_eq!(world.sent(), ["a stream:1:0=1", "a stream:2:0=2", "b stream:3:0=1", "a stream:2:0=2", "b stream:3:0=1"]);
+    assert_eq!(
+        world.sent(),
+        ["a stream:1:0=1", "a stream:2:0=2", "b stream:3:0=1", "a stream:2:0=2", "b stream:3:0=1"]
+    );
     world.hand_in("go", "b").await;
     assert_eq!(world.sent().len(), 6);
 }

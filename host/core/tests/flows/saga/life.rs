@@ -127,8 +127,12 @@ async fn a_saga_that_commands_itself_for_ever_is_stopped() {
         world.publish_event(&event);
     }
     world.settle().await;
-    let depths: Vec<_> =
-        world.sagas.sent().into_iter().map(|sent| sent.headers.get("ce-peltondepth").unwrap().to_owned()).collect();
+    let depths: Vec<_> = world
+        .sagas
+        .sent()
+        .into_iter()
+        .map(|sent| sent.headers.get("ce-peltondepth").unwrap().to_owned())
+        .collect();
     assert_eq!(depths, ["1", "2", "3"]);
     let [dead_letter] = &world.dead_letters()[..] else { panic!() };
     assert!(dead_letter.cause.contains("4 reactions of sagas led to one another"), "{}", dead_letter.cause);

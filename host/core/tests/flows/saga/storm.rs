@@ -20,7 +20,9 @@ use pelton_core::retry::RetryPolicy;
 use pelton_core::saga::SagaFlow;
 use pelton_core::saga::instance::{ArmedTimer, Instance};
 use pelton_core::saga::lead::{SagaPosition, Start};
-use pelton_core::saga::model::{Correlation, InputContext, Reaction, Relation, SagaInput, Timer, TimerChange};
+use pelton_core::saga::model::{
+    Correlation, InputContext, Reaction, Relation, SagaInput, Timer, TimerChange,
+};
 use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin, SagaStore, Sent, TimerWrite};
 use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::time::Timestamp;
@@ -93,7 +95,8 @@ impl SagaPlugin for Ledger {
         input: &SagaInput,
         context: &InputContext,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
-        let mut inputs: Vec<String> = state.map_or_else(Vec::new, |state| serde_json::from_slice(state).unwrap());
+        let mut inputs: Vec<String> =
+            state.map_or_else(Vec::new, |state| serde_json::from_slice(state).unwrap());
         let (mut commands, mut timers) = (Vec::new(), Vec::new());
         match input {
             SagaInput::Event(recorded) => {
@@ -191,7 +194,13 @@ impl SagaStore for Store {
         self.inner.timer_data(instance, id, armed).await
     }
 
-    async fn send(&self, headers: Headers, r#type: &str, id: &CommandId, data: Bytes) -> Result<Sent, CommitError> {
+    async fn send(
+        &self,
+        headers: Headers,
+        r#type: &str,
+        id: &CommandId,
+        data: Bytes,
+    ) -> Result<Sent, CommitError> {
         match self.bug {
             Bug::OutboxAfterTheInput => {
                 self.unsent.lock().unwrap().push((headers, r#type.to_owned(), id.clone(), data));
@@ -289,7 +298,8 @@ impl Storm {
         };
         self.started += 1;
         let (end, versions) = (self.sagas.feeds(), watch::channel(Ledger::default()).1);
-        let task = tokio::spawn(flow.run(end.clone(), Start::Beginning, format!("h{}", self.started), versions));
+        let task =
+            tokio::spawn(flow.run(end.clone(), Start::Beginning, format!("h{}", self.started), versions));
         self.hosts.push(Host { task, end, is_silent });
     }
 
@@ -305,8 +315,13 @@ impl Storm {
             if all || self.rng.bool() {
                 let reference = command.headers.get("Pelton-Reference").map(str::to_owned);
                 let result = CommandResult::Accepted(Vec::new());
-                let report =
-                    CommandReport { command_id: command.id, r#type: "do".to_owned(), reference, depth: 1, result };
+                let report = CommandReport {
+                    command_id: command.id,
+                    r#type: "do".to_owned(),
+                    reference,
+                    depth: 1,
+                    result,
+                };
                 self.sagas.told(&report, self.now());
             }
         }
@@ -380,7 +395,8 @@ impl Storm {
         }
         let instances = self.sagas.instances();
         for (id, events) in &expected {
-            let instance = instances.get(&InstanceId::new(id).unwrap()).ok_or(format!("{id} never started"))?;
+            let instance =
+                instances.get(&InstanceId::new(id).unwrap()).ok_or(format!("{id} never started"))?;
             check_instance(id, events, instance)?;
         }
         let ids = |(id, events): (&String, &Vec<u64>)| {

@@ -162,7 +162,9 @@ impl<S: Saga> SagaAfter<S> {
             let Some(timer) = timer else { break };
             let time = timer.due.max(self.stream.now());
             self.stream.move_to(time);
-            self.step.push(json!({ "timer": id, "instance": instance, "time": Timestamp::from_nanos(time).to_string() }));
+            self.step.push(
+                json!({ "timer": id, "instance": instance, "time": Timestamp::from_nanos(time).to_string() }),
+            );
             self.deliver(&instance, exports::SagaInput::Timer(exports::DueTimer { timer, time }));
         }
         self.stream.move_to(until.as_nanos());
