@@ -104,10 +104,12 @@ impl Candidate<'_> {
             }
         }
         if let (Some(is), Some(was)) = (&self.inspected.saga, present.and_then(|p| p.saga.as_ref())) {
+            let migrates = is.migrates;
             let (was, is) = (was.state_version, is.state_version);
-            if was != is {
+            if was != is && !migrates {
                 problems.push(format!(
-                    "the state version of the saga was {was} and is {is}, and there are instances with the old one"
+                    "the state version of the saga was {was} and is {is}, there are instances with the old one, and it has \
+                     no migration"
                 ));
             }
         }

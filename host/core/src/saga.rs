@@ -80,6 +80,14 @@ pub struct Loaded {
     revision: u64,
 }
 
+impl Loaded {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize {
+        let state = self.instance.state.as_ref().map_or(0, Vec::len);
+        state + self.instance.outbox.iter().map(|command| command.data.len()).sum::<usize>()
+    }
+}
+
 /// What a try of an input has come to.
 enum Turn {
     /// The instance has handled it, now or before.

@@ -60,7 +60,10 @@ impl WasmSaga {
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
         let described = sandbox.call(|store| guest.call_describe(store))?;
-        let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
+        let descriptor = SagaDescriptor {
+            migrates: migration.is_some(),
+            ..descriptor(described).map_err(Refusal::Descriptor)?
+        };
         let warm = Warm::new(blueprint, sandbox, guest);
         Ok(Self(Arc::new(Inner { warm, indices, descriptor, migration })))
     }
@@ -93,6 +96,7 @@ fn descriptor(described: Descriptor) -> Result<SagaDescriptor, String> {
         timers: validate::timer_types(timers)?,
         takes_outcomes: takes_outcomes(&metadata)?,
         state_version,
+        migrates: false,
     })
 }
 

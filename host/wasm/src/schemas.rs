@@ -185,6 +185,7 @@ mod tests {
             timers: vec!["late".to_owned()],
             takes_outcomes: false,
             state_version: 7,
+            migrates: false,
         };
         let known = Known { handler: Some(&handler), saga: Some(&saga), ..Known::default() };
         use guest::Kind;

@@ -157,11 +157,12 @@ impl Version {
             Role::Saga(version) => {
                 let new = plugin.saga()?;
                 let (was, is) = (version.borrow().descriptor().state_version, new.descriptor().state_version);
-                if was != is {
+                if was != is && !new.descriptor().migrates {
                     return kept(
                         "saga",
                         format!(
-                            "the state version was {was} and is {is}, and there are instances with the old one"
+                            "the state version was {was} and is {is}, there are instances with the old one, and it has no \
+                             migration"
                         ),
                     );
                 }

@@ -151,6 +151,16 @@ impl Lead {
         }
     }
 
+    /// Lets another host take over at once, if this one has just taken over and does not know it.
+    pub(super) async fn give_up<S: SagaStore>(store: &S, host: &str) {
+        if let Ok(Some((position, revision))) = store.position().await
+            && position.host == host
+            && !position.released
+        {
+            Self { position, revision }.release(store).await;
+        }
+    }
+
     /// Lets another host take over at once.
     pub(super) async fn release<S: SagaStore>(mut self, store: &S) {
         self.position.released = true;

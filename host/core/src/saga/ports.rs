@@ -29,6 +29,8 @@ pub struct SagaDescriptor {
     pub takes_outcomes: bool,
     /// The version of the form of the instance's state.
     pub state_version: u32,
+    /// Whether the plugin takes over the instances of other versions.
+    pub migrates: bool,
 }
 
 /// A plugin in the role `saga`.

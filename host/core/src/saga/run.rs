@@ -37,8 +37,12 @@ const LET_GO_EVERY: Duration = Duration::from_secs(10);
 const MAX_WORKING: usize = 256;
 /// The most inputs in hand, waiting ones included.
 const MAX_IN_HAND: usize = 10_000;
+/// The most bytes of their payloads.
+const MAX_IN_HAND_BYTES: usize = 64 * 1024 * 1024;
 /// The most instances without inputs in hand that are remembered, so that they need not be read again.
 const MAX_IDLE: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// The most bytes of the state and the commands of an instance that is remembered.
+const MAX_IDLE_BYTES: usize = 16 * 1024;
 /// The wait before an operator's request is worked on again.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -57,6 +61,8 @@ struct Lane {
     faults: u32,
     /// Whether its turn comes by itself: it works, waits for its turn, or rests before it tries again.
     busy: bool,
+    /// Whether an operator's request is being worked on.
+    retrying: bool,
 }
 
 /// What a turn of a lane has come to.
@@ -99,7 +105,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let mut stopped = std::pin::pin!(feeds.stopped());
         loop {
             let lead = tokio::select! {
-                () = &mut stopped => return,
+                () = &mut stopped => return Lead::give_up(&*flow.store, &host).await,
                 lead = Lead::take(&*flow.store, &flow.id, &host, &flow.stream, start) => lead,
             };
             let mut runner = Runner::new(flow.clone(), &feeds, lead);
@@ -123,6 +129,7 @@ struct Runner<P, S, L> {
     resting: FuturesUnordered<BoxFuture<'static, InstanceId>>,
     idle: LruCache<InstanceId, Loaded>,
     in_hand: usize,
+    in_hand_bytes: usize,
     events: Floor,
     own: Floor,
     let_go: Sequence,
@@ -149,6 +156,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
             resting: FuturesUnordered::new(),
             idle: LruCache::new(MAX_IDLE),
             in_hand: 0,
+            in_hand_bytes: 0,
             events: Floor::new(from),
             own: Floor::new(own_from),
             let_go: own_from,
@@ -166,8 +174,10 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
             (every(SIGN_EVERY), every(REQUESTS_EVERY), every(LET_GO_EVERY));
         loop {
             self.begin_turns();
-            let has_room = self.in_hand < MAX_IN_HAND;
+            let has_room = self.in_hand < MAX_IN_HAND && self.in_hand_bytes < MAX_IN_HAND_BYTES;
             tokio::select! {
+                // Work in hand comes before more work. Once the lanes are empty, more is read.
+                biased;
                 () = &mut stopped => {
                     self.finish().await;
                     return End::Stopped;
@@ -176,6 +186,15 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
                     self.finish().await;
                     return End::Deposed;
                 },
+                _ = requests.tick() => self.look_for_requests().await,
+                _ = let_go.tick() => self.let_go().await,
+                Ok(()) = versions.changed() => {
+                    let plugin = versions.borrow_and_update().clone();
+                    // It may read other types of events. What is being sorted is read again.
+                    self.sorting = None;
+                    self.event_items = items(feeds.events(&plugin.descriptor().events), self.events.last());
+                    self.flow = Arc::new(self.flow.with(plugin));
+                }
                 Some(done) = self.working.join_next(), if !self.working.is_empty() => match done {
                     Ok(done) => self.end_turn(done),
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -186,23 +205,14 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
                     self.sorting = None;
                     read.into_iter().for_each(|read| self.take(read, true));
                 }
-                Some(items) = self.event_items.next(), if has_room && self.sorting.is_none() => {
-                    self.sorting = Some(events(self.flow.clone(), items).boxed());
-                }
                 Some(items) = self.own_items.next(), if has_room => {
                     for read in own(&self.flow, items).await {
                         self.take(read, false);
                     }
                 }
-                Ok(()) = versions.changed() => {
-                    let plugin = versions.borrow_and_update().clone();
-                    // It may read other types of events. What is being sorted is read again.
-                    self.sorting = None;
-                    self.event_items = items(feeds.events(&plugin.descriptor().events), self.events.last());
-                    self.flow = Arc::new(self.flow.with(plugin));
+                Some(items) = self.event_items.next(), if has_room && self.sorting.is_none() => {
+                    self.sorting = Some(events(self.flow.clone(), items).boxed());
                 }
-                _ = requests.tick() => self.look_for_requests().await,
-                _ = let_go.tick() => self.let_go().await,
             }
         }
     }
@@ -213,6 +223,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         floor.read(sequence, inputs.len());
         for (id, input) in inputs {
             self.in_hand += 1;
+            self.in_hand_bytes += input.message.payload.len();
             self.push(id, Job::Input(Box::new(input)));
         }
     }
@@ -234,6 +245,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         {
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let Some(job) = lane.queue.pop_front() else { continue };
+            lane.retrying = matches!(job, Job::Retry(_));
             let floors = Floors { events: self.events.get(), own: self.own.get() };
             self.working.spawn(work(self.flow.clone(), id, job, lane.known.take(), lane.faults, floors));
         }
@@ -251,9 +263,10 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
             };
             return self.resting.push(rest.boxed());
         }
-        lane.faults = 0;
+        (lane.faults, lane.retrying) = (0, false);
         if let Job::Input(input) = job {
             self.in_hand -= 1;
+            self.in_hand_bytes -= input.message.payload.len();
             let is_event = input.message.stream.as_str() == &*self.flow.stream;
             let floor = if is_event { &mut self.events } else { &mut self.own };
             floor.handled(input.message.sequence);
@@ -261,7 +274,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         if !lane.queue.is_empty() {
             self.ready.push_back(id);
         } else if let Some(lane) = self.lanes.remove(&id)
-            && let Some(known) = lane.known
+            && let Some(known) = lane.known.filter(|known| known.bytes() <= MAX_IDLE_BYTES)
         {
             self.idle.push(id, known);
         }
@@ -290,7 +303,11 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
             Ok(Some(request)) => match InstanceId::new(&request.key) {
                 Ok(id) => {
                     let is_taken = |job: &Job| matches!(job, Job::Retry(taken) if *taken == request);
-                    if !self.lanes.get(&id).is_some_and(|lane| lane.queue.iter().any(is_taken)) {
+                    if !self
+                        .lanes
+                        .get(&id)
+                        .is_some_and(|lane| lane.retrying || lane.queue.iter().any(is_taken))
+                    {
                         self.push(id, Job::Retry(request));
                     }
                 }

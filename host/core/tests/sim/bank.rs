@@ -19,7 +19,7 @@ use pelton_core::dead_letter::{OnFailure, Retries};
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::memory::{FlakyNetwork, MemoryDeadLetters, MemoryQueue, MemoryStore};
-use pelton_core::message::{Command, Fingerprint, Incoming, RecordedEvent};
+use pelton_core::message::{Command, Fingerprint, Headers, Incoming, RecordedEvent};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::subject::EntityTemplate;
 use tokio::sync::watch;
@@ -132,7 +132,25 @@ impl Bank {
 
     /// A command whose subject goes on like this.
     pub(crate) fn send_at(&self, command: (&str, &str, u32, i64), suffix: &str, more: &[(&str, &str)]) {
-        let (id, r#type, account, amount) = command;
+        self.send_from("/test", command, suffix, more);
+    }
+
+    /// The same from this sender.
+    pub(crate) fn send_from(
+        &self,
+        source: &str,
+        (id, r#type, account, amount): (&str, &str, u32, i64),
+        suffix: &str,
+        more: &[(&str, &str)],
+    ) {
+        let mut headers = self.headers(source, id, r#type);
+        more.iter().for_each(|(name, value)| headers.push(*name, *value));
+        let data = format!(r#"{{"account":{account},"amount":{amount}}}"#);
+        self.queue.publish(format!("command.{type}.{id}{suffix}"), headers, data.into());
+    }
+
+    /// The headers of a command, whose sender waits for its outcome.
+    pub(crate) fn headers(&self, source: &str, id: &str, r#type: &str) -> Headers {
         let submission = Submission {
             id: CommandId::new(id).unwrap(),
             r#type: CommandType::new(r#type).unwrap(),
@@ -145,10 +163,7 @@ impl Bank {
             data: Bytes::new(),
             fingerprint: Fingerprint::of(&[]),
         };
-        let mut headers = submission.headers("/test", Some("_INBOX.test"));
-        more.iter().for_each(|(name, value)| headers.push(*name, *value));
-        let data = format!(r#"{{"account":{account},"amount":{amount}}}"#);
-        self.queue.publish(format!("command.{type}.{id}{suffix}"), headers, data.into());
+        submission.headers(source, Some("_INBOX.test"))
     }
 
     pub(crate) fn decode(&self, message: &Incoming) -> Command {

@@ -6,6 +6,7 @@ mod bank;
 #[path = "../support/log.rs"]
 mod log;
 mod parking;
+mod reports;
 mod sandboxes;
 mod snapshots;
 mod versions;

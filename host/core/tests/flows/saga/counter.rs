@@ -63,6 +63,7 @@ impl Default for Counter {
             timers: vec!["late".to_owned()],
             takes_outcomes: true,
             state_version: 1,
+            migrates: true,
         };
         Self { descriptor: Arc::new(descriptor), calls: Arc::default(), tries: Arc::default(), is_off: false }
     }

@@ -51,6 +51,7 @@ impl Default for Ledger {
             timers: vec!["late".to_owned()],
             takes_outcomes: true,
             state_version: 1,
+            migrates: true,
         }))
     }
 }
@@ -146,8 +147,8 @@ enum Bug {
     OutboxAfterTheInput,
     /// The ids of commands have a random part.
     RandomIds,
-    /// An instance is stored without a look at what is there.
-    NoExpectation,
+    /// What an instance has handled is not stored with it.
+    ForgottenInputs,
 }
 
 /// A host's store, perhaps with a bug.
@@ -177,9 +178,9 @@ impl SagaStore for Store {
                 let revision = self.inner.save(id, instance, &[], revision).await?;
                 self.inner.save(id, instance, timers, revision).await
             }
-            Bug::NoExpectation => {
-                let revision = self.inner.load(id).await.map_or(revision, |(_, revision)| revision);
-                self.inner.save(id, instance, timers, revision).await
+            Bug::ForgottenInputs => {
+                let forgetful = Instance { handled: BTreeMap::new(), ..instance.clone() };
+                self.inner.save(id, &forgetful, timers, revision).await
             }
             _ => self.inner.save(id, instance, timers, revision).await,
         }
@@ -473,7 +474,7 @@ async fn storms_leave_every_instance_as_the_fold_of_its_inputs() {
 
 #[tokio::test(start_paused = true)]
 async fn planted_bugs_are_found() {
-    for bug in [Bug::TimersOutsideTheWrite, Bug::OutboxAfterTheInput, Bug::RandomIds, Bug::NoExpectation] {
+    for bug in [Bug::TimersOutsideTheWrite, Bug::OutboxAfterTheInput, Bug::RandomIds, Bug::ForgottenInputs] {
         let mut found = None;
         for seed in 0..40 {
             if let Err(wrong) = Storm::new(seed, bug).run().await {
