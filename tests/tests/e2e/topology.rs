@@ -150,11 +150,9 @@ async fn a_comparison_starts_nothing_and_says_what_differs() {
     assert_eq!(status.code, Some(0), "{}", status.stderr);
     let status: serde_json::Value = serde_json::from_str(&status.stdout).expect("JSON");
     assert_eq!(status["handlers"][0]["name"], "booking", "{status}");
-    assert_eq!(
-        (&status["views"][0]["lag"], &status["sagas"][0]["isRun"]),
-        (&0.into(), &false.into()),
-        "{status}"
-    );
+    assert_eq!(status["views"][0]["lag"], 0, "{status}");
+    // It may have been stopped before it ran the saga.
+    assert_ne!(status["sagas"][0]["isRun"], true, "{status}");
 
     let same = pelton(&house, ["check", "--nats"]).await;
     assert_eq!(same.code, Some(0), "{}", same.stderr);

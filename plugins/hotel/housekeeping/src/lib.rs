@@ -24,7 +24,7 @@ use hotel_types::{
 };
 use pelton_plugin::{
     CommandResult, Correlation, EventMeta, Failure, Input, InputContext, Outcome, Outcomes, Outgoing,
-    Reaction, Saga, Timestamp, Undo, log, settings,
+    Reaction, Rejection, Saga, Timestamp, Undo, log, settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,10 @@ pub struct State {
     pub date: Date,
     /// What the instance waits for.
     pub step: Step,
+    /// Whether nobody knows yet if the cleaning will be scheduled. Until then the instance stays, to cancel it.
+    pub cleaning_is_open: bool,
+    /// Whether the booking is no more.
+    pub is_released: bool,
     /// What was done for the booking, and what undoes it.
     pub undo: Undo<Command>,
 }
@@ -212,7 +216,8 @@ fn begin(booked: RoomBooked, now: Timestamp) -> Result<Reaction<Housekeeping>, F
     let mut undo = Undo::default();
     let (reason, by) = ("housekeeping cannot get it ready".to_owned(), Actor::housekeeping());
     undo.done("booking", Command::ReleaseRoom { room: room.clone(), date, reason, by });
-    let state = State { room, client, date, step: Step::Cleaning, undo };
+    let state =
+        State { room, client, date, step: Step::Cleaning, cleaning_is_open: true, is_released: false, undo };
     let clean = Outgoing::new(Command::ScheduleCleaning(state.request())).reference(CLEANING);
     Ok(Reaction::keep(state).send(clean).set_timer(UNPAID, due, &Timer::Unpaid {}))
 }
@@ -272,59 +277,73 @@ fn give_up(mut state: State, why: &str) -> Reaction<Housekeeping> {
 /// The booking is no more: this saga released it, or somebody else did.
 fn released(mut state: State) -> Reaction<Housekeeping> {
     state.undo.forget("booking");
-    Reaction::end().undo(state.undo)
+    let undo = std::mem::take(&mut state.undo);
+    end_if_done(State { step: Step::Releasing, is_released: true, ..state }).undo(undo)
+}
+
+/// Ends an instance whose booking was given up, once nothing is left to undo.
+fn end_if_done(state: State) -> Reaction<Housekeeping> {
+    match state.is_released && !state.cleaning_is_open {
+        true => Reaction::end(),
+        false => Reaction::keep(state).cancel_timer(UNPAID).cancel_timer(NO_SHOW),
+    }
+}
+
+/// It is known whether the cleaning is scheduled. Another sender may have done so, and may have had it done.
+fn cleaning_ended(mut state: State, result: CommandResult) -> Reaction<Housekeeping> {
+    let says = |rejection: &Rejection, state: &str| {
+        rejection.details.iter().any(|(name, value)| name == "state" && value == state)
+    };
+    state.cleaning_is_open = !result.is_final();
+    match (result, state.step) {
+        (CommandResult::Accepted(_), Step::Cleaning) => {
+            state.undo.done(CLEANING, Command::CancelCleaning(state.request()));
+            Reaction::keep(state)
+        }
+        // The booking was given up before the cleaning was scheduled.
+        (CommandResult::Accepted(_), Step::Releasing) => {
+            let cancel = Outgoing::new(Command::CancelCleaning(state.request())).reference("undo cleaning");
+            end_if_done(state).send(cancel)
+        }
+        (_, Step::Releasing) => end_if_done(state),
+        // It is done: no event of it will come.
+        (CommandResult::Rejected(rejection), Step::Cleaning) if says(&rejection, "cleaned") => {
+            make_available(state)
+        }
+        // Its event comes.
+        (CommandResult::Rejected(rejection), Step::Cleaning) if says(&rejection, "scheduled") => {
+            Reaction::keep(state)
+        }
+        (CommandResult::Rejected(rejection), Step::Cleaning) => {
+            give_up(state, &format!("it cannot be cleaned: {}", rejection.message))
+        }
+        // The manager can still have it cleaned by hand; its events come then.
+        _ => Reaction::keep(state),
+    }
 }
 
 /// Continues after a command of the instance has ended.
-fn go_on(mut state: State, outcome: Outcome) -> Reaction<Housekeeping> {
-    let is_cleaned = |(name, value): &(String, String)| name == "state" && value == "cleaned";
-    let is_scheduled = |(name, value): &(String, String)| name == "state" && value == "scheduled";
+fn go_on(state: State, outcome: Outcome) -> Reaction<Housekeeping> {
+    match &outcome.result {
+        // An operator can have a dead letter decided; its outcome comes then.
+        CommandResult::SetAside(cause) => {
+            log::warn(format!("{} was set aside: {cause}", outcome.command_type));
+        }
+        CommandResult::Failed(cause) => log::error(format!("{} was given up: {cause}", outcome.command_type)),
+        CommandResult::Accepted(_) | CommandResult::Rejected(_) => {}
+    }
     match (outcome.reference.as_deref(), outcome.result) {
-        (Some(CLEANING), CommandResult::Accepted(_)) => match state.step {
-            // The booking was given up before the cleaning was scheduled.
-            Step::Releasing => {
-                let cancel = Command::CancelCleaning(state.request());
-                Reaction::keep(state).send(Outgoing::new(cancel).reference("undo cleaning"))
-            }
-            Step::Cleaning => {
-                state.undo.done(CLEANING, Command::CancelCleaning(state.request()));
-                Reaction::keep(state)
-            }
-            Step::MakingAvailable | Step::Guest | Step::Charging => Reaction::keep(state),
-        },
-        // Another sender scheduled this cleaning, and it is done: no event of it will come.
-        (Some(CLEANING), CommandResult::Rejected(rejection)) if rejection.details.iter().any(is_cleaned) => {
-            make_available(state)
-        }
-        // Another sender scheduled this cleaning: its event comes.
-        (Some(CLEANING), CommandResult::Rejected(rejection))
-            if rejection.details.iter().any(is_scheduled) =>
-        {
-            Reaction::keep(state)
-        }
-        (Some(CLEANING), CommandResult::Rejected(rejection)) if state.step == Step::Cleaning => {
-            give_up(state, &format!("it cannot be cleaned: {}", rejection.message))
-        }
+        (Some(CLEANING), result) => cleaning_ended(state, result),
         (Some(AVAILABLE), CommandResult::Accepted(_)) => wait_for_guest(state),
         // It was available before, or there is nothing to make available: an event has come of that, or comes.
-        (Some(AVAILABLE), CommandResult::Rejected(rejection)) => {
-            log::info(format!("the room was not made available: {}", rejection.message));
-            match rejection.code.as_str() {
-                "nothing-booked" => Reaction::end().undo(state.undo),
-                _ => wait_for_guest(state),
-            }
+        (Some(AVAILABLE), CommandResult::Rejected(rejection)) => match rejection.code.as_str() {
+            "nothing-booked" => released(state),
+            _ => wait_for_guest(state),
+        },
+        (Some(RELEASE), CommandResult::Accepted(_) | CommandResult::Rejected(_)) => {
+            end_if_done(State { is_released: true, ..state })
         }
-        (Some(RELEASE | CHARGE), CommandResult::Accepted(_) | CommandResult::Rejected(_)) => Reaction::end(),
-        // An operator can have a dead letter decided; its outcome comes then.
-        (_, CommandResult::SetAside(cause)) => {
-            log::warn(format!("{} was set aside: {cause}", outcome.command_type));
-            Reaction::keep(state)
-        }
-        // The manager can still do by hand what the command was for; its events come then.
-        (_, CommandResult::Failed(cause)) => {
-            log::error(format!("{} was given up: {cause}", outcome.command_type));
-            Reaction::keep(state)
-        }
+        (Some(CHARGE), CommandResult::Accepted(_) | CommandResult::Rejected(_)) => Reaction::end(),
         _ => Reaction::keep(state),
     }
 }

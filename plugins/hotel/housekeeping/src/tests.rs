@@ -153,7 +153,20 @@ fn a_cleaning_that_is_scheduled_after_the_booking_was_given_up_is_cancelled() {
         .advance(PAY_WITHIN)
         .then_sends([tell(LATE), release(LATE)])
         .when_outcome(INSTANCE, "schedule-cleaning", accepted())
-        .then_sends([Command::CancelCleaning(request())]);
+        .then_sends([Command::CancelCleaning(request())])
+        .when([released(LATE)])
+        .then_ended(INSTANCE);
+    // Until it is known whether the cleaning is scheduled, the instance stays.
+    let after = waiting().advance(PAY_WITHIN).when([released(LATE)]).then_sends([]);
+    assert_eq!(step_of(&after), Some(Step::Releasing));
+    let rejected = refused([scheduled()], ALREADY);
+    after.when_outcome(INSTANCE, "schedule-cleaning", rejected).then_sends([]).then_ended(INSTANCE);
+    waiting()
+        .advance(PAY_WITHIN)
+        .when([released(LATE)])
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
+        .then_sends([Command::CancelCleaning(request())])
+        .then_ended(INSTANCE);
 }
 
 #[test]
@@ -235,7 +248,10 @@ fn it_goes_on_when_the_handler_says_that_the_room_was_available_before() {
     assert_eq!(step_of(&after), Some(Step::Guest));
     let none = Booking::given([]).when_received(&Command::MakeRoomAvailable(request()));
     let rejected = CommandResult::Rejected(none.then_rejected("nothing-booked"));
-    making_available().when_outcome(INSTANCE, "make-room-available", rejected).then_ended(INSTANCE);
+    making_available()
+        .when_outcome(INSTANCE, "schedule-cleaning", accepted())
+        .when_outcome(INSTANCE, "make-room-available", rejected)
+        .then_ended(INSTANCE);
 }
 
 #[test]
