@@ -11,13 +11,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 use crate::deserialize::deserialize;
 
-/// The most entries. The ones that were written longest ago are removed first.
+/// The most entries. The ones that were used longest ago are removed first.
 const MAX_ENTRIES: usize = 64;
 const SUFFIX: &str = ".pelton-code";
 const CHECKSUM_BYTES: usize = 32;
@@ -67,7 +68,7 @@ impl Cache {
     }
 
     /// The compiled component, if there is a sound entry. An unsound entry is removed.
-    pub(crate) fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+    fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
         let path = self.path(engine, digest);
         let entry = match self.read(&path) {
             Ok(entry) => entry,
@@ -81,8 +82,36 @@ impl Cache {
         loaded.map_or_else(|e| self.discard(&path, &e), Some)
     }
 
+    /// The compiled component: the entry, or what `compile` makes. Where several processes want the same component, one
+    /// compiles it and the others wait.
+    pub(crate) fn get_or_compile<E>(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+        compile: impl FnOnce() -> Result<Component, E>,
+    ) -> Result<Component, E> {
+        if let Some(component) = self.get(engine, digest) {
+            return Ok(component);
+        }
+        let turn = PathBuf::from(format!("{}.turn", self.path(engine, digest).display()));
+        // It ends with the process that has it. Where it cannot be had, to compile twice is no harm.
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&turn);
+        let locked = file.and_then(|file| file.lock().map(|()| file));
+        if locked.is_ok()
+            && let Some(component) = self.get(engine, digest)
+        {
+            return Ok(component);
+        }
+        let component = compile();
+        if let Ok(component) = &component {
+            self.put(engine, digest, component);
+        }
+        let _ = fs::remove_file(&turn);
+        component
+    }
+
     /// Keeps the compiled component. A failure costs a compilation at the next start, and is logged as a warning.
-    pub(crate) fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) {
+    fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) {
         let path = self.path(engine, digest);
         let kept = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
         match kept {
@@ -111,6 +140,7 @@ impl Cache {
         }
         let mut entry = Vec::new();
         file.read_to_end(&mut entry)?;
+        let _ = file.set_modified(SystemTime::now());
         Ok(entry)
     }
 
@@ -186,5 +216,54 @@ impl Hasher for HashInto {
 
     fn finish(&self) -> u64 {
         0 // not used: the caller takes the whole hash from inside
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_several_who_want_a_component_one_compiles_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("code")).unwrap();
+        let mut config = wasmtime::Config::new();
+        let engine = &wasmtime::Engine::new(config.wasm_component_model(true)).unwrap();
+        let component = || Component::from_binary(engine, &wat::parse_str("(component)").unwrap());
+        let (begun, first_compiles) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let (cache, component) = (&cache, &component);
+            scope.spawn(move || {
+                let compiles = || {
+                    begun.send(()).unwrap();
+                    // The other comes meanwhile.
+                    std::thread::sleep(Duration::from_millis(100));
+                    component()
+                };
+                cache.get_or_compile(engine, "sha256:0", compiles).unwrap()
+            });
+            first_compiles.recv().unwrap();
+            let waits = || -> wasmtime::Result<Component> { panic!("it is compiled twice") };
+            cache.get_or_compile(engine, "sha256:0", waits).unwrap();
+        });
+        let left = fs::read_dir(folder.path().join("code")).unwrap().count();
+        assert_eq!(left, 1, "the entry, and nothing that the turns left");
+    }
+
+    #[test]
+    fn where_compiling_fails_the_next_one_tries() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("code")).unwrap();
+        let mut config = wasmtime::Config::new();
+        let engine = wasmtime::Engine::new(config.wasm_component_model(true)).unwrap();
+        let failed = cache.get_or_compile(&engine, "sha256:0", || Err::<Component, _>("no"));
+        assert_eq!(failed.err(), Some("no"));
+        let component = cache.get_or_compile(&engine, "sha256:0", || {
+            Component::from_binary(&engine, &wat::parse_str("(component)").unwrap())
+        });
+        assert!(component.is_ok());
     }
 }

@@ -157,15 +157,14 @@ impl Plugins {
         let (engine, cache) = (self.engine.clone(), self.cache.clone());
         let compile = move || {
             let engine = engine.wasmtime();
-            if let Some(component) = cache.as_ref().and_then(|cache| cache.get(engine, &digest)) {
-                return Ok(component);
+            let compile = || {
+                let component = Component::from_binary(engine, &bytes);
+                component.map_err(|e| Refusal::Compile(crate::fault::chain(&e)))
+            };
+            match cache {
+                Some(cache) => cache.get_or_compile(engine, &digest, compile),
+                None => compile(),
             }
-            let component = Component::from_binary(engine, &bytes);
-            let component = component.map_err(|e| Refusal::Compile(crate::fault::chain(&e)))?;
-            if let Some(cache) = cache {
-                cache.put(engine, &digest, &component);
-            }
-            Ok(component)
         };
         match tokio::task::spawn_blocking(compile).await {
             Ok(compiled) => compiled,
