@@ -5,7 +5,7 @@ use std::io::Write;
 
 use anyhow::anyhow;
 use pelton_nats::topology::Change;
-use pelton_wasm::Schema;
+use pelton_wasm::{LoadedPlugin, Schema, Tier};
 
 use crate::apply;
 use crate::args::check::CheckArgs;
@@ -71,6 +71,21 @@ fn described(schema: &Schema) -> String {
     }
 }
 
+/// What a component imports, by the tier that allows it.
+fn imports(plugin: &LoadedPlugin) -> String {
+    let by_tier = Tier::ALL.into_iter().filter_map(|tier| {
+        let of_tier = plugin.imports().iter().filter(|import| Tier::of_import(import) == Some(tier));
+        let of_tier: Vec<_> = of_tier.map(String::as_str).collect();
+        (!of_tier.is_empty()).then(|| format!("{} (tier {tier})", of_tier.join(", ")))
+    });
+    let by_tier: Vec<_> = by_tier.collect();
+    let imports = if by_tier.is_empty() { "nothing".to_owned() } else { by_tier.join(" and ") };
+    match plugin.tier() {
+        Tier::Pure => format!("imports {imports}"),
+        tier @ Tier::Deterministic => format!("imports {imports}, may import what the tier {tier} allows"),
+    }
+}
+
 impl Display for Summary<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Prepared { config, plugins, .. } = self.0;
@@ -100,16 +115,12 @@ impl Display for Summary<'_> {
         }
         for (name, plugin) in plugins {
             let inspected = Inspected::of(plugin);
-            let imports = match plugin.imports() {
-                [] => "nothing".to_owned(),
-                imports => imports.join(", "),
-            };
             let who = inspected
                 .identity()
                 .map_or_else(String::new, |who| format!("{} {}, ", who.name, who.version));
             rows.push((
                 "plugin",
-                format!("{name}: {who}{}, imports {imports}", inspected.roles().join(" and ")),
+                format!("{name}: {who}{}, {}", inspected.roles().join(" and "), imports(plugin)),
             ));
             rows.push(("", plugin.digest().to_owned()));
             let described: Vec<_> = plugin.schemas().iter().map(described).collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use pelton_kit::{CaseFile, Effort, Rule, Suite, Untestable, rule};
-use pelton_wasm::{Limits, Plugins, Settings};
+use pelton_wasm::{Activation, Plugins, Settings};
 
 use crate::args::test::TestArgs;
 use crate::exit::Failure;
@@ -38,7 +38,7 @@ pub(crate) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
         sandbox: &sandbox,
         component: bytes,
         name: component.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-        activation: Limits::default().into(),
+        activation: Activation { tier: arguments.tier, ..Activation::default() },
         files,
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(1..=MAX_SEED)),
         effort: Effort::default(),

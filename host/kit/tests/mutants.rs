@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use pelton_kit::{CaseFile, Effort, Report, Suite};
-use pelton_wasm::{Activation, Limits, PluginSettings, Plugins, Settings};
+use pelton_wasm::{Activation, PluginSettings, Plugins, Settings};
 
 /// How many mistakes of one rule are tried without `FULL=1`.
 const OF_A_RULE: usize = 1;
@@ -28,7 +28,7 @@ fn activation(mistake: &str) -> Activation {
     let mut settings = PluginSettings::default();
     settings.set("mistake", mistake).expect("allowed");
     settings.set("else", "10").expect("allowed");
-    Activation { settings, limits: Limits::default() }
+    Activation { settings, ..Activation::default() }
 }
 
 fn effort() -> (Effort, bool) {

@@ -4,6 +4,11 @@ use std::fmt::Write;
 
 use crate::limits::Limits;
 
+/// How the message of a panic begins, in the SDK and in Rust's standard library.
+const PANIC: &str = "panicked at ";
+/// How Python begins to tell of an exception; what it was comes last.
+const TRACEBACK: &str = "Traceback (most recent call last)";
+
 /// The kept lines of a call.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
@@ -37,10 +42,30 @@ impl CallLog {
         self.lines.push(format!("{level}: {line}"));
     }
 
-    /// The message of the last panic, as the SDK logs it: the place, then the message.
-    pub(crate) fn last_panic(&self) -> Option<&str> {
-        let said = self.lines.iter().rev().find_map(|line| line.strip_prefix("error: "));
-        said.filter(|said| said.starts_with("panicked at "))
+    /// What the guest said of the trap that it ran into: the message of the last panic, as the SDK logs it, or the end of
+    /// what a language's runtime printed to stderr.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let last_error = self.lines.iter().rev().find_map(|line| line.strip_prefix("error: "));
+        let logged = last_error.filter(|said| said.starts_with(PANIC)).map(str::to_owned);
+        logged.or_else(|| self.last_printed_words())
+    }
+
+    /// The last panic of Rust's standard library, which prints the place and the message on two lines, or else the last
+    /// line on stderr. The panic of a Python component says only that there was an exception, which is printed before.
+    fn last_printed_words(&self) -> Option<String> {
+        let printed: Vec<_> = self.lines.iter().filter_map(|line| line.strip_prefix("stderr: ")).collect();
+        let panic =
+            printed.iter().enumerate().rev().find_map(|(n, line)| Some((n, &line[line.find(PANIC)?..])));
+        match panic {
+            Some((n, _)) if printed[..n].iter().any(|line| line.starts_with(TRACEBACK)) => {
+                Some(printed[n - 1].to_owned())
+            }
+            Some((n, place)) => Some(match printed.get(n + 1).filter(|_| place.ends_with(':')) {
+                Some(message) => format!("{place} {message}"),
+                None => place.to_owned(),
+            }),
+            None => printed.last().map(|line| (*line).to_owned()),
+        }
     }
 
     /// The kept lines, and the number of lines that were cut.
@@ -78,9 +103,35 @@ mod tests {
         log.keep("error", "panicked at src/a.rs:1:2: a first one, caught");
         log.keep("error", "panicked at src/lib.rs:15:44: index out of bounds");
         log.keep("info", "unwinding");
-        assert_eq!(log.last_panic(), Some("panicked at src/lib.rs:15:44: index out of bounds"));
+        assert_eq!(log.last_words().as_deref(), Some("panicked at src/lib.rs:15:44: index out of bounds"));
         log.keep("error", "something else");
-        assert_eq!(log.last_panic(), None);
+        assert_eq!(log.last_words(), None);
+    }
+
+    #[test]
+    fn the_last_words_of_a_runtime_are_on_stderr() {
+        for (printed, expected) in [
+            (&["Traceback (most recent call last):", "ValueError: no room"][..], "ValueError: no room"),
+            (
+                &[
+                    "Traceback (most recent call last):",
+                    "ValueError: no room",
+                    "thread '<unnamed>' panicked at a.rs:1:1:",
+                    "oh",
+                ],
+                "ValueError: no room",
+            ),
+            (
+                &["", "thread '<unnamed>' panicked at src/lib.rs:3:5:", "boom", "note: run with …"],
+                "panicked at src/lib.rs:3:5: boom",
+            ),
+            (&["thread 'main' panicked at 'boom', src/lib.rs:3:5"], "panicked at 'boom', src/lib.rs:3:5"),
+        ] {
+            let mut log = CallLog::default();
+            printed.iter().for_each(|line| log.keep("stderr", line));
+            log.keep("stdout", "and more");
+            assert_eq!(log.last_words().as_deref(), Some(expected));
+        }
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! The entities of a shard share sandboxes: a sandbox for each would cost much more than its state. Once the memories of
 //! a sandbox have grown to a limit, it takes no more entities, and another is made for those to come. It takes some again
 //! when half of its entities are gone, whose memory the guest can use again.
+//!
+//! A sandbox also wears out: some runtimes never free what was passed in. A sandbox that is worn is retired. It goes on
+//! working for whoever has an entity of it in hand, and each of its entities moves to another sandbox before its next
+//! command.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -12,7 +16,9 @@ use wasmtime::component::ResourceAny;
 use wasmtime::{Store, component::Instance};
 
 use crate::bindings::folds::exports::pelton::plugin::command_handler::Guest as Exports;
+use crate::context::CallContext;
 use crate::guest::{Guest, Origin};
+use crate::limits::Limits;
 use crate::sandbox::{Blueprint, Sandbox};
 
 /// Entities may take one part in so many of a sandbox's handles; the others are the guest's own.
@@ -47,6 +53,10 @@ pub(crate) struct EntitySandbox {
     shared: bool,
     /// False once a call has broken it.
     alive: AtomicBool,
+    /// Whether its entities are to move to another.
+    retired: AtomicBool,
+    /// Whether it wears out by its calls and by what is passed to it: it has the runtime of a language.
+    wears_out: bool,
     /// The entities in it.
     entities: AtomicUsize,
     /// How many there were when it was last found full; 0: never.
@@ -83,6 +93,8 @@ impl EntitySandbox {
             exports,
             shared,
             alive: AtomicBool::new(true),
+            retired: AtomicBool::new(false),
+            wears_out: blueprint.has_wasi,
             entities: AtomicUsize::new(0),
             full_with: AtomicUsize::new(0),
             memory_bytes: AtomicUsize::new(sandbox.memory_bytes()),
@@ -94,6 +106,11 @@ impl EntitySandbox {
 
     pub(crate) fn is_alive(&self) -> bool {
         self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Whether its entities are to move to another.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
     }
 
     /// An entity's share of the memory, in bytes.
@@ -111,12 +128,13 @@ impl EntitySandbox {
         if is_full {
             self.full_with.fetch_max(entities, Ordering::Relaxed);
         }
-        self.is_alive() && !is_full
+        self.is_alive() && !self.is_retired() && !is_full
     }
 
     /// Calls into the instance, unless an earlier call has broken it.
     pub(crate) fn call<R>(
         &self,
+        context: &CallContext<'_>,
         call: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<R>,
     ) -> Result<R, PluginFault> {
         if !self.is_alive() {
@@ -125,9 +143,10 @@ impl EntitySandbox {
         }
         let mut sandbox = self.sandbox();
         for entity in std::mem::take(&mut *self.left()) {
-            self.checked(&mut sandbox, |sandbox| sandbox.call(|store| entity.resource_drop(store)))?;
+            let leave = |store: &mut Store<Guest>| entity.resource_drop(store);
+            self.checked(&mut sandbox, |sandbox| sandbox.call(&CallContext::CONSTANT, leave))?;
         }
-        self.checked(&mut sandbox, |sandbox| sandbox.call(|store| call(store, &self.exports)))
+        self.checked(&mut sandbox, |sandbox| sandbox.call(context, |store| call(store, &self.exports)))
     }
 
     /// The fault of the last call's answer, which breaks the contract.
@@ -143,6 +162,14 @@ impl EntitySandbox {
         let called = call(sandbox);
         self.memory_bytes.store(sandbox.memory_bytes(), Ordering::Relaxed);
         self.room_bytes.store(sandbox.room_bytes(), Ordering::Relaxed);
+        let limits = &self.origin.limits;
+        let is_worn = self.wears_out && sandbox.usage().is_worn(limits);
+        if (is_worn || sandbox.memory_bytes() >= retire_entities_at(limits))
+            && !self.retired.swap(true, Ordering::Relaxed)
+        {
+            let usage = sandbox.usage();
+            tracing::debug!(plugin = %self.origin.name, ?usage, memory_bytes = sandbox.memory_bytes(), "a sandbox is retired");
+        }
         called.map_err(|fault| self.broke(fault))
     }
 
@@ -159,6 +186,12 @@ impl EntitySandbox {
     fn left(&self) -> MutexGuard<'_, Vec<ResourceAny>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// At how many bytes of memory the entities of a sandbox move to another: between where it takes no more of them, and where
+/// it breaks.
+fn retire_entities_at(limits: &Limits) -> usize {
+    limits.retire_at_bytes.max(limits.memory_bytes / 2 + limits.retire_at_bytes / 2)
 }
 
 /// An entity in its sandbox. Dropped, it leaves.

@@ -2,6 +2,7 @@
 
 use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
 
 use crate::guest::{Guest, Origin, OutOfTime};
 use crate::limits::{InBytes, Refused};
@@ -43,8 +44,8 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let trapped = match trap {
             // Its own words first: what follows them says less.
-            Trap::UnreachableCodeReached => match guest.log.last_panic() {
-                Some(panic) => format!("{panic} (trapped: unreachable)"),
+            Trap::UnreachableCodeReached => match guest.log.last_words() {
+                Some(words) => format!("{words} (trapped: unreachable)"),
                 None => "trapped: unreachable (a panic or an abort of its language)".to_owned(),
             },
             trap => format!("trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
@@ -56,6 +57,10 @@ fn words(error: &wasmtime::Error, guest: &Guest) -> (FaultKind, String) {
             }
             None => (FaultKind::Broke, trapped),
         };
+    }
+    if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+        let said = guest.log.last_words().map_or_else(String::new, |words| format!("{words} "));
+        return (FaultKind::Broke, format!("{said}(ended itself: exit status {status})"));
     }
     let cause = chain(error);
     // The type of this error is private to wasmtime; a test checks its text.

@@ -1,4 +1,4 @@
-//! The host's state for one instance: its plugin, its limits, its usage and its log.
+//! The host's state for one instance: its plugin, its limits, its usage, its log, and what it has of WASI.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,9 +8,12 @@ use pelton_core::plugin::{FaultKind, PluginFault};
 use wasmtime::UpdateDeadline;
 
 use crate::call_log::CallLog;
+use crate::context::CallContext;
+use crate::imports::wasi::Wasi;
 use crate::limits::{Limits, Meter};
 use crate::room::{Part, Room, Taken};
 use crate::settings::{Activation, PluginSettings};
+use crate::tier::Tier;
 
 /// After a call that went on for two ticks of the epoch, this many of the plugin's next calls run in `block_in_place`.
 /// It is costly, because it first hands everything else on the thread to another thread.
@@ -27,6 +30,8 @@ pub(crate) struct Origin {
     pub(crate) component: String,
     pub(crate) limits: Limits,
     pub(crate) settings: PluginSettings,
+    /// What it may import.
+    pub(crate) tier: Tier,
     /// The room of all its sandboxes.
     pub(crate) room: Arc<Part>,
     /// The number of next calls that run in `block_in_place`.
@@ -35,10 +40,10 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(name: String, component: String, with: Activation, room: &Arc<Room>) -> Self {
-        let Activation { limits, settings } = with;
+        let Activation { limits, settings, tier } = with;
         let room = room.part(limits.total_bytes);
         let digest = settings.with_digest(&component);
-        Self { name, digest, component, limits, settings, room, calls_beside: AtomicU32::new(0) }
+        Self { name, digest, component, limits, settings, tier, room, calls_beside: AtomicU32::new(0) }
     }
 
     /// Whether the next call runs in `block_in_place`, because the plugin's calls have taken long. Counts the call.
@@ -53,12 +58,31 @@ impl Origin {
     }
 }
 
+/// What an instance was used for since it was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Its calls.
+    pub(crate) calls: u32,
+    /// The bytes of the payloads that were passed in.
+    pub(crate) bytes: usize,
+}
+
+impl Usage {
+    /// Whether it is so much that the instance is to be replaced.
+    pub(crate) fn is_worn(self, limits: &Limits) -> bool {
+        self.calls >= limits.retire_after_calls || self.bytes >= limits.retire_after_bytes
+    }
+}
+
 /// The host's state for one instance.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) origin: Arc<Origin>,
     pub(crate) meter: Meter,
     pub(crate) log: CallLog,
+    /// What a guest that imports WASI has of it.
+    pub(crate) wasi: Option<Box<Wasi>>,
+    pub(crate) usage: Usage,
     /// When the guest first saw the epoch advance in the current call. Nearly all calls end before, so they read no
     /// clock.
     first_tick: Option<Instant>,
@@ -67,14 +91,26 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn new(origin: Arc<Origin>, taken: Taken) -> Self {
         let meter = Meter::new(&origin.limits, taken);
-        Self { origin, meter, log: CallLog::default(), first_tick: None }
+        Self { origin, meter, log: CallLog::default(), wasi: None, usage: Usage::default(), first_tick: None }
     }
 
     /// Starts a new call: resets the usage and the log of the last one.
-    pub(crate) fn begin_call(&mut self) {
+    pub(crate) fn begin_call(&mut self, context: &CallContext<'_>) {
         self.first_tick = None;
         self.log.clear();
         self.meter.forget_refused();
+        let Usage { calls, bytes } = self.usage;
+        self.usage = Usage { calls: calls.saturating_add(1), bytes: bytes.saturating_add(context.bytes) };
+        if let Some(wasi) = &mut self.wasi {
+            wasi.begin_call(context);
+        }
+    }
+
+    /// Ends a call: what the guest has begun to print is a line.
+    pub(crate) fn end_call(&mut self) {
+        if let Some(wasi) = &mut self.wasi {
+            wasi.end_call(&self.origin, &mut self.log);
+        }
     }
 
     /// Called when the guest sees that the epoch has advanced.

@@ -13,6 +13,7 @@ use wasmtime::component::{Instance, ResourceAny};
 use crate::bindings::folds::exports::pelton::plugin::command_handler::{
     Descriptor, Guest, GuestEntity, GuestIndices,
 };
+use crate::context::CallContext;
 use crate::entities::{EntitySandbox, Resident, SharedSandboxes};
 use crate::guest::Guest as Host;
 use crate::limits::InBytes;
@@ -57,7 +58,7 @@ impl WasmHandler {
         role.function("[method]entity.snapshot", GuestEntity::func_snapshot)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let described = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self { inner: Arc::new(Inner { blueprint, indices, descriptor }), shared: Some(Arc::default()) })
     }
@@ -75,14 +76,14 @@ impl WasmHandler {
             let guest = indices.load(sandbox.store(), instance);
             let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
             Ok(move |sandbox: &mut Sandbox| {
-                let said = sandbox.call(|store| guest.call_describe(store))?;
+                let said = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
                 descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
             })
         })
     }
 
-    fn entity(&self, sandbox: Arc<EntitySandbox>, entity: ResourceAny) -> WasmEntity {
-        WasmEntity { inner: self.inner.clone(), resident: Resident::new(sandbox, entity) }
+    fn entity(&self, sandbox: Arc<EntitySandbox>, id: &str, entity: ResourceAny) -> WasmEntity {
+        WasmEntity { inner: self.inner.clone(), id: id.into(), resident: Resident::new(sandbox, entity) }
     }
 
     /// A sandbox for one more entity.
@@ -92,7 +93,13 @@ impl WasmHandler {
             let load = |sandbox: &mut Sandbox, instance: &Instance| {
                 let exports = indices.load(sandbox.store(), instance);
                 // The check at load found them, and the same component has the same exports.
-                exports.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))
+                let exports =
+                    exports.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
+                // What a runtime reads when it is called for the first time must not follow from whoever comes first.
+                if blueprint.has_wasi {
+                    sandbox.call(&CallContext::CONSTANT, |store| exports.call_describe(store))?;
+                }
+                Ok(exports)
             };
             EntitySandbox::new(blueprint, load, shared)
         };
@@ -143,8 +150,10 @@ impl HandlerPlugin for WasmHandler {
 
     async fn create(&self, entity_id: &str, isolation: Isolation) -> Result<WasmEntity, PluginFault> {
         let sandbox = self.sandbox(isolation)?;
-        let entity = sandbox.call(|store, guest| guest.entity().call_constructor(store, entity_id))?;
-        Ok(self.entity(sandbox, entity))
+        let context = CallContext::of_id(entity_id, 0);
+        let entity =
+            sandbox.call(&context, |store, guest| guest.entity().call_constructor(store, entity_id))?;
+        Ok(self.entity(sandbox, entity_id, entity))
     }
 
     async fn restore(
@@ -154,8 +163,11 @@ impl HandlerPlugin for WasmHandler {
         isolation: Isolation,
     ) -> Result<Result<WasmEntity, String>, PluginFault> {
         let sandbox = self.sandbox(isolation)?;
-        match sandbox.call(|store, guest| guest.entity().call_restore(store, entity_id, snapshot))? {
-            Ok(entity) => Ok(Ok(self.entity(sandbox, entity))),
+        let context = CallContext::of_id(entity_id, snapshot.len());
+        let restore =
+            |store: &mut Store<Host>, guest: &Guest| guest.entity().call_restore(store, entity_id, snapshot);
+        match sandbox.call(&context, restore)? {
+            Ok(entity) => Ok(Ok(self.entity(sandbox, entity_id, entity))),
             Err(why) => Ok(Err(values::for_people(why))),
         }
     }
@@ -165,16 +177,26 @@ impl HandlerPlugin for WasmHandler {
 #[derive(Debug)]
 pub struct WasmEntity {
     inner: Arc<Inner>,
+    id: Box<str>,
     resident: Resident,
 }
 
 impl WasmEntity {
     fn call<R>(
         &self,
+        context: &CallContext<'_>,
         call: impl FnOnce(GuestEntity<'_>, &mut Store<Host>, ResourceAny) -> wasmtime::Result<R>,
     ) -> Result<R, PluginFault> {
         let Resident { sandbox, entity } = &self.resident;
-        sandbox.call(|store, guest| call(guest.entity(), store, *entity))
+        sandbox.call(context, |store, guest| call(guest.entity(), store, *entity))
+    }
+
+    fn fold(&self, context: &CallContext<'_>, events: &[RecordedEvent]) -> Result<(), PluginFault> {
+        let extensions = values::extensions(events);
+        let borrowed = values::recorded_events(events, &extensions);
+        let folded =
+            self.call(context, |guest, store, entity| guest.call_evolve(store, entity, &borrowed))?;
+        folded.map_err(|why| self.refuse(format!("cannot read an event: {}", values::for_people(why))))
     }
 
     /// The fault of an answer that breaks the contract. The call itself went well, so its sandbox works on.
@@ -186,21 +208,22 @@ impl WasmEntity {
 impl EntityInstance for WasmEntity {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
         decision::check_history(events, &self.inner.descriptor).map_err(|what| self.refuse(what))?;
-        for chunk in events.chunks(MAX_FOLDED_EVENTS) {
-            let extensions = values::extensions(chunk);
-            let borrowed = values::recorded_events(chunk, &extensions);
-            if let Err(why) = self.call(|guest, store, entity| guest.call_evolve(store, entity, &borrowed))? {
-                return Err(self.refuse(format!("cannot read an event: {}", values::for_people(why))));
-            }
+        // A guest with a clock gets each event by itself: which events come together differs from host to host.
+        if self.inner.blueprint.has_wasi {
+            return events
+                .iter()
+                .try_for_each(|event| self.fold(&CallContext::of_event(event), std::slice::from_ref(event)));
         }
-        Ok(())
+        let mut chunks = events.chunks(MAX_FOLDED_EVENTS);
+        chunks.try_for_each(|chunk| self.fold(&CallContext::of_events(chunk), chunk))
     }
 
     async fn decide(&mut self, command: &Command) -> Result<Result<Vec<NewEvent>, Rejection>, PluginFault> {
         let metadata = values::pairs(&command.metadata);
-        let context = values::pairs(&command.context);
-        let borrowed = values::command(command, &metadata, &context);
-        match self.call(|guest, store, entity| guest.call_decide(store, entity, borrowed))? {
+        let additions = values::pairs(&command.context);
+        let borrowed = values::command(command, &metadata, &additions);
+        let context = CallContext::of_command(command);
+        match self.call(&context, |guest, store, entity| guest.call_decide(store, entity, borrowed))? {
             Ok(events) => Ok(Ok(events.into_iter().map(NewEvent::from).collect())),
             Err(rejection) => {
                 let rejection = Rejection::from(rejection);
@@ -213,7 +236,8 @@ impl EntityInstance for WasmEntity {
     }
 
     async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        let snapshot = self.call(|guest, store, entity| guest.call_snapshot(store, entity))?;
+        let context = CallContext::of_id(&self.id, 0);
+        let snapshot = self.call(&context, |guest, store, entity| guest.call_snapshot(store, entity))?;
         if let Some(bytes) = snapshot.as_ref().map(Vec::len).filter(|bytes| *bytes > MAX_STATE_BYTES) {
             let limit = InBytes(MAX_STATE_BYTES);
             return Err(self.refuse(format!("its snapshot has {bytes} bytes; at most {limit} are allowed")));
@@ -223,6 +247,10 @@ impl EntityInstance for WasmEntity {
 
     fn is_alive(&self) -> bool {
         self.resident.sandbox.is_alive()
+    }
+
+    fn is_retired(&self) -> bool {
+        self.resident.sandbox.is_retired()
     }
 
     fn memory_bytes(&self) -> usize {

@@ -42,6 +42,8 @@ pub struct Limits {
     pub log_bytes: usize,
     /// A warm instance of a projection or saga is replaced after this many calls, so that no leak grows without end.
     pub retire_after_calls: u32,
+    /// The same after this many bytes of payloads were passed to it, because some runtimes never free them.
+    pub retire_after_bytes: usize,
     /// A warm instance of a projection or saga is replaced when its memories reach this many bytes. An instance that
     /// entities share takes no more of them then.
     pub retire_at_bytes: usize,
@@ -63,6 +65,7 @@ impl Default for Limits {
             log_lines: 64,
             log_bytes: 16 * KIB,
             retire_after_calls: 100_000,
+            retire_after_bytes: 16 * MIB,
             retire_at_bytes: 32 * MIB,
         }
     }

@@ -24,6 +24,7 @@ use crate::saga::WasmSaga;
 use crate::sandbox::Blueprint;
 use crate::schemas::{self, Schema};
 use crate::settings::{Activation, PluginSettings};
+use crate::tier::Tier;
 
 /// The process's settings for plugins.
 #[derive(Debug, Clone)]
@@ -128,15 +129,19 @@ impl Plugins {
     }
 
     fn build(&self, component: Component, origin: &Arc<Origin>) -> Result<LoadedPlugin, Refusal> {
-        let surface = Surface::of(&component, self.tracks)?;
+        let surface = Surface::of(&component, self.tracks, origin.tier)?;
+        let has_wasi =
+            surface.imports.iter().any(|import| Tier::of_import(import) == Some(Tier::Deterministic));
         let mut linker = Linker::<Guest>::new(self.engine.wasmtime());
         let linked = imports::log::link(&mut linker).and_then(|()| imports::settings::link(&mut linker));
+        let linked = linked.and_then(|()| if has_wasi { imports::wasi::link(&mut linker) } else { Ok(()) });
         let pre = linked.and_then(|()| linker.instantiate_pre(&component));
         let pre = pre.map_err(|e| Refusal::interface(&e))?;
         let memories = component.resources_required().map_or(origin.limits.memories, |needs| {
             usize::try_from(needs.num_memories).unwrap_or(usize::MAX)
         });
-        let blueprint = Blueprint { origin: origin.clone(), pre, engine: self.engine.clone(), memories };
+        let blueprint =
+            Blueprint { origin: origin.clone(), pre, engine: self.engine.clone(), memories, has_wasi };
         let mut plugin = LoadedPlugin {
             origin: origin.clone(),
             component,
@@ -249,6 +254,12 @@ impl LoadedPlugin {
         &self.origin.settings
     }
 
+    /// What the operator allows it to import.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.origin.tier
+    }
+
     /// The limits of the plugin.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -353,6 +364,7 @@ fn digest(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::context::CallContext;
     use crate::schemas::SchemaKind;
 
     /// A later version of the contract, whose sagas say only how many types they read.
@@ -370,7 +382,7 @@ mod tests {
         let describe = component.get_export_index(Some(&saga), "describe").expect("the function");
         let describe = instance.get_typed_func::<(), (u32,)>(sandbox.store(), describe);
         let describe = describe.map_err(|e| Refusal::interface(&e))?;
-        let (types,) = sandbox.call(|store| describe.call(store, ()))?;
+        let (types,) = sandbox.call(&CallContext::CONSTANT, |store| describe.call(store, ()))?;
         let (kind, schema) = (SchemaKind::Event, String::new());
         plugin.schemas.push(Schema { kind, r#type: "read".to_owned(), version: types, schema });
         Ok(())

@@ -10,6 +10,7 @@ use crate::bindings::migration::exports::pelton::plugin::saga_migration::{
     self as guest, Guest, GuestIndices,
 };
 use crate::bindings::migration::pelton::plugin::types;
+use crate::context::CallContext;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::saga::check_timer;
@@ -49,7 +50,9 @@ impl WasmMigration {
         };
         let timers: Vec<_> = timers.iter().map(types::Timer::from).collect();
         let id = instance_id.as_str();
-        match sandbox.call(|store| guest.call_migrate(store, id, from_version, state, &timers))? {
+        let bytes = timers.iter().fold(state.len(), |bytes, timer| bytes.saturating_add(timer.data.len()));
+        let context = CallContext::of_id(id, bytes);
+        match sandbox.call(&context, |store| guest.call_migrate(store, id, from_version, state, &timers))? {
             Ok(given) => Ok(Ok(migrated(given).map_err(|what| sandbox.refuse(what))?)),
             Err(why) => Ok(Err(for_people(why))),
         }

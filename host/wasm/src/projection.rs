@@ -1,7 +1,9 @@
 //! The role `projection`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pelton_core::message::{Failure, RecordedEvent};
 use pelton_core::plugin::{Plugin, PluginFault};
 use pelton_core::projection::ports::{ProjectionDescriptor, ProjectionPlugin};
@@ -10,6 +12,7 @@ use pelton_core::projection::view::ViewChange;
 use crate::bindings::folds::exports::pelton::plugin::projection::{
     Descriptor, Guest, GuestIndices, ViewParam,
 };
+use crate::context::CallContext;
 use crate::refusal::Refusal;
 use crate::role::Interface;
 use crate::sandbox::{Blueprint, Sandbox};
@@ -43,7 +46,7 @@ impl WasmProjection {
         role.function("project", Guest::func_project)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let described = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
         let descriptor = descriptor(described).map_err(Refusal::Descriptor)?;
         Ok(Self(Arc::new(Inner { warm: Warm::new(blueprint, sandbox, guest), indices, descriptor })))
     }
@@ -55,14 +58,17 @@ impl WasmProjection {
             let guest = indices.load(sandbox.store(), instance);
             let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
             Ok(move |sandbox: &mut Sandbox| {
-                let said = sandbox.call(|store| guest.call_describe(store))?;
+                let said = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
                 descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
             })
         })
     }
 
     fn take(&self) -> Result<Held<Guest>, PluginFault> {
-        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance))
+        self.0.warm.take(
+            |sandbox, instance| self.0.indices.load(sandbox.store(), instance),
+            |guest, store| guest.call_describe(store).map(drop),
+        )
     }
 }
 
@@ -92,13 +98,17 @@ impl ProjectionPlugin for WasmProjection {
     }
 
     async fn keys(&self, events: &[RecordedEvent]) -> Result<Result<Vec<Vec<String>>, Failure>, PluginFault> {
-        let mut held = self.take()?;
-        let extensions = values::extensions(events);
-        let events = values::recorded_events(events, &extensions);
-        let guest = &held.guest;
-        let keys = held.sandbox.call(|store| guest.call_keys(store, &events))?;
-        self.0.warm.put_back(held);
-        Ok(keys.map_err(Failure::from))
+        if !self.0.warm.blueprint.has_wasi {
+            return self.keys_of(&CallContext::of_events(events), events);
+        }
+        let mut keys = Vec::with_capacity(events.len());
+        for event in events {
+            match self.keys_of(&CallContext::of_event(event), std::slice::from_ref(event))? {
+                Ok(of_event) => keys.extend(of_event),
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(keys))
     }
 
     async fn project(
@@ -106,13 +116,42 @@ impl ProjectionPlugin for WasmProjection {
         events: &[RecordedEvent],
         views: &[ViewChange],
     ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        match self.0.warm.blueprint.has_wasi {
+            true => self.one_by_one(events, views),
+            false => self.changes_of(&CallContext::of_events(events), events, views),
+        }
+    }
+}
+
+impl WasmProjection {
+    fn keys_of(
+        &self,
+        context: &CallContext<'_>,
+        events: &[RecordedEvent],
+    ) -> Result<Result<Vec<Vec<String>>, Failure>, PluginFault> {
         let mut held = self.take()?;
         let extensions = values::extensions(events);
         let events = values::recorded_events(events, &extensions);
+        let guest = &held.guest;
+        let keys = held.sandbox.call(context, |store| guest.call_keys(store, &events))?;
+        self.0.warm.put_back(held);
+        Ok(keys.map_err(Failure::from))
+    }
+
+    fn changes_of(
+        &self,
+        context: &CallContext<'_>,
+        events: &[RecordedEvent],
+        views: &[ViewChange],
+    ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        let mut held = self.take()?;
+        let extensions = values::extensions(events);
+        let events = values::recorded_events(events, &extensions);
+        let context = context.and(views.iter().filter_map(|v| v.value.as_ref()).map(Bytes::len).sum());
         let views: Vec<_> =
             views.iter().map(|v| ViewParam { key: &v.key, value: v.value.as_deref() }).collect();
         let guest = &held.guest;
-        let changes = held.sandbox.call(|store| guest.call_project(store, &events, &views))?;
+        let changes = held.sandbox.call(&context, |store| guest.call_project(store, &events, &views))?;
         self.0.warm.put_back(held);
         let changes = changes.map(|changes| {
             let owned =
@@ -120,5 +159,48 @@ impl ProjectionPlugin for WasmProjection {
             owned.collect()
         });
         Ok(changes.map_err(Failure::from))
+    }
+
+    /// The same for a guest with a clock, which gets each event by itself: which events come together differs from host
+    /// to host.
+    fn one_by_one(
+        &self,
+        events: &[RecordedEvent],
+        views: &[ViewChange],
+    ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
+        let mut values: BTreeMap<&str, Option<Bytes>> =
+            views.iter().map(|view| (view.key.as_str(), view.value.clone())).collect();
+        let mut changed = BTreeSet::new();
+        for event in events {
+            let (context, event) = (CallContext::of_event(event), std::slice::from_ref(event));
+            let touched = match self.keys_of(&context, event)? {
+                Ok(touched) => touched.concat(),
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let touched: BTreeSet<String> = touched.into_iter().collect();
+            let present = touched
+                .into_iter()
+                .filter_map(|key| Some(ViewChange { value: values.get(key.as_str())?.clone(), key }));
+            let present: Vec<_> = present.collect();
+            let changes = match self.changes_of(&context, event, &present)? {
+                Ok(changes) => changes,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let mut returned = BTreeSet::new();
+            for ViewChange { key, value } in changes {
+                let is_given = present.iter().any(|view| view.key == key);
+                let Some(present) = values.get_mut(key.as_str()).filter(|_| is_given) else {
+                    let what = format!("`project` returned the key {key:?}, which `keys` did not name");
+                    return Err(self.fault(what));
+                };
+                if !returned.insert(key.clone()) {
+                    return Err(self.fault(format!("`project` returned the key {key:?} twice")));
+                }
+                *present = value;
+            }
+            changed.append(&mut returned);
+        }
+        let value = |key: &str| values.get(key).cloned().flatten();
+        Ok(Ok(changed.into_iter().map(|key| ViewChange { value: value(&key), key }).collect()))
     }
 }

@@ -11,6 +11,7 @@ use crate::guest::Guest;
 use crate::load::{self, LoadedPlugin};
 use crate::refusal::Refusal;
 use crate::sandbox::Blueprint;
+use crate::tier::Tier;
 
 const PACKAGE: &str = "pelton:plugin/";
 
@@ -26,6 +27,8 @@ pub(crate) const TRACKS: &[Track] = &[Track {
     imports: &["log", "settings"],
     load: load::interfaces_0_1,
 }];
+/// How the reason ends where another tier has an import.
+const BEYOND_TIER: &str = "(the tier `deterministic` has it)";
 const ROLES: [&str; 3] = ["command-handler", "projection", "saga"];
 /// The roles, and what a plugin may export beside them.
 const EXPORTS: [&str; 5] = ["command-handler", "projection", "saga", "saga-migration", "schemas"];
@@ -81,8 +84,8 @@ pub(crate) struct Surface {
 
 impl Surface {
     /// Reads the component's type. Refuses a component that exports or imports what this host does not know of the
-    /// contract, imports more than the contract offers, or has no role.
-    pub(crate) fn of(component: &Component, tracks: &[Track]) -> Result<Self, Refusal> {
+    /// contract, imports more than the contract and its tier offer, or has no role.
+    pub(crate) fn of(component: &Component, tracks: &[Track], tier: Tier) -> Result<Self, Refusal> {
         let engine = component.engine();
         let kind = component.component_type();
         let mut surface = Self::default();
@@ -99,7 +102,7 @@ impl Surface {
         }
         for (name, item) in kind.imports(engine) {
             surface.imports.push(name.to_owned());
-            if let Some(reason) = why_forbidden(name, &item.ty, engine, tracks) {
+            if let Some(reason) = why_forbidden(name, &item.ty, engine, tracks, tier) {
                 forbidden.push(format!("{name} ({reason})"));
             }
         }
@@ -117,10 +120,14 @@ impl Surface {
             return Err(Refusal::Unknown(unknown));
         }
         if !forbidden.is_empty() {
-            let hint = if forbidden.iter().any(|import| import.starts_with("wasi:")) {
-                "build it without WASI: Rust for wasm32-unknown-unknown, JavaScript and Python with --stub-wasi"
+            let is_wasi = |import: &String| import.starts_with("wasi:");
+            let hint = if forbidden.iter().all(|import| import.ends_with(BEYOND_TIER)) {
+                "set `tier = \"deterministic\"` for the plugin, or build it without WASI: Rust for \
+                 wasm32-unknown-unknown, JavaScript and Python with --stub-wasi"
+            } else if forbidden.iter().any(is_wasi) {
+                "build it without these: no plugin has files, a network, or any other way out"
             } else {
-                "a plugin may import nothing but pelton:plugin/log and pelton:plugin/settings"
+                "a plugin may import pelton:plugin/log and pelton:plugin/settings, and what its tier has of WASI"
             };
             return Err(Refusal::Forbidden { imports: forbidden, hint });
         }
@@ -159,6 +166,7 @@ fn why_forbidden(
     item: &ComponentItem,
     engine: &wasmtime::Engine,
     tracks: &[Track],
+    tier: Tier,
 ) -> Option<String> {
     if let Some(own) = name.strip_prefix(PACKAGE) {
         return match find(own, tracks, |track| track.imports) {
@@ -168,8 +176,11 @@ fn why_forbidden(
             Err(OtherVersion) => Some(format!("of a version that {}", versions(tracks))),
         };
     }
-    if name.starts_with("wasi:") {
-        return Some("a plugin is pure: no files, network, clock or randomness".to_owned());
+    match Tier::of_import(name) {
+        Some(needed) if needed <= tier => return None,
+        Some(_) => return Some("the tier `deterministic` has it".to_owned()),
+        None if name.starts_with("wasi:") => return Some("no tier of this host has it".to_owned()),
+        None => {}
     }
     (!is_type(item)).then(|| "the host does not have it".to_owned())
 }
@@ -270,7 +281,9 @@ mod tests {
         let of_0_1 = Track { exports: &ROLES, ..TRACKS[0] };
         let of_0_2 = Track { version: "0.2.0", prefix: "0.2.", exports: &["saga"], ..TRACKS[0] };
         let both = [of_0_1, of_0_2];
-        let of = |exports: &[&str]| Surface::of(&component(exports), &both).map(|surface| surface.contract);
+        let of = |exports: &[&str]| {
+            Surface::of(&component(exports), &both, Tier::Pure).map(|surface| surface.contract)
+        };
         assert_eq!(of(&["pelton:plugin/saga@0.1.3"]).unwrap(), [("saga", "0.1.0")]);
         assert_eq!(of(&["pelton:plugin/saga@0.2.0"]).unwrap(), [("saga", "0.2.0")]);
         let mixed = of(&["pelton:plugin/projection@0.1.0", "pelton:plugin/saga@0.2.9"]);

@@ -17,11 +17,14 @@ use pelton_core::saga::model::{
 use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin};
 use pelton_core::text::excerpt;
 use pelton_core::time::Timestamp;
+use wasmtime::Store;
 
 use crate::bindings::process::exports::pelton::plugin::saga::{
     self as guest, Descriptor, Guest, GuestIndices,
 };
 use crate::bindings::process::pelton::plugin::types;
+use crate::context::CallContext;
+use crate::guest::Guest as Host;
 use crate::migration::WasmMigration;
 use crate::refusal::Refusal;
 use crate::role::Interface;
@@ -59,7 +62,7 @@ impl WasmSaga {
         role.function("react", Guest::func_react)?;
         let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
         let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-        let described = sandbox.call(|store| guest.call_describe(store))?;
+        let described = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
         let descriptor = SagaDescriptor {
             migrates: migration.is_some(),
             ..descriptor(described).map_err(Refusal::Descriptor)?
@@ -75,14 +78,17 @@ impl WasmSaga {
             let guest = indices.load(sandbox.store(), instance);
             let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
             Ok(move |sandbox: &mut Sandbox| {
-                let said = sandbox.call(|store| guest.call_describe(store))?;
+                let said = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
                 descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
             })
         })
     }
 
     fn take(&self) -> Result<Held<Guest>, PluginFault> {
-        self.0.warm.take(|sandbox, instance| self.0.indices.load(sandbox.store(), instance))
+        self.0.warm.take(
+            |sandbox, instance| self.0.indices.load(sandbox.store(), instance),
+            |guest, store| guest.call_describe(store).map(drop),
+        )
     }
 }
 
@@ -132,9 +138,10 @@ impl SagaPlugin for WasmSaga {
         event: &RecordedEvent,
     ) -> Result<Result<Vec<Correlation>, Failure>, PluginFault> {
         let mut held = self.take()?;
+        let context = CallContext::of_event(event);
         let event = types::RecordedEvent::from(event);
         let guest = &held.guest;
-        let answer = match held.sandbox.call(|store| guest.call_correlate(store, &event))? {
+        let answer = match held.sandbox.call(&context, |store| guest.call_correlate(store, &event))? {
             Ok(named) => Ok(correlations(named).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
         };
@@ -150,10 +157,13 @@ impl SagaPlugin for WasmSaga {
         context: &InputContext,
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
         let mut held = self.take()?;
+        let instance = instance.as_str();
+        let bytes = input_bytes(input).saturating_add(state.map_or(0, <[u8]>::len));
+        let call = CallContext::of_input(context, instance, bytes);
         let (input, context) = (guest::SagaInput::from(input), guest::InputContext::from(context));
         let guest = &held.guest;
-        let instance = instance.as_str();
-        let reacted = held.sandbox.call(|store| guest.call_react(store, instance, state, &input, &context));
+        let react = |store: &mut Store<Host>| guest.call_react(store, instance, state, &input, &context);
+        let reacted = held.sandbox.call(&call, react);
         let answer = match reacted? {
             Ok(given) => Ok(reaction(given).map_err(|what| held.sandbox.refuse(what))?),
             Err(given) => Err(failure(given)),
@@ -172,6 +182,15 @@ impl SagaPlugin for WasmSaga {
         let Some(migration) = &self.0.migration else { return Ok(None) };
         let blueprint = &self.0.warm.blueprint;
         migration.migrate(blueprint, instance, from_version, state, timers).map(Some)
+    }
+}
+
+/// The bytes of an input's payload.
+fn input_bytes(input: &SagaInput) -> usize {
+    match input {
+        SagaInput::Event(recorded) => recorded.event.data.len(),
+        SagaInput::Timer(due) => due.timer.data.len(),
+        SagaInput::Outcome(_) => 0,
     }
 }
 

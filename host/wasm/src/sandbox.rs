@@ -14,9 +14,10 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
+use crate::context::CallContext;
 use crate::engine::Engine;
 use crate::fault;
-use crate::guest::{Guest, Origin};
+use crate::guest::{Guest, Origin, Usage};
 use crate::limits::Refused;
 
 fn make_beside<R>(call: impl FnOnce() -> R) -> R {
@@ -35,6 +36,8 @@ pub(crate) struct Blueprint {
     pub(crate) engine: Arc<Engine>,
     /// The linear memories of an instance.
     pub(crate) memories: usize,
+    /// Whether it imports WASI. Its language has a runtime then, and what it sees of WASI follows from the call.
+    pub(crate) has_wasi: bool,
 }
 
 impl std::fmt::Debug for Blueprint {
@@ -49,14 +52,18 @@ impl Blueprint {
         let limits = &self.origin.limits;
         let taken = self.origin.room.enter(self.memories);
         let taken = taken.map_err(|lacking| fault::of_shortage(&self.origin, Refused::Room(lacking)))?;
-        let mut store = Store::new(self.engine.wasmtime(), Guest::new(self.origin.clone(), taken));
+        let mut guest = Guest::new(self.origin.clone(), taken);
+        guest.wasi = self.has_wasi.then(Box::default);
+        let mut store = Store::new(self.engine.wasmtime(), guest);
         store.limiter(|guest| &mut guest.meter);
         store.set_hostcall_fuel(limits.result_bytes);
         store.set_max_component_handles(limits.handles);
         // The deadline interrupts the guest itself, because only then its position is known.
         store.epoch_deadline_callback(|mut store| store.data_mut().tick());
         let mut sandbox = Sandbox { store, poisoned: false, _engine: self.engine.clone() };
-        let instance = sandbox.run(|store| self.pre.instantiate(store), fault::of_instantiation)?;
+        let instantiate = |store: &mut Store<Guest>| self.pre.instantiate(store);
+        let instance = sandbox.run(&CallContext::CONSTANT, instantiate, fault::of_instantiation)?;
+        sandbox.store.data_mut().usage = Usage::default();
         Ok((sandbox, instance))
     }
 }
@@ -99,13 +106,15 @@ impl Sandbox {
     /// Calls into the instance, unless it is poisoned. An error poisons the sandbox and becomes a fault.
     pub(crate) fn call<R>(
         &mut self,
+        context: &CallContext<'_>,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
     ) -> Result<R, PluginFault> {
-        self.run(call, fault::of_call)
+        self.run(context, call, fault::of_call)
     }
 
     fn run<R>(
         &mut self,
+        context: &CallContext<'_>,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
         explain: impl FnOnce(&wasmtime::Error, &mut Guest) -> PluginFault,
     ) -> Result<R, PluginFault> {
@@ -115,11 +124,12 @@ impl Sandbox {
             return Err(guest.origin.fault(FaultKind::Broke, what.to_owned()));
         }
         let beside = guest.origin.takes_call_beside();
-        guest.begin_call();
+        guest.begin_call(context);
         self.store.set_epoch_deadline(1);
         // This also holds if the call panics.
         self.poisoned = true;
         let outcome = if beside { make_beside(|| call(&mut self.store)) } else { call(&mut self.store) };
+        self.store.data_mut().end_call();
         match outcome {
             Ok(result) => {
                 self.poisoned = false;
@@ -140,6 +150,11 @@ impl Sandbox {
     pub(crate) fn fault(&mut self, what: String) -> PluginFault {
         let guest = self.store.data_mut();
         PluginFault { log: guest.log.take(), ..guest.origin.fault(FaultKind::Refused, what) }
+    }
+
+    /// What it was used for.
+    pub(crate) fn usage(&self) -> Usage {
+        self.store.data().usage
     }
 
     /// The size of the linear memories, touched or not, in bytes.

@@ -11,6 +11,7 @@ use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_core::text::excerpt;
 
 use crate::bindings::schemas::exports::pelton::plugin::schemas::{self as guest, Guest, GuestIndices};
+use crate::context::CallContext;
 use crate::load::LoadedPlugin;
 use crate::refusal::Refusal;
 use crate::role::Interface;
@@ -67,7 +68,7 @@ pub(crate) fn read(blueprint: &Blueprint, plugin: &LoadedPlugin) -> Result<Vec<S
     interface.function("schemas", Guest::func_schemas)?;
     let indices = GuestIndices::new(&blueprint.pre).map_err(|e| Refusal::interface(&e))?;
     let guest = indices.load(sandbox.store(), &instance).map_err(|e| Refusal::interface(&e))?;
-    let given = sandbox.call(|store| guest.call_schemas(store))?;
+    let given = sandbox.call(&CallContext::CONSTANT, |store| guest.call_schemas(store))?;
     let known = Known {
         handler: plugin.handler().map(HandlerPlugin::descriptor),
         projection: plugin.projection().map(ProjectionPlugin::descriptor),

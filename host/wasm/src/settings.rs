@@ -7,6 +7,7 @@ use pelton_core::message::Fingerprint;
 use pelton_core::text::excerpt;
 
 use crate::limits::Limits;
+use crate::tier::Tier;
 use crate::validate::is_code;
 
 /// The hexadecimal digits of the digest of settings that are shown.
@@ -63,11 +64,13 @@ pub struct Activation {
     pub limits: Limits,
     /// What the operator has set.
     pub settings: PluginSettings,
+    /// What it may import.
+    pub tier: Tier,
 }
 
 impl From<Limits> for Activation {
     fn from(limits: Limits) -> Self {
-        Self { limits, settings: PluginSettings::default() }
+        Self { limits, ..Self::default() }
     }
 }
 

@@ -3,7 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use pelton_core::plugin::PluginFault;
+use wasmtime::Store;
+use wasmtime::component::Instance;
 
+use crate::context::CallContext;
+use crate::guest::Guest;
 use crate::sandbox::{Blueprint, Sandbox};
 
 /// The most instances that wait for a call. More may run at once; the surplus is dropped afterwards.
@@ -21,37 +25,42 @@ pub(crate) struct Warm<G> {
 pub(crate) struct Held<G> {
     pub(crate) sandbox: Sandbox,
     pub(crate) guest: G,
-    calls: u32,
 }
 
 impl<G> Warm<G> {
     /// Starts with the one instance that was made to describe the plugin.
     pub(crate) fn new(blueprint: Blueprint, sandbox: Sandbox, guest: G) -> Self {
-        Self { blueprint, idle: Mutex::new(vec![Held { sandbox, guest, calls: 1 }]) }
+        Self { blueprint, idle: Mutex::new(vec![Held { sandbox, guest }]) }
     }
 
-    /// An idle instance, or a fresh one. `load` finds the role's functions in it.
+    /// An idle instance, or a fresh one. `load` finds the role's functions in it, and `describe` calls the one of this
+    /// name.
     pub(crate) fn take(
         &self,
-        load: impl FnOnce(&mut Sandbox, &wasmtime::component::Instance) -> wasmtime::Result<G> + Send,
+        load: impl FnOnce(&mut Sandbox, &Instance) -> wasmtime::Result<G> + Send,
+        describe: impl FnOnce(&G, &mut Store<Guest>) -> wasmtime::Result<()> + Send,
     ) -> Result<Held<G>, PluginFault> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(held) = idle {
             return Ok(held);
         }
         let (mut sandbox, instance) = self.blueprint.build()?;
-        match load(&mut sandbox, &instance) {
-            Ok(guest) => Ok(Held { sandbox, guest, calls: 0 }),
+        let guest = match load(&mut sandbox, &instance) {
+            Ok(guest) => guest,
             // The check at load found them, and the same component has the same exports.
-            Err(e) => Err(sandbox.refuse(format!("its exports cannot be found: {e:#}"))),
+            Err(e) => return Err(sandbox.refuse(format!("its exports cannot be found: {e:#}"))),
+        };
+        // What a runtime reads when it is called for the first time must not follow from whoever comes first.
+        if self.blueprint.has_wasi {
+            sandbox.call(&CallContext::CONSTANT, |store| describe(&guest, store))?;
         }
+        Ok(Held { sandbox, guest })
     }
 
     /// Keeps an instance after a call that succeeded, unless it is due to be replaced.
-    pub(crate) fn put_back(&self, mut held: Held<G>) {
-        held.calls = held.calls.saturating_add(1);
+    pub(crate) fn put_back(&self, held: Held<G>) {
         let limits = &self.blueprint.origin.limits;
-        if held.calls >= limits.retire_after_calls || held.sandbox.memory_bytes() >= limits.retire_at_bytes {
+        if held.sandbox.usage().is_worn(limits) || held.sandbox.memory_bytes() >= limits.retire_at_bytes {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);

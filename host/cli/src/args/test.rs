@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use pelton_wasm::Tier;
 
 /// `pelton test`
 #[derive(Debug, Args)]
@@ -13,6 +15,9 @@ pub(crate) struct TestArgs {
     /// Files of cases, or folders with them
     #[arg(value_name = "CASES")]
     pub(crate) cases: Vec<PathBuf>,
+    /// What the component may import, as `tier` in its table in the configuration
+    #[arg(long, value_name = "TIER", default_value = Tier::default().name(), value_parser = tiers())]
+    pub(crate) tier: Tier,
     /// Test this rule only, by id or name; may be given several times
     #[arg(long = "rule", value_name = "RULE")]
     pub(crate) rules: Vec<String>,
@@ -31,4 +36,9 @@ pub(crate) struct TestArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn tiers() -> impl TypedValueParser<Value = Tier> {
+    let names = PossibleValuesParser::new(Tier::ALL.map(Tier::name));
+    names.map(|name| Tier::of_name(&name).unwrap_or_default())
 }

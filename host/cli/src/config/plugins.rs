@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pelton_core::id::Name;
-use pelton_wasm::{Limits, PluginSettings};
+use pelton_wasm::{Activation, Limits, PluginSettings, Tier};
 
 use super::text::key::{Count, Key, Optional, Or, Parsed, Size, Table, Text, Time, Words, milliseconds};
 use super::text::problem::{At, Problem, Problems};
@@ -46,6 +46,16 @@ static SHA256: Key<Parsed<String>, Optional> = Key {
     doc: "What the file's SHA-256 has to be.",
 };
 
+static TIER: Key<Words<Tier>, Or<Tier>> = Key {
+    name: "tier",
+    form: Words(&[("pure", Tier::Pure), ("deterministic", Tier::Deterministic)]),
+    default: Or(Tier::default),
+    example: "\"deterministic\"",
+    doc: "What the component may import: the interfaces of the contract, or also WASI 0.2, where the clock shows the \
+          message's time, random numbers follow from its id, and there are no files, no network and no environment. \
+          JavaScript and Python need the latter.",
+};
+
 fn digest(text: &str) -> Result<String, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let right = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -56,7 +66,7 @@ pub(super) static TABLE: Table = Table {
     name: "plugins",
     header: "[plugins.booking]",
     doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
-    keys: &[&SOURCE, &COMPONENT, &CRATE, &SHA256],
+    keys: &[&SOURCE, &COMPONENT, &CRATE, &SHA256, &TIER],
     tables: &[&SETTINGS, &LIMITS],
     free: None,
 };
@@ -143,7 +153,15 @@ static RETIRE_AFTER_CALLS: Key<Count<u32>, Or<u32>> = Key {
     form: Count::new(1..=4_294_967_295),
     default: Or(|| Limits::default().retire_after_calls),
     example: "100_000",
-    doc: "A warm instance of a projection or saga is replaced after this many calls.",
+    doc: "A warm instance of a projection or saga is replaced after this many calls. Entities leave a shared instance \
+          that imports WASI after this many.",
+};
+static RETIRE_AFTER_BYTES: Sized = Key {
+    name: "retire-after-bytes",
+    form: SIZES,
+    default: Or(|| Limits::default().retire_after_bytes),
+    example: "\"16MiB\"",
+    doc: "The same after this many bytes of payloads were passed in: some runtimes never free them.",
 };
 static RETIRE_AT_BYTES: Sized = Key {
     name: "retire-at-bytes",
@@ -151,13 +169,13 @@ static RETIRE_AT_BYTES: Sized = Key {
     default: Or(|| Limits::default().retire_at_bytes),
     example: "\"32MiB\"",
     doc: "A warm instance of a projection or saga is replaced when its memories hold this much. An instance that \
-          entities share takes no more of them then.",
+          entities share takes no more of them then, and they leave it halfway from there to `memory-bytes`.",
 };
 
 static LIMITS: Table = Table {
     name: "limits",
     header: "[plugins.booking.limits]",
-    doc: "What each instance of the plugin may use. The last eight are seldom of use.",
+    doc: "What each instance of the plugin may use. The last nine are seldom of use.",
     keys: &[
         &MEMORY_BYTES,
         &TOTAL_BYTES,
@@ -170,6 +188,7 @@ static LIMITS: Table = Table {
         &CORE_INSTANCES,
         &HANDLES,
         &RETIRE_AFTER_CALLS,
+        &RETIRE_AFTER_BYTES,
         &RETIRE_AT_BYTES,
     ],
     tables: &[],
@@ -205,6 +224,7 @@ pub(crate) struct Plugin {
     pub(crate) crate_dir: Option<PathBuf>,
     /// What the file's digest has to be: 64 lower-case hexadecimal digits.
     pub(crate) sha256: Option<At<String>>,
+    pub(crate) tier: Tier,
     pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
 }
@@ -220,13 +240,27 @@ pub struct PluginConfig {
     pub crate_dir: Option<PathBuf>,
     /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
     pub sha256: Option<String>,
+    /// What the component may import.
+    pub tier: Tier,
     /// What the plugin reads as its settings.
     pub settings: PluginSettings,
     /// What each instance may use.
     pub limits: Limits,
 }
 
+impl PluginConfig {
+    /// What its component is loaded with.
+    pub(crate) fn activation(&self) -> Activation {
+        Activation { limits: self.limits.clone(), settings: self.settings.clone(), tier: self.tier }
+    }
+}
+
 impl Plugin {
+    /// What its component is loaded with.
+    pub(crate) fn activation(&self) -> Activation {
+        Activation { limits: self.limits.clone(), settings: self.settings.clone(), tier: self.tier }
+    }
+
     pub(super) fn read(name: At<Name>, table: &Reader<'_>, base: &Path) -> Self {
         let (source, component) = (table.get(&SOURCE), table.at(&COMPONENT));
         if source == PluginSource::File && !table.has(COMPONENT.name) {
@@ -238,6 +272,7 @@ impl Plugin {
             component: component.map(|path| At { value: base.join(path.value), span: path.span }),
             crate_dir: table.at(&CRATE).map(|path| base.join(path.value)),
             sha256: table.at(&SHA256),
+            tier: table.get(&TIER),
             settings: table.table(&SETTINGS).map_or_else(PluginSettings::default, |table| settings(&table)),
             limits: table.table(&LIMITS).map_or_else(Limits::default, |table| limits(&table)),
         }
@@ -253,6 +288,7 @@ impl Plugin {
             },
             crate_dir: self.crate_dir.clone(),
             sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
+            tier: self.tier,
             settings: self.settings.clone(),
             limits: self.limits.clone(),
         })
@@ -283,6 +319,7 @@ fn limits(table: &Reader<'_>) -> Limits {
         result_bytes: table.get(&RESULT_BYTES),
         handles: table.get(&HANDLES),
         retire_after_calls: table.get(&RETIRE_AFTER_CALLS),
+        retire_after_bytes: table.get(&RETIRE_AFTER_BYTES),
         retire_at_bytes: table.get(&RETIRE_AT_BYTES),
         ..Limits::default()
     };

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::client::{Client, say};
 use crate::args::common::ServerArgs;
 use crate::args::plugin::{ActivateArgs, RollbackArgs};
+use crate::config::PluginConfig;
 use crate::exit::Failure;
 use crate::operator;
 use crate::run::from_store;
@@ -116,9 +117,9 @@ impl Switch<'_> {
     async fn load(&self, server: &ServerArgs) -> anyhow::Result<LoadedPlugin> {
         let bytes = self.client.store.fetch(&self.to.component).await?;
         let sandbox = Plugins::new(&Settings::default()).context("the sandbox cannot be set up")?;
-        let limits = self.client.config.plugins.get(self.plugin).map(|plugin| plugin.limits.clone());
+        let configured = self.client.config.plugins.get(self.plugin).map(PluginConfig::activation);
         let settings = from_store::settings(&self.to)?;
-        let with = pelton_wasm::Activation { limits: limits.unwrap_or_default(), settings };
+        let with = pelton_wasm::Activation { settings, ..configured.unwrap_or_default() };
         let loaded = sandbox.load(self.plugin.as_str(), bytes, with).await?;
         fits(&server.config, &BTreeMap::new(), &loaded)?;
         Ok(loaded)

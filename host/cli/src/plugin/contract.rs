@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
 use pelton_core::message::EventType;
-use pelton_wasm::{Activation, LoadedPlugin, Plugins, Settings};
+use pelton_wasm::{Activation, LoadedPlugin, Plugins, Settings, Tier};
 
 use super::client::{Client, say};
 use crate::args::plugin::DiffArgs;
@@ -40,7 +40,9 @@ pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
 async fn load(client: &Client, plugin: &str, digest: &str) -> anyhow::Result<LoadedPlugin> {
     let bytes = client.store.fetch(digest).await?;
     let sandbox = Plugins::new(&Settings::default()).context("the sandbox cannot be set up")?;
-    Ok(sandbox.load(plugin, bytes, Activation::default()).await?)
+    // It says the same of itself in every tier.
+    let with = Activation { tier: Tier::Deterministic, ..Activation::default() };
+    Ok(sandbox.load(plugin, bytes, with).await?)
 }
 
 fn differences(was: &Inspected, is: &Inspected) -> Vec<String> {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use pelton_core::time::Timestamp;
 use pelton_nats::plugin_store::{Act, Component};
-use pelton_wasm::{Activation, Plugins, Settings};
+use pelton_wasm::{Plugins, Settings};
 
 use super::client::{Client, say};
 use crate::args::plugin::PushArgs;
@@ -25,8 +25,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
     let bytes = tokio::fs::read(file).await.with_context(unreadable).map_err(Failure::Unusable)?;
     let sandbox =
         Plugins::new(&Settings::default()).context("the sandbox cannot be set up").map_err(Failure::Run)?;
-    let with = Activation { limits: configured.limits.clone(), settings: configured.settings.clone() };
-    let loaded = sandbox.load(plugin.as_str(), bytes.clone(), with).await;
+    let loaded = sandbox.load(plugin.as_str(), bytes.clone(), configured.activation()).await;
     let loaded =
         loaded.with_context(|| format!("{} cannot be pushed", file.display())).map_err(Failure::Unusable)?;
     let inspected = Inspected::of(&loaded);

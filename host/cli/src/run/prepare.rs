@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use pelton_wasm::{Activation, LoadError, LoadedPlugin, PluginSettings, Plugins, Refusal, Settings, Source};
+use pelton_wasm::{LoadError, LoadedPlugin, PluginSettings, Plugins, Refusal, Settings, Source};
 use tokio_util::sync::CancellationToken;
 
 use super::versions::Withdrawn;
@@ -105,8 +105,10 @@ impl Prepared {
     ) -> anyhow::Result<LoadedPlugin> {
         let plugin = self.config.plugins.iter().find(|(known, _)| known.as_str() == name);
         let (_, plugin) = plugin.with_context(|| format!("the configuration has no plugin {name}"))?;
-        let settings = settings.unwrap_or_else(|| plugin.settings.clone());
-        let with = Activation { limits: plugin.limits.clone(), settings };
+        let mut with = plugin.activation();
+        if let Some(settings) = settings {
+            with.settings = settings;
+        }
         let loaded = self.sandbox.load(name, component, with).await?;
         fits(arguments, running, &loaded)?;
         Ok(loaded)
@@ -146,8 +148,7 @@ async fn load(
         }
         let name = plugin.name.value.to_string();
         tracing::debug!(plugin = name, component = %component.value.display(), "loading");
-        let with = Activation { limits: plugin.limits.clone(), settings: plugin.settings.clone() };
-        let loaded = sandbox.load(&name, component.value.as_path(), with).await;
+        let loaded = sandbox.load(&name, component.value.as_path(), plugin.activation()).await;
         results.insert(name, loaded);
     }
     results

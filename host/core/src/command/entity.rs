@@ -123,6 +123,11 @@ impl<I: EntityInstance> LiveEntity<I> {
         self.instance.as_ref().is_ok_and(EntityInstance::is_alive)
     }
 
+    /// Whether it has to move to another sandbox before its next command.
+    pub fn is_retired(&self) -> bool {
+        self.instance.as_ref().is_ok_and(EntityInstance::is_retired)
+    }
+
     /// Its sandbox, to decide in, or what broke it.
     pub fn instance(&mut self) -> Result<&mut I, PluginFault> {
         self.instance.as_mut().map_err(|fault| fault.clone())

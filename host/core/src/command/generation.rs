@@ -4,6 +4,8 @@
 //! command: what the old version gives as a snapshot, the new one restores, in memory, and nothing is read. Where their
 //! states have different forms, or either cannot do that, the entity is loaded as if it had not been alive.
 //!
+//! An entity whose sandbox is worn out moves in the same way, from one sandbox of its generation to another.
+//!
 //! A version that was taken back hands nothing on, and its snapshots are not used: its fold may be what was wrong.
 //!
 //! Two versions at once decide exactly once, as two hosts do.
@@ -65,9 +67,10 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    /// A live entity, of this generation or of one before.
+    /// A live entity, of this generation or of one before, in a sandbox that is not worn out.
     pub(super) async fn take(&self, entity: &Entity) -> Option<LiveEntity<P::Instance>> {
         match self.entities.take(entity) {
+            Some(live) if live.is_retired() => Box::pin(self.restored(&self.plugin, entity, live)).await,
             Some(live) => Some(live),
             None => Box::pin(self.take_over(entity)).await,
         }
@@ -102,7 +105,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         None
     }
 
-    /// The entity in a sandbox of this generation.
+    /// The entity in another sandbox, of this generation.
     async fn restored(
         &self,
         old: &P,
@@ -123,7 +126,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 tracing::warn!(
                     entity = entity.prefix(),
                     digest = self.plugin.digest(),
-                    "loaded anew: the new version of the plugin refuses the state of the old one: {why}"
+                    "loaded anew: the plugin refuses the state that was handed on: {why}"
                 );
                 None
             }

@@ -258,6 +258,9 @@ pub trait EntityInstance: Send + 'static {
     /// Whether its sandbox has not broken, at a call for this entity or for another.
     fn is_alive(&self) -> bool;
 
+    /// Whether the sandbox is worn out. It goes on working; the entity moves to another sandbox before its next command.
+    fn is_retired(&self) -> bool;
+
     /// How much memory it holds, in bytes, as far as is known. Of a shared sandbox it is the entity's share.
     fn memory_bytes(&self) -> usize;
 }

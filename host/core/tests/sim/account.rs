@@ -32,6 +32,8 @@ pub(crate) struct Manners {
     /// How many snapshots were asked for.
     pub(crate) asked: Arc<AtomicU32>,
     pub(crate) snapshot: Snapshot,
+    /// After how many folds a sandbox is worn out; 0: never.
+    pub(crate) wears_out_after: u32,
     /// How long a snapshot takes.
     pub(crate) snapshot_time: Duration,
     pub(crate) state_version: u32,
@@ -97,6 +99,7 @@ impl HandlerPlugin for Account {
         Ok(State {
             balance: 0,
             spoiled: false,
+            calls: 0,
             manners: self.manners.clone(),
             sandbox: match isolation {
                 Isolation::Shared => Some((self.broken.clone(), self.broken.load(Ordering::Relaxed))),
@@ -129,6 +132,7 @@ impl HandlerPlugin for Account {
 pub(crate) struct State {
     balance: i64,
     spoiled: bool,
+    calls: u32,
     manners: Manners,
     /// How many of the shard's sandboxes have broken, and had when this one was made; None: it is alone in its own.
     sandbox: Option<(Arc<AtomicU32>, u32)>,
@@ -160,6 +164,7 @@ pub(crate) fn effect(r#type: &str, data: &[u8]) -> i64 {
 impl EntityInstance for State {
     async fn evolve(&mut self, events: &[RecordedEvent]) -> Result<(), PluginFault> {
         self.check()?;
+        self.calls += 1;
         if self.spoiled {
             return Err(self.broken());
         }
@@ -215,6 +220,10 @@ impl EntityInstance for State {
 
     fn is_alive(&self) -> bool {
         self.sandbox.as_ref().is_none_or(|(broken, at)| broken.load(Ordering::Relaxed) == *at)
+    }
+
+    fn is_retired(&self) -> bool {
+        self.manners.wears_out_after > 0 && self.calls >= self.manners.wears_out_after
     }
 
     fn memory_bytes(&self) -> usize {

@@ -7,6 +7,7 @@ use pelton_core::command::reader;
 use pelton_core::consumer::Settlement;
 use pelton_core::memory::FlakyNetwork;
 
+use crate::account::Snapshot;
 use crate::bank::{Bank, LIMITS, no_versions};
 use crate::code;
 
@@ -93,4 +94,36 @@ async fn who_stops_hands_back_what_is_to_be_tried_again_and_all_that_is_behind_i
     let handed_back = |(_, settlement): &&(_, _)| matches!(settlement, Settlement::RetryAfter(_));
     assert_eq!((settled.len(), settled.iter().filter(handed_back).count()), (3, 3), "{settled:?}");
     assert_eq!(bank.queue.unsettled(), 3);
+}
+
+/// A sandbox that is worn out is no fault of anybody: the entity goes on in another, with its state where the plugin gives
+/// it, or else loaded anew.
+#[tokio::test(start_paused = true)]
+async fn entities_leave_a_sandbox_that_is_worn_out_and_nobody_notices() {
+    for (snapshot, folded) in [
+        // Nine events, each folded once: every move hands the state on.
+        (Snapshot::Works, 9),
+        // The moves load what was before. To load is a fold, too, so they come after 3, 5 and 7 events.
+        (Snapshot::Absent, 9 + 3 + 5 + 7),
+        (Snapshot::Breaks, 9 + 3 + 5 + 7),
+        (Snapshot::IsRefused, 9 + 3 + 5 + 7),
+    ] {
+        let mut bank = Bank::new(FlakyNetwork::reliable());
+        bank.max_attempts = 1;
+        bank.manners.snapshot = snapshot;
+        bank.manners.wears_out_after = 3;
+        let host = bank.flow();
+        for n in 1..=9 {
+            let id = format!("d{n}");
+            bank.send(&id, "deposit", 1, 1);
+            bank.handle_next(&host).await;
+            assert_eq!(code(&bank.outcome(&id)), "accepted");
+        }
+        assert_eq!(bank.manners.folded.load(Ordering::Relaxed), folded);
+        bank.send("all", "withdraw", 1, 9);
+        bank.handle_next(&host).await;
+        assert_eq!(code(&bank.outcome("all")), "accepted", "no event was lost");
+        assert!(bank.queue.settlements().iter().all(|(_, settlement)| *settlement == Settlement::Ack));
+        assert!(bank.dead_letters.all().is_empty());
+    }
 }

@@ -10,6 +10,15 @@ use wit_parser::Resolve;
 const RESULT: u32 = 512;
 const DATA: u32 = 1024;
 
+/// A world of the contract with imports beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Beside {
+    /// WIT with a world `guest`, which includes one of the contract's.
+    pub(crate) wit: &'static str,
+    /// The imports of the module, as text.
+    pub(crate) imports: &'static str,
+}
+
 /// A guest in the role `command-handler`. It accepts `do`, declares `done` version 1
 /// and the code `no`, and does nothing.
 ///
@@ -17,6 +26,11 @@ const DATA: u32 = 1024;
 /// sets the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use
 /// `$log`, and `$heap`, where the host's arguments lie from 64 KiB on.
 pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
+    handler_beside(None, parts)
+}
+
+/// The same with more imports.
+pub(crate) fn handler_beside(beside: Option<Beside>, parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
     let commands = data.list(&[("do", None)]);
@@ -26,6 +40,7 @@ pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
         data.words(&[&identity[..], &commands, &events, &events, &codes, &[1], &[0, 0]].concat());
     module(
         "command-handler",
+        beside,
         &data,
         parts,
         &[
@@ -46,11 +61,17 @@ pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
 
 /// A guest in the role `projection` that reads all events and touches no key; `parts` as for [`handler`].
 pub(crate) fn projection(parts: &[(&str, &str)]) -> Vec<u8> {
+    projection_beside(None, parts)
+}
+
+/// The same with more imports.
+pub(crate) fn projection_beside(beside: Option<Beside>, parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
     let descriptor = data.words(&[&identity[..], &[0, 0], &[1], &[0, 0]].concat());
     module(
         "projection",
+        beside,
         &data,
         parts,
         &[
@@ -83,6 +104,7 @@ pub(crate) fn exporting(interface: &str, functions: &[(&str, &str, &str)]) -> Ve
 
 fn module(
     role: &str,
+    beside: Option<Beside>,
     data: &Data,
     parts: &[(&str, &str)],
     functions: &[(&str, &str, &str, &str)],
@@ -106,6 +128,7 @@ fn module(
         r#"(module $guest
             (import "pelton:plugin/log@0.1.0" "log" (func $log (param i32 i32 i32)))
             {new}
+            {imports}
             (memory (export "memory") {pages})
             (global $heap (mut i32) (i32.const 65536))
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -118,6 +141,7 @@ fn module(
             (data (i32.const {DATA}) "{data}")
             {bodies}
             {more})"#,
+        imports = beside.map_or("", |beside| beside.imports),
         pages = part("pages").unwrap_or("4"),
         data = data.escaped(),
         more = part("more").unwrap_or(""),
@@ -127,8 +151,13 @@ fn module(
     let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let wit = folders.map(|folder| folder.join("wit")).find(|wit| wit.is_dir()).expect("the contract");
     let (package, _) = resolve.push_path(&wit).expect("the contract parses");
-    let world =
-        resolve.select_world(&[package], Some(&format!("{role}-plugin"))).expect("the role has a world");
+    let world = match beside {
+        None => resolve.select_world(&[package], Some(&format!("{role}-plugin"))),
+        Some(beside) => resolve
+            .push_str("beside.wit", &beside.wit.replace("ROLE", role))
+            .and_then(|beside| resolve.select_world(&[beside], Some("guest"))),
+    };
+    let world = world.expect("the role has a world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("embeds");
     pelton_wasm::component::componentize(&module).expect("a component")
 }

@@ -8,6 +8,7 @@ mod guests;
 mod hostile;
 mod refusals;
 mod shared;
+mod wasi;
 
 use std::collections::BTreeMap;
 

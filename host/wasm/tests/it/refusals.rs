@@ -30,6 +30,7 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
     let importing =
         |import: &str| wat(&format!("(component {import} (instance $e) (export \"{ROLE}\" (instance $e)))"));
     let function = r#"(import "wasi:filesystem/types@0.2.6" (instance (export "f" (func))))"#;
+    let http = r#"(import "wasi:http/types@0.2.6" (instance))"#;
     let two = r#"(import "wasi:cli/exit@0.2.6" (instance)) (import "acme:clock/now" (func (result u64)))"#;
     let old_log = r#"(import "pelton:plugin/log@0.2.0" (instance))"#;
     let other_log =
@@ -83,7 +84,16 @@ async fn what_cannot_be_a_plugin_is_refused_by_cause() {
             exporting_two("pelton:plugin/saga-migration@0.1.0"),
             &["saga-migration (it exports no saga)"],
         ),
-        ("files", importing(function), &["imports", "wasi:filesystem/types@0.2.6", "is pure", "--stub-wasi"]),
+        (
+            "files",
+            importing(function),
+            &["imports", "wasi:filesystem/types@0.2.6 (the tier `deterministic` has it)", "--stub-wasi"],
+        ),
+        (
+            "the network",
+            importing(http),
+            &["wasi:http/types@0.2.6 (no tier of this host has it)", "any other way out"],
+        ),
         (
             "two imports",
             importing(two),
