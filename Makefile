@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins build test lint demo crash bench bench-instructions dev dist dist-check publish-check clean
+.PHONY: help check-tools tools plugins plugins-polyglot build test lint demo crash bench bench-instructions dev dist dist-check publish-check clean
 
 RUST_MINIMUM := 1.95
 
@@ -58,7 +58,8 @@ check-tools: ## Name every missing tool, with the command that installs it
 	need cc "apt-get install build-essential   (macOS: xcode-select --install)"; \
 	need make "apt-get install make"; \
 	need python3 "apt-get install python3"; \
-	need node "apt-get install nodejs npm"; \
+	need node "apt-get install nodejs"; \
+	need npm "apt-get install npm"; \
 	if command -v python3 >/dev/null; then python3 -m pip --version >/dev/null 2>&1 || \
 	  { echo "missing: pip   install it with: apt-get install python3-pip"; missing=1; }; fi; \
 	for part in fmt clippy; do if command -v cargo >/dev/null; then cargo $$part --version >/dev/null 2>&1 || \
@@ -82,12 +83,44 @@ $(DENY_STAMP):
 plugins: ## Build the plugins as components into target/plugins
 	@plugins/build.sh
 
+# ---- plugins in other languages: the component is built anew when a source, the contract or the tool changes ----------
+JS := plugins/hotel/booking-js
+PYTHON := plugins/hotel/booking-python
+CONTRACT := $(wildcard wit/*.wit)
+WORLD := command-handler-plugin
+COMPONENTIZE_QJS := $(TOOLS)/componentize-qjs
+COMPONENTIZE_PY := $(TOOLS)/componentize-py
+
+plugins-polyglot: $(PELTON_PLUGINS)/hotel-booking-js.wasm $(PELTON_PLUGINS)/hotel-booking-python.wasm ## Build the plugins in JavaScript and Python
+
+$(PELTON_PLUGINS)/hotel-booking-js.wasm: $(wildcard $(JS)/*.js) $(CONTRACT) $(COMPONENTIZE_QJS)/.stamp
+	@mkdir -p $(@D)
+	$(COMPONENTIZE_QJS)/node_modules/.bin/componentize-qjs --sync --wit wit --world $(WORLD) --js $(JS)/booking.js --output $@
+
+$(PELTON_PLUGINS)/hotel-booking-python.wasm: $(wildcard $(PYTHON)/*.py) $(CONTRACT) $(COMPONENTIZE_PY)/.stamp
+	@mkdir -p $(@D)
+	PYTHONPATH=$(COMPONENTIZE_PY) $(COMPONENTIZE_PY)/bin/componentize-py --wit-path wit --world $(WORLD) componentize plugin \
+	  --python-path $(PYTHON) --output $@
+
+$(COMPONENTIZE_QJS)/.stamp: $(JS)/package.json $(JS)/package-lock.json
+	@echo "tools: componentize-qjs"
+	@mkdir -p $(@D); cp $^ $(@D)/
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(COMPONENTIZE_PY)/.stamp: $(PYTHON)/requirements.txt
+	@echo "tools: componentize-py"
+	@rm -rf $(@D)
+	@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
+	  --target $(@D) --requirement $<
+	@touch $@
+
 # Always builds the whole workspace: a part of it would select other features of shared dependencies, and compile them again.
 build: ## Build everything, tests included
 	cargo build --workspace --all-targets $(LOCKED)
 
 # Documentation tests run first, so that the output ends with the summary of the tests.
-test: tools plugins ## Build the plugins and run every test
+test: tools plugins plugins-polyglot ## Build the plugins and run every test
 	cargo test --workspace --doc $(LOCKED)
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	  echo "cargo nextest run --workspace $(LOCKED)"; cargo nextest run --workspace $(LOCKED); \

@@ -11,6 +11,7 @@ mod direct;
 mod fold;
 mod hostile;
 mod house;
+mod languages;
 mod load;
 mod nats_away;
 mod new;

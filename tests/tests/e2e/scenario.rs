@@ -91,7 +91,7 @@ async fn the_sample_publisher_is_answered_with_the_outcome() {
     host.stop().await;
 }
 
-async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
+pub(crate) async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
     let https: Vec<_> = hosts.iter().map(|host| &host.http).collect();
     let mut wrong = Vec::new();
     let good = example
@@ -111,7 +111,7 @@ async fn goes_as_expected(example: &Example, house: &House, hosts: &[&Host]) {
 }
 
 /// From the first command to the last event: each event names its cause and its process.
-async fn a_process_can_be_followed(house: &House) {
+pub(crate) async fn a_process_can_be_followed(house: &House) {
     let events = house.events().await;
     let [booked, scheduled, cleaned, available, ..] = events.as_slice() else { panic!("{events:#?}") };
     let [process, cause] = ["ce-correlationid", "ce-causationid"];

@@ -17,11 +17,11 @@ async fn hotel(name: &str) -> LoadedPlugin {
     example(&format!("hotel-{name}")).await
 }
 
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     let built = std::env::var_os("PELTON_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"), PathBuf::from);
     let path = built.join(format!("{name}.wasm"));
-    assert!(path.exists(), "{} is not there; run: make plugins", path.display());
+    assert!(path.exists(), "{} is not there; run: make plugins plugins-polyglot", path.display());
     path
 }
 

@@ -6,6 +6,7 @@ mod contract;
 mod frozen;
 mod guests;
 mod hostile;
+mod polyglot;
 mod refusals;
 mod shared;
 mod wasi;

@@ -1,0 +1,45 @@
+//! Right plugins in JavaScript and Python raise no alarm: their runtimes keep a state of their own in an instance, and none
+//! of it is seen from outside.
+
+use std::path::{Path, PathBuf};
+
+use pelton_kit::{CaseFile, Effort, Finding, Suite};
+use pelton_wasm::{Activation, Plugins, Settings, Tier};
+
+async fn passes(component: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built = std::env::var_os("PELTON_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
+    // To compile a runtime takes its time, so what is compiled is kept for the tests to come.
+    let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let sandbox =
+        Plugins::new(&Settings { cache_dir: Some(compiled), ..Settings::default() }).expect("a sandbox");
+    let file = CaseFile::read(&root.join("plugins/hotel/booking/cases/booking.toml")).expect("cases");
+    let suite = Suite {
+        sandbox: &sandbox,
+        component: std::fs::read(built.join(component).with_extension("wasm"))
+            .expect("run: make plugins plugins-polyglot"),
+        name: component.to_owned(),
+        activation: Activation { tier: Tier::Deterministic, ..Activation::default() },
+        files: vec![file],
+        seed: 7,
+        // To make an instance of Python is dear.
+        effort: Effort { calls: 500, decisions: 30, histories: 6, hostile: 30 },
+        strict: false,
+        fail_fast: false,
+    };
+    let report = suite.run(&[]).await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(report.passed(), "{}", report.terminal());
+    let tested =
+        report.rules.iter().filter(|result| matches!(result.finding, Finding::Passed { .. })).count();
+    assert!(tested >= 9, "{component} was tested by {tested} rules:\n{}", report.terminal());
+}
+
+#[tokio::test]
+async fn the_booking_in_javascript_passes() {
+    passes("hotel-booking-js").await;
+}
+
+#[tokio::test]
+async fn the_booking_in_python_passes() {
+    passes("hotel-booking-python").await;
+}
