@@ -8,6 +8,7 @@ use crate::blocks::{self, Block};
 
 /// A line that stands for omitted lines.
 const GAP: &str = "// …";
+const GAP_OTHERWISE: &str = "# …";
 
 #[test]
 fn every_quote_is_in_its_file() {
@@ -16,7 +17,12 @@ fn every_quote_is_in_its_file() {
         for block in blocks::of(&file) {
             let Some(source) = block.says("from") else { continue };
             quotes += 1;
-            let kind = if source.ends_with(".rs") { "rust" } else { "toml" };
+            let kind = match source.rsplit_once('.').map(|(_, ending)| ending) {
+                Some("rs") => "rust",
+                Some("js") => "js",
+                Some("py") => "python",
+                _ => "toml",
+            };
             let named = block.language == kind || file.ends_with(".rs");
             assert!(named, "{}: a quote of {source} is marked as {:?}", block.place(), block.language);
             if let Err(missing) = quoted(&block, source) {
@@ -40,7 +46,7 @@ fn quoted(block: &Block, source: &str) -> Result<(), String> {
         .filter(|line| block.file.ends_with(".md") || !(line.starts_with("# ") || *line == "#"))
         .collect();
     let mut from = 0;
-    for part in shown.split(|line| matches!(*line, GAP | "# …")) {
+    for part in shown.split(|line| matches!(*line, GAP | GAP_OTHERWISE)) {
         let part = trimmed(part);
         if part.is_empty() {
             continue;

@@ -39,6 +39,7 @@ documents! {
     first_plugin: "docs/first-plugin.md",
     http: "docs/http.md",
     lab: "docs/lab.md",
+    languages: "docs/languages.md",
     nats: "docs/nats.md",
     operating: "docs/operating.md",
     plugins: "docs/plugins.md",
@@ -147,6 +148,7 @@ impl Session {
                     assert_ne!(from_store, text);
                     fs::write(config, from_store).expect("a configuration");
                 }
+                "languages" => booking_in_other_languages(&folder),
                 other => panic!("there is no world {other:?}"),
             }
         }
@@ -189,7 +191,11 @@ impl Session {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &text]).current_dir(folder).stdin(Stdio::null());
-        command.env("PATH", format!("{tools}:{path}")).env("NO_COLOR", "1").kill_on_drop(true);
+        let ours = place::root().join("target/tools");
+        let javascript = ours.join("componentize-qjs/node_modules/.bin");
+        let python = ours.join("componentize-py");
+        let path = format!("{tools}:{path}:{}:{}", javascript.display(), python.join("bin").display());
+        command.env("PATH", path).env("PYTHONPATH", python).env("NO_COLOR", "1").kill_on_drop(true);
         // Compiled code is shared, so that the folders do not compile anew.
         command.env("CARGO_TARGET_DIR", place::root().join("target/docs")).env("PELTON", place::root());
         for setting in ["PELTON_CONFIG", "PELTON_NATS_URL", "PELTON_LISTEN", "PELTON_LOG"] {
@@ -198,6 +204,19 @@ impl Session {
         command.envs(self.nats.iter().map(|url| ("PELTON_NATS_URL", url)));
         command.envs(place::nats_server().map(|server| (place::NATS_SERVER, server)));
         timeout(BUILD, command.output()).await.expect("a script ends").expect("bash runs")
+    }
+}
+
+/// The sources of the hotel's booking in other languages, its cases, and the contract.
+fn booking_in_other_languages(folder: &Path) {
+    let hotel = place::root().join("plugins/hotel");
+    for (source, name) in [
+        (place::root().join("wit"), "wit"),
+        (hotel.join("booking-js"), "booking-js"),
+        (hotel.join("booking-python"), "booking-python"),
+        (hotel.join("booking"), "booking"),
+    ] {
+        std::os::unix::fs::symlink(source, folder.join(name)).expect("a link");
     }
 }
 
