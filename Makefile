@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins plugins-polyglot build test lint demo crash bench bench-instructions dev dist dist-check publish-check clean
+.PHONY: help check-tools tools plugins plugins-polyglot build test mutants lint demo crash bench bench-instructions dev dist dist-check publish-check clean
 
 RUST_MINIMUM := 1.95
 
@@ -130,6 +130,9 @@ test: tools plugins plugins-polyglot ## Build the plugins and run every test
 	  awk '/^test result:/ { p += $$4; f += $$6; i += $$8 } END { printf "%d passed, %d failed, %d skipped\n", p, f, i }' \
 	    target/test.log; exit $$code; \
 	fi
+
+mutants: plugins ## Have the suite catch plugins with one mistake each, and print which rule names it
+	ALL=1 cargo test --workspace --test mutants $(LOCKED) -- --nocapture
 
 # "crate version [features]" of all dependencies of the workspace; the arguments choose the kinds of dependency.
 FEATURES := cargo tree --workspace --prefix none --no-dedupe -f '{p} [{f}]'

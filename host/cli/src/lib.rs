@@ -76,6 +76,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
         Command::Test(test) => on_runtime(test::run(test)),
+        Command::CanIActivate(asked) => on_runtime(test::can_i_activate(asked)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),
         Command::Why(why) => on_runtime(why::run(why)),

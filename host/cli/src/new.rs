@@ -27,14 +27,17 @@ const BASE: &[File] = templates![
     "README.md" from "README.md.in",
     "plugins/tasks/Cargo.toml" from "plugins/tasks/Cargo.toml.in",
     "plugins/tasks/src/lib.rs" from "plugins/tasks/src/lib.rs",
+    "plugins/tasks/cases/tasks.toml" from "plugins/tasks/cases/tasks.toml",
 ];
 const PROJECTION: &[File] = templates![
     "plugins/view/Cargo.toml" from "plugins/view/Cargo.toml.in",
     "plugins/view/src/lib.rs" from "plugins/view/src/lib.rs.in",
+    "plugins/view/cases/view.toml" from "plugins/view/cases/view.toml",
 ];
 const SAGA: &[File] = templates![
     "plugins/follow-ups/Cargo.toml" from "plugins/follow-ups/Cargo.toml.in",
     "plugins/follow-ups/src/lib.rs" from "plugins/follow-ups/src/lib.rs.in",
+    "plugins/follow-ups/cases/follow-ups.toml" from "plugins/follow-ups/cases/follow-ups.toml",
 ];
 
 /// `pelton.toml` is put together from these.

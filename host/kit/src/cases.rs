@@ -80,7 +80,7 @@ pub(crate) fn run(files: &[CaseFile], plugin: &LoadedPlugin, meter: &Meter) -> R
                     ran.results.push(CaseResult { file, name, differences, got });
                 }
                 Err(what) => {
-                    ran.wrong.push(format!("{}: the case {:?}: {what}", file.path.display(), case.name))
+                    ran.wrong.push(format!("{}: the case {:?}: {what}", file.path.display(), case.name));
                 }
             }
         }

@@ -24,10 +24,14 @@ mod run;
 mod saga;
 mod shrink;
 mod strict;
+mod update;
+mod verdict;
 mod view;
 
 pub use case::{CaseFile, MalformedCases};
 pub use guest::Usage;
-pub use report::Report;
+pub use report::{Form, Report};
 pub use rule::{Finding, Level, Rule};
 pub use run::{Effort, Suite, Untestable};
+pub use update::updated;
+pub use verdict::{Basis, NotTested, Refused, Verdict};

@@ -1,5 +1,7 @@
 //! What a suite has found.
 
+mod forms;
+mod item;
 mod terminal;
 
 use std::path::PathBuf;
@@ -7,6 +9,8 @@ use std::time::Duration;
 
 use pelton_wasm::LoadedPlugin;
 use serde_json::{Map, Value, json};
+
+pub use forms::Form;
 
 use crate::guest::Usage;
 use crate::rule::{Finding, Level, Rule};

@@ -50,6 +50,11 @@ pub struct Effort {
     pub hostile: usize,
 }
 
+impl Effort {
+    /// Enough for a look between two changes.
+    pub const QUICK: Self = Self { calls: 1_200, decisions: 40, histories: 16, hostile: 200 };
+}
+
 impl Default for Effort {
     fn default() -> Self {
         Self { calls: 10_000, decisions: 400, histories: 60, hostile: 400 }

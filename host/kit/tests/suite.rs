@@ -31,7 +31,7 @@ async fn run(component: Vec<u8>, cases: &[CaseFile], strict: bool) -> Result<Rep
         activation: Limits::default().into(),
         files: cases.to_vec(),
         seed: 7,
-        effort: Effort { calls: 900, decisions: 40, histories: 16, hostile: 80 },
+        effort: Effort::QUICK,
         strict,
         fail_fast: false,
     };

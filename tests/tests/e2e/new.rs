@@ -59,6 +59,20 @@ async fn a_new_folder_builds_passes_its_tests_and_answers() {
     works(&folder, &pelton, &["build"]).await;
     let checked = works(&folder, &pelton, &["check"]).await;
     assert!(checked.contains("tasks: to-do-tasks 0.1.0, command-handler"), "{checked}");
+    for cases in ["view", "follow-ups"] {
+        let (component, cases) = (format!("target/plugins/{cases}.wasm"), format!("plugins/{cases}/cases"));
+        works(&folder, &pelton, &["test", &component, &cases, "--strict"]).await;
+    }
+    // The suite names the mistake that the crate's own tests do not meet.
+    let test = ["test", "target/plugins/tasks.wasm", "plugins/tasks/cases", "--strict"];
+    let tested = run(&folder, &pelton, &test).await;
+    let said = String::from_utf8_lossy(&tested.stdout).into_owned();
+    assert_eq!(tested.status.code(), Some(1), "{said}");
+    let first = said.lines().next().unwrap_or_default();
+    assert!(
+        first.starts_with("FAIL CH-13 decide-hostile: add-task") && first.contains("src/lib.rs"),
+        "{said}"
+    );
 
     let host = Pelton::start(&folder, ["dev", "--listen", "127.0.0.1:0"]).expect("pelton starts");
     let http = Http::new(&host.address().await.expect("an address")).expect("a client");

@@ -31,15 +31,15 @@ use plugin::PluginCommand;
 use run::RunArgs;
 use saga::SagaCommand;
 use status::StatusArgs;
-use test::TestArgs;
+use test::{CanIActivateArgs, TestArgs};
 use why::WhyArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  it worked, or it was stopped with SIGINT or SIGTERM and stopped cleanly
-  1  `pelton test` found a case or a rule that is not kept
+  1  `pelton test` found a case or a rule that is not kept, or `pelton can-i-activate` says no
   2  the command line is wrong
-  3  the configuration or a component is wrong; every mistake has been reported
+  3  the configuration, a component or a case is wrong; every mistake has been reported
   4  the run failed, or did not stop cleanly within its deadline
 A second SIGINT or SIGTERM exits at once, with 130 or 143.";
 
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Test a component: the rules that every plugin keeps, and cases that say what it should do
     Test(TestArgs),
+    /// Say whether the verdict that `pelton test` has left beside a component allows it to run
+    CanIActivate(CanIActivateArgs),
     /// Run against a NATS server
     Run(RunArgs),
     /// Run on this machine with a NATS server of its own

@@ -1,16 +1,16 @@
-//! `pelton test`
+//! `pelton test` and `pelton can-i-activate`
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 use pelton_wasm::Tier;
 
-/// `pelton test`
+/// What is tested, and how it will run.
 #[derive(Debug, Args)]
-pub(crate) struct TestArgs {
+pub(crate) struct SubjectArgs {
     /// The component
-    #[arg(value_name = "PLUGIN.wasm", required_unless_present = "list_rules")]
+    #[arg(value_name = "PLUGIN.wasm", required_unless_present_any = ["list_rules", "schema"])]
     pub(crate) component: Option<PathBuf>,
     /// Files of cases, or folders with them
     #[arg(value_name = "CASES")]
@@ -18,24 +18,111 @@ pub(crate) struct TestArgs {
     /// What the component may import, as `tier` in its table in the configuration
     #[arg(long, value_name = "TIER", default_value = Tier::default().name(), value_parser = tiers())]
     pub(crate) tier: Tier,
+    /// A setting of the plugin, as `[plugins.X.settings]` has it; may be given several times
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<(String, String)>,
+    /// Fail where the plugin declares what no case uses and no file of cases leaves out with a reason
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Try less: for a look between two changes
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Keep compiled code in this folder, which is made if it is missing: a component is compiled once
+    #[arg(long, value_name = "DIR", env = "PELTON_COMPILED_CODE")]
+    pub(crate) compiled_code: Option<PathBuf>,
+}
+
+/// `pelton test`
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// What is tested.
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
     /// Test this rule only, by id or name; may be given several times
     #[arg(long = "rule", value_name = "RULE")]
     pub(crate) rules: Vec<String>,
     /// Print every rule, with why it matters and what to do where it is broken
     #[arg(long)]
     pub(crate) list_rules: bool,
+    /// Print the JSON Schema of files of cases, for editors
+    #[arg(long)]
+    pub(crate) schema: bool,
     /// What is left to chance follows from this number; without it, another one each time
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
-    /// Fail where the plugin declares what no case uses and no file of cases leaves out with a reason
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// Stop at the first rule that is broken
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Write what the cases gave into their files, in place of what they expect
+    #[arg(long)]
+    pub(crate) update: bool,
+    /// Test again whenever the component or a case is saved
+    #[arg(long, conflicts_with = "update")]
+    pub(crate) watch: bool,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the report to a file besides, as json, tap, junit, ctrf, markdown or html; may be given several times
+    #[arg(long = "report", value_name = "FORM=FILE", value_parser = report)]
+    pub(crate) reports: Vec<(ReportForm, PathBuf)>,
+}
+
+/// `pelton can-i-activate`
+#[derive(Debug, Args)]
+pub(crate) struct CanIActivateArgs {
+    /// What would run.
+    #[command(flatten)]
+    pub(crate) subject: SubjectArgs,
+    /// Whether a rule that had nothing to test is in the way
+    #[arg(long, value_enum, default_value = "warn")]
+    pub(crate) not_tested: NotTestedArg,
+    // `SubjectArgs` asks for a component unless one of these is given.
+    #[arg(long, hide = true)]
+    list_rules: bool,
+    #[arg(long, hide = true)]
+    schema: bool,
+}
+
+/// What to do about rules that had nothing to test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NotTestedArg {
+    /// Say so.
+    Warn,
+    /// Do not run the plugin.
+    Refuse,
+}
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportForm {
+    /// Everything, as JSON.
+    Json,
+    /// The Test Anything Protocol.
+    Tap,
+    /// JUnit XML.
+    Junit,
+    /// Common Test Report Format.
+    Ctrf,
+    /// Markdown.
+    Markdown,
+    /// A page of its own.
+    Html,
+}
+
+fn report(text: &str) -> Result<(ReportForm, PathBuf), String> {
+    let (form, file) = text.split_once('=').ok_or("it is FORM=FILE, such as junit=report.xml")?;
+    match (ReportForm::from_str(form, false), file) {
+        (Ok(_), "") => Err("the file is missing".to_owned()),
+        (Ok(form), file) => Ok((form, file.into())),
+        (Err(_), _) => {
+            Err(format!("there is no form {form:?}; there are json, tap, junit, ctrf, markdown, html"))
+        }
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn tiers() -> impl TypedValueParser<Value = Tier> {

@@ -52,7 +52,7 @@ impl Found {
                 self.add(at, format!("{} has no `{}`: {}", form.title, key.name, key.doc));
             }
         }
-        for (name, value) in table.iter() {
+        for (name, value) in table {
             let place = name.span().start;
             match form.keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
                 Some(key) => self.value(key, key.kind, value),
@@ -114,7 +114,7 @@ impl Found {
                 }
             }
             (Kind::List(form), DeValue::Array(items)) => {
-                for item in items.iter() {
+                for item in items {
                     match item.get_ref() {
                         DeValue::Table(table) => self.table(form, table, item.span().start),
                         other => self.add(

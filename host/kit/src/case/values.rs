@@ -23,7 +23,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 pub(crate) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let whole = units.into_iter().find(|(size, _)| milliseconds >= *size && milliseconds % size == 0);
+    let whole =
+        units.into_iter().find(|(size, _)| milliseconds >= *size && milliseconds.is_multiple_of(*size));
     let (size, unit) = whole.unwrap_or((1, "ms"));
     format!("{}{unit}", milliseconds / size)
 }

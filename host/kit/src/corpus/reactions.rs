@@ -36,9 +36,9 @@ pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
                 all.extend(world.clone().timer(saga, &instance, &timer.id, now));
             }
             if outcomes {
-                for sent in world.sent[sent.saturating_sub(SENT)..].to_vec() {
+                for sent in world.sent.iter().skip(sent.saturating_sub(SENT)) {
                     let accepted = CommandResult::Accepted(vec![format!("{}:0", sent.id)]);
-                    all.extend(world.clone().outcome(saga, &sent, accepted, now));
+                    all.extend(world.clone().outcome(saga, sent, accepted, now));
                 }
             }
         }

@@ -118,8 +118,7 @@ fn made_anew(handler: &Handler<'_>, decisions: &[Decision]) -> Option<String> {
         let together = handler.apart();
         let Ok(first) = together.folded(Isolation::Shared, history) else { continue };
         // It holds the instance.
-        let _holder =
-            together.create(&crate::corpus::decisions::elsewhere(&empty, 1).entity, Isolation::Shared);
+        let _holder = together.create(&elsewhere(&empty, 1).entity, Isolation::Shared);
         for (when, first) in [("while", Some(first)), ("after", None)] {
             let answer = together.decided(Isolation::Shared, &empty, command);
             drop(first);

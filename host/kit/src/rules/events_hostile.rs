@@ -101,11 +101,9 @@ fn handed_over(subject: &Subject<'_>, before: &History, event: &RecordedEvent) -
     if let Some(projection) = subject.projection() {
         let keys = projection.keys(one).map_err(|fault| ("keys", fault))?;
         if let Ok(keys) = keys {
-            for value in [None, Some(bytes::Bytes::from_static(b"{")), Some(bytes::Bytes::new())] {
-                let views: Vec<_> =
-                    keys.concat().into_iter().map(|key| ViewChange { key, value: value.clone() }).collect();
-                let _ = projection.project(one, &views).map_err(|fault| ("project", fault))?;
-            }
+            let views: Vec<_> =
+                keys.concat().into_iter().map(|key| ViewChange { key, value: None }).collect();
+            let _ = projection.project(one, &views).map_err(|fault| ("project", fault))?;
         }
     }
     if let Some(saga) = subject.saga() {

@@ -121,7 +121,6 @@ fn cut(
 fn is_cut(large: u64, got: &Value) -> bool {
     #[expect(
         clippy::cast_possible_truncation,
-        clippy::cast_possible_wrap,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
         reason = "that is what is looked for"

@@ -1,5 +1,5 @@
 //! Orders more of an item that is sold, until it arrives; a timer reminds of what does not. And one mistake, which the
-//! setting `mistake` names; `plugins/mutants/README.md` lists them.
+//! setting `mistake` names; `plugins/mutants/mutants.toml` lists them.
 
 #[path = "../../mistake.rs"]
 mod mistake;
@@ -115,7 +115,7 @@ impl saga::Guest for Mutant {
         let happened = read(&event)?;
         let relation = if event.event.type_ == "sold" { Relation::Start } else { Relation::Advance };
         let mut instance = id(&happened.item);
-        if is("correlate-turns") && calls() % 4 == 0 {
+        if is("correlate-turns") && calls().is_multiple_of(4) {
             instance.push('0');
         }
         if is("correlate-last") {
@@ -157,11 +157,7 @@ impl saga::Guest for Mutant {
             return Ok(reaction(None, Vec::new(), Vec::new()));
         }
         let read_state = state.as_ref().map(|state| serde_json::from_slice(state)).transpose();
-        let mut now: Option<State> = if is("state-unwrap") {
-            read_state.expect("a state")
-        } else {
-            read_state.map_err(|error| Failure::Other(error.to_string()))?
-        };
+        let mut now: Option<State> = read_state.map_err(|error| Failure::Other(error.to_string()))?;
         if is("static-states") {
             now = STATES.with_borrow(|all| all.get(&instance).cloned());
         }

@@ -1,0 +1,99 @@
+//! What is tested: a component, its cases, and how it will run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use pelton_kit::{CaseFile, Effort, MalformedCases, Suite, Untestable};
+use pelton_wasm::{Activation, PluginSettings, Plugins, Settings};
+
+use crate::args::test::SubjectArgs;
+use crate::exit::Failure;
+
+/// A component with its cases, as they were read.
+pub(super) struct Subject {
+    pub(super) component: PathBuf,
+    bytes: Vec<u8>,
+    files: Vec<CaseFile>,
+    activation: Activation,
+    strict: bool,
+    effort: Effort,
+    sandbox: Plugins,
+}
+
+impl Subject {
+    pub(super) async fn read(arguments: &SubjectArgs) -> Result<Self, Failure> {
+        let component = arguments.component.clone().unwrap_or_default();
+        let bytes = tokio::fs::read(&component).await;
+        let bytes = bytes.with_context(|| component.display().to_string()).map_err(Failure::Unusable)?;
+        let files = cases(&files_of(&arguments.cases).map_err(Failure::Unusable)?)?;
+        let mut settings = PluginSettings::default();
+        for (name, value) in &arguments.settings {
+            settings.set(name, value).map_err(|why| Failure::Usage(format!("--set: {why}")))?;
+        }
+        let sandbox = Settings { cache_dir: arguments.compiled_code.clone(), ..Settings::default() };
+        let sandbox = Plugins::new(&sandbox).context("the sandbox cannot be set up").map_err(Failure::Run)?;
+        let activation = Activation { settings, tier: arguments.tier, ..Activation::default() };
+        let effort = if arguments.quick { Effort::QUICK } else { Effort::default() };
+        Ok(Self { component, bytes, files, activation, strict: arguments.strict, effort, sandbox })
+    }
+
+    pub(super) fn suite(&self, seed: u64) -> Suite<'_> {
+        let name = self.component.file_stem();
+        Suite {
+            sandbox: &self.sandbox,
+            component: self.bytes.clone(),
+            name: name.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            activation: self.activation.clone(),
+            files: self.files.clone(),
+            seed,
+            effort: self.effort,
+            strict: self.strict,
+            fail_fast: false,
+        }
+    }
+
+    pub(super) fn untestable(&self, error: Untestable) -> Failure {
+        match error {
+            Untestable::Plugin(error) => Failure::Unusable(anyhow!("{}: {error}", self.component.display())),
+            cases @ Untestable::Cases(_) => Failure::Unusable(cases.into()),
+        }
+    }
+}
+
+/// All files of cases, or what is wrong with any of them.
+fn cases(paths: &[PathBuf]) -> Result<Vec<CaseFile>, Failure> {
+    let (mut files, mut wrong) = (Vec::new(), Vec::new());
+    for path in paths {
+        match CaseFile::read(path) {
+            Ok(file) => files.push(file),
+            Err(error @ (MalformedCases::Unreadable { .. } | MalformedCases::Malformed { .. })) => {
+                wrong.push(error.to_string());
+            }
+        }
+    }
+    match wrong.as_slice() {
+        [] => Ok(files),
+        wrong => Err(Failure::Unusable(anyhow!(wrong.join("\n")))),
+    }
+}
+
+/// The files of cases: those that are named, and those in folders that are named.
+pub(super) fn files_of(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+        let is_case = |path: &PathBuf| path.extension() == Some(Path::new("toml").as_os_str());
+        let mut found: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_case).collect();
+        if found.is_empty() {
+            return Err(anyhow!("{} has no cases: no file in it ends in .toml", path.display()));
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    Ok(files)
+}

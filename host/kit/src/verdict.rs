@@ -1,0 +1,172 @@
+//! A verdict: what came of a suite, kept beside the component, so that whoever is about to run it need not test again.
+//!
+//! It counts for what it was made of: the component with its settings, the rules, the host's version, the cases, the
+//! limits, and how much was tried. Where one of them has changed, it says nothing.
+
+use std::path::{Path, PathBuf};
+
+use pelton_core::message::Fingerprint;
+use pelton_wasm::LoadedPlugin;
+use serde::{Deserialize, Serialize};
+
+use crate::report::Report;
+use crate::rule::{self, Finding};
+use crate::run::Suite;
+
+/// What a verdict was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Basis {
+    /// The digest of the component, with that of its settings if it has any.
+    pub component: String,
+    /// A fingerprint of the rules.
+    pub rules: String,
+    /// The version of the host.
+    pub host: String,
+    /// A fingerprint of the files of cases.
+    pub cases: String,
+    /// A fingerprint of the limits, and of what the component may import.
+    pub limits: String,
+    /// A fingerprint of how much was tried, and whether strictly.
+    pub effort: String,
+}
+
+/// What came of a suite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verdict {
+    /// What it was made of.
+    pub basis: Basis,
+    /// Whether no case and no required rule failed.
+    pub passed: bool,
+    /// The seed.
+    pub seed: u64,
+    /// The first mistake, in one line.
+    pub mistake: Option<String>,
+    /// The ids of the rules that had nothing to test.
+    pub not_tested: Vec<String>,
+}
+
+/// What to do about rules that had nothing to test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotTested {
+    /// Say so.
+    Warn,
+    /// Do not run the plugin.
+    Refuse,
+}
+
+/// Why a verdict does not allow a plugin to run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is none.
+    #[error("there is no verdict of it; test it first")]
+    Missing,
+    /// It is no verdict.
+    #[error("its verdict cannot be read: {0}")]
+    Unreadable(String),
+    /// It was made of something else.
+    #[error("its verdict is of another {}; test it again", .0.join(", "))]
+    Stale(Vec<&'static str>),
+    /// It failed.
+    #[error("it failed: {0}")]
+    Failed(String),
+    /// Rules had nothing to test.
+    #[error("not tested: {}; add cases", .0.join(", "))]
+    NotTested(Vec<String>),
+}
+
+impl Suite<'_> {
+    /// What a verdict on this plugin, loaded of the suite's component, is made of.
+    #[must_use]
+    pub fn basis(&self, plugin: &LoadedPlugin) -> Basis {
+        self.basis_of(plugin.digest())
+    }
+
+    pub(crate) fn basis_of(&self, digest: &str) -> Basis {
+        let of = |parts: &[String]| {
+            let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+            Fingerprint::of(&parts).0.to_string()
+        };
+        let rules: Vec<String> =
+            rule::all().iter().map(|rule| format!("{} {:?} {}", rule.id, rule.level, rule.asserts)).collect();
+        // The order and the place of files do not matter.
+        let mut cases: Vec<String> = self.files.iter().map(|file| file.text.clone()).collect();
+        cases.sort();
+        Basis {
+            component: digest.to_owned(),
+            rules: of(&rules),
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            cases: of(&cases),
+            limits: of(&[format!("{:?} {:?}", self.activation.limits, self.activation.tier)]),
+            effort: of(&[format!("{:?} {}", self.effort, self.strict)]),
+        }
+    }
+}
+
+impl Verdict {
+    /// The verdict of a suite that has run as a whole.
+    #[must_use]
+    pub fn of(suite: &Suite<'_>, report: &Report) -> Self {
+        let not_tested =
+            report.rules.iter().filter(|result| matches!(result.finding, Finding::NotTested { .. }));
+        Self {
+            basis: suite.basis_of(&report.digest),
+            passed: report.passed(),
+            seed: report.seed,
+            mistake: report.first_mistake(),
+            not_tested: not_tested.map(|result| result.rule.id.to_owned()).collect(),
+        }
+    }
+
+    /// Where the verdict of a component is kept: `booking.verdict.json` beside `booking.wasm`.
+    #[must_use]
+    pub fn place(component: &Path) -> PathBuf {
+        component.with_extension("verdict.json")
+    }
+
+    /// As it is kept.
+    #[must_use]
+    pub fn written(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+
+    /// Reads what is kept.
+    ///
+    /// # Errors
+    ///
+    /// It is no verdict.
+    pub fn read(text: &str) -> Result<Self, Refused> {
+        serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))
+    }
+
+    /// Whether a plugin on this basis may run.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn allows(&self, basis: &Basis, not_tested: NotTested) -> Result<(), Refused> {
+        let Basis { component, rules, host, cases, limits, effort } = &self.basis;
+        let parts = [
+            ("component", component == &basis.component),
+            ("set of rules", rules == &basis.rules),
+            ("version of the host", host == &basis.host),
+            ("set of cases", cases == &basis.cases),
+            ("set of limits", limits == &basis.limits),
+            ("effort", effort == &basis.effort),
+        ];
+        let stale: Vec<_> = parts.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect();
+        if !stale.is_empty() {
+            return Err(Refused::Stale(stale));
+        }
+        if !self.passed {
+            return Err(Refused::Failed(self.mistake.clone().unwrap_or_default()));
+        }
+        match not_tested {
+            NotTested::Refuse if !self.not_tested.is_empty() => {
+                Err(Refused::NotTested(self.not_tested.clone()))
+            }
+            NotTested::Refuse | NotTested::Warn => Ok(()),
+        }
+    }
+}
