@@ -191,7 +191,7 @@ impl handler::GuestEntity for Entity {
             events.reverse();
         }
         if is("fold-sorted") {
-            events.sort_by(|one, other| one.event.type_.cmp(&other.event.type_));
+            events.sort_by(|one, other| other.event.type_.cmp(&one.event.type_));
         }
         if is("fold-last-only") {
             events = events.split_off(count - 1);
