@@ -192,9 +192,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Has the instance react to everything that the input stands for.
     async fn turn(&self, id: &InstanceId, input: &Input, loaded: &mut Loaded) -> Result<Turn, NotProcessed> {
         loop {
-            let Next { prepared, is_last } = match self.prepare(id, input, loaded).await? {
-                Some(next) => next,
-                None => return Ok(Turn::Done),
+            let Some(Next { prepared, is_last }) = self.prepare(id, input, loaded).await? else {
+                return Ok(Turn::Done);
             };
             if let Turn::Conflict = self.react(id, input, prepared, is_last, loaded).await? {
                 return Ok(Turn::Conflict);

@@ -479,7 +479,7 @@ fn undeclared(mut events: Vec<NewEvent>) -> Vec<NewEvent> {
             () if is("large-event") => event.data = vec![b'1'; 600 * 1024],
             () if is("huge-answer") => event.data = vec![b'1'; 9 << 20],
             () if is("reserved-extension") => {
-                event.extensions.push(("correlationid".to_owned(), "x".to_owned()))
+                event.extensions.push(("correlationid".to_owned(), "x".to_owned()));
             }
             () if is("odd-extension") => event.extensions.push(("Not Allowed".to_owned(), "x".to_owned())),
             () if is("extension-twice") => {
