@@ -4,10 +4,23 @@
 
 import * as values from "./values.js";
 
-const EVENTS = ["room-booked", "room-made-available", "guest-checked-in"].map((type) => ({ type, version: 1 }));
+const FREE = { state: "free", client: null, isPaid: false, isCharged: false };
 
-/** The state after each event. */
-const STATE_AFTER = { "room-booked": "booked", "room-made-available": "available", "guest-checked-in": "occupied" };
+/** The booking after each event, of its client. */
+const FOLDS = {
+  "room-booked": (booking, client) => ({ ...booking, state: "booked", client }),
+  "room-made-available": (booking, client) => ({ ...booking, state: "available", client }),
+  "guest-checked-in": (booking, client) => ({ ...booking, state: "occupied", client }),
+  "booking-paid": (booking) => ({ ...booking, isPaid: true }),
+  "booking-released": () => FREE,
+  "no-show-charged": (booking) => ({ ...booking, isCharged: true }),
+  "guest-told": (booking) => booking,
+};
+
+/** The text that an event has beside what all have. */
+const TEXTS = { "booking-released": "reason", "guest-told": "message" };
+
+const EVENTS = Object.keys(FOLDS).map((type) => ({ type, version: 1 }));
 
 const RULES = [
   "room-already-booked",
@@ -16,6 +29,8 @@ const RULES = [
   "booked-by-another-client",
   "room-not-available",
   "already-checked-in",
+  "already-paid",
+  "already-charged",
 ];
 
 /** What follows from each command, on a booking in this state. */
@@ -59,12 +74,46 @@ const DECISIONS = {
         throw refusal("already-checked-in", room, date, "is occupied: its guest has checked in already");
     }
   },
+
+  "pay-booking"({ state, client, isPaid }, data) {
+    const [room, who, date] = [values.room(data), values.client(data), values.date(data)];
+    if (state === "free") throw nothingBooked(room, date);
+    if (!values.same(client, who)) {
+      throw refusal("booked-by-another-client", room, date, "is booked by another client");
+    }
+    if (isPaid) throw refusal("already-paid", room, date, "is paid already");
+    return event("booking-paid", { room, client, date, by: clientsName(client) });
+  },
+
+  "release-room"({ state, client }, data) {
+    const [room, date, reason] = [values.room(data), values.date(data), values.text(data, "reason")];
+    const by = values.by(data, "manager");
+    if (state === "free") throw nothingBooked(room, date);
+    if (state === "occupied") {
+      throw refusal("already-checked-in", room, date, "is occupied: its guest has checked in");
+    }
+    return event("booking-released", { room, client, date, reason, by });
+  },
+
+  "charge-no-show"({ state, client, isCharged }, data) {
+    const [room, date, by] = [values.room(data), values.date(data), values.by(data, "manager")];
+    if (state === "free") throw nothingBooked(room, date);
+    if (state === "occupied") throw refusal("already-checked-in", room, date, "has its guest: he came");
+    if (isCharged) throw refusal("already-charged", room, date, "was charged before");
+    return event("no-show-charged", { room, client, date, by });
+  },
+
+  "tell-guest"(_booking, data) {
+    const [room, client, date] = [values.room(data), values.client(data), values.date(data)];
+    const [message, by] = [values.text(data, "message"), values.by(data, "manager")];
+    return event("guest-told", { room, client, date, message, by });
+  },
 };
 
 /** The resource `entity` of the contract: one booking. */
 class Entity {
   constructor(_id) {
-    this.booking = { state: "free", client: null };
+    this.booking = FREE;
   }
 
   static restore(id, snapshot) {
@@ -79,7 +128,8 @@ class Entity {
         const data = values.parse(event.data);
         // All of an event has to be right, not only what is kept of it.
         values.room(data), values.date(data), values.by(data);
-        this.booking = { state: STATE_AFTER[event.type], client: values.client(data) };
+        if (TEXTS[event.type]) values.text(data, TEXTS[event.type]);
+        this.booking = FOLDS[event.type](this.booking, values.client(data));
       } catch (error) {
         throw `the event ${event.type} (sequence ${sequence}) cannot be read: ${error.message}`;
       }

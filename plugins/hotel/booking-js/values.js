@@ -61,6 +61,13 @@ export function by(of, otherwise) {
   return name;
 }
 
+/** A text under this name. */
+export function text(of, name) {
+  const found = field(of, name);
+  if (!isText(found)) throw new Unreadable(`\`${name}\` is not a text`);
+  return found;
+}
+
 /** Whether two ids name the same: `1` and `"1"` do. */
 export function same(one, other) {
   return String(one.id) === String(other.id);

@@ -12,12 +12,14 @@ RULES = [
     "booked-by-another-client",
     "room-not-available",
     "already-checked-in",
+    "already-paid",
+    "already-charged",
 ]
 
 
 class CommandHandler(exports.CommandHandler):
     def describe(self) -> Descriptor:
-        events = [EventType(type, 1) for type in command_handler.STATE_AFTER]
+        events = [EventType(type, 1) for type in command_handler.EVENTS]
         return Descriptor(
             identity=Identity("hotel-booking-python", "0.1.0", []),
             commands=list(command_handler.DECISIONS),

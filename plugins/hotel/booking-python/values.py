@@ -70,6 +70,14 @@ def by(of: dict[str, Any], otherwise: str | None = None) -> str:
     return name
 
 
+def text(of: dict[str, Any], name: str) -> str:
+    """A text under this name."""
+    found = _field(of, name)
+    if found != "" and _bytes(found) == 0:
+        raise Unreadable(f"`{name}` is not a text")
+    return found
+
+
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two ids name the same: `1` and `"1"` do."""
     return str(one["id"]) == str(other["id"])

@@ -34,8 +34,13 @@ fn history() -> Vec<RecordedEvent> {
     let available = r#"{"room":{"id":1},"client":{"id":7},"date":"2022-12-12","by":"housekeeping"}"#;
     let stored =
         |(sequence, (r#type, data)): (u64, (&str, &'static str))| event(r#type, sequence, data.into());
-    let happened =
-        [("room-booked", booked), ("room-made-available", available), ("guest-checked-in", booked)];
+    let happened = [
+        ("room-booked", booked),
+        ("booking-paid", booked),
+        ("room-made-available", available),
+        ("no-show-charged", available),
+        ("guest-checked-in", booked),
+    ];
     (1..).zip(happened).map(stored).collect()
 }
 
@@ -68,9 +73,18 @@ fn sent() -> Vec<(&'static str, String)> {
         (json!(null), id(json!(7))),
     ] {
         sent.push(("book-room", who(room.clone(), client.clone())));
-        sent.push(("check-in", who(room.clone(), client)));
+        sent.push(("check-in", who(room.clone(), client.clone())));
+        sent.push(("pay-booking", who(room.clone(), client)));
         sent.push(("make-room-available", json!({"room": room, "date": "2022-12-12"}).to_string()));
     }
+    for (name, text) in
+        [("reason", json!("no key")), ("message", json!("é")), ("reason", json!(7)), ("message", json!(""))]
+    {
+        let data = json!({"room": {"id": 1}, "client": {"id": 7}, "date": "2022-12-12", name: text});
+        sent.push(("release-room", data.to_string()));
+        sent.push(("tell-guest", data.to_string()));
+    }
+    sent.push(("charge-no-show", json!({"room": {"id": 1}, "date": "2022-12-12"}).to_string()));
     for by in [
         json!(null),
         json!("manager"),
