@@ -24,7 +24,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 /// A request about a room, on a day that is far away.
-fn request(path: &str, id: String, room: usize) -> Request {
+fn request(path: &str, id: &str, room: usize) -> Request {
     let data = json!({ "room": { "id": room }, "client": { "id": 1 }, "date": "2099-12-12" });
     Request::put(format!("/mutation/{path}"), json!({ "id": id, "data": data }).to_string())
 }
@@ -75,11 +75,11 @@ async fn every_instance_is_the_fold_of_its_inputs_whatever_crashes() {
         for _ in 0..random.usize(2..5) {
             room += 1;
             if random.u8(0..4) == 0 {
-                open.push(request("close", format!("close-{room}"), room));
+                open.push(request("close", &format!("close-{room}"), room));
             }
-            open.push(request("book-room", format!("book-{room}"), room));
+            open.push(request("book-room", &format!("book-{room}"), room));
             if random.bool() {
-                open.push(request("pay", format!("pay-{room}"), room));
+                open.push(request("pay", &format!("pay-{room}"), room));
             }
         }
         for host in &mut hosts {

@@ -182,13 +182,13 @@ async fn timers_change_with_their_instance(nats: &Nats, replicas: u8) {
 #[tokio::test]
 async fn timers_change_with_their_instance_or_not_at_all() {
     let server = TestServer::start().await;
-    timers_change_with_their_instance(&server.connect().await, 1).await;
+    Box::pin(timers_change_with_their_instance(&server.connect().await, 1)).await;
 }
 
 #[tokio::test]
 async fn timers_change_with_their_instance_on_three_replicas() {
     let servers = TestServer::start_cluster().await;
-    timers_change_with_their_instance(&servers[0].connect().await, 3).await;
+    Box::pin(timers_change_with_their_instance(&servers[0].connect().await, 3)).await;
 }
 
 #[tokio::test]
@@ -359,7 +359,7 @@ async fn an_operator_lets_a_timer_go_off_and_ends_an_instance() {
     armed_one.timers = ["t", "u"].map(|timer| (timer.to_owned(), armed(1, hour))).into();
     sagas.save(&id, &armed_one, &[set("t", 1, hour), set("u", 1, hour)], 0).await.unwrap();
     let view = SagaView::new(&nats, &name("housekeeping"));
-    assert_eq!(view.instances().await.unwrap(), [id.clone()]);
+    assert_eq!(view.instances().await.unwrap(), std::slice::from_ref(&id));
     let stored = view.instance(&id).await.unwrap().unwrap();
     assert_eq!(view.fire(&stored, "t", "ada").await.unwrap(), Changed::Done);
     assert_eq!(view.fire(&stored, "t", "ada").await.unwrap(), Changed::Overtaken);
