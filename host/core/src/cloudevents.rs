@@ -429,7 +429,7 @@ mod tests {
     // read.
     #[test]
     fn an_event_has_room_for_the_hosts_extensions_beside_its_plugins() {
-        let ours = [CORRELATION_ID, CAUSATION_ID, TRACEPARENT].map(str::to_owned);
+        let ours = [CORRELATION_ID, CAUSATION_ID, TRACEPARENT, DEPTH].map(str::to_owned);
         let theirs = (0..MAX_EXTENSIONS).map(|n| format!("x{n}"));
         let extensions: Metadata =
             ours.into_iter().chain(theirs).map(|name| (name, "v".to_owned())).collect();
@@ -438,7 +438,7 @@ mod tests {
         let mut over = encode(&full);
         over.push("ce-onemore", "v");
         let error = decode(&over, &full.data).unwrap_err().to_string();
-        assert!(error.contains("more than 67 extensions"), "{error}");
+        assert!(error.contains("more than 68 extensions"), "{error}");
     }
 
     #[test]

@@ -110,10 +110,12 @@ pub(crate) fn explore(
     while at < queue.len() && corpus.decisions.len() < effort.decisions && broken < ENOUGH {
         let history = queue[at].clone();
         let left = effort.decisions - corpus.decisions.len();
-        let share = (left / (queue.len() - at)).max(4);
         let (mut own, mut others): (Vec<&Template>, Vec<&Template>) =
             corpus.templates.iter().partition(|template| template.entity == history.entity);
         own.sort_by_key(|template| template.origin);
+        // Every command of a case is decided at least once.
+        let of_cases = own.iter().filter(|template| at == 0 && template.origin == Origin::Case).count();
+        let share = (left / (queue.len() - at)).max(4).max(of_cases);
         random.shuffle(&mut others);
         let mut made = Vec::new();
         for (n, template) in own.into_iter().chain(others).take(share.min(left)).enumerate() {
