@@ -242,8 +242,10 @@
 //!     ) -> Result<Reaction<Self>, Failure> {
 //!         Ok(match (input, has) {
 //!             (Input::Event(Event::BookLent { reader, .. }, _), _) => Reaction::keep(reader),
-//!             (Input::Event(Event::BookAskedFor { book }, _), Some(has))
-//!             | (Input::Timer(Timer::RemindAgain { book }, _), Some(has)) => {
+//!             (
+//!                 Input::Event(Event::BookAskedFor { book }, _) | Input::Timer(Timer::RemindAgain { book }, _),
+//!                 Some(has),
+//!             ) => {
 //!                 let tomorrow = context.time + AGAIN;
 //!                 Reaction::keep(has.clone())
 //!                     .send(Command::RemindReader { reader: has, book: book.clone() })
