@@ -9,7 +9,7 @@ use crate::args::status::StatusArgs;
 use crate::config::{Config, SagaConfig};
 use crate::exit::Failure;
 use crate::server;
-use crate::terminal::one_line;
+use crate::terminal::table;
 
 /// Clears a terminal, and moves to its beginning.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
@@ -117,35 +117,4 @@ fn consumer_row(consumer: &ConsumerStatus) -> Vec<String> {
         consumer.ended_up_to.to_string(),
         (if consumer.is_asked { "yes" } else { "no" }).to_owned(),
     ]
-}
-
-/// Columns under their titles. `None` without a row.
-fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Option<String> {
-    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
-    if rows.is_empty() {
-        return None;
-    }
-    let titles: Vec<String> = titles.iter().map(|&title| title.to_owned()).collect();
-    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    Some(rows.iter().map(line).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_has_a_column_for_each_title_and_is_left_out_when_empty() {
-        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
-        let shown =
-            table(&["VIEW", "LAG"], [row(&["bookings-v1", "0"]), row(&["b\u{1b}", "12"])].into_iter());
-        assert_eq!(shown.as_deref(), Some("VIEW         LAG\nbookings-v1  0\nb\\u{1b}      12\n"));
-        assert_eq!(table(&["VIEW"], std::iter::empty()), None);
-    }
 }

@@ -1,6 +1,7 @@
 //! Text that others wrote, made safe for a terminal: subjects, keys, causes, payloads, what a component says of itself.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// The text with every character shown in escaped form that could move the cursor, change colours, hide or reorder
 /// text: control characters (C0, DEL and C1) and Unicode's format characters. Line ends and tabs stay, because whoever
@@ -14,6 +15,28 @@ pub(crate) fn escaped(text: &str) -> String {
 #[must_use]
 pub(crate) fn one_line(text: &str) -> String {
     escape(text, |_| false)
+}
+
+/// Writes a line to stdout. Who pipes it into `head` has seen enough: what cannot be written is not missed.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Columns under their titles, each cell on one line. `None` without a row.
+pub(crate) fn table(titles: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Option<String> {
+    let rows: Vec<Vec<String>> = rows.map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let titles: Vec<String> = titles.iter().map(|&title| title.to_owned()).collect();
+    let rows: Vec<Vec<String>> = [titles].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    Some(rows.iter().map(line).collect())
 }
 
 fn escape(text: &str, kept: impl Fn(char) -> bool) -> String {
@@ -43,6 +66,15 @@ fn is_format(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_a_column_for_each_title_and_is_left_out_when_empty() {
+        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
+        let shown =
+            table(&["VIEW", "LAG"], [row(&["bookings-v1", "0"]), row(&["b\u{1b}", "12"])].into_iter());
+        assert_eq!(shown.as_deref(), Some("VIEW         LAG\nbookings-v1  0\nb\\u{1b}      12\n"));
+        assert_eq!(table(&["VIEW"], std::iter::empty()), None);
+    }
 
     #[test]
     fn r31_foreign_text_cannot_drive_a_terminal() {

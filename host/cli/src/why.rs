@@ -1,7 +1,6 @@
 //! `pelton why`: what led to an event, a command or an entity's state, back to the first cause, and who decided it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 
 use anyhow::anyhow;
 use pelton_core::client::CommandStatus;
@@ -11,6 +10,7 @@ use pelton_core::message::Command;
 use pelton_core::subject::Entity;
 use pelton_nats::commands::{EntityEntry, TracedCommand};
 use pelton_nats::{Commands, Nats, PluginStore};
+use pelton_wasm::component_of;
 use serde_json::{Value, json};
 
 use crate::args::why::WhyArgs;
@@ -18,7 +18,7 @@ use crate::config::{Config, HandlerConfig};
 use crate::exit::Failure;
 use crate::run;
 use crate::server;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, say};
 
 /// The most commands that are followed back from one.
 const MAX_STEPS: usize = 50;
@@ -93,9 +93,7 @@ struct Output {
 
 impl Output {
     fn write(&self, json: &Value, text: &str) {
-        let line = if self.json { json.to_string() } else { escaped(text) };
-        // Who pipes it into `head` has seen enough.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        say(&if self.json { json.to_string() } else { escaped(text) });
     }
 
     fn nothing(&self, stream: &str, entity: &Entity) {
@@ -171,8 +169,7 @@ impl Output {
 
     /// A version by its digest, and what its component is called in the plugin store.
     fn named(&self, digest: &str) -> String {
-        let component = digest.split_once('+').map_or(digest, |(component, _settings)| component);
-        match self.versions.get(component) {
+        match self.versions.get(component_of(digest)) {
             Some(version) => format!("{version} ({digest})"),
             None => digest.to_owned(),
         }

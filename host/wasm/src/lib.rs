@@ -63,5 +63,5 @@ pub use refusal::{LoadError, Refusal};
 pub use room::max_instances_of_a_plugin;
 pub use saga::WasmSaga;
 pub use schemas::{Schema, SchemaKind};
-pub use settings::{Activation, PluginSettings};
+pub use settings::{Activation, PluginSettings, component_of};
 pub use tier::Tier;

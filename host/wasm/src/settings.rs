@@ -10,6 +10,8 @@ use crate::limits::Limits;
 use crate::tier::Tier;
 use crate::validate::is_code;
 
+/// Stands between the digest of a component and that of its settings.
+const SETTINGS: &str = "+settings:";
 /// The hexadecimal digits of the digest of settings that are shown.
 const DIGEST_DIGITS: usize = 16;
 
@@ -53,8 +55,14 @@ impl PluginSettings {
         }
         let parts: Vec<_> =
             self.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
-        format!("{component}+settings:{}", &Fingerprint::of(&parts).0[..DIGEST_DIGITS])
+        format!("{component}{SETTINGS}{}", &Fingerprint::of(&parts).0[..DIGEST_DIGITS])
     }
+}
+
+/// The digest of the component in that of a version, which names its settings, too.
+#[must_use]
+pub fn component_of(digest: &str) -> &str {
+    digest.split_once(SETTINGS).map_or(digest, |(component, _)| component)
 }
 
 /// What a component is loaded with.
@@ -88,8 +96,10 @@ mod tests {
     fn other_settings_make_another_version() {
         let of = |entries| settings(entries).with_digest("sha256:0");
         assert_eq!(of(&[]), "sha256:0");
+        assert_eq!(component_of("sha256:0"), "sha256:0");
         let one = of(&[("a", "1"), ("b", "2")]);
         assert_eq!(one.len(), "sha256:0+settings:".len() + DIGEST_DIGITS);
+        assert_eq!(component_of(&one), "sha256:0");
         assert_eq!(one, of(&[("b", "2"), ("a", "1")]), "the order does not matter");
         for other in [&[("a", "1")][..], &[("a", "12"), ("b", "")], &[("a", "1"), ("b", "3")]] {
             assert_ne!(one, of(other));

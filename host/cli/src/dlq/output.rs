@@ -1,7 +1,6 @@
 //! What `pelton dlq` writes: columns for people, or one JSON object a line for programs.
 
 use std::fmt::Write as _;
-use std::io::Write;
 
 use base64::Engine;
 use pelton_core::message::Incoming;
@@ -9,56 +8,42 @@ use pelton_nats::dead_letters::{Entry, Happening, KeptDeadLetter};
 use serde_json::{Map, Value, json};
 
 use super::causes::{short, tell_apart};
-use crate::terminal::{escaped, one_line};
+use crate::terminal::{escaped, say, table};
 
 const COLUMNS: [&str; 8] =
     ["SEQUENCE", "KEPT", "KIND", "CONSUMER", "KEY", "COMMAND OR SUBJECT", "ATTEMPTS", "CAUSE"];
 
-/// Writes to stdout. Who pipes it into `head` has seen enough: what cannot be written is not missed.
+/// How it is written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     pub(super) json: bool,
 }
 
 impl Output {
-    /// One line.
-    pub(super) fn line(self, text: &str) {
-        let _ = writeln!(std::io::stdout(), "{text}");
-    }
-
     pub(super) fn list(self, dead_letters: &[KeptDeadLetter]) {
         if self.json {
             dead_letters
                 .iter()
-                .for_each(|dead_letter| self.line(&Value::Object(described(dead_letter)).to_string()));
-        } else if !dead_letters.is_empty() {
-            let header = COLUMNS.map(str::to_owned);
-            let causes = tell_apart(
-                dead_letters
-                    .iter()
-                    .map(|kept| (kept.dead_letter.cause.as_str(), kept.dead_letter.digest.as_deref())),
-            );
-            let rows = dead_letters.iter().zip(causes);
-            let rows = rows.map(|(kept, cause)| row(kept, cause).map(|cell| one_line(&cell)));
-            self.table(&[header].into_iter().chain(rows).collect::<Vec<_>>());
+                .for_each(|dead_letter| say(&Value::Object(described(dead_letter)).to_string()));
+            return;
         }
-    }
-
-    fn table(self, rows: &[[String; COLUMNS.len()]]) {
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-        for row in rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        let causes = tell_apart(
+            dead_letters
+                .iter()
+                .map(|kept| (kept.dead_letter.cause.as_str(), kept.dead_letter.digest.as_deref())),
+        );
+        let rows = dead_letters.iter().zip(causes).map(|(kept, cause)| row(kept, cause).to_vec());
+        if let Some(listed) = table(&COLUMNS, rows) {
+            say(listed.trim_end());
         }
     }
 
     pub(super) fn show(self, kept: &KeptDeadLetter, journal: &[Entry]) {
         if self.json {
-            self.line(&json(kept, journal).to_string());
+            say(&json(kept, journal).to_string());
         } else {
             // Causes, headers and payloads are others' words.
-            self.line(escaped(&text(kept, journal)).trim_end());
+            say(escaped(&text(kept, journal)).trim_end());
         }
     }
 }

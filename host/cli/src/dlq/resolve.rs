@@ -16,7 +16,7 @@ use super::output::{Output, described};
 use crate::args::dlq::{DropArgs, RetryArgs};
 use crate::exit::Failure;
 use crate::operator;
-use crate::terminal::one_line;
+use crate::terminal::{one_line, say};
 
 /// How long a drop waits for a view to go on without what was dropped.
 const VIEW_WAIT: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ impl Report {
             let mut members = described(kept);
             members.insert("result".to_owned(), json!(done.result));
             members.insert("detail".to_owned(), json!(done.detail));
-            self.output.line(&Value::Object(members).to_string());
+            say(&Value::Object(members).to_string());
         } else {
             let what = kept.command().unwrap_or(&kept.dead_letter.message.subject);
             let key = kept.dead_letter.key.as_deref().unwrap_or("-");
@@ -68,7 +68,7 @@ impl Report {
                 done.result,
                 short(&done.detail, kept.dead_letter.digest.as_deref())
             );
-            self.output.line(&one_line(&line));
+            say(&one_line(&line));
         }
     }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use pelton_core::id::Name;
 use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::plugin_store::activation::{Activation, Cause, PluginVersion};
 use pelton_nats::plugin_store::preparation::{self, Candidate, Readiness};
 use pelton_nats::plugin_store::{Act, Verdict};
-use pelton_wasm::{LoadedPlugin, Plugins, Settings};
+use pelton_wasm::LoadedPlugin;
 use tokio::time::Instant;
 
-use super::client::{Client, say};
+use super::client::{Client, sandbox};
 use crate::args::common::ServerArgs;
 use crate::args::plugin::{ActivateArgs, RollbackArgs};
 use crate::config::PluginConfig;
@@ -20,6 +20,7 @@ use crate::exit::Failure;
 use crate::operator;
 use crate::run::from_store;
 use crate::run::prepare::fits;
+use crate::terminal::say;
 
 /// Has all hosts run another version.
 pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
@@ -116,7 +117,7 @@ impl Switch<'_> {
     /// Loads the version here, as a host would.
     async fn load(&self, server: &ServerArgs) -> anyhow::Result<LoadedPlugin> {
         let bytes = self.client.store.fetch(&self.to.component).await?;
-        let sandbox = Plugins::new(&Settings::default()).context("the sandbox cannot be set up")?;
+        let sandbox = sandbox()?;
         let configured = self.client.config.plugins.get(self.plugin).map(PluginConfig::activation);
         let settings = from_store::settings(&self.to)?;
         let with = pelton_wasm::Activation { settings, ..configured.unwrap_or_default() };

@@ -1,12 +1,11 @@
 //! The plugin store of one server, and how versions in it are found.
 
-use std::io::Write;
-
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use pelton_core::id::Name;
 use pelton_nats::Nats;
 use pelton_nats::plugin_store::activation::{Activation, PluginVersion};
 use pelton_nats::plugin_store::{Component, PluginStore};
+use pelton_wasm::{Plugins, Settings};
 
 use crate::args::common::ServerArgs;
 use crate::config::{Config, PluginConfig, PluginSource};
@@ -101,25 +100,9 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// Writes a line to stdout. Who pipes it into `head` has seen enough.
-pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Columns under their titles.
-pub(super) fn table(titles: &[&str], rows: Vec<Vec<String>>) {
-    let titles = titles.iter().map(|&title| title.to_owned()).collect();
-    let rows: Vec<Vec<String>> = [titles]
-        .into_iter()
-        .chain(rows.into_iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()))
-        .collect();
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        say(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
+/// Where components are loaded here, as a host would.
+pub(super) fn sandbox() -> anyhow::Result<Plugins> {
+    Plugins::new(&Settings::default()).context("the sandbox cannot be set up")
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, anyhow};
 use pelton_core::message::EventType;
-use pelton_wasm::{Activation, LoadedPlugin, Plugins, Settings, Tier};
+use pelton_wasm::{Activation, LoadedPlugin, Tier};
 
-use super::client::{Client, say};
+use super::client::{Client, sandbox};
 use crate::args::plugin::DiffArgs;
 use crate::descriptors::Inspected;
 use crate::exit::Failure;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, say};
 
 /// Compares, and says every difference on a line of its own.
 pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
 
 async fn load(client: &Client, plugin: &str, digest: &str) -> anyhow::Result<LoadedPlugin> {
     let bytes = client.store.fetch(digest).await?;
-    let sandbox = Plugins::new(&Settings::default()).context("the sandbox cannot be set up")?;
+    let sandbox = sandbox()?;
     // It says the same of itself in every tier.
     let with = Activation { tier: Tier::Deterministic, ..Activation::default() };
     Ok(sandbox.load(plugin, bytes, with).await?)

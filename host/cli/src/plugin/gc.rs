@@ -6,11 +6,13 @@ use pelton_core::id::Name;
 use pelton_nats::hosts;
 use pelton_nats::plugin_store::activation::Activation;
 use pelton_nats::plugin_store::{Act, Component};
+use pelton_wasm::component_of;
 
-use super::client::{Client, say};
+use super::client::Client;
 use crate::args::plugin::GcArgs;
 use crate::exit::Failure;
 use crate::operator;
+use crate::terminal::say;
 
 /// Removes them, or says which it would remove.
 pub(super) async fn run(arguments: &GcArgs) -> Result<(), Failure> {
@@ -34,11 +36,6 @@ pub(super) async fn run(arguments: &GcArgs) -> Result<(), Failure> {
         say(&format!("removed {plugin}@{version} {digest}"));
     }
     Ok(())
-}
-
-/// The component of a version's digest, which may name its settings too.
-fn component_of(digest: &str) -> &str {
-    digest.split_once('+').map_or(digest, |(component, _settings)| component)
 }
 
 /// What can go: not what a record names or a rollback brings back, not what a host runs, not the last ones of a plugin.

@@ -2,11 +2,11 @@
 
 use pelton_nats::plugin_store::{Act, Entry, Verdict};
 
-use super::client::{Client, say};
+use super::client::Client;
 use super::show::in_words;
 use crate::args::plugin::ShowArgs;
 use crate::exit::Failure;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, say};
 
 /// What was done to a plugin, the last at the end.
 pub(super) async fn run(arguments: &ShowArgs) -> Result<(), Failure> {

@@ -3,13 +3,13 @@
 use anyhow::Context;
 use pelton_core::time::Timestamp;
 use pelton_nats::plugin_store::{Act, Component};
-use pelton_wasm::{Plugins, Settings};
 
-use super::client::{Client, say};
+use super::client::{Client, sandbox};
 use crate::args::plugin::PushArgs;
 use crate::descriptors::Inspected;
 use crate::exit::Failure;
 use crate::operator;
+use crate::terminal::say;
 
 /// Loads the component as a host would, and stores it.
 pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
@@ -23,8 +23,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
     };
     let unreadable = || format!("the component {} cannot be read", file.display());
     let bytes = tokio::fs::read(file).await.with_context(unreadable).map_err(Failure::Unusable)?;
-    let sandbox =
-        Plugins::new(&Settings::default()).context("the sandbox cannot be set up").map_err(Failure::Run)?;
+    let sandbox = sandbox().map_err(Failure::Run)?;
     let loaded = sandbox.load(plugin.as_str(), bytes.clone(), configured.activation()).await;
     let loaded =
         loaded.with_context(|| format!("{} cannot be pushed", file.display())).map_err(Failure::Unusable)?;

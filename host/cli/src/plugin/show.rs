@@ -7,11 +7,11 @@ use pelton_nats::hosts;
 use pelton_nats::plugin_store::activation::{Activation, Cause};
 use serde_json::json;
 
-use super::client::{Client, say, table};
+use super::client::Client;
 use crate::args::plugin::{ListArgs, ShowArgs};
 use crate::config::PluginSource;
 use crate::exit::Failure;
-use crate::terminal::escaped;
+use crate::terminal::{escaped, say, table};
 
 /// Every plugin of the configuration and of the store.
 pub(super) async fn list(arguments: &ListArgs) -> Result<(), Failure> {
@@ -42,12 +42,8 @@ pub(super) async fn list(arguments: &ListArgs) -> Result<(), Failure> {
         row.resize(width, "-".to_owned());
         row
     });
-    let rows: Vec<_> = rows.collect();
-    if rows.is_empty() {
-        say("no plugin comes from the plugin store");
-    } else {
-        table(&["PLUGIN", "RUNS", "REVISION", "SINCE", "BY"], rows);
-    }
+    let listed = table(&["PLUGIN", "RUNS", "REVISION", "SINCE", "BY"], rows);
+    say(listed.as_deref().map_or("no plugin comes from the plugin store", str::trim_end));
     Ok(())
 }
 
@@ -84,20 +80,21 @@ pub(super) async fn show(arguments: &ShowArgs) -> Result<(), Failure> {
             say(&escaped(&format!("unfit    {}:{}: {}", host.machine, host.process, &unfit[prefix.len()..])));
         }
     }
-    if !components.is_empty() {
+    let rows = components.iter().map(|component| {
+        let digest = component.digest.get(..19).unwrap_or(&component.digest).to_owned();
+        vec![
+            component.version.clone(),
+            digest,
+            component.bytes.to_string(),
+            component.roles.join(" "),
+            component.at.to_string(),
+            component.by.clone(),
+        ]
+    });
+    let listed = table(&["VERSION", "COMPONENT", "BYTES", "ROLES", "PUSHED", "BY"], rows);
+    if let Some(listed) = listed {
         say("");
-        let rows = components.iter().map(|component| {
-            let digest = component.digest.get(..19).unwrap_or(&component.digest).to_owned();
-            vec![
-                component.version.clone(),
-                digest,
-                component.bytes.to_string(),
-                component.roles.join(" "),
-                component.at.to_string(),
-                component.by.clone(),
-            ]
-        });
-        table(&["VERSION", "COMPONENT", "BYTES", "ROLES", "PUSHED", "BY"], rows.collect());
+        say(listed.trim_end());
     }
     Ok(())
 }

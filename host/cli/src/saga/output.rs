@@ -1,7 +1,6 @@
 //! Instances, for people and for programs.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use pelton_core::id::{InstanceId, Name};
 use pelton_core::saga::instance::Instance;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::status;
 use crate::args::saga::InstanceStatus;
-use crate::terminal::one_line;
+use crate::terminal::{one_line, say};
 
 /// The digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 12;
@@ -24,15 +23,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    fn line(self, text: &str) {
-        // Who pipes it into `head` has seen enough.
-        let _ = writeln!(std::io::stdout(), "{text}");
-    }
-
     pub(super) fn list(self, instances: &[(Name, StoredInstance)]) {
         for (saga, stored) in instances {
             if self.json {
-                self.line(&described(saga, stored).to_string());
+                say(&described(saga, stored).to_string());
                 continue;
             }
             let Instance { timers, open, .. } = &stored.instance;
@@ -45,21 +39,21 @@ impl Output {
                 stored.stored_at,
                 open.len()
             );
-            self.line(&one_line(&line));
+            say(&one_line(&line));
         }
     }
 
     pub(super) fn did(self, saga: &Name, instance: &InstanceId, what: &str) {
         match self.json {
-            true => self.line(&json!({ "saga": saga, "instance": instance, "result": what }).to_string()),
-            false => self.line(&one_line(&format!("{saga} {instance}: {what}"))),
+            true => say(&json!({ "saga": saga, "instance": instance, "result": what }).to_string()),
+            false => say(&one_line(&format!("{saga} {instance}: {what}"))),
         }
     }
 
     pub(super) fn show(self, saga: &Name, stored: &StoredInstance) {
         match self.json {
-            true => self.line(&described(saga, stored).to_string()),
-            false => self.line(text(saga, stored).trim_end()),
+            true => say(&described(saga, stored).to_string()),
+            false => say(text(saga, stored).trim_end()),
         }
     }
 }
