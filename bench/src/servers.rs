@@ -1,5 +1,6 @@
 //! Fresh nats-servers, each with a store of its own that is removed with it.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -8,6 +9,9 @@ use async_nats::ServerAddr;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer, PriorityPolicy, PullConsumer, pull};
 use futures::future::try_join_all;
+use pelton_core::intake::CommandRoute;
+use pelton_core::partition::Partitions;
+use pelton_core::subject::EntityTemplate;
 use pelton_nats::server::Options;
 use pelton_nats::subjects::COMMANDS;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
@@ -81,12 +85,19 @@ impl Servers {
         let settings = ConnectSettings { urls: self.urls(), ..ConnectSettings::new("") };
         let nats = Nats::connect(&settings).await?;
         let ledger = pelton_core::id::Name::new(LEDGER)?;
-        let commands = ["deposit", "deposit-in-thirds"].map(pelton_core::id::CommandType::new);
+        let route = CommandRoute {
+            template: EntityTemplate::parse("ledger.{account}")?,
+            tokens: BTreeMap::from([("account".to_owned(), "/account".to_owned())]),
+            partitions: Partitions::ONE,
+        };
+        let commands = ["deposit", "deposit-in-thirds"]
+            .map(|name| pelton_core::id::CommandType::new(name).map(|r#type| (r#type, route.clone())));
         let topology = Topology {
             replicas: self.replicas,
             streams: vec![EventStream { name: ledger.clone(), subjects: vec!["ledger.>".to_owned()] }],
             handlers: vec![HandlerConsumer {
-                name: ledger,
+                id: ledger,
+                partitions: Partitions::ONE,
                 commands: commands.into_iter().collect::<Result<_, _>>()?,
                 max_ack_pending: MAX_ACK_PENDING,
             }],

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use pelton_core::id::{CommandId, CommandType, Name, Sequence};
 use pelton_core::intake::CommandRoute;
 use pelton_core::message::{Command, Event, Fingerprint, Headers, Incoming, RecordedEvent};
+use pelton_core::partition::Partitions;
 use pelton_core::subject::{Entity, EntityTemplate};
 use pelton_core::time::Timestamp;
 
@@ -16,7 +17,8 @@ const DATA_BYTES: usize = 256;
 /// The route of deposits, which finds their account.
 pub(crate) fn route() -> anyhow::Result<CommandRoute> {
     let template = EntityTemplate::parse("ledger.{account}")?;
-    Ok(CommandRoute { template, tokens: BTreeMap::from([("account".to_owned(), "/account".to_owned())]) })
+    let tokens = BTreeMap::from([("account".to_owned(), "/account".to_owned())]);
+    Ok(CommandRoute { template, tokens, partitions: Partitions::ONE })
 }
 
 pub(crate) fn account(number: usize) -> String {

@@ -18,6 +18,7 @@ mod dlq;
 mod examples;
 mod exit;
 mod gate;
+mod hosts;
 mod new;
 mod operator;
 mod plugin;
@@ -79,6 +80,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::CanIActivate(asked) => on_runtime(test::can_i_activate(asked)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),
+        Command::Hosts(hosts) => on_runtime(hosts::run(hosts)),
         Command::Why(why) => on_runtime(why::run(why)),
         Command::Dlq(command) => on_runtime(dlq::run(command)),
         Command::Plugin(command) => on_runtime(plugin::run(command)),

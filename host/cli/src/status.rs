@@ -8,6 +8,7 @@ use pelton_nats::status::{self, ConsumerStatus, SagaStatus, Status, Wanted, Want
 use crate::args::status::StatusArgs;
 use crate::config::{Config, SagaConfig};
 use crate::exit::Failure;
+use crate::hosts;
 use crate::server;
 use crate::terminal::table;
 
@@ -37,7 +38,7 @@ fn wanted(config: &Config) -> Wanted {
     let of = |name: &Name, stream: &Name| (name.clone(), stream.clone());
     Wanted {
         streams: config.streams.keys().cloned().collect(),
-        handlers: config.handlers.keys().cloned().collect(),
+        handlers: config.handlers.values().map(|handler| (handler.id.clone(), handler.partitions)).collect(),
         views: config.projections.iter().map(|(name, view)| of(name, &view.stream)).collect(),
         sagas: config.sagas.iter().map(|(name, saga)| wanted_saga(name, saga)).collect(),
     }
@@ -71,15 +72,6 @@ fn screen(status: &Status) -> String {
     let dead_letters = dead_letters
         .iter()
         .map(|count| vec![count.consumer.clone(), count.failed.to_string(), count.parked.to_string()]);
-    let hosts = hosts.iter().map(|host| {
-        vec![
-            format!("{}:{}", host.machine, host.process),
-            host.version.clone(),
-            host.address.clone(),
-            host.started_at.clone(),
-            if host.handlers.is_empty() { "-".to_owned() } else { host.handlers.join(" ") },
-        ]
-    });
     let consumer = |title| [title, "STREAM", "WAITING", "IN WORK", "AGAIN", "ENDED UP TO", "ASKED"];
     let tables = [
         table(&["STREAM", "MESSAGES", "BYTES", "LAST", "STORED AT"], streams),
@@ -87,7 +79,7 @@ fn screen(status: &Status) -> String {
         table(&["VIEW", "STREAM", "POSITION", "LAG", "PARKED KEYS"], views),
         table(&["SAGA", "ID", "STREAM", "HANDLED UP TO", "LAST SIGN", "RUNS"], sagas.iter().map(saga_row)),
         table(&["DEAD LETTERS OF", "FAILED", "PARKED"], dead_letters),
-        table(&["HOST", "VERSION", "ADDRESS", "SINCE", "HAS THE COMMANDS OF"], hosts),
+        hosts::overview(hosts),
     ];
     let shown: Vec<String> = tables.into_iter().flatten().collect();
     match shown.is_empty() {
@@ -109,7 +101,7 @@ fn saga_row(saga: &SagaStatus) -> Vec<String> {
 
 fn consumer_row(consumer: &ConsumerStatus) -> Vec<String> {
     vec![
-        consumer.name.to_string(),
+        consumer.name.clone(),
         consumer.stream.clone(),
         consumer.waiting.to_string(),
         consumer.in_work.to_string(),

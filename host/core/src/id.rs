@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// default `max_control_line` of 4,096 bytes.
 pub const MAX_TOKEN_BYTES: usize = 256;
 
+/// Stands between a name and a partition. No command type has it.
+pub const SEPARATOR: char = '@';
+
 /// Why a text cannot be a token of a subject.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -25,6 +28,12 @@ pub enum TokenError {
     Character {
         /// The first such character.
         character: char,
+        /// Its offset in bytes.
+        at: usize,
+    },
+    /// The text is the type of a command and has a [`SEPARATOR`].
+    #[error("contains {SEPARATOR:?} at byte {at}, which stands between a type and a partition in subjects")]
+    Separator {
         /// Its offset in bytes.
         at: usize,
     },
@@ -51,8 +60,20 @@ pub fn check_token(text: &str) -> Result<(), TokenError> {
     }
 }
 
+/// Checks a command type: it is part of a subject beside the partition of the command's entity.
+fn check_command_type(text: &str) -> Result<(), TokenError> {
+    check_token(text)?;
+    match text.find(SEPARATOR) {
+        Some(at) => Err(TokenError::Separator { at }),
+        None => Ok(()),
+    }
+}
+
 macro_rules! token_type {
     ($(#[$doc:meta])* $name:ident) => {
+        token_type! { $(#[$doc])* $name, check_token }
+    };
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -61,7 +82,7 @@ macro_rules! token_type {
         impl $name {
             /// Checks the text; see [`check_token`].
             pub fn new(text: impl AsRef<str>) -> Result<Self, TokenError> {
-                check_token(text.as_ref())?;
+                $check(text.as_ref())?;
                 Ok(Self(Arc::from(text.as_ref())))
             }
 
@@ -108,8 +129,8 @@ token_type! {
     InstanceId
 }
 token_type! {
-    /// The type of a command, for example `book-room`.
-    CommandType
+    /// The type of a command, for example `book-room`. It has no [`SEPARATOR`].
+    CommandType, check_command_type
 }
 token_type! {
     /// A name in the configuration: of a stream, plugin, handler, projection, saga or view.

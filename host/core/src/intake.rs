@@ -14,6 +14,7 @@ use crate::dead_letter::first_subject;
 use crate::id::{CommandId, CommandType, Sequence, TokenError};
 use crate::message::{Command, Event, Fingerprint, Headers, Incoming, Metadata};
 use crate::outcomes::REFERENCE;
+use crate::partition::{Partition, Partitions};
 use crate::subject::{Entity, EntityTemplate};
 use crate::time::Timestamp;
 
@@ -84,6 +85,8 @@ pub struct CommandRoute {
     pub template: EntityTemplate,
     /// For each name in the template, the JSON pointer (RFC 6901) to its value in the command's data.
     pub tokens: BTreeMap<String, String>,
+    /// Into how many partitions the handler's entities are divided.
+    pub partitions: Partitions,
 }
 
 /// The accepted commands, by type.
@@ -105,6 +108,20 @@ pub enum IntakeError {
         subject: String,
         /// The type and id in the attributes.
         expected: (String, String),
+    },
+    /// The subject names another partition than the entity's.
+    #[error(
+        "the subject {subject:?} has {entity} in another partition: publish it at {expected:?} in place of {found:?}"
+    )]
+    Partition {
+        /// The message's subject.
+        subject: String,
+        /// The entity's subject.
+        entity: String,
+        /// The token with the type and the partition that the subject has.
+        found: String,
+        /// The token that the entity belongs to.
+        expected: String,
     },
     /// The command's id cannot be part of a subject.
     #[error("the command's id {id:?} {cause}")]
@@ -184,6 +201,23 @@ impl Intake {
         })
     }
 
+    /// Into how many partitions the entities of commands of this type are divided, as this host is configured.
+    #[must_use]
+    pub fn partitions(&self, r#type: &str) -> Partitions {
+        self.routes.get(r#type).map_or(Partitions::ONE, |route| route.partitions)
+    }
+
+    /// The partition of the entity that a command concerns. The first where the entity cannot be found: whoever decodes the
+    /// command says why.
+    #[must_use]
+    pub fn partition(&self, partitions: Partitions, r#type: &str, data: &[u8]) -> Partition {
+        let entity = (partitions != Partitions::ONE).then(|| self.entity(r#type, data));
+        match entity {
+            Some(Ok(entity)) => partitions.of(&entity),
+            _ => Partition::first(partitions),
+        }
+    }
+
     /// Decodes a message of the command stream.
     pub fn decode(&self, message: &Incoming) -> Result<Command, IntakeError> {
         let event = cloudevents::decode(&message.headers, &message.payload)?;
@@ -196,16 +230,28 @@ impl Intake {
             (true, _) => return Err(IntakeError::SagasId { id, sender: event.source }),
             (false, _) => subject,
         };
-        let r#type = CommandType::new(&event.r#type).ok();
-        let r#type =
-            r#type.filter(|kind| subject.ends_with(&[".", kind.as_str(), ".", id.as_str()].concat()));
-        let Some(r#type) = r#type else {
-            return Err(IntakeError::Subject {
-                subject: message.subject.clone(),
-                expected: (event.r#type, event.id),
-            });
+        let place = subject.strip_suffix(id.as_str()).and_then(|rest| rest.strip_suffix('.'));
+        let place = place.and_then(|rest| rest.rsplit('.').next()).unwrap_or_default();
+        let (r#type, partition) = match (CommandType::new(&event.r#type), Partition::split(place)) {
+            (Ok(r#type), (name, Some(partition))) if name == r#type.as_str() => (r#type, partition),
+            _ => {
+                return Err(IntakeError::Subject {
+                    subject: message.subject.clone(),
+                    expected: (event.r#type, event.id),
+                });
+            }
         };
         let entity = self.entity(r#type.as_str(), &event.data)?;
+        // The number of partitions may have been another one when the command was stored.
+        let of_entity = partition.siblings().of(&entity);
+        if partition != of_entity {
+            return Err(IntakeError::Partition {
+                subject: message.subject.clone(),
+                entity: entity.prefix().to_owned(),
+                found: place.to_owned(),
+                expected: of_entity.of_name(r#type.as_str()),
+            });
+        }
         let expected = message.headers.get(EXPECTED_SEQUENCE).map(expected_sequence).transpose()?;
         let fingerprint = Fingerprint::of_command(r#type.as_str(), &entity, &event.data);
         let Event { datacontenttype, extensions, data, .. } = event;

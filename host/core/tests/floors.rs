@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [Floor; 5] = [
     Floor {
         name: "words",
-        modules: &["cloudevents", "contract", "id", "message", "subject", "text", "time"],
+        modules: &["cloudevents", "contract", "id", "message", "partition", "subject", "text", "time"],
         siblings: true,
     },
     Floor {

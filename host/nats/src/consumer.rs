@@ -3,11 +3,14 @@
 mod delivered;
 mod delivery;
 mod feed;
+mod handler;
+pub(crate) mod members;
 pub(crate) mod pin;
 mod pull;
 mod unreadable;
 
 pub use delivery::PullDelivery;
 pub use feed::StreamFeed;
-pub use pin::Turn;
+pub use handler::HandlerCommands;
+pub use members::{Assignment, Members};
 pub use pull::PullConsumer;

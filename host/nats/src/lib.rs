@@ -23,7 +23,7 @@ mod wire;
 
 pub use commands::{Commands, StoreSettings, StreamIngress, StreamStore};
 pub use connection::{ConnectError, ConnectSettings, Credentials, Nats};
-pub use consumer::{PullConsumer, PullDelivery, StreamFeed, Turn};
+pub use consumer::{Assignment, HandlerCommands, Members, PullConsumer, PullDelivery, StreamFeed};
 pub use dead_letters::StreamDeadLetters;
 pub use plugin_store::PluginStore;
 pub use sagas::{SagaStreamFeeds, SagaStreams};

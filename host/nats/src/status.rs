@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use pelton_core::dead_letter::DeadLetterKind;
 use pelton_core::id::{Name, Sequence};
+use pelton_core::partition::Partitions;
 use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -30,8 +31,8 @@ const MAX_LOOKED_AT: usize = 256;
 pub struct Wanted {
     /// The event streams.
     pub streams: Vec<Name>,
-    /// The handlers.
-    pub handlers: Vec<Name>,
+    /// The handlers, by id, each with its partitions.
+    pub handlers: Vec<(Name, Partitions)>,
     /// The views, each with the stream that it reads.
     pub views: Vec<(Name, Name)>,
     /// The sagas.
@@ -83,12 +84,12 @@ pub struct StreamStatus {
     pub last_stored_at: Option<String>,
 }
 
-/// The durable consumer of a handler.
+/// The durable consumer of a handler, or of one of its partitions.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConsumerStatus {
-    /// The handler.
-    pub name: Name,
+    /// Its name: the handler's id, and the partition where there are several.
+    pub name: String,
     /// The stream that it reads.
     pub stream: String,
     /// Messages that no host has fetched yet.
@@ -166,8 +167,11 @@ pub async fn read(nats: &Nats, wanted: &Wanted) -> Result<Status, Unavailable> {
     for name in wanted.streams.iter().map(Name::to_string).chain(own).chain(sagas) {
         status.streams.extend(stream(nats, &name).await?);
     }
-    for handler in &wanted.handlers {
-        status.handlers.extend(consumer(nats, handler, COMMANDS, handler.as_str()).await?);
+    for (handler, partitions) in &wanted.handlers {
+        for partition in partitions.all() {
+            let name = subjects::handler_consumer(handler, partition);
+            status.handlers.extend(consumer(nats, name).await?);
+        }
     }
     for saga in &wanted.sagas {
         status.sagas.extend(saga_status(nats, saga).await?);
@@ -214,17 +218,12 @@ async fn stream(nats: &Nats, name: &str) -> Result<Option<StreamStatus>, Unavail
     }))
 }
 
-async fn consumer(
-    nats: &Nats,
-    name: &Name,
-    stream: &str,
-    consumer: &str,
-) -> Result<Option<ConsumerStatus>, Unavailable> {
+async fn consumer(nats: &Nats, name: String) -> Result<Option<ConsumerStatus>, Unavailable> {
     let info: Option<ConsumerInfo> =
-        ask(nats, &format!("CONSUMER.INFO.{stream}.{consumer}"), Bytes::new()).await?;
+        ask(nats, &format!("CONSUMER.INFO.{COMMANDS}.{name}"), Bytes::new()).await?;
     Ok(info.map(|info| ConsumerStatus {
-        name: name.clone(),
-        stream: stream.to_owned(),
+        name,
+        stream: COMMANDS.to_owned(),
         waiting: info.num_pending,
         in_work: u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX),
         again: u64::try_from(info.num_redelivered).unwrap_or(u64::MAX),

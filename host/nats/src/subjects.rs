@@ -8,6 +8,7 @@ use pelton_core::dead_letter::{DeadLetter, DeadLetterKind, first_subject};
 use pelton_core::id::{CommandId, InstanceId, Name, Sequence, check_token};
 use pelton_core::intake::SAGA_SUFFIX;
 use pelton_core::message::{EventType, Fingerprint, Incoming};
+use pelton_core::partition::Partition;
 use pelton_core::projection::view::ViewKey;
 use pelton_core::subject::{Entity, EntityTemplate};
 
@@ -78,29 +79,62 @@ pub fn template_pattern(template: &EntityTemplate) -> String {
 
 /// Where a command is published. A saga's commands lie at an origin of their own, where no client may publish.
 #[must_use]
-pub fn command(r#type: &str, id: &CommandId) -> String {
-    let origin = if id.is_of_saga() { SAGA_SUFFIX } else { "" };
-    format!("command.{type}.{id}{origin}")
+pub fn command(r#type: &str, partition: Partition, id: &CommandId) -> String {
+    command_at(&partition.of_name(r#type), id)
 }
 
-/// The commands of one type, and their retries.
-pub(crate) fn commands_of_type(r#type: &str) -> String {
-    format!("command.{type}.>")
+fn command_at(place: &str, id: &CommandId) -> String {
+    let origin = if id.is_of_saga() { SAGA_SUFFIX } else { "" };
+    format!("command.{place}.{id}{origin}")
+}
+
+/// The commands of one type in one partition, and their retries.
+pub(crate) fn commands_of_type(r#type: &str, partition: Partition) -> String {
+    format!("command.{}.>", partition.of_name(r#type))
+}
+
+/// The type and the partition in a filter on the commands of one type, as one token; another filter as it is.
+pub(crate) fn place_of_commands(filter: &str) -> &str {
+    filter.strip_prefix("command.").and_then(|rest| rest.strip_suffix(".>")).unwrap_or(filter)
 }
 
 /// The type in a filter on the commands of one type; another filter as it is.
 pub(crate) fn type_of_commands(filter: &str) -> &str {
-    filter.strip_prefix("command.").and_then(|rest| rest.strip_suffix(".>")).unwrap_or(filter)
+    Partition::split(place_of_commands(filter)).0
 }
 
 /// Whether this is the filter on the commands of one type.
 pub(crate) fn is_commands_of_type(filter: &str) -> bool {
-    check_token(type_of_commands(filter)).is_ok() && filter.ends_with(".>")
+    check_token(place_of_commands(filter)).is_ok() && filter.ends_with(".>")
 }
 
-/// The command of this id, whatever its type.
+/// The command of this id, whatever its type and partition.
 pub(crate) fn command_of_id(id: &CommandId) -> String {
-    command("*", id)
+    command_at("*", id)
+}
+
+/// Whether a message at this subject is the command of this type and id, in whatever partition.
+pub(crate) fn is_command(subject: &str, r#type: &str, id: &CommandId) -> bool {
+    let place = subject.strip_prefix("command.").and_then(|rest| rest.split('.').next());
+    place.is_some_and(|place| Partition::split(place).0 == r#type && subject == command_at(place, id))
+}
+
+/// The type of the command at this subject.
+pub(crate) fn type_of_command(subject: &str) -> Option<&str> {
+    let (place, _) = subject.strip_prefix("command.")?.split_once('.')?;
+    Some(Partition::split(place).0)
+}
+
+/// The subject of the same command in this partition.
+pub(crate) fn in_partition(subject: &str, partition: Partition) -> Option<String> {
+    let (place, rest) = subject.strip_prefix("command.")?.split_once('.')?;
+    Some(format!("command.{}.{rest}", partition.of_name(Partition::split(place).0)))
+}
+
+/// The consumer of the commands of a handler in one partition.
+#[must_use]
+pub fn handler_consumer(handler: &Name, partition: Partition) -> String {
+    partition.of_name(handler.as_str())
 }
 
 /// The id of the command that a message of the command stream holds, as its subject says.
@@ -443,6 +477,7 @@ pub(crate) fn unescape(escaped: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use pelton_core::partition::Partitions;
     use proptest::prelude::*;
 
     use super::*;
@@ -492,9 +527,27 @@ mod tests {
     #[test]
     fn a_commands_origin_is_in_its_subject() {
         let client = CommandId::new("c-1").unwrap();
-        assert_eq!(command("book-room", &client), "command.book-room.c-1");
+        assert_eq!(command("book-room", Partition::WHOLE, &client), "command.book-room.c-1");
         let saga = CommandId::new("saga:cleaning:1:hotel:7:0").unwrap();
-        assert_eq!(command("book-room", &saga), "command.book-room.saga:cleaning:1:hotel:7:0.saga");
+        assert_eq!(
+            command("book-room", Partition::WHOLE, &saga),
+            "command.book-room.saga:cleaning:1:hotel:7:0.saga"
+        );
+    }
+
+    #[test]
+    fn a_command_is_the_same_in_every_partition() {
+        let (id, other) = (CommandId::new("c-1").unwrap(), CommandId::new("c-2").unwrap());
+        for partition in Partitions::new(2).unwrap().all().chain([Partition::WHOLE]) {
+            let subject = command("book-room", partition, &id);
+            assert!(takes(&commands_of_type("book-room", partition), &subject), "{subject}");
+            assert!(takes(&command_of_id(&id), &subject), "{subject}");
+            assert!(is_command(&subject, "book-room", &id), "{subject}");
+            assert_eq!(type_of_command(&subject), Some("book-room"));
+            assert_eq!(in_partition(&subject, Partition::WHOLE).as_deref(), Some("command.book-room.c-1"));
+            assert!(!is_command(&subject, "book", &id) && !is_command(&subject, "book-room", &other));
+            assert_eq!(type_of_commands(&commands_of_type("book-room", partition)), "book-room");
+        }
     }
 
     #[test]

@@ -5,16 +5,20 @@
 //! change with its meaning, and [`Plan::carry_out`] makes them.
 
 mod compare;
+mod entities;
 mod meaning;
 mod objects;
 mod plan;
 mod requests;
 mod rivals;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use pelton_core::id::{CommandType, Name};
+use pelton_core::intake::CommandRoute;
+use pelton_core::partition::Partitions;
 use pelton_core::store::Unavailable;
 
 use crate::connection::Nats;
@@ -48,14 +52,16 @@ pub struct EventStream {
     pub subjects: Vec<String>,
 }
 
-/// A handler's consumer on the command stream.
+/// A handler's consumers on the log of commands, one for each partition.
 #[derive(Debug, Clone)]
 pub struct HandlerConsumer {
-    /// The handler's name, and the consumer's.
-    pub name: Name,
-    /// The command types that it takes. No two handlers share one.
-    pub commands: Vec<CommandType>,
-    /// How many of its commands may be in work at once, over all hosts.
+    /// What the handler is known by on the server.
+    pub id: Name,
+    /// The command types that it takes, each with how its commands find their entity. No two handlers share one.
+    pub commands: BTreeMap<CommandType, CommandRoute>,
+    /// Into how many partitions its entities are divided.
+    pub partitions: Partitions,
+    /// How many of its commands may be in work at once, over all hosts and partitions.
     pub max_ack_pending: u32,
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod component;
 pub(crate) mod dev;
 pub(crate) mod dlq;
+pub(crate) mod hosts;
 pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod run;
@@ -26,6 +27,7 @@ use completions::CompletionsArgs;
 use component::ComponentArgs;
 use dev::DevArgs;
 use dlq::DlqCommand;
+use hosts::HostsArgs;
 use new::NewArgs;
 use plugin::PluginCommand;
 use run::RunArgs;
@@ -97,6 +99,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what the NATS server holds, how far handlers, views and sagas are, and dead letters
     Status(StatusArgs),
+    /// Show which hosts answer, which commands each gets, and which version of each plugin it runs
+    Hosts(HostsArgs),
     /// Say what led to an event, a command or an entity's state, and which version of which plugin decided it
     Why(WhyArgs),
     /// See to dead letters: what could not be processed, and what waits behind it

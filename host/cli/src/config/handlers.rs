@@ -8,11 +8,12 @@ use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
+use pelton_core::partition::Partitions;
 use pelton_core::subject::{EntityTemplate, TemplateError};
 use pelton_nats::subjects;
 
-use super::role_keys::{ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
-use super::text::key::{Count, Key, Optional, Or, Required, Table, Text, Time, Words, milliseconds};
+use super::role_keys::{ID_FORM, ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
+use super::text::key::{Count, Key, Optional, Or, Parsed, Required, Table, Text, Time, Words, milliseconds};
 use super::text::problem::{At, Problem, Problems, Span, suggestion};
 use super::text::reader::Reader;
 use super::text::value;
@@ -25,6 +26,23 @@ static ENTITY: Key<Text, Required> = Key {
     example: "\"booking.{room}.{day}\"",
     doc: "How the handler's entities are named. Events lie at `booking.<room>.<day>.<event type>.v<version>`; \
           the stream has to take them in. The prefix belongs to this handler alone.",
+};
+static ID: Key<Parsed<Name>, Optional> = Key {
+    name: "id",
+    form: ID_FORM,
+    default: Optional("the handler's name"),
+    example: "\"booking\"",
+    doc: "What the handler is known by on the server: its consumers and its dead letters carry it. A handler that is renamed keeps \
+          its commands and dead letters if `id` says the old name.",
+};
+static PARTITIONS: Key<Count<u16>, Or<u16>> = Key {
+    name: "partitions",
+    form: Count::new(1..=64),
+    default: Or(|| 1),
+    example: "8",
+    doc: "Into how many parts the handler's entities are divided. Each part is decided on one host at a time, and the hosts share them \
+          out, so more than one host decides the handler's commands. Each costs the server a consumer and every host a connection. \
+          A change needs `pelton apply`, and a restart of all hosts.",
 };
 static ON_FAILURE: OnFailureKey = Key {
     name: "on-failure",
@@ -54,7 +72,7 @@ pub(super) static TABLE: Table = Table {
     name: "handlers",
     header: "[handlers.booking]",
     doc: "A handler. It decides commands on one entity at a time.",
-    keys: &[&PLUGIN, &STREAM, &ENTITY, &ON_FAILURE, &SHARDS, &ISOLATION],
+    keys: &[&ID, &PLUGIN, &STREAM, &ENTITY, &PARTITIONS, &ON_FAILURE, &SHARDS, &ISOLATION],
     tables: &[&COMMANDS, &SNAPSHOTS],
     free: None,
 };
@@ -104,9 +122,11 @@ static SNAPSHOTS: Table = Table {
 #[derive(Debug, Clone)]
 pub(crate) struct Handler {
     pub(crate) name: At<Name>,
+    id: Option<At<Name>>,
     pub(crate) plugin: Option<At<String>>,
     pub(super) stream: Option<At<String>>,
     entity: Option<At<EntityTemplate>>,
+    partitions: Partitions,
     pub(crate) commands: Vec<Command>,
     snapshots: SnapshotPolicy,
     on_failure: OnFailure,
@@ -125,12 +145,16 @@ pub(crate) struct Command {
 /// What will be used.
 #[derive(Debug, Clone)]
 pub struct HandlerConfig {
+    /// What it is known by on the server.
+    pub id: Name,
     /// The plugin that decides.
     pub plugin: Name,
     /// Where its events are kept.
     pub stream: Name,
     /// How its entities are named, for example `booking.{room}.{day}`. The prefix belongs to it alone.
     pub entity: EntityTemplate,
+    /// Into how many parts its entities are divided, each decided on one host at a time.
+    pub partitions: Partitions,
     /// For each command it takes, where in the data the entity's tokens are. No other handler takes these commands.
     pub commands: BTreeMap<CommandType, BTreeMap<String, String>>,
     /// When a snapshot of an entity is taken, if the plugin gives one.
@@ -143,13 +167,27 @@ pub struct HandlerConfig {
     pub isolation: Isolation,
 }
 
+impl HandlerConfig {
+    /// How its commands find their entity, by type.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = (&CommandType, CommandRoute)> {
+        let route = |tokens: &BTreeMap<_, _>| CommandRoute {
+            template: self.entity.clone(),
+            tokens: tokens.clone(),
+            partitions: self.partitions,
+        };
+        self.commands.iter().map(move |(r#type, tokens)| (r#type, route(tokens)))
+    }
+}
+
 impl Handler {
     pub(super) fn read(name: At<Name>, table: &Reader<'_>) -> Self {
         Self {
             name,
+            id: table.at(&ID),
             plugin: table.at(&PLUGIN),
             stream: table.at(&STREAM),
             entity: table.at(&ENTITY).and_then(|entity| template(&entity, table)),
+            partitions: Partitions::new(table.get(&PARTITIONS)).unwrap_or(Partitions::ONE),
             commands: table
                 .required_table(&COMMANDS, COMMANDS_HINT)
                 .map(|table| commands(&table))
@@ -168,6 +206,8 @@ impl Handler {
             Some((command.r#type.value.clone(), tokens.collect::<Option<_>>()?))
         });
         Some(HandlerConfig {
+            id: self.known_by().value.clone(),
+            partitions: self.partitions,
             plugin: name_in(self.plugin.as_ref())?,
             stream: name_in(self.stream.as_ref())?,
             entity: self.entity.as_ref()?.value.clone(),
@@ -179,6 +219,11 @@ impl Handler {
         })
     }
 
+    /// What it is known by on the server.
+    pub(super) fn known_by(&self) -> &At<Name> {
+        self.id.as_ref().unwrap_or(&self.name)
+    }
+
     /// How a command of this handler finds its entity, where both could be read in full.
     pub(super) fn route(&self, command: &str) -> Option<CommandRoute> {
         let template = self.entity.as_ref()?.value.clone();
@@ -187,7 +232,7 @@ impl Handler {
             command.tokens.iter().map(|(token, pointer)| Some((token.value.clone(), pointer.clone()?)));
         let tokens: BTreeMap<_, _> = tokens.collect::<Option<_>>()?;
         let complete = template.names().all(|name| tokens.contains_key(name));
-        complete.then_some(CommandRoute { template, tokens })
+        complete.then_some(CommandRoute { template, tokens, partitions: self.partitions })
     }
 }
 
@@ -254,7 +299,10 @@ pub(super) fn check(typed: &Typed, problems: &Problems) {
     for (index, handler) in handlers.iter().enumerate() {
         events_fit(handler, typed, problems);
         tokens_fit(handler, problems);
-        handlers[..index].iter().for_each(|earlier| entities_apart(earlier, handler, problems));
+        for earlier in &handlers[..index] {
+            entities_apart(earlier, handler, problems);
+            ids_apart(earlier, handler, problems);
+        }
     }
     commands_apart(handlers, problems);
 }
@@ -312,6 +360,16 @@ fn entities_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
         let title = format!("the entities of the handlers `{earlier}` and `{later}` overlap");
         let help = "give each handler a first token of its own";
         problems.add(Problem::new(other.span, title).also(one.span, "the other template").help(help));
+    }
+}
+
+/// Two handlers with one id would take each other's commands.
+fn ids_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
+    let (one, other) = (earlier.known_by(), later.known_by());
+    if one.value == other.value {
+        let title = format!("two handlers have the id {:?}", one.value.as_str());
+        let help = "consumers and dead letters go by it; give each its own";
+        problems.add(Problem::new(other.span, title).also(one.span, "the other handler").help(help));
     }
 }
 

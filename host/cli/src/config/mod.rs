@@ -151,14 +151,8 @@ impl Config {
         self.plugins.iter().filter(|(_, plugin)| plugin.source == PluginSource::Store)
     }
 
-    /// How the commands of one handler find their entity, by type.
+    /// How the commands of all handlers find their entity, by type.
     pub fn command_routes(&self) -> impl Iterator<Item = (&CommandType, CommandRoute)> {
-        self.handlers.values().flat_map(|handler| {
-            let route = |tokens: &BTreeMap<_, _>| CommandRoute {
-                template: handler.entity.clone(),
-                tokens: tokens.clone(),
-            };
-            handler.commands.iter().map(move |(r#type, tokens)| (r#type, route(tokens)))
-        })
+        self.handlers.values().flat_map(HandlerConfig::routes)
     }
 }

@@ -5,6 +5,7 @@ use pelton_core::id::Name;
 
 use super::text::key::{Key, Or, Parsed, Required, Text};
 use super::text::problem::At;
+use super::text::value;
 
 pub(super) static PLUGIN: Key<Text, Required> = Key {
     name: "plugin",
@@ -19,6 +20,17 @@ pub(super) static STREAM: Key<Text, Required> = Key {
     default: Required("\"…\", a name in [streams]"),
     example: "\"hotel\"",
     doc: "The stream of the events: a handler stores them there, a projection or saga reads them from there.",
+};
+
+/// What a role is known by on the server.
+pub(super) const ID_FORM: Parsed<Name> = Parsed {
+    unit: "name",
+    help: "use `a` to `z`, `0` to `9` and `-`",
+    parse: |text| {
+        value::name(text).map_err(|(_, wrong)| wrong)?;
+        Name::new(text).map_err(|error| error.to_string())
+    },
+    show: |id| format!("{:?}", id.as_str()),
 };
 
 /// A choice of what a dead letter means for what comes after it.

@@ -8,24 +8,16 @@ use pelton_core::id::{Name, Sequence};
 use pelton_core::saga::lead::Start;
 use pelton_core::time::Timestamp;
 
-use super::role_keys::{ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
+use super::handlers::Handler;
+use super::role_keys::{ID_FORM, ON_FAILURE_FORM, OnFailureKey, PLUGIN, STREAM, name_in};
 use super::text::key::{Count, DAY, Key, Or, Parsed, Required, Table, TextOrEntry, Time, seconds};
 use super::text::problem::{At, Problem, Problems, Span};
 use super::text::reader::Reader;
-use super::text::value;
 use super::typed::Typed;
 
 static ID: Key<Parsed<Name>, Required> = Key {
     name: "id",
-    form: Parsed {
-        unit: "name",
-        help: "use `a` to `z`, `0` to `9` and `-`",
-        parse: |text| {
-            value::name(text).map_err(|(_, wrong)| wrong)?;
-            Name::new(text).map_err(|error| error.to_string())
-        },
-        show: |id| format!("{:?}", id.as_str()),
-    },
+    form: ID_FORM,
     default: Required("\"…\", a name that the saga keeps for good"),
     example: "\"housekeeping\"",
     doc: "What the saga is known by on the server: its stream is `SAGA-<id>`, its commands and dead letters carry it. It stays \
@@ -160,8 +152,8 @@ impl Saga {
 
 /// No two sagas have one id, and none has the name of what else has dead letters.
 pub(super) fn check(typed: &Typed, problems: &Problems) {
-    let handlers =
-        typed.handlers.iter().map(|handler| (handler.name.value.as_str(), (handler.name.span, "a handler")));
+    let handlers = typed.handlers.iter().map(Handler::known_by);
+    let handlers = handlers.map(|id| (id.value.as_str(), (id.span, "a handler")));
     let projections =
         typed.projections.iter().map(|p| (p.name.value.as_str(), (p.name.span, "a projection")));
     let mut taken: HashMap<&str, (Span, &str)> = handlers.chain(projections).collect();

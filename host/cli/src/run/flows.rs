@@ -21,8 +21,8 @@ use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::sagas::SagaTimes;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
 use pelton_nats::{
-    Bucket, BucketViews, Commands, Nats, PullConsumer, SagaStreamFeeds, SagaStreams, StoreSettings,
-    StreamDeadLetters, StreamFeed, StreamStore, Topology, Turn,
+    Assignment, Bucket, BucketViews, Commands, HandlerCommands, Members, Nats, SagaStreamFeeds, SagaStreams,
+    StoreSettings, StreamDeadLetters, StreamFeed, StreamStore, Topology,
 };
 use pelton_wasm::{WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
@@ -45,7 +45,6 @@ pub(crate) struct Flows<'a> {
 }
 
 /// The flows at work.
-#[derive(Default)]
 pub(crate) struct Running {
     pub(crate) tasks: Tasks,
     /// Each stops the fetching of one flow.
@@ -55,8 +54,11 @@ pub(crate) struct Running {
     /// One for each saga.
     sagas: Vec<Arc<SagaStreams>>,
     versions: Versions,
-    /// Whether this host gets the commands of each handler.
-    turns: Vec<(Name, Turn)>,
+    /// By consumer of a handler, whether this host gets its commands.
+    assignments: Vec<Assignment>,
+    members: Members,
+    /// By handler, its plugin.
+    plugins: HashMap<Name, Name>,
 }
 
 impl<'a> Flows<'a> {
@@ -94,9 +96,10 @@ impl<'a> Flows<'a> {
         let streams = streams
             .iter()
             .map(|(name, stream)| EventStream { name: name.clone(), subjects: stream.subjects.clone() });
-        let handlers = self.handlers.iter().map(|(name, handler, _)| HandlerConsumer {
-            name: (*name).clone(),
-            commands: handler.commands.keys().cloned().collect(),
+        let handlers = self.handlers.iter().map(|(_, handler, _)| HandlerConsumer {
+            id: handler.id.clone(),
+            commands: handler.routes().map(|(r#type, route)| (r#type.clone(), route)).collect(),
+            partitions: handler.partitions,
             max_ack_pending: commands.max_ack_pending,
         });
         let views = self.projections.iter().map(|(name, _, plugin, _)| View {
@@ -128,7 +131,7 @@ impl<'a> Flows<'a> {
     ) -> anyhow::Result<Running> {
         let Self { config, withdrawn, handlers, projections, sagas } = self;
         let dead_letters = dead_letters(config, nats);
-        let mut running = Running { versions, ..Running::default() };
+        let mut running = Running::new(versions);
         for (name, handler, plugin) in handlers {
             let withdrawn = withdrawn.get(handler.plugin.as_str()).cloned().unwrap_or_default();
             running.handler(config, nats, intake, (name, handler, plugin, withdrawn)).await?;
@@ -154,7 +157,7 @@ impl<'a> Flows<'a> {
         }
         for (name, saga, plugin) in sagas {
             let versions = running.versions.saga(name, &saga.plugin, plugin.clone());
-            running.saga(config, nats, (name, saga, plugin), versions)?;
+            running.saga(config, nats, intake, (name, saga, plugin), versions)?;
         }
         if !config.handlers.is_empty() {
             running.keep_commands(config, nats);
@@ -164,6 +167,19 @@ impl<'a> Flows<'a> {
 }
 
 impl Running {
+    fn new(versions: Versions) -> Self {
+        Self {
+            tasks: Tasks::default(),
+            stops: Vec::new(),
+            stores: HashMap::new(),
+            sagas: Vec::new(),
+            versions,
+            assignments: Vec::new(),
+            members: Members::new(new_host_id()),
+            plugins: HashMap::new(),
+        }
+    }
+
     async fn handler(
         &mut self,
         config: &Config,
@@ -191,8 +207,15 @@ impl Running {
             self.versions.handler(name, &handler.plugin, plugin, withdrawn.clone(), handler.isolation);
         let flow = |_| {
             let (plugin, stream) = (versions.borrow().plugin.for_shard(), stream.clone());
-            CommandFlow::new(name.clone(), stream, plugin, store.clone(), dead_letters.clone(), settings)
-                .without(withdrawn.clone())
+            CommandFlow::new(
+                handler.id.clone(),
+                stream,
+                plugin,
+                store.clone(),
+                dead_letters.clone(),
+                settings,
+            )
+            .without(withdrawn.clone())
         };
         let flows = (0..shards).map(flow).collect();
         let limits = Limits {
@@ -200,9 +223,11 @@ impl Running {
             progress_every: progress_every(config),
             min_ahead: config.commands.decide_ahead_from,
         };
-        let consumer = PullConsumer::of_handler(nats, name, config.commands.max_in_flight).await?;
+        let (members, max) = (&self.members, config.commands.max_in_flight);
+        let consumer = HandlerCommands::open(nats, &handler.id, handler.partitions, members, max).await?;
         self.stops.push(consumer.stop_token());
-        self.turns.extend(consumer.turn().map(|turn| (name.clone(), turn)));
+        self.assignments.extend_from_slice(consumer.assignments());
+        self.plugins.insert(handler.id.clone(), handler.plugin.clone());
         let intake = intake.clone();
         self.tasks.spawn(format!("the handler {name}"), async move {
             reader::run(consumer, intake, flows, versions, limits).await;
@@ -214,11 +239,14 @@ impl Running {
         &mut self,
         config: &Config,
         nats: &Nats,
+        intake: &Arc<Intake>,
         (name, saga, plugin): (&Name, &SagaConfig, WasmSaga),
         versions: watch::Receiver<WasmSaga>,
     ) -> anyhow::Result<()> {
         let times = SagaTimes { keep: saga.keep, ..SagaTimes::default() };
-        let store = Arc::new(SagaStreams::start(nats, &saga.id, &saga.stream, is_replicated(config), times));
+        let (intake, replicated) = (intake.clone(), is_replicated(config));
+        let store = SagaStreams::start(nats, &saga.id, &saga.stream, intake, replicated, times);
+        let store = Arc::new(store);
         self.sagas.push(store.clone());
         #[cfg(debug_assertions)]
         let store = super::failpoints::Failpoints::around(store)?;
@@ -240,7 +268,7 @@ impl Running {
         let events = (saga.stream.clone(), subjects.unwrap_or_default());
         let feeds =
             SagaStreamFeeds::new(nats, &saga.id, events, entities, stop).map_err(|why| anyhow!(why))?;
-        let (start, host) = (saga.start, format!("{:016x}", fastrand::u64(..)));
+        let (start, host) = (saga.start, new_host_id());
         self.tasks.spawn(format!("the saga {name}"), async move {
             flow.run(feeds, start, host, versions).await;
         });
@@ -251,8 +279,8 @@ impl Running {
     pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) -> Arc<Versions> {
         let stop = CancellationToken::new();
         self.stops.push(stop.clone());
-        let (turns, running) =
-            (std::mem::take(&mut self.turns), Arc::new(std::mem::take(&mut self.versions)));
+        let (assignments, running) =
+            (std::mem::take(&mut self.assignments), Arc::new(std::mem::take(&mut self.versions)));
         let versions = running.clone();
         let machine = operator::machine();
         let started_at = Timestamp::now().to_string();
@@ -262,14 +290,19 @@ impl Running {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: address.to_string(),
             started_at: started_at.clone(),
-            handlers: turns
+            handlers: assignments
                 .iter()
-                .filter(|(_, turn)| turn.is_ours())
-                .map(|(name, _)| name.to_string())
+                .filter(|assignment| (*assignment).clone().is_ours())
+                .map(|assignment| assignment.consumer().to_owned())
                 .collect(),
             plugins: versions.digests(),
             unfit: versions.unfit().borrow().iter().map(|(plugin, why)| format!("{plugin}: {why}")).collect(),
         };
+        let (plugins, unfit) = (std::mem::take(&mut self.plugins), running.unfit());
+        let is_fit =
+            move |handler: &Name| plugins.get(handler).is_none_or(|p| !unfit.borrow().contains_key(p));
+        let sharing = self.members.clone().run(nats.clone(), stop.clone(), is_fit);
+        self.tasks.spawn("sharing out the handlers with other hosts", sharing);
         self.tasks.spawn("answering who asks for hosts", hosts::answer(nats.clone(), stop, describe));
         running
     }
@@ -315,6 +348,10 @@ pub(crate) fn is_replicated(config: &Config) -> bool {
 /// How often the server is told of work in progress: two signs may get lost before it gives the message to somebody else.
 fn progress_every(config: &Config) -> Duration {
     config.commands.ack_wait / 3
+}
+
+fn new_host_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
 
 fn processors() -> usize {

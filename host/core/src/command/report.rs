@@ -10,6 +10,7 @@ use crate::id::CommandId;
 use crate::intake::SAGA_SUFFIX;
 use crate::message::{Command, Incoming};
 use crate::outcomes::{CommandReport, CommandResult, REFERENCE};
+use crate::partition::Partition;
 use crate::retry::NotProcessed;
 use crate::text::bounded;
 
@@ -34,7 +35,7 @@ pub fn report_of_unreadable(message: &Incoming, cause: &str) -> Option<CommandRe
     let (id, r#type) = (tokens.next()?, tokens.next()?);
     Some(CommandReport {
         command_id: CommandId::new(id).ok().filter(CommandId::is_of_saga)?,
-        r#type: r#type.to_owned(),
+        r#type: Partition::split(r#type).0.to_owned(),
         reference: message.headers.get(REFERENCE).map(from_header_value),
         depth: 0,
         result: CommandResult::SetAside(bounded(cause).to_owned()),

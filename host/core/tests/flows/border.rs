@@ -12,6 +12,7 @@ use pelton_core::contract::MAX_EXTENSIONS;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::intake::{CommandMessage, CommandRoute, Intake, IntakeError};
 use pelton_core::message::{Command, EventType, Incoming, Metadata, NewEvent};
+use pelton_core::partition::{Partition, Partitions};
 use pelton_core::plugin::Identity;
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
@@ -22,6 +23,7 @@ fn intake() -> Intake {
     let route = CommandRoute {
         template: EntityTemplate::parse("room.{room}").unwrap(),
         tokens: BTreeMap::from([("room".to_owned(), "/room".to_owned())]),
+        partitions: Partitions::ONE,
     };
     Intake::new([("book".to_owned(), route)].into())
 }
@@ -68,6 +70,29 @@ fn a_command_has_as_much_metadata_as_the_contract_says() {
     assert_eq!(command.correlation_id, "v");
     let over = decode("c", "/test", &named(senders(MAX_EXTENSIONS + 1))).unwrap_err();
     assert_eq!(over, IntakeError::Metadata(MAX_EXTENSIONS + 1));
+}
+
+/// An entity whose commands came from two partitions would have two hosts decide them, in any order.
+#[test]
+fn a_command_in_the_partition_of_another_entity_is_none() {
+    let of_room_1 =
+        |count| Partitions::new(count).unwrap().of(&intake().entity("book", br#"{"room":1}"#).unwrap());
+    for count in [2, 8, 64] {
+        let (right, decode) = (of_room_1(count), |partition: Partition| {
+            let subject = format!("command.{}.c", partition.of_name("book"));
+            decode_at(&subject, "c", "/test", &Metadata::new())
+        });
+        for partition in Partitions::new(count).unwrap().all() {
+            match decode(partition) {
+                Ok(command) => assert_eq!((partition, command.r#type.as_str()), (right, "book")),
+                Err(IntakeError::Partition { expected, .. }) => assert_eq!(expected, right.of_name("book")),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(decode(right).is_ok(), "{count}");
+    }
+    let wrong = decode_at("command.book@9of8.c", "c", "/test", &Metadata::new());
+    assert!(matches!(wrong, Err(IntakeError::Subject { .. })), "{wrong:?}");
 }
 
 #[test]

@@ -68,6 +68,7 @@ impl Bank {
         let route = CommandRoute {
             template: EntityTemplate::parse("account.{number}").unwrap(),
             tokens: BTreeMap::from([("number".to_owned(), "/account".to_owned())]),
+            partitions: pelton_core::partition::Partitions::ONE,
         };
         let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"];
         let network = Arc::new(network);

@@ -188,6 +188,7 @@ pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
     let booking = CommandRoute {
         template: EntityTemplate::parse("booking.{room}.{day}").unwrap(),
         tokens: tokens.into(),
+        partitions: pelton_core::partition::Partitions::ONE,
     };
     let intake =
         Intake::new(HashMap::from(["book-room", "check-in"].map(|name| (name.to_owned(), booking.clone()))));

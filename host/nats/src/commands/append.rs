@@ -89,7 +89,9 @@ pub(crate) fn append_error(error: PublishError) -> AppendError {
         PublishError::SubjectFull(error) | PublishError::NotNow(error) => {
             AppendError::Unclear(error.to_string())
         }
-        PublishError::Unclear(away) => AppendError::Unclear(away.to_string()),
+        PublishError::Unclear(away) | PublishError::NobodyTakes(away) => {
+            AppendError::Unclear(away.to_string())
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use pelton_core::client::{CommandStatus, Ingress, Submission, SubmitError};
 use pelton_core::command::outcome::{Answer, UnreadableCommand};
 use pelton_core::id::CommandId;
+use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -80,23 +81,32 @@ impl StreamIngress {
 
     /// Logs the command. False: there is one with its id, and nothing was stored.
     async fn publish(&self, submission: &Submission, reply_to: Option<&str>) -> Result<bool, SubmitError> {
-        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
+        let r#type = submission.r#type.as_str();
         let unavailable =
             |cause: String| Unavailable { doing: format!("storing command {}", submission.id), cause };
-        let headers = submission.headers(SOURCE, reply_to);
-        let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
-        log::expect_no_command(&mut headers, &submission.id);
-        let bytes = header_bytes(&headers) + submission.data.len();
-        let max_bytes = self.nats.client().max_payload();
-        if bytes > max_bytes {
-            return Err(SubmitError::TooLarge { bytes, max_bytes });
-        }
-        match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
-            Ok(_) => Ok(true),
-            Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => Ok(false),
-            Err(PublishError::TooLarge(_)) => Err(SubmitError::TooLarge { bytes, max_bytes }),
-            Err(PublishError::Unclear(away)) => Err(away.into()),
-            Err(refused) => Err(unavailable(refused.to_string()).into()),
+        let mut partitions = self.commands.intake().partitions(r#type);
+        loop {
+            let partition = self.commands.intake().partition(partitions, r#type, &submission.data);
+            let subject = subjects::command(r#type, partition, &submission.id);
+            let headers = submission.headers(SOURCE, reply_to);
+            let mut headers = wire::to_wire(&headers).map_err(|e| unavailable(e.to_string()))?;
+            log::expect_no_command(&mut headers, &submission.id);
+            let bytes = header_bytes(&headers) + submission.data.len();
+            let max_bytes = self.nats.client().max_payload();
+            if bytes > max_bytes {
+                return Err(SubmitError::TooLarge { bytes, max_bytes });
+            }
+            match wire::publish(&self.nats, &subject, headers, submission.data.clone()).await {
+                Ok(_) => return Ok(true),
+                Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => return Ok(false),
+                Err(PublishError::TooLarge(_)) => return Err(SubmitError::TooLarge { bytes, max_bytes }),
+                Err(PublishError::Unclear(away)) => return Err(away.into()),
+                Err(PublishError::NobodyTakes(away)) => match log::partitions(&self.nats, r#type).await {
+                    Ok(Some(present)) if present != partitions => partitions = present,
+                    _ => return Err(away.into()),
+                },
+                Err(refused) => return Err(unavailable(refused.to_string()).into()),
+            }
         }
     }
 
@@ -161,10 +171,13 @@ impl Ingress for StreamIngress {
         let mut patience = Patience::of(wait);
         let waiter = if wait.is_zero() { None } else { self.waiters.enter() };
         let reply_to = waiter.as_ref().map(|waiter| waiter.reply_to.as_str());
-        let subject = subjects::command(submission.r#type.as_str(), &submission.id);
+        let is_same = |first: &Incoming| {
+            subjects::is_command(&first.subject, submission.r#type.as_str(), &submission.id)
+                && first.payload == submission.data
+        };
         while !self.publish(&submission, reply_to).await? {
             match self.commands.logged(&submission.id).await? {
-                Some(first) if first.subject == subject && first.payload == submission.data => {
+                Some(first) if is_same(&first) => {
                     return Ok(self.end_of_same(&submission.id, &mut patience).await?);
                 }
                 Some(_) => return Err(SubmitError::IdInUse),

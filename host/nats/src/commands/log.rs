@@ -6,6 +6,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use pelton_core::id::{CommandId, Sequence};
+use pelton_core::partition::{Partition, Partitions};
 use pelton_core::store::Unavailable;
 use pelton_core::time::Timestamp;
 use serde::Deserialize;
@@ -31,6 +32,13 @@ pub(crate) async fn command(nats: &Nats, id: &CommandId) -> Result<Option<Stored
 #[derive(Deserialize)]
 struct Info {
     state: State,
+    config: Config,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    subjects: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -40,12 +48,34 @@ pub(super) struct State {
 }
 
 pub(super) async fn state(nats: &Nats, stream: &str) -> Result<State, Unavailable> {
+    match info(nats, stream).await? {
+        Some(info) => Ok(info.state),
+        None => Err(Unavailable {
+            doing: format!("asking for stream {stream}"),
+            cause: "there is none; `pelton run` creates it".to_owned(),
+        }),
+    }
+}
+
+async fn info(nats: &Nats, stream: &str) -> Result<Option<Info>, Unavailable> {
     let doing = format!("asking for stream {stream}");
     let subject = format!("$JS.API.STREAM.INFO.{stream}");
     match wire::api::<Info>(nats, &subject, Bytes::new(), &doing).await? {
-        Ok(info) => Ok(info.state),
+        Ok(info) => Ok(Some(info)),
+        Err(error) if error.code == 404 => Ok(None),
         Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
     }
+}
+
+/// Into how many partitions the log has the commands of this type divided. `None`: it takes none of them. While the number
+/// is changed, it is not the one that every host is configured with.
+pub(crate) async fn partitions(nats: &Nats, r#type: &str) -> Result<Option<Partitions>, Unavailable> {
+    let subjects = info(nats, COMMANDS).await?.map(|info| info.config.subjects).unwrap_or_default();
+    let of_type = |subject: &String| match Partition::split(subjects::place_of_commands(subject)) {
+        (name, Some(partition)) if name == r#type => Some(partition.siblings()),
+        _ => None,
+    };
+    Ok(subjects.iter().find_map(of_type))
 }
 
 /// The sequence of the last command that was logged, as the leader has it.

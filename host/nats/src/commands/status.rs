@@ -55,6 +55,11 @@ impl Commands {
         Self { nats: nats.clone(), intake: intake.clone(), streams, replicated }
     }
 
+    /// How commands find their entities.
+    pub(crate) fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// Whether the server answers for the log now.
     pub(crate) async fn ready(&self) -> Result<(), Unavailable> {
         // Without handlers there is no log, but there are always dead letters.

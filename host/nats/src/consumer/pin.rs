@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 use super::delivered::Delivered;
 use super::unreadable;
 use crate::connection::Nats;
-use crate::wire::{self, StoredMessage};
+use crate::wire::{self, RawMessage, StoredMessage};
 
 /// The group of the clients of which one is pinned.
 pub(crate) const GROUP: &str = "host";
@@ -46,11 +46,6 @@ impl Pin {
         let subject = next_message(stream, consumer);
         let signs = tokio::spawn(give_signs(nats.clone(), subject, pinned));
         Self { id, signs }
-    }
-
-    /// Whether this client is pinned, for whoever asks.
-    pub(super) fn turn(&self) -> Turn {
-        Turn(self.id.subscribe())
     }
 
     pub(super) fn id(&self) -> Option<String> {
@@ -89,18 +84,6 @@ impl Pin {
     }
 }
 
-/// Whether a host gets the commands of a handler.
-#[derive(Debug, Clone)]
-pub struct Turn(watch::Receiver<Option<String>>);
-
-impl Turn {
-    /// Whether it gets them now, as far as it knows. Another may get them while it is cut off.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        self.0.borrow().is_some()
-    }
-}
-
 impl Drop for Pin {
     fn drop(&mut self) {
         self.signs.abort();
@@ -134,16 +117,17 @@ pub(super) fn next_message(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
-/// Whether a filter of the log of commands, which ends in `>`, takes this subject.
-fn takes(filter: &str, subject: &str) -> bool {
-    filter.strip_suffix('>').is_some_and(|prefix| subject.starts_with(prefix))
-}
-
 /// What was delivered to the client that was pinned before and may not be settled, in order.
 pub(super) struct Rest {
-    next: Sequence,
     end: Sequence,
-    filters: Vec<String>,
+    heads: Vec<Head>,
+}
+
+/// Where the reading of one filter is. What other consumers take, and lies between, is not read.
+struct Head {
+    filter: String,
+    next: Sequence,
+    found: Option<RawMessage>,
 }
 
 impl Rest {
@@ -157,21 +141,35 @@ impl Rest {
         let Delivered { filters, from, to } = Delivered::by(nats, stream, consumer).await?;
         // A message that comes again tells nothing of what was delivered after it.
         let end = if first.attempt == 1 { first.sequence } else { Sequence(to.0 + 1) };
-        Ok(Self { next: from, end, filters })
+        let heads = filters.into_iter().map(|filter| Head { filter, next: from, found: None }).collect();
+        Ok(Self { end, heads })
     }
 
     /// Its next message, read from the stream's leader.
     pub(super) async fn next(&mut self, nats: &Nats, stream: &Name) -> Result<Option<Incoming>, Unavailable> {
-        while self.next < self.end {
-            let found = wire::leader_next(nats, stream.as_str(), self.next, ">").await?;
-            let Some(raw) = found.filter(|raw| raw.sequence < self.end) else { break };
-            self.next = Sequence(raw.sequence.0 + 1);
+        loop {
+            for head in &mut self.heads {
+                head.find(nats, stream, self.end).await?;
+            }
+            let first = self.heads.iter_mut().filter_map(|head| Some((head.found.as_ref()?.sequence, head)));
+            let Some((_, head)) = first.min_by_key(|(sequence, _)| *sequence) else { return Ok(None) };
+            let Some(raw) = head.found.take() else { return Ok(None) };
             // One that cannot be read is set aside where it is looked for.
-            let is_readable = unreadable::why_unreadable(&raw.header_block).is_none();
-            if is_readable && self.filters.iter().any(|filter| takes(filter, &raw.subject)) {
+            if unreadable::why_unreadable(&raw.header_block).is_none() {
                 return Ok(Some(StoredMessage::from(raw).into_incoming(stream.clone())));
             }
         }
-        Ok(None)
+    }
+}
+
+impl Head {
+    async fn find(&mut self, nats: &Nats, stream: &Name, end: Sequence) -> Result<(), Unavailable> {
+        if self.found.is_some() || self.next >= end {
+            return Ok(());
+        }
+        let found = wire::leader_next(nats, stream.as_str(), self.next, &self.filter).await?;
+        self.found = found.filter(|raw| raw.sequence < end);
+        self.next = self.found.as_ref().map_or(end, |raw| Sequence(raw.sequence.0 + 1));
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ use futures::StreamExt;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::Name;
 use pelton_core::message::Incoming;
+use pelton_core::partition::Partition;
 use pelton_core::store::Unavailable;
 use serde_json::json;
 use tokio::sync::watch;
@@ -23,10 +24,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::delivery::PullDelivery;
-use super::pin::{self, Pin, Rest, Turn};
+use super::members::Assignment;
+use super::pin::{self, Pin, Rest};
 use super::unreadable;
 use crate::connection::Nats;
-use crate::subjects::{COMMANDS, is_mark};
+use crate::subjects::{self, COMMANDS, is_mark};
 use crate::wire::{self, nanoseconds};
 
 /// The lifetime of one pull request at the server.
@@ -56,6 +58,8 @@ pub struct PullConsumer {
     prefetch: usize,
     /// The number of requested messages that the server may still send.
     asked: usize,
+    /// Whether the server may hold a request of this connection.
+    has_asked: bool,
     /// When the server last sent something, or was asked.
     heard: Instant,
     stop: CancellationToken,
@@ -68,6 +72,8 @@ pub struct PullConsumer {
     pin: Option<Pin>,
     /// Since this client was pinned: what the one before may have left, and the first message of its own.
     takeover: Option<Takeover>,
+    /// Of a consumer that hosts share out among themselves.
+    assignment: Option<Assignment>,
 }
 
 struct Takeover {
@@ -92,12 +98,33 @@ impl Takeover {
 }
 
 impl PullConsumer {
-    /// The commands of a handler, while no other host gets them. `prefetch` bounds the messages that are fetched and not yet delivered.
-    pub async fn of_handler(nats: &Nats, handler: &Name, prefetch: usize) -> Result<Self, Unavailable> {
-        let mut consumer =
-            Self::open(nats, COMMANDS.to_owned(), handler.to_string(), handler, prefetch).await?;
+    /// The commands of a handler's partition, while no other host gets them. `prefetch` bounds the messages that are fetched and
+    /// not yet delivered.
+    pub async fn of_partition(
+        nats: &Nats,
+        handler: &Name,
+        partition: Partition,
+        prefetch: usize,
+    ) -> Result<Self, Unavailable> {
+        let consumer = subjects::handler_consumer(handler, partition);
+        let mut consumer = Self::open(nats, COMMANDS.to_owned(), consumer, handler, prefetch).await?;
         consumer.pin = Some(Pin::new(nats, COMMANDS, &consumer.consumer));
         Ok(consumer)
+    }
+
+    /// Reads only while this host should, as the hosts share out the partitions.
+    pub(super) fn shared_out(self, assignment: Assignment) -> Self {
+        Self { assignment: Some(assignment), ..self }
+    }
+
+    /// Stops with other consumers.
+    pub(super) fn stopped_by(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// The consumer's name on the server.
+    pub(super) fn name(&self) -> &str {
+        &self.consumer
     }
 
     async fn open(
@@ -119,6 +146,7 @@ impl PullConsumer {
             owner: owner.clone(),
             prefetch: prefetch.max(1),
             asked: 0,
+            has_asked: false,
             heard: Instant::now(),
             stop: CancellationToken::new(),
             // An earlier host may have ended because of one.
@@ -127,6 +155,7 @@ impl PullConsumer {
             healthy: true,
             pin: None,
             takeover: None,
+            assignment: None,
         })
     }
 
@@ -135,12 +164,6 @@ impl PullConsumer {
     #[must_use]
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
-    }
-
-    /// Whether this host gets the messages. `None` of a consumer that several hosts read at a time.
-    #[must_use]
-    pub fn turn(&self) -> Option<Turn> {
-        self.pin.as_ref().map(Pin::turn)
     }
 
     async fn ask(&mut self) {
@@ -160,6 +183,7 @@ impl PullConsumer {
             }
         }
         let subject = pin::next_message(&self.stream, &self.consumer);
+        self.has_asked = true;
         match self
             .line
             .nats
@@ -180,8 +204,8 @@ impl PullConsumer {
 
     /// Opens another connection after this one has ended for good.
     async fn open_again(&mut self) {
-        self.unwell("the connection has ended; another one is opened");
         self.asked = 0;
+        self.heard = Instant::now();
         self.look_at = Some(Instant::now());
         match Line::open(&self.nats, &self.consumer).await {
             Ok(line) => self.line = line,
@@ -283,6 +307,31 @@ impl PullConsumer {
         }
     }
 
+    /// Lets another host read, until this one should again or is stopped. What is fetched and not delivered goes to the other
+    /// host, as what it finds unsettled.
+    async fn stand_by(&mut self) {
+        let has_asked = std::mem::take(&mut self.has_asked);
+        if has_asked {
+            tracing::info!(consumer = self.consumer, "another host gets the commands");
+            self.takeover = None;
+            self.give_up().await;
+        }
+        loop {
+            let Some(assignment) = &mut self.assignment else { return };
+            if assignment.is_ours() {
+                break;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = assignment.changed() => {}
+            }
+        }
+        tracing::info!(consumer = self.consumer, "this host gets the commands");
+        if has_asked {
+            self.open_again().await;
+        }
+    }
+
     fn unwell(&mut self, why: &str) {
         if self.healthy {
             tracing::warn!(stream = self.stream, consumer = self.consumer, "waiting for messages: {why}");
@@ -334,6 +383,16 @@ impl Consumer for PullConsumer {
 
     async fn next(&mut self) -> Option<PullDelivery> {
         loop {
+            if let Some(assignment) = &mut self.assignment
+                && !self.draining
+                && !assignment.is_ours()
+            {
+                self.stand_by().await;
+                if self.stop.is_cancelled() {
+                    return None;
+                }
+                continue;
+            }
             if self.draining {
                 // Ends once the server has answered the unsubscription; messages in transit have come by then.
                 match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
@@ -377,6 +436,12 @@ impl Consumer for PullConsumer {
                 Box::pin(self.look_for_unreadable()).await;
             }
             self.ask().await;
+            let shared_out_anew = async {
+                match &self.assignment {
+                    Some(assignment) => assignment.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
             let silent_at = self.heard + SILENCE;
             tokio::select! {
                 biased;
@@ -398,7 +463,10 @@ impl Consumer for PullConsumer {
                             None => {}
                         }
                     }
-                    None => Box::pin(self.open_again()).await,
+                    None => {
+                        self.unwell("the connection has ended; another one is opened");
+                        Box::pin(self.open_again()).await;
+                    }
                 },
                 // The first connect is no loss of requests. One that was repeated without need, and named no pin, had
                 // the server pin this client again after it was gone.
@@ -406,6 +474,7 @@ impl Consumer for PullConsumer {
                     self.asked = 0;
                     self.look_at = Some(Instant::now());
                 },
+                () = shared_out_anew => {}
                 () = tokio::time::sleep_until(silent_at) => {
                     self.unwell("the server has fallen silent");
                     self.asked = 0;

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use super::queue::{self, Queue};
 use super::requests;
 use super::{Happening, KeptDeadLetter, described, journal, read};
-use crate::commands::Commands;
+use crate::commands::{Commands, log};
 use crate::connection::Nats;
 use crate::sagas::outcomes;
-use crate::subjects::{ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
+use crate::subjects::{self, ALL_DEAD_LETTERS, COMMANDS, DEAD_LETTERS};
 use crate::wire::{self, PublishError, header_bytes};
 
 /// The wait before the second check of a retried message. It doubles with every further one.
@@ -249,11 +249,19 @@ impl Operator {
     /// Logs the command once more, in place of an earlier retry. Returns its place.
     async fn publish(&self, whole: &KeptDeadLetter, headers: HeaderMap) -> Result<Sequence, Unavailable> {
         let Incoming { subject, payload, .. } = &whole.dead_letter.message;
-        let subject = format!("{}{RETRY_SUFFIX}", first_subject(subject));
+        let first = first_subject(subject);
+        let mut subject = format!("{first}{RETRY_SUFFIX}");
         loop {
             match wire::publish(&self.nats, &subject, headers.clone(), payload.clone()).await {
                 Ok(ack) => return Ok(Sequence(ack.sequence)),
                 Err(PublishError::SubjectFull(_)) => {}
+                Err(PublishError::NobodyTakes(away)) => match self.present_subject(first, payload).await? {
+                    Some(present) if present != subject => {
+                        subject = present;
+                        continue;
+                    }
+                    _ => return Err(away),
+                },
                 Err(PublishError::Unclear(away)) => return Err(away),
                 Err(error) => {
                     let doing = format!("publishing to {subject}");
@@ -265,6 +273,14 @@ impl Operator {
                 wire::delete(&self.nats, COMMANDS, earlier.sequence).await?;
             }
         }
+    }
+
+    /// Where the log takes a retry of the command that was logged at this subject, before the number of partitions changed.
+    async fn present_subject(&self, first: &str, data: &[u8]) -> Result<Option<String>, Unavailable> {
+        let Some(r#type) = subjects::type_of_command(first) else { return Ok(None) };
+        let Some(partitions) = log::partitions(&self.nats, r#type).await? else { return Ok(None) };
+        let partition = self.commands.intake().partition(partitions, r#type, data);
+        Ok(subjects::in_partition(first, partition).map(|subject| subject + RETRY_SUFFIX))
     }
 
     /// Waits for the end of the command that was logged here.

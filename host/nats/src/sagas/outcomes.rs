@@ -21,7 +21,7 @@ pub(crate) async fn report(nats: &Nats, report: &CommandReport) -> Result<(), Un
     headers.insert(header::EXPECTED_STREAM, subjects::saga_stream(&saga));
     match wire::publish(nats, &subject, headers, payload).await {
         Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(()),
-        Err(PublishError::Unclear(unclear)) => match wire::takes(nats, &subject).await? {
+        Err(PublishError::NobodyTakes(unclear)) => match wire::takes(nats, &subject).await? {
             true => Err(unclear),
             false => {
                 tracing::warn!(command = %report.command_id, "no stream is left of the saga that sent it: nobody is told");

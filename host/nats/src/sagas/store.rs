@@ -1,10 +1,12 @@
 //! The [`SagaStore`] of one saga.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use pelton_core::id::{CommandId, InstanceId, Name, Sequence};
+use pelton_core::intake::Intake;
 use pelton_core::message::Headers;
 use pelton_core::outcomes::CommandReport;
 use pelton_core::saga::input::{FiredTimer, OwnInput};
@@ -52,6 +54,8 @@ pub struct SagaStreams {
     stream: String,
     /// The stream of its events.
     events: Name,
+    /// How commands find their entities.
+    intake: Arc<Intake>,
     /// Whether the streams have more than one replica, so that a replica that is behind may answer a read.
     replicated: bool,
     times: SagaTimes,
@@ -61,12 +65,20 @@ pub struct SagaStreams {
 impl SagaStreams {
     /// The saga with this id, which reads these events. It owns a task that [`SagaStreams::close`] ends.
     #[must_use]
-    pub fn start(nats: &Nats, saga: &Name, events: &Name, replicated: bool, times: SagaTimes) -> Self {
+    pub fn start(
+        nats: &Nats,
+        saga: &Name,
+        events: &Name,
+        intake: Arc<Intake>,
+        replicated: bool,
+        times: SagaTimes,
+    ) -> Self {
         Self {
             nats: nats.clone(),
             saga: saga.clone(),
             stream: subjects::saga_stream(saga),
             events: events.clone(),
+            intake,
             replicated,
             times,
             writes: GroupCommit::start(nats.clone()),
@@ -139,8 +151,7 @@ impl SagaStreams {
     /// Whether the command that is logged under this id is the very one that is to be sent, from an earlier try.
     async fn is_sent(
         &self,
-        id: &CommandId,
-        subject: &str,
+        (r#type, id): (&str, &CommandId),
         headers: &Headers,
         data: &Bytes,
     ) -> Result<(), CommitError> {
@@ -148,8 +159,8 @@ impl SagaStreams {
             return Ok(()); // it has been decided, and let go of since
         };
         let source = |headers: &Headers| headers.get("ce-source").map(str::to_owned);
-        if logged.subject == subject && logged.payload == *data && source(&logged.headers) == source(headers)
-        {
+        let is_same = subjects::is_command(&logged.subject, r#type, id) && logged.payload == *data;
+        if is_same && source(&logged.headers) == source(headers) {
             return Ok(());
         }
         Err(CommitError::Refused(format!(
@@ -214,18 +225,21 @@ impl SagaStore for SagaStreams {
     ) -> Result<Sent, CommitError> {
         let mut wired = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
         log::expect_no_command(&mut wired, id);
-        let subject = subjects::command(r#type, id);
         let patient_until = Instant::now() + self.times.nobody_takes;
+        let mut partitions = self.intake.partitions(r#type);
         loop {
+            let partition = self.intake.partition(partitions, r#type, &data);
+            let subject = subjects::command(r#type, partition, id);
             match wire::publish(&self.nats, &subject, wired.clone(), data.clone()).await {
                 Ok(_) => return Ok(Sent::Logged),
                 Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => {
-                    return self.is_sent(id, &subject, &headers, &data).await.map(|()| Sent::Logged);
+                    return self.is_sent((r#type, id), &headers, &data).await.map(|()| Sent::Logged);
                 }
-                Err(PublishError::Unclear(unclear)) => match wire::takes(&self.nats, &subject).await? {
-                    true => return Err(unclear.into()),
-                    false if Instant::now() >= patient_until => return Ok(Sent::NobodyTakes),
-                    false => tokio::time::sleep(PAUSE).await,
+                Err(PublishError::NobodyTakes(unclear)) => match log::partitions(&self.nats, r#type).await? {
+                    Some(present) if present == partitions => return Err(unclear.into()),
+                    Some(present) => partitions = present,
+                    None if Instant::now() >= patient_until => return Ok(Sent::NobodyTakes),
+                    None => tokio::time::sleep(PAUSE).await,
                 },
                 Err(error) => return Err(error.into()),
             }

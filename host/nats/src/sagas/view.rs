@@ -166,7 +166,7 @@ impl SagaView {
         match write.store(&self.nats).await {
             Ok(_) => Ok(Changed::Done),
             Err(PublishError::WrongSequence(_)) => Ok(Changed::Overtaken),
-            Err(PublishError::Unclear(away)) => Err(away),
+            Err(PublishError::Unclear(away) | PublishError::NobodyTakes(away)) => Err(away),
             Err(error) => Err(Unavailable { doing, cause: error.to_string() }),
         }
     }

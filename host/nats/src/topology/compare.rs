@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::meaning::{self, Meaning};
 use super::objects::{Kind, Object, filters};
 use super::plan::{Action, Change, Effect, Plan, Step};
-use super::rivals;
+use super::{entities, rivals};
 use crate::connection::Nats;
 use crate::subjects::COMMANDS;
 use crate::wire;
@@ -20,7 +20,8 @@ pub(super) async fn plan(nats: &Nats, objects: &[Object]) -> Result<Plan, Unavai
     for object in objects {
         let step = match existing(nats, object).await? {
             Some(existing) => {
-                let changes = differences(object, &existing);
+                let mut changes = differences(object, &existing);
+                changes.extend(entities::difference(nats, object, &existing).await?);
                 if changes.is_empty() {
                     continue;
                 }
@@ -67,7 +68,8 @@ pub(super) async fn existing(
     }
 }
 
-/// The settings of an object that differ. A consumer's filters are one setting, which the server has two fields for.
+/// The settings of an object that differ, but for metadata. A consumer's filters are one setting, which the server has two
+/// fields for.
 pub(super) fn differences(object: &Object, existing: &Map<String, Value>) -> Vec<Change> {
     let configured = |field: &str| match field {
         "filter_subjects" => filters(&object.settings).into_iter().collect(),
@@ -77,7 +79,8 @@ pub(super) fn differences(object: &Object, existing: &Map<String, Value>) -> Vec
         "filter_subjects" => filters(existing).into_iter().collect(),
         _ => existing.get(field).cloned().unwrap_or_default(),
     };
-    let fields = object.settings.keys().filter(|field| *field != "filter_subject");
+    let fields =
+        object.settings.keys().filter(|field| !matches!(field.as_str(), "filter_subject" | "metadata"));
     let differ = fields.filter_map(|field| {
         let (configured, exists) = (configured(field), exists(field));
         if alike(&configured, &exists) {

@@ -86,6 +86,11 @@ fn subjects_of(stream: &str, exists: &Value, configured: &Value) -> Meaning {
     match (gone.as_slice(), stream) {
         ([], COMMANDS) => meaning(Effect::Additive, "clients can send more commands"),
         ([], _) => meaning(Effect::Additive, "the stream takes messages of more subjects"),
+        (gone, COMMANDS) if is_divided_anew(gone, &old, &new) => meaning(
+            Effect::Other,
+            "the commands are divided into other partitions: clients are refused until the last of the old ones is decided, \
+             and a running host with the old configuration decides none until it is restarted",
+        ),
         (gone, COMMANDS) => {
             let types: Vec<&str> = gone.iter().map(|filter| subjects::type_of_commands(filter)).collect();
             let text = format!("whoever sends {} is refused; what is logged stays", types.join(" or "));
@@ -100,6 +105,15 @@ fn subjects_of(stream: &str, exists: &Value, configured: &Value) -> Meaning {
             meaning(Effect::Other, text)
         }
     }
+}
+
+/// Whether the log takes the same types as before, in other partitions.
+fn is_divided_anew(gone: &[&str], old: &BTreeSet<&str>, new: &BTreeSet<&str>) -> bool {
+    let of_type = |filter: &str| {
+        let r#type = subjects::type_of_commands(filter);
+        new.difference(old).any(|new| subjects::type_of_commands(new) == r#type)
+    };
+    gone.iter().all(|filter| of_type(filter))
 }
 
 fn of_consumer(field: &str, exists: &Value, configured: &Value) -> Meaning {

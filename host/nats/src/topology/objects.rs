@@ -1,14 +1,15 @@
 //! The settings of every object, in the terms of the server's API.
 //!
-//! A listed setting is compared, even if it is off. Settings that are not listed (descriptions, metadata, placement,
-//! compression) are left to the operator.
+//! A listed setting is compared, even if it is off. Settings that are not listed (descriptions, placement, compression)
+//! are left to the operator, and so is metadata beside Pelton's own.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
+use pelton_core::partition::Partition;
 use serde_json::{Map, Value, json};
 
-use super::{HandlerConsumer, Storage, Topology};
+use super::{HandlerConsumer, Storage, Topology, entities};
 use crate::consumer::pin;
 use crate::subjects::{
     self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, PLUGINS, SNAPSHOTS, all_of_saga, bucket_stream,
@@ -67,19 +68,9 @@ impl Topology {
             // The tombstones of deleted rows expire after a while.
             self.bucket(&view_bucket(&view.name, view.version), json!({ "allow_msg_ttl": true }))
         }));
-        objects.extend(self.handlers.iter().map(|handler| {
-            let filters: Vec<String> = command_filters(handler).collect();
-            let mut consumer =
-                self.consumer(COMMANDS, handler.name.as_str(), &filters, handler.max_ack_pending);
-            // One host at a time gets the commands, so that those of an entity keep their order.
-            let one_at_a_time = json!({
-                "priority_groups": [pin::GROUP],
-                "priority_policy": "pinned_client",
-                "priority_timeout": nanoseconds(pin::TIMEOUT),
-            });
-            consumer.settings = merged(Value::Object(consumer.settings), one_at_a_time);
-            consumer
-        }));
+        let partitions = |handler: &HandlerConsumer| handler.partitions.all();
+        let consumers = self.handlers.iter().flat_map(|h| partitions(h).map(move |p| (h, p)));
+        objects.extend(consumers.map(|(handler, partition)| self.commands_of(handler, partition)));
         objects.extend(self.sagas.iter().map(|saga| {
             // With scheduled messages the server insists on rollups and purges; only hosts may publish here.
             let settings = json!({
@@ -93,6 +84,24 @@ impl Topology {
             self.stream(&saga_stream(saga), &[all_of_saga(saga)], settings)
         }));
         objects
+    }
+
+    /// A handler's consumer for one partition.
+    fn commands_of(&self, handler: &HandlerConsumer, partition: Partition) -> Object {
+        let filters: Vec<String> = command_filters(handler, partition).collect();
+        let name = subjects::handler_consumer(&handler.id, partition);
+        let of_each = u32::try_from(handler.partitions.count()).unwrap_or(u32::MAX);
+        let mut consumer =
+            self.consumer(COMMANDS, &name, &filters, handler.max_ack_pending.div_ceil(of_each));
+        // One host at a time gets the commands, so that those of an entity keep their order.
+        let one_at_a_time = json!({
+            "priority_groups": [pin::GROUP],
+            "priority_policy": "pinned_client",
+            "priority_timeout": nanoseconds(pin::TIMEOUT),
+            "metadata": entities::metadata(handler),
+        });
+        consumer.settings = merged(Value::Object(consumer.settings), one_at_a_time);
+        consumer
     }
 
     /// What `pelton plugin` needs: the plugin store, and the history of what was done.
@@ -124,7 +133,10 @@ impl Topology {
 
     /// First write wins for an id: a retry that a client publishes itself changes nothing, and nothing is overwritten.
     fn log(&self) -> Object {
-        let filters: Vec<_> = self.handlers.iter().flat_map(command_filters).collect();
+        let of_handler = |handler: &HandlerConsumer| {
+            handler.partitions.all().flat_map(|p| command_filters(handler, p)).collect::<Vec<_>>()
+        };
+        let filters: Vec<_> = self.handlers.iter().flat_map(of_handler).collect();
         let settings = json!({
             "max_msgs_per_subject": 1,
             "discard": "new",
@@ -215,10 +227,10 @@ impl Topology {
     }
 }
 
-/// The subjects of a handler's commands. The log takes those of all handlers and no others: who publishes a command that
+/// The subjects of a handler's commands in one partition. The log takes those of all handlers and no others: who publishes a command that
 /// no handler takes is told so at once, for nobody answers.
-fn command_filters(handler: &HandlerConsumer) -> impl Iterator<Item = String> + '_ {
-    handler.commands.iter().map(|r#type| subjects::commands_of_type(r#type.as_str()))
+fn command_filters(handler: &HandlerConsumer, partition: Partition) -> impl Iterator<Item = String> + '_ {
+    handler.commands.keys().map(move |r#type| subjects::commands_of_type(r#type.as_str(), partition))
 }
 
 fn merged(settings: Value, special: Value) -> Map<String, Value> {

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use super::compare::{self, existing};
 use super::objects::{Kind, Object, filters, set_filters};
 use super::requests::{create, delete, drain, refuse, refused, skip_the_log, update};
-use super::{Differences, TopologyError};
+use super::{Differences, TopologyError, entities};
 use crate::connection::Nats;
-use crate::subjects::COMMANDS;
+use crate::subjects::{COMMANDS, type_of_commands};
 
 /// What a change does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -117,6 +117,10 @@ impl Plan {
     ///
     /// The server does not answer, or it refuses changes; then not all have been made.
     pub async fn carry_out(&self, nats: &Nats) -> Result<(), TopologyError> {
+        let impossible: Vec<Change> = self.impossible().cloned().collect();
+        if !impossible.is_empty() {
+            return Err(TopologyError::Differs(Differences(impossible)));
+        }
         let moved = self.moved();
         self.check_new_consumers(&moved)?;
         for (object, existing) in self.consumer_updates() {
@@ -147,7 +151,7 @@ impl Plan {
         carry_out_all(&losing, nats).await?;
         carry_out_all(&others, nats).await?;
         let is_new = |step: &&&Step| matches!(step.action, Action::Create);
-        for step in others.iter().filter(is_new).filter(|step| !step.filters().is_disjoint(&moved)) {
+        for step in others.iter().filter(is_new).filter(|step| step.takes_a_type_of(&moved)) {
             skip_the_log(nats, &step.object).await?;
         }
         let existing = existing(nats, log).await?.unwrap_or_default();
@@ -155,7 +159,8 @@ impl Plan {
         Step { object: log.clone(), action: Action::Update { existing }, changes }.carry_out(nats).await
     }
 
-    /// The filters that one consumer loses after it has decided their commands, and another one gets.
+    /// The filters that one consumer loses after it has decided their commands, while another one gets commands of their
+    /// types: a handler's, or a partition's.
     fn moved(&self) -> BTreeSet<String> {
         let lost: BTreeSet<String> = self.steps.iter().filter_map(Step::dropped).flatten().collect();
         let got = self.steps.iter().flat_map(|step| match &step.action {
@@ -163,7 +168,9 @@ impl Plan {
             Action::Update { existing } => step.filters().difference(&filters(existing)).cloned().collect(),
             Action::Delete { .. } => BTreeSet::new(),
         });
-        got.filter(|filter| lost.contains(filter)).collect()
+        let got: Vec<String> = got.collect();
+        let is_got = |lost: &String| got.iter().any(|got| type_of_commands(got) == type_of_commands(lost));
+        lost.into_iter().filter(is_got).collect()
     }
 
     /// A consumer that is new takes the whole log of a handler that was renamed, and nothing of the log of one from which
@@ -178,7 +185,7 @@ impl Plan {
         let both = |step: &&Step| {
             let filters = step.filters();
             matches!(step.action, Action::Create)
-                && !filters.is_disjoint(moved)
+                && step.takes_a_type_of(moved)
                 && !filters.is_disjoint(&renamed)
         };
         match self.steps.iter().find(both) {
@@ -218,6 +225,12 @@ impl Step {
         filters(&self.object.settings)
     }
 
+    fn takes_a_type_of(&self, others: &BTreeSet<String>) -> bool {
+        let of_others =
+            |filter: &String| others.iter().any(|other| type_of_commands(other) == type_of_commands(filter));
+        self.filters().iter().any(of_others)
+    }
+
     fn takes_something_away(&self) -> bool {
         matches!(self.action, Action::Delete { .. }) || self.dropped().is_some()
     }
@@ -240,9 +253,12 @@ impl Step {
                 let mut config = existing.clone();
                 set_filters(&mut config, filters(&object.settings));
                 for (field, value) in object.settings.iter().filter(|(field, _)| !is_filter(field)) {
-                    match value.is_null() {
-                        true => drop(config.remove(field)),
-                        false => drop(config.insert(field.clone(), value.clone())),
+                    match value {
+                        Value::Null => drop(config.remove(field)),
+                        _ if field == "metadata" => {
+                            drop(config.insert(field.clone(), entities::merged(existing, value)));
+                        }
+                        _ => drop(config.insert(field.clone(), value.clone())),
                     }
                 }
                 update(nats, object, config).await?

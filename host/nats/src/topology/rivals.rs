@@ -83,7 +83,7 @@ fn step(old: &[Ours<'_>], new: &[Ours<'_>], Info { name, config }: &Info) -> Opt
         ),
         None if !taken.is_empty() && taken.iter().all(|filter| subjects::is_commands_of_type(filter)) => (
             format!(
-                "takes {}, which no handler of the configuration does: perhaps its handler was removed",
+                "takes {}, which no handler of the configuration does: perhaps its handler was removed, or has other partitions",
                 taken.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
             ),
             "it is deleted once its commands are decided; while it is there, the log keeps every command"

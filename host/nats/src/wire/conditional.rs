@@ -70,7 +70,7 @@ impl From<PublishError> for CommitError {
     fn from(error: PublishError) -> Self {
         match error {
             PublishError::WrongSequence(_) => Self::Conflict,
-            PublishError::Unclear(away) => Self::Unclear(away),
+            PublishError::Unclear(away) | PublishError::NobodyTakes(away) => Self::Unclear(away),
             PublishError::NotNow(_) => Self::Unclear(pelton_core::store::Unavailable {
                 doing: "a conditional write".to_owned(),
                 cause: error.to_string(),

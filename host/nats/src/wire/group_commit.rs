@@ -111,7 +111,7 @@ async fn store(nats: &Nats, writes: Vec<Waiting>) {
                 answer(waiting.answer, Ok(Stored { sequences }));
             }
         }
-        Err(PublishError::Unclear(away)) => {
+        Err(PublishError::Unclear(away) | PublishError::NobodyTakes(away)) => {
             for waiting in writes {
                 answer(waiting.answer, Err(PublishError::Unclear(away.clone())));
             }

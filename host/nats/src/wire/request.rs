@@ -57,6 +57,9 @@ pub(crate) enum PublishError {
     /// corrected.
     #[error(transparent)]
     Unclear(#[from] Unavailable),
+    /// Nobody answered at once: no stream takes the subject, or its leader is away. Nothing was stored.
+    #[error(transparent)]
+    NobodyTakes(Unavailable),
 }
 
 impl PublishError {
@@ -94,7 +97,9 @@ pub(crate) async fn publish(
         Err(SendError::TooLarge(cause)) => return Err(PublishError::TooLarge(cause)),
         Err(SendError::Invalid(cause)) => return Err(PublishError::Refused(cause)),
         Err(SendError::NoAnswer(why)) => {
-            return Err(PublishError::Unclear(why.explain(nats, doing(), subject)));
+            let nobody = matches!(why, NoAnswer::NoResponders);
+            let away = why.explain(nats, doing(), subject);
+            return Err(if nobody { PublishError::NobodyTakes(away) } else { PublishError::Unclear(away) });
         }
     };
     match answer::<PubAck>(&message.payload) {
@@ -309,7 +314,7 @@ mod tests {
                 PublishError::TooLarge(_) => "too large",
                 PublishError::Refused(_) => "refused",
                 PublishError::NotNow(_) => "not now",
-                PublishError::Unclear(_) => "unclear",
+                PublishError::Unclear(_) | PublishError::NobodyTakes(_) => "unclear",
             };
             assert_eq!(name, expected, "{code} {description}");
             assert!(named.to_string().contains(description), "{named}");

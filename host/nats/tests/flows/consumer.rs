@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::message::Incoming;
+use pelton_core::partition::Partition;
 use pelton_nats::topology::Topology;
 use pelton_nats::{Nats, PullConsumer};
 
@@ -13,7 +14,7 @@ use crate::support::{TestServer, name, soon};
 pub(crate) async fn open(nats: &Nats, prefetch: usize) -> PullConsumer {
     let topology = Topology { ack_wait: Duration::from_secs(2), ..hotel() };
     topology.ensure(nats).await.unwrap();
-    PullConsumer::of_handler(nats, &name("booking"), prefetch).await.unwrap()
+    PullConsumer::of_partition(nats, &name("booking"), Partition::WHOLE, prefetch).await.unwrap()
 }
 
 pub(crate) async fn send(nats: &Nats, numbers: std::ops::Range<usize>) {
@@ -160,7 +161,7 @@ async fn a_stopped_consumer_delivers_what_it_holds_and_leaves_the_rest() {
     until_left(&nats, 30 - handed_on).await;
 
     // No message is stranded: the next host gets all the rest at once.
-    let mut next = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
+    let mut next = PullConsumer::of_partition(&nats, &name("booking"), Partition::WHOLE, 8).await.unwrap();
     let started = Instant::now();
     for _ in handed_on..30 {
         soon(next.next()).await.unwrap().settle(Settlement::Ack).await;

@@ -13,6 +13,7 @@ use pelton_core::command::ports::{
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{CommandRoute, Intake};
 use pelton_core::message::{Event, Fingerprint};
+use pelton_core::partition::Partitions;
 use pelton_core::subject::{Entity, EntityTemplate};
 use pelton_core::time::Timestamp;
 use pelton_nats::topology::{EventStream, HandlerConsumer, Topology};
@@ -25,15 +26,30 @@ pub(crate) fn entity(room: &str) -> Entity {
     template.entity(&BTreeMap::from([("room", room.to_owned())])).unwrap()
 }
 
+fn route() -> CommandRoute {
+    CommandRoute {
+        template: EntityTemplate::parse("booking.{room}").unwrap(),
+        tokens: BTreeMap::from([("room".to_owned(), "/room".to_owned())]),
+        partitions: Partitions::ONE,
+    }
+}
+
+/// A handler of rooms that takes commands of these types.
+pub(crate) fn handler(id: &str, commands: &[&str]) -> HandlerConsumer {
+    let commands = commands.iter().map(|r#type| (CommandType::new(r#type).unwrap(), route()));
+    HandlerConsumer {
+        id: name(id),
+        commands: commands.collect(),
+        partitions: Partitions::ONE,
+        max_ack_pending: 64,
+    }
+}
+
 /// One event stream and one handler on it.
 pub(crate) fn hotel() -> Topology {
     Topology {
         streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
-        handlers: vec![HandlerConsumer {
-            name: name("booking"),
-            commands: vec![CommandType::new("book-room").unwrap(), CommandType::new("check-in").unwrap()],
-            max_ack_pending: 64,
-        }],
+        handlers: vec![handler("booking", &["book-room", "check-in"])],
         ..Topology::default()
     }
 }
@@ -122,12 +138,8 @@ pub(crate) async fn since(store: &StreamStore, entity: &Entity, after: Sequence)
 
 /// Finds the commands of the hotel.
 pub(crate) fn commands(nats: &Nats, replicated: bool) -> Commands {
-    let route = CommandRoute {
-        template: EntityTemplate::parse("booking.{room}").unwrap(),
-        tokens: BTreeMap::from([("room".to_owned(), "/room".to_owned())]),
-    };
     let types = ["book-room", "check-in"].map(str::to_owned);
-    let intake = Intake::new(types.clone().map(|r#type| (r#type, route.clone())).into());
+    let intake = Intake::new(types.clone().map(|r#type| (r#type, route())).into());
     Commands::new(nats, &Arc::new(intake), types.map(|r#type| (r#type, name("hotel"))), replicated)
 }
 

@@ -9,12 +9,13 @@ use pelton_core::command::ports::CommandStore;
 use pelton_core::id::{CommandId, CommandType, Sequence};
 use pelton_core::intake::{EXPECTED_SEQUENCE, REPLY_TO};
 use pelton_core::message::{Fingerprint, Rejection};
+use pelton_core::partition::Partitions;
 use pelton_nats::StreamIngress;
 use pelton_nats::subjects::COMMANDS;
 use pelton_nats::{Nats, StoreSettings, StreamStore};
 use tokio::task::JoinHandle;
 
-use crate::entities::{Writer, commands};
+use crate::entities::{Writer, commands, hotel};
 use crate::poison::publish_raw;
 use crate::support::{TestServer, name, outcome, prepare, soon};
 
@@ -248,6 +249,36 @@ async fn close_lets_go_of_those_who_wait() {
     assert_eq!(soon(waiting).await.unwrap().unwrap(), None);
 }
 
+/// While hosts are restarted with another number of partitions, those with the old one go on taking commands in.
+#[tokio::test]
+async fn commands_go_where_the_log_takes_them_whatever_the_host_is_configured_with() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let ingress = StreamIngress::open(&nats, commands(&nats, false)).await.unwrap();
+    let booking = handler(&nats).await;
+    assert!(soon(ingress.submit(command("a"), LONG)).await.unwrap().is_some());
+    booking.abort();
+    for consumer in ["h", "booking"] {
+        nats.jetstream().get_stream(COMMANDS).await.unwrap().delete_consumer(consumer).await.unwrap();
+    }
+    let mut divided = hotel();
+    divided.handlers[0].partitions = Partitions::new(2).unwrap();
+    divided.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
+
+    let booking = handler(&nats).await;
+    for same in ["a", "b", "b"] {
+        assert!(soon(ingress.submit(command(same), LONG)).await.unwrap().is_some(), "{same}");
+    }
+    let mut log = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+    let state = log.info().await.unwrap().state.clone();
+    assert_eq!(state.messages, 2, "each id is logged once");
+    let last = log.get_raw_message(state.last_sequence).await.unwrap();
+    assert!(last.subject.starts_with("command.book-room@"), "{}", last.subject);
+    booking.abort();
+    ingress.close().await;
+}
+
 #[tokio::test]
 async fn what_the_server_cannot_take_says_why() {
     let mut server = TestServer::start().await;
@@ -260,7 +291,7 @@ async fn what_the_server_cannot_take_says_why() {
     let text = unavailable(soon(ingress.submit(command("a"), LONG)).await);
     assert!(text.contains("no server answers"), "{text}");
     let error = ingress.ready().await.unwrap_err().to_string();
-    assert!(error.contains("COMMANDS") && error.contains("stream not found"), "{error}");
+    assert!(error.contains("COMMANDS: there is none"), "{error}");
 
     prepare(&nats, 1).await;
     ingress.ready().await.unwrap();

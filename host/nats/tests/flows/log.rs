@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
+use pelton_core::partition::Partition;
 use pelton_nats::PullConsumer;
 use pelton_nats::commands::log;
 
@@ -20,7 +21,8 @@ async fn a_command_is_let_go_of_when_it_is_old_and_every_handler_has_ended_what_
         nats.jetstream().publish(subject, "1".into()).await.unwrap().await.unwrap();
     }
     assert_eq!(log::let_go(&nats, Duration::ZERO).await.unwrap(), 0, "nothing has ended");
-    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
+    let mut consumer =
+        PullConsumer::of_partition(&nats, &name("booking"), Partition::WHOLE, 8).await.unwrap();
     let mut held = Vec::new();
     for n in 0..5 {
         let delivery = soon(consumer.next()).await.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::Sequence;
+use pelton_core::partition::Partition;
 use pelton_nats::{Nats, PullConsumer, dead_letters};
 use pelton_nats::{Topology, subjects::DEAD_LETTERS};
 use tokio::io::AsyncWriteExt;
@@ -62,7 +63,8 @@ async fn messages_that_cannot_be_read_are_set_aside_and_the_others_go_on() {
     publish_raw(&server.url(), &[("command.book-room.s1", b"NATS/1.0 409 Consumer Deleted\r\n\r\n")]).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
 
-    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 8).await.unwrap();
+    let mut consumer =
+        PullConsumer::of_partition(&nats, &name("booking"), Partition::WHOLE, 8).await.unwrap();
     let mut came = Vec::new();
     while came.len() < 2 {
         let delivery = soon(consumer.next()).await.unwrap();
@@ -112,7 +114,8 @@ async fn one_that_cannot_be_set_aside_does_not_keep_the_others_from_it() {
         [("command.book-room.p1", long.as_bytes()), ("command.book-room.p2", b"NATS/1.0\r\na b: c\r\n\r\n")];
     publish_raw(&server.url(), &messages).await;
     nats.jetstream().publish("command.book-room.c1", "1".into()).await.unwrap().await.unwrap();
-    let mut consumer = PullConsumer::of_handler(&nats, &name("booking"), 1).await.unwrap();
+    let mut consumer =
+        PullConsumer::of_partition(&nats, &name("booking"), Partition::WHOLE, 1).await.unwrap();
     let delivery = soon(consumer.next()).await.unwrap();
     assert_eq!(delivery.message().subject, "command.book-room.c1");
     let dead_letter = dead_letters::read(&nats, Sequence(1)).await.unwrap().unwrap().dead_letter;

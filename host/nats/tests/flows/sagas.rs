@@ -1,5 +1,6 @@
 //! Sagas on a real server: instances and timers in one write, commands with an origin of their own, outcomes, positions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ async fn prepare(nats: &Nats, replicas: u8) -> SagaStreams {
 
 fn store(nats: &Nats, replicas: u8) -> SagaStreams {
     let times = SagaTimes { nobody_takes: Duration::ZERO, ..SagaTimes::default() };
-    SagaStreams::start(nats, &name("housekeeping"), &name("hotel"), replicas > 1, times)
+    SagaStreams::start(nats, &name("housekeeping"), &name("hotel"), Arc::default(), replicas > 1, times)
 }
 
 fn feeds(nats: &Nats) -> SagaStreamFeeds {
@@ -129,7 +130,8 @@ async fn an_instance_is_stored_only_on_the_revision_it_was_loaded_at() {
     assert_eq!(loaded, (Some(instance(2)), second));
     // One that has ended is forgotten after a while.
     let times = SagaTimes { keep: Duration::from_secs(1), ..SagaTimes::default() };
-    let sagas = SagaStreams::start(&nats, &name("housekeeping"), &name("hotel"), false, times);
+    let sagas =
+        SagaStreams::start(&nats, &name("housekeeping"), &name("hotel"), Arc::default(), false, times);
     sagas.save(&id, &Instance { state: None, ..instance(3) }, &[], second).await.unwrap();
     soon(async {
         while sagas.load(&id).await.unwrap().0.is_some() {

@@ -16,7 +16,7 @@ use crate::support::{TestServer, name, prepare, publish_events};
 fn wanted() -> Wanted {
     Wanted {
         streams: vec![name("hotel")],
-        handlers: vec![name("booking")],
+        handlers: vec![(name("booking"), pelton_core::partition::Partitions::ONE)],
         views: vec![(name("bookings"), name("hotel"))],
         sagas: vec![WantedSaga { name: name("nobody"), id: name("nobody"), stream: name("hotel") }],
     }

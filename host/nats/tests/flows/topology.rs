@@ -5,13 +5,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
-use pelton_core::id::CommandType;
+use pelton_core::partition::{Partition, Partitions};
 use pelton_nats::server::Options;
-use pelton_nats::topology::{Apply, Effect, EventStream, HandlerConsumer, Topology, TopologyError, View};
+use pelton_nats::topology::{Apply, Effect, EventStream, Topology, TopologyError, View};
 use pelton_nats::{Credentials, Nats, PullConsumer};
 use serde_json::json;
 
-use crate::entities::hotel;
+use crate::entities::{handler, hotel};
 use crate::support::{TestServer, name, soon};
 
 fn everything() -> Topology {
@@ -26,10 +26,6 @@ fn everything() -> Topology {
 async fn changes(topology: &Topology, nats: &Nats) -> String {
     let plan = topology.plan(nats).await.unwrap();
     plan.changes().map(|change| format!("{change}\n")).collect()
-}
-
-fn command_type(name: &str) -> CommandType {
-    CommandType::new(name).unwrap()
 }
 
 fn report(result: Result<(), TopologyError>) -> String {
@@ -72,7 +68,7 @@ async fn all_differences_are_reported_at_once_and_nothing_is_changed() {
     before.audit_retention = week;
     before.streams[0].subjects.push("cleaning.>".into());
     before.handlers[0].max_ack_pending = 7;
-    before.handlers[0].commands.pop();
+    before.handlers[0].commands.pop_last();
     before.ensure(&nats).await.unwrap();
 
     let text = report(everything().ensure(&nats).await);
@@ -96,7 +92,7 @@ async fn what_the_server_refuses_is_explained() {
     hotel().ensure(&nats).await.unwrap();
 
     let mut renamed = hotel();
-    renamed.handlers[0].name = name("reservation");
+    renamed.handlers[0].id = name("reservation");
     let text = report(renamed.ensure(&nats).await);
     for part in [
         "consumer booking of stream COMMANDS: takes command.book-room.>, as the consumer reservation does",
@@ -119,8 +115,7 @@ async fn handlers_share_the_command_stream() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     let mut two = hotel();
-    let commands = vec![command_type("report-cleaned")];
-    two.handlers.push(HandlerConsumer { name: name("cleaning"), commands, max_ack_pending: 1 });
+    two.handlers.push(handler("cleaning", &["report-cleaned"]));
     two.ensure(&nats).await.unwrap();
     assert_eq!(changes(&two, &nats).await, "");
 }
@@ -131,7 +126,7 @@ async fn what_only_adds_is_applied_and_passes_no_command_over() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     let mut before = hotel();
-    before.handlers[0].commands.truncate(1);
+    before.handlers[0].commands.pop_last();
     before.audit_retention = Duration::from_secs(3600);
     before.ensure(&nats).await.unwrap();
     // The consumer is beyond the place where commands of the new type will be.
@@ -156,7 +151,7 @@ async fn a_start_that_may_only_add_changes_nothing_where_that_is_not_enough() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
     let mut before = hotel();
-    before.handlers[0].commands.truncate(1);
+    before.handlers[0].commands.pop_last();
     before.handlers[0].max_ack_pending = 7;
     before.ensure(&nats).await.unwrap();
     let text = report(hotel().ensure_with(&nats, Apply::Additive).await);
@@ -178,7 +173,7 @@ async fn a_plan_is_carried_out_and_leaves_what_the_operator_set() {
     publish(&nats, "command.check-in.c-1").await;
     let mut after = hotel();
     after.streams[0].subjects = vec!["booking.1.>".into()];
-    after.handlers[0].name = name("reservation");
+    after.handlers[0].id = name("reservation");
     let plan = after.plan(&nats).await.unwrap();
     assert!(plan.differences().all(|change| change.effect == Effect::Other), "{plan:?}");
     plan.carry_out(&nats).await.unwrap();
@@ -191,9 +186,8 @@ async fn a_plan_is_carried_out_and_leaves_what_the_operator_set() {
     // One of its commands moves to a handler that is new and has other entities: nothing is decided there once more.
     publish(&nats, "command.check-in.c-2").await;
     assert_eq!(next(&nats, &mut reservation).await, "command.check-in.c-2");
-    after.handlers[0].commands = vec![command_type("book-room")];
-    let commands = vec![command_type("check-in")];
-    after.handlers.push(HandlerConsumer { name: name("reception"), commands, max_ack_pending: 64 });
+    after.handlers[0].commands = handler("any", &["book-room"]).commands;
+    after.handlers.push(handler("reception", &["check-in"]));
     after.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
     assert_eq!(changes(&after, &nats).await, "");
     publish(&nats, "command.check-in.c-3").await;
@@ -204,9 +198,9 @@ async fn a_plan_is_carried_out_and_leaves_what_the_operator_set() {
     publish(&nats, "command.book-room.c-4").await;
     assert_eq!(next(&nats, &mut reservation).await, "command.book-room.c-4");
     let mut both = after.clone();
-    both.handlers[0].commands = vec![command_type("pay")];
-    both.handlers[1].name = name("desk");
-    both.handlers[1].commands.push(command_type("book-room"));
+    both.handlers[0].commands = handler("any", &["pay"]).commands;
+    both.handlers[1].id = name("desk");
+    both.handlers[1].commands = handler("any", &["check-in", "book-room"]).commands;
     let text = report(both.plan(&nats).await.unwrap().carry_out(&nats).await);
     assert!(text.contains("rename it first, apply, and move the others then"), "{text}");
     assert_eq!(changes(&after, &nats).await, "");
@@ -219,7 +213,7 @@ async fn a_handler_keeps_a_command_type_until_it_has_decided_its_commands() {
     hotel().ensure(&nats).await.unwrap();
     publish(&nats, "command.check-in.c-1").await;
     let mut after = hotel();
-    after.handlers[0].commands = vec![command_type("book-room")];
+    after.handlers[0].commands = handler("any", &["book-room"]).commands;
     let text = report(after.plan(&nats).await.unwrap().carry_out(&nats).await);
     assert!(text.contains("has not decided all commands of command.check-in.>"), "{text}");
     assert_eq!(changes(&hotel(), &nats).await, "", "a host with the old configuration still starts");
@@ -235,11 +229,7 @@ async fn a_handler_keeps_a_command_type_until_it_has_decided_its_commands() {
 async fn a_command_type_moves_to_a_handler_that_is_there_and_only_one_gets_each_command() {
     let server = TestServer::start().await;
     let nats = server.connect().await;
-    let taking = |commands: &[&str]| HandlerConsumer {
-        name: name("reception"),
-        commands: commands.iter().map(|command| command_type(command)).collect(),
-        max_ack_pending: 64,
-    };
+    let taking = |commands: &[&str]| handler("reception", commands);
     let mut before = hotel();
     before.handlers.push(taking(&["greet"]));
     before.ensure(&nats).await.unwrap();
@@ -252,7 +242,7 @@ async fn a_command_type_moves_to_a_handler_that_is_there_and_only_one_gets_each_
     // The type moves while its handler stays, or its handler goes.
     let mut stays = before.clone();
     stays.handlers = vec![hotel().handlers.remove(0), taking(&["greet", "check-in"])];
-    stays.handlers[0].commands = vec![command_type("book-room")];
+    stays.handlers[0].commands = handler("any", &["book-room"]).commands;
     let mut goes = before.clone();
     goes.handlers = vec![taking(&["greet", "book-room", "check-in"])];
     for after in [&stays, &goes] {
@@ -272,9 +262,74 @@ async fn a_command_type_moves_to_a_handler_that_is_there_and_only_one_gets_each_
     assert_eq!(next(&nats, &mut reception).await, "command.book-room.c-4");
 }
 
+/// R14: a command that had ended at one entity was decided again at another, after the pointers to its tokens had changed.
+#[tokio::test]
+async fn where_commands_find_their_entity_changes_only_while_the_log_has_none() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    hotel().ensure(&nats).await.unwrap();
+    let mut other = hotel();
+    for route in other.handlers[0].commands.values_mut() {
+        route.tokens.insert("room".to_owned(), "/room/id".to_owned());
+    }
+    publish(&nats, "command.check-in.c-1").await;
+    let text = report(other.plan(&nats).await.unwrap().carry_out(&nats).await);
+    for part in [
+        "check-in finds its entity at booking.{room} room = /room, configured booking.{room} room = /room/id",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let plan = other.plan(&nats).await.unwrap();
+    assert!(plan.impossible().any(|change| change.meaning.contains("check-in-2")), "{plan:?}");
+
+    // One of another type changes nothing for this one.
+    other.handlers[0].commands.extend(handler("any", &["check-in"]).commands);
+    let plan = other.plan(&nats).await.unwrap();
+    assert!(plan.changes().all(|change| change.effect == Effect::Other), "{plan:?}");
+    plan.carry_out(&nats).await.unwrap();
+    assert_eq!(changes(&other, &nats).await, "");
+}
+
+/// The commands of an entity keep their order: those that are logged before the change are decided before those after it.
+#[tokio::test]
+async fn partitions_change_once_all_that_is_logged_is_decided() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    hotel().ensure(&nats).await.unwrap();
+    publish(&nats, "command.check-in.c-1").await;
+    let mut divided = hotel();
+    divided.handlers[0].partitions = Partitions::new(2).unwrap();
+    let text = report(divided.plan(&nats).await.unwrap().carry_out(&nats).await);
+    assert!(
+        text.contains("has not decided all commands of command.book-room.> command.check-in.>"),
+        "{text}"
+    );
+    assert_eq!(changes(&hotel(), &nats).await, "");
+    let mut booking = consumer(&nats, "booking").await;
+    assert_eq!(next(&nats, &mut booking).await, "command.check-in.c-1");
+
+    divided.plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
+    assert_eq!(changes(&divided, &nats).await, "");
+    for (index, partition) in Partitions::new(2).unwrap().all().enumerate() {
+        let subject = format!("command.check-in@{index}of2.c-2{index}");
+        publish(&nats, &subject).await;
+        let mut partition = PullConsumer::of_partition(&nats, &name("booking"), partition, 1).await.unwrap();
+        assert_eq!(next(&nats, &mut partition).await, subject);
+    }
+    let undivided = nats.jetstream().publish("command.check-in.c-3", "".into()).await.unwrap().await;
+    assert!(undivided.is_err(), "nobody decides it");
+
+    // Back again: the first consumer is made anew, and does not go through the log.
+    hotel().plan(&nats).await.unwrap().carry_out(&nats).await.unwrap();
+    assert_eq!(changes(&hotel(), &nats).await, "");
+    publish(&nats, "command.check-in.c-4").await;
+    let mut booking = consumer(&nats, "booking").await;
+    assert_eq!(next(&nats, &mut booking).await, "command.check-in.c-4");
+}
+
 /// A host's consumer of a handler.
 async fn consumer(nats: &Nats, handler: &str) -> PullConsumer {
-    PullConsumer::of_handler(nats, &name(handler), 1).await.unwrap()
+    PullConsumer::of_partition(nats, &name(handler), Partition::WHOLE, 1).await.unwrap()
 }
 
 /// Its next message, acknowledged.

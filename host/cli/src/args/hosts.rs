@@ -1,0 +1,13 @@
+//! `pelton hosts`
+
+use clap::Args;
+
+use super::common::ServerArgs;
+
+/// `pelton hosts`
+#[derive(Debug, Args)]
+pub(crate) struct HostsArgs {
+    /// Which server.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
