@@ -387,7 +387,7 @@ impl Consumer for PullConsumer {
                 && !self.draining
                 && !assignment.is_ours()
             {
-                self.stand_by().await;
+                Box::pin(self.stand_by()).await;
                 if self.stop.is_cancelled() {
                     return None;
                 }
