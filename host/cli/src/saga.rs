@@ -19,7 +19,7 @@ use crate::exit::Failure;
 use crate::{dlq, operator, server};
 use output::Output;
 
-/// Does what was asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(command: &SagaCommand) -> Result<(), Failure> {
     match command {
         SagaCommand::List(arguments) => list(arguments).await,
@@ -31,7 +31,7 @@ pub(crate) async fn run(command: &SagaCommand) -> Result<(), Failure> {
     }
 }
 
-/// How an instance is.
+/// The status of an instance.
 fn status(instance: &Instance) -> InstanceStatus {
     match instance {
         Instance { quarantined_by: Some(_), .. } => InstanceStatus::Quarantined,
@@ -63,7 +63,7 @@ async fn list(arguments: &ListArgs) -> Result<(), Failure> {
                 more = true;
                 break;
             }
-            listed.push((name.clone(), stored));
+            listed.push((name.clone(), saga.id.clone(), stored));
         }
     }
     Output { json: arguments.server.json }.list(&listed);
@@ -75,7 +75,7 @@ async fn list(arguments: &ListArgs) -> Result<(), Failure> {
 
 async fn show(arguments: &InstanceArgs) -> Result<(), Failure> {
     let (opened, stored) = Opened::of(arguments).await?;
-    Output { json: arguments.server.json }.show(&opened.name, &stored);
+    Output { json: arguments.server.json }.show(&opened.name, &opened.saga.id, &stored);
     Ok(())
 }
 
@@ -118,9 +118,8 @@ async fn cancel(arguments: &ChangeArgs) -> Result<(), Failure> {
         output.did(&opened.name, &stored.id, &format!("would {what}"));
         return Ok(());
     }
-    match opened.view.cancel(&stored, opened.saga.keep).await.map_err(failed)? {
+    match opened.view.cancel(&stored, opened.saga.keep, &who(arguments)).await.map_err(failed)? {
         Changed::Done => {
-            tracing::info!(by = who(arguments), "cancelled");
             output.did(&opened.name, &stored.id, "cancelled");
             Ok(())
         }
@@ -154,7 +153,7 @@ async fn fire(arguments: &FireArgs) -> Result<(), Failure> {
     }
 }
 
-/// The saga of an instance, on its server.
+/// An instance's saga on its server.
 struct Opened {
     name: Name,
     saga: SagaConfig,
@@ -175,7 +174,7 @@ impl Opened {
         Ok((Self { name: name.clone(), saga: saga.clone(), view }, stored))
     }
 
-    /// Its dead letters are to be retried.
+    /// The arguments of `pelton dlq retry` for the instance's dead letters.
     fn retry(&self, ResumeArgs { change, wait }: &ResumeArgs, stored: &StoredInstance) -> RetryArgs {
         let filter = FilterArgs {
             consumer: Some(self.saga.id.to_string()),

@@ -5,6 +5,7 @@
 //! instance and all changes of its timers are one atomic batch, or one message where no timer is set.
 
 mod feeds;
+mod journal;
 pub(crate) mod outcomes;
 mod store;
 mod view;

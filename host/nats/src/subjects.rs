@@ -349,6 +349,11 @@ pub(crate) fn takes(filter: &str, subject: &str) -> bool {
     tokens.next().is_none()
 }
 
+/// An entry of the audit stream about an instance. `unique` tells it from all others.
+pub(crate) fn saga_entry(saga: &Name, instance: &InstanceId, unique: &str) -> String {
+    format!("audit.saga.{saga}.{instance}.{unique}")
+}
+
 // ---- plugins -------------------------------------------------------------------------------------------------------
 
 /// The stream behind the object store of components.

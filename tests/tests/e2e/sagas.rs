@@ -79,6 +79,11 @@ async fn an_operator_fires_a_timer_and_sees_what_follows() {
     saga(&house, &["cancel", "housekeeping", INSTANCE], 4).await;
     let [shown] = &saga(&house, &["show", "housekeeping", INSTANCE], 0).await[..] else { panic!() };
     assert_eq!((&shown["status"], &shown["timers"]), (&"ended".into(), &json!([])));
+    let audit = house.streams().await.read("AUDIT").await.expect("the audit stream");
+    let of_instance = format!("audit.saga.housekeeping.{INSTANCE}.");
+    let entries = audit.iter().filter(|entry| entry.subject.starts_with(&of_instance));
+    let acts: Vec<Value> = entries.map(|entry| entry.data()["act"].clone()).collect();
+    assert_eq!(acts, ["fired", "cancelled"], "what was only tried, or not there, is not noted");
     host.stop().await;
 }
 

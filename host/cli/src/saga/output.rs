@@ -1,4 +1,4 @@
-//! Instances, for people and for programs.
+//! Prints instances: text for people, JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -12,21 +12,22 @@ use super::status;
 use crate::args::saga::InstanceStatus;
 use crate::terminal::{one_line, say};
 
-/// The digits of a digest that are shown.
+/// The number of digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 12;
 
-/// How it is written.
+/// The output format.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
-    /// One object a line.
+    /// JSON: one object per line.
     pub(super) json: bool,
 }
 
 impl Output {
-    pub(super) fn list(self, instances: &[(Name, StoredInstance)]) {
-        for (saga, stored) in instances {
+    /// Lists instances, each with its saga's name and id.
+    pub(super) fn list(self, instances: &[(Name, Name, StoredInstance)]) {
+        for (saga, id, stored) in instances {
             if self.json {
-                say(&described(saga, stored).to_string());
+                say(&described(saga, id, stored).to_string());
                 continue;
             }
             let Instance { timers, open, .. } = &stored.instance;
@@ -50,15 +51,16 @@ impl Output {
         }
     }
 
-    pub(super) fn show(self, saga: &Name, stored: &StoredInstance) {
+    /// Shows one instance of the saga with this name and id.
+    pub(super) fn show(self, saga: &Name, id: &Name, stored: &StoredInstance) {
         match self.json {
-            true => say(&described(saga, stored).to_string()),
+            true => say(&described(saga, id, stored).to_string()),
             false => say(text(saga, stored).trim_end()),
         }
     }
 }
 
-fn described(saga: &Name, stored: &StoredInstance) -> Value {
+fn described(saga: &Name, saga_id: &Name, stored: &StoredInstance) -> Value {
     let instance = &stored.instance;
     let state = instance.state.as_deref().map(|state| {
         serde_json::from_slice::<Value>(state).unwrap_or_else(|_| String::from_utf8_lossy(state).into())
@@ -72,7 +74,7 @@ fn described(saga: &Name, stored: &StoredInstance) -> Value {
         .open
         .iter()
         .map(|(place, command)| {
-            let id = format!("saga:{saga}:{}:{place}", stored.id);
+            let id = format!("saga:{saga_id}:{}:{place}", stored.id);
             json!({ "id": id, "type": command.r#type, "setAside": command.set_aside })
         })
         .collect();
@@ -132,13 +134,13 @@ fn text(saga: &Name, stored: &StoredInstance) -> String {
     lines.extend(next.map(|next| ("next", format!("pelton saga {next} {saga} {} --dry-run", stored.id))));
     let mut text = String::new();
     for (title, line) in lines {
-        // States, ids and types are others' words.
+        // States, ids and types are foreign text.
         let _ = writeln!(text, "{title:<11}  {}", one_line(&line));
     }
     text
 }
 
-/// When a timer is due, and how long that is.
+/// The time at which a timer is due, and how long that is from now.
 fn due(due: Timestamp) -> String {
     let (now, due_at) = (Timestamp::now(), due);
     let left = std::time::Duration::from_nanos(due_at.0.saturating_sub(now.0));
@@ -147,5 +149,26 @@ fn due(due: Timestamp) -> String {
         seconds @ 1..=119 => format!("{due_at}, in {seconds} s"),
         seconds @ 120..=7199 => format!("{due_at}, in {} min", seconds / 60),
         seconds => format!("{due_at}, in {} h", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pelton_core::id::Sequence;
+    use pelton_core::saga::instance::OpenCommand;
+
+    use super::*;
+
+    /// The ids had the saga's name, under which nobody finds them where its id is another.
+    #[test]
+    fn the_ids_of_commands_are_those_that_were_sent() {
+        let open = OpenCommand { r#type: "schedule-cleaning".to_owned(), set_aside: false };
+        let instance = Instance { open: [("hotel:7:0".to_owned(), open)].into(), ..Instance::default() };
+        let id = InstanceId::new("1~2022-12-12").unwrap();
+        let stored = StoredInstance { id, instance, stored_at: Timestamp(0), revision: Sequence(1) };
+        let [name, id] = ["cleaning", "housekeeping"].map(|name| Name::new(name).unwrap());
+        let shown = described(&name, &id, &stored);
+        assert_eq!(shown["saga"], "cleaning");
+        assert_eq!(shown["open"][0]["id"], "saga:housekeeping:1~2022-12-12:hotel:7:0");
     }
 }

@@ -12,6 +12,7 @@ use pelton_core::time::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::journal::{self, Act};
 use crate::connection::Nats;
 use crate::subjects;
 use crate::wire::{self, BatchMessage, ConditionalWrite, PublishError, header};
@@ -124,6 +125,8 @@ impl SagaView {
         let Some(message) = wire::leader_last(&self.nats, &self.stream, &armed).await? else {
             return Ok(Changed::Overtaken);
         };
+        let act = Act::Fired { timer: timer.to_owned() };
+        journal::note(&self.nats, &self.saga, of, by, act).await?;
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(FIRED_BY, pelton_core::cloudevents::header_value(by));
         headers.insert(header::SCHEDULER, armed.as_str());
@@ -139,7 +142,9 @@ impl SagaView {
         &self,
         of: &StoredInstance,
         keep: std::time::Duration,
+        by: &str,
     ) -> Result<Changed, Unavailable> {
+        journal::note(&self.nats, &self.saga, of, by, Act::Cancelled).await?;
         let mut ended = of.instance.clone();
         let timers: Vec<String> = std::mem::take(&mut ended.timers).into_keys().collect();
         (ended.state, ended.quarantined_by) = (None, None);

@@ -368,8 +368,8 @@ async fn an_operator_lets_a_timer_go_off_and_ends_an_instance() {
     let mut feed = feeds(&nats).own();
     let [item] = &soon(feed.next(10, 1024 * 1024)).await.unwrap()[..] else { panic!() };
     assert_eq!(item.message.headers.get(FIRED_BY), Some("ada"));
-    assert_eq!(view.cancel(&stored, Duration::from_secs(60)).await.unwrap(), Changed::Done);
-    assert_eq!(view.cancel(&stored, Duration::from_secs(60)).await.unwrap(), Changed::Overtaken);
+    assert_eq!(view.cancel(&stored, Duration::from_secs(60), "anna").await.unwrap(), Changed::Done);
+    assert_eq!(view.cancel(&stored, Duration::from_secs(60), "anna").await.unwrap(), Changed::Overtaken);
     let (ended, _) = sagas.load(&id).await.unwrap();
     assert!(ended.unwrap().has_ended());
     let mut stream = nats.jetstream().get_stream(STREAM).await.unwrap();
