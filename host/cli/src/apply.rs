@@ -1,4 +1,4 @@
-//! `pelton apply`: what has to be changed on the server, shown first and then done.
+//! `pelton apply`: shows the changes that the server needs, then makes them.
 
 use std::io::Write;
 
@@ -58,7 +58,7 @@ async fn apply(arguments: &ApplyArgs, topology: &Topology, nats: &Nats) -> Resul
     Ok(())
 }
 
-/// Carries out what was shown. The server may have changed while somebody read it.
+/// Carries out the shown changes. Changes nothing if the server has changed since they were shown.
 async fn carry_out(topology: &Topology, nats: &Nats, shown: &[Change]) -> anyhow::Result<()> {
     let plan: Plan = topology.plan(nats).await?;
     anyhow::ensure!(
@@ -77,7 +77,7 @@ async fn confirmed(changes: usize) -> bool {
     matches!(answer.await, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// The changes for people: object by object, each with its meaning below it.
+/// The changes for people: by object, each with its meaning below it.
 pub(crate) fn describe(changes: &[Change]) -> String {
     if changes.is_empty() {
         return "the server is as the configuration wants it\n".to_owned();
@@ -91,7 +91,7 @@ pub(crate) fn describe(changes: &[Change]) -> String {
         lines.extend([format!("  {what}"), format!("    {meaning}")]);
         last = object;
     }
-    // Names and settings on the server are others' words.
+    // Names and settings on the server are foreign text.
     escaped(&lines.join("\n")) + "\n"
 }
 
@@ -99,7 +99,7 @@ fn json(changes: &[Change]) -> String {
     changes.iter().map(|change| serde_json::json!(change).to_string() + "\n").collect()
 }
 
-/// Who pipes it into `head` has seen enough.
+/// A closed stdout is not an error: the output may be piped into `head`.
 fn write(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! `pelton check`: what would be run, without running it.
+//! `pelton check`: checks a configuration and its components without running them.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::Write;
@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Compares the server with the configuration. What is missing is no mistake: a start creates it.
+/// Compares the server with the configuration. A missing object is not an error, because a start creates it.
 async fn compare(prepared: &mut Prepared, arguments: &CheckArgs, urls: &[String]) -> Result<(), Failure> {
     let nats = reach(&mut prepared.config, urls, &arguments.store).await?;
     from_store::load(prepared, &arguments.config, &nats, Patience::None).await?;
@@ -53,15 +53,15 @@ async fn compare(prepared: &mut Prepared, arguments: &CheckArgs, urls: &[String]
     }
 }
 
-/// Who pipes it into `head` has seen enough.
+/// A closed stdout is not an error: the output may be piped into `head`.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-/// A summary for people: what there is, and how it hangs together.
+/// A summary for people: the tables and how they relate.
 struct Summary<'a>(&'a Prepared);
 
-/// A schema, by what it describes.
+/// The name of what a schema describes.
 fn described(schema: &Schema) -> String {
     let Schema { kind, r#type, version, .. } = schema;
     match (r#type.as_str(), version) {
@@ -71,7 +71,7 @@ fn described(schema: &Schema) -> String {
     }
 }
 
-/// What a component imports, by the tier that allows it.
+/// The imports of a component by the tier that allows them.
 fn imports(plugin: &LoadedPlugin) -> String {
     let by_tier = Tier::ALL.into_iter().filter_map(|tier| {
         let of_tier = plugin.imports().iter().filter(|import| Tier::of_import(import) == Some(tier));
@@ -136,7 +136,7 @@ impl Display for Summary<'_> {
         let mut last = "";
         for (kind, line) in rows {
             let shown = if kind == last { "" } else { kind };
-            // A component says its name and version itself.
+            // The component's descriptor has its name and version.
             writeln!(f, "{shown:<11} {}", one_line(&line))?;
             if !kind.is_empty() {
                 last = kind;

@@ -1,4 +1,4 @@
-//! `pelton component`: from a core module, as a compiler writes it, to a component.
+//! `pelton component`: wraps a core module, as compilers write it, into a component.
 
 use std::fs;
 use std::path::Path;
@@ -22,13 +22,13 @@ pub(crate) fn wrap(module: &Path) -> anyhow::Result<Vec<u8>> {
     bytes.and_then(|bytes| Ok(componentize(&bytes)?)).with_context(|| module.display().to_string())
 }
 
-/// Writes the component, whole or not at all.
+/// Writes the component atomically.
 pub(crate) fn write(output: &Path, component: &[u8]) -> anyhow::Result<()> {
     // Beside the output, so that the rename cannot cross file systems.
     let half = output.with_extension(format!("{}.half", std::process::id()));
     let written = fs::write(&half, component).and_then(|()| fs::rename(&half, output));
     written.with_context(|| format!("cannot write {}", output.display())).inspect_err(|_| {
-        // Nothing is left behind where the rename failed; where the write did, there may be nothing.
+        // Removes the temporary file, which may not exist if the write failed.
         let _ = fs::remove_file(&half);
     })
 }

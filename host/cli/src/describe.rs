@@ -1,4 +1,4 @@
-//! `pelton completions` and `pelton man`: what the command line is, for shells and for readers.
+//! `pelton completions` and `pelton man`: shell completions and the man page.
 
 use std::io::{self, Write};
 
@@ -40,7 +40,7 @@ fn render_man(page: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Where nobody reads it any more, nothing is missed.
+/// A closed stdout is not an error.
 fn print(text: &[u8]) {
     let _ = io::stdout().write_all(text);
 }

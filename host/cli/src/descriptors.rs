@@ -1,6 +1,6 @@
-//! Whether the plugins' descriptors fit the configuration: what a component exports, which commands it takes and sends.
+//! Checks the plugins' descriptors against the configuration: exported roles, commands taken and sent.
 //!
-//! What is wrong is reported in the configuration, where it names the component or relies on it.
+//! Problems are reported at the place in the configuration that names the component or relies on it.
 
 use std::collections::BTreeMap;
 
@@ -15,21 +15,21 @@ use crate::config::{At, Problem, suggestion};
 use crate::role::Role;
 use crate::terminal::one_line;
 
-/// What a component says of itself.
+/// The descriptors of a component.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Inspected {
     /// `sha256:` and 64 hexadecimal digits.
     pub(crate) digest: String,
-    /// In the role `command-handler`.
+    /// Its descriptor as a `command-handler`.
     pub(crate) handler: Option<HandlerDescriptor>,
-    /// In the role `projection`.
+    /// Its descriptor as a `projection`.
     pub(crate) projection: Option<ProjectionDescriptor>,
-    /// In the role `saga`.
+    /// Its descriptor as a `saga`.
     pub(crate) saga: Option<SagaDescriptor>,
 }
 
 impl Inspected {
-    /// What a loaded component has said.
+    /// The descriptors of a loaded component.
     #[must_use]
     pub(crate) fn of(plugin: &LoadedPlugin) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Inspected {
         }
     }
 
-    /// Who it says it is, in whichever role.
+    /// Its name and version, from any of its descriptors.
     #[must_use]
     pub(crate) fn identity(&self) -> Option<&Identity> {
         let handler = self.handler.as_ref().map(|handler| &handler.identity);
@@ -48,7 +48,7 @@ impl Inspected {
         handler.or(projection).or(self.saga.as_ref().map(|saga| &saga.identity))
     }
 
-    /// The roles that it has, as the contract calls them.
+    /// Its roles by their names in the contract.
     #[must_use]
     pub(crate) fn roles(&self) -> Vec<&'static str> {
         Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::in_contract).collect()
@@ -67,14 +67,14 @@ impl Inspected {
 #[derive(Debug, Clone)]
 pub(crate) struct Unusable {
     pub(crate) cause: String,
-    /// There is no such file.
+    /// The file does not exist.
     pub(crate) is_missing: bool,
 }
 
-/// The components by plugin name, or why there is none.
+/// The component of each plugin, or why it cannot be used.
 pub(crate) type Inspections = BTreeMap<String, Result<Inspected, Unusable>>;
 
-/// Everything that is wrong with the components, as far as the configuration could be read.
+/// All problems of the components, as far as the configuration could be read.
 #[must_use]
 pub(crate) fn compare(typed: &Typed, inspections: &Inspections) -> Vec<Problem> {
     let mut comparison = Comparison { typed, inspections, problems: Vec::new() };
@@ -86,7 +86,7 @@ pub(crate) fn compare(typed: &Typed, inspections: &Inspections) -> Vec<Problem> 
     comparison.problems
 }
 
-/// One command, or several, in a sentence.
+/// One or several commands as part of a sentence.
 fn commands<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.map(|name| format!("`{}`", one_line(name))).collect();
     let noun = if names.len() == 1 { "command" } else { "commands" };
@@ -127,12 +127,12 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The component of a plugin, where it could be loaded.
+    /// The component of a plugin, if it could be loaded.
     fn inspected(&self, plugin: Option<&At<String>>) -> Option<&'a Inspected> {
         self.inspections.get(&plugin?.value)?.as_ref().ok()
     }
 
-    /// The plugin has the role that it is used in.
+    /// Checks that the plugin exports the role that it is used in.
     fn role(&mut self, used: TypedRole<'_>) {
         let (Some(plugin), Some(inspected)) = (used.plugin, self.inspected(used.plugin)) else { return };
         if inspected.has(used.role) {
@@ -197,7 +197,7 @@ impl<'a> Comparison<'a> {
             let inspected = self.inspected(saga.plugin.as_ref())?;
             inspected.saga.as_ref().map(|saga| &saga.commands)
         });
-        // A saga that could not be read may send anything.
+        // A saga that could not be read may send any command.
         let Some(sent) = sagas.collect::<Option<Vec<_>>>() else { return };
         let is_sent = |command: &str| {
             routed.contains(&command) || sent.iter().any(|sent| sent.iter().any(|sent| sent == command))

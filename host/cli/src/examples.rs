@@ -1,4 +1,4 @@
-//! Requests that somebody can copy, one for each route.
+//! Example requests to copy, one for each route.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, RouteConfig};
 
-/// What is said of a request whose route has no example. The shell skips it.
+/// A shell comment for a request whose route has no example.
 const MADE_UP: &str = "  # made up: give the route an `example`";
 
 /// A line for curl that sends the command of this route to the gateway at `address`.
@@ -14,7 +14,7 @@ const MADE_UP: &str = "  # made up: give the route an `example`";
 pub(crate) fn curl(config: &Config, route: &RouteConfig, address: &str) -> String {
     let (data, note) = match route.example.as_deref().and_then(|example| serde_json::from_str(example).ok()) {
         Some(data) => (data, ""),
-        // The plugin may want more than what the entity is found by.
+        // The plugin may need more data than the entity's tokens.
         None => (from_tokens(config, route.route.command().as_str()), MADE_UP),
     };
     // A single quote inside single quotes: end them, escape it, begin them again.
@@ -23,7 +23,7 @@ pub(crate) fn curl(config: &Config, route: &RouteConfig, address: &str) -> Strin
     format!("curl -X {method} {address}{path} -H 'Content-Type: application/json' -d '{body}'{note}")
 }
 
-/// Data in which the entity's tokens are found, each with its name for a value.
+/// Data in which each of the entity's tokens has its own name as its value.
 fn from_tokens(config: &Config, command: &str) -> Value {
     let of_command = |tokens: &BTreeMap<_, _>| tokens.clone();
     let commands = config.handlers.values().flat_map(|handler| &handler.commands);

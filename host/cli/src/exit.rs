@@ -1,4 +1,4 @@
-//! How a command ends when it does not end well, told apart by what its caller does next.
+//! The kinds of failure, divided by what the caller does next.
 
 use std::process::ExitCode;
 
@@ -7,20 +7,20 @@ use crate::config::Report;
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The command line has to change.
+    /// The command line is wrong.
     Usage(String),
-    /// The configuration or a component has to change.
+    /// The configuration or a component is wrong.
     Configuration(Box<Report>),
-    /// A file that was named cannot be used at all, so there is no place in it to point at.
+    /// A named file cannot be used at all, so the error has no line and column.
     Unusable(anyhow::Error),
-    /// The run failed; another try may work.
+    /// The run failed. Another try may succeed.
     Run(anyhow::Error),
-    /// What was tested does not keep a rule or a case, as has been said.
+    /// The tested plugin failed a rule or a case. The report has been printed.
     Verdict,
 }
 
 impl Failure {
-    /// What a script sees; `pelton --help` lists the codes.
+    /// The exit code. `pelton --help` lists all codes.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -31,7 +31,7 @@ impl Failure {
         })
     }
 
-    /// What a person sees.
+    /// The message for people.
     #[must_use]
     pub(crate) fn render(&self, colour: bool) -> String {
         match self {

@@ -1,4 +1,4 @@
-//! Whether a version of a plugin may take the place of the one that runs: what it writes can be read by all who read it.
+//! The gate: checks whether a version may replace the running one, and whether all readers can read what it writes.
 
 use pelton_core::message::EventType;
 use pelton_nats::plugin_store::Verdict;
@@ -6,19 +6,19 @@ use pelton_nats::plugin_store::Verdict;
 use crate::config::Config;
 use crate::descriptors::Inspected;
 
-/// A version on its way to run, among the plugins of a host.
+/// A candidate version among the plugins of a host.
 pub(crate) struct Candidate<'a> {
     /// The plugin's name in the configuration.
     pub(crate) plugin: &'a str,
     pub(crate) inspected: Inspected,
-    /// The version that runs, and that a rollback would bring back.
+    /// The running version, to which a rollback would return.
     pub(crate) present: Option<Inspected>,
-    /// Whether there may be no way back.
+    /// Whether a version without a way back is allowed.
     pub(crate) one_way: bool,
 }
 
 impl Candidate<'_> {
-    /// What a host finds. `running` is the plugin of this name that runs.
+    /// The verdicts of a host. `running` is the plugin of the same name that runs now.
     pub(crate) fn verdicts(
         &self,
         config: &Config,
@@ -30,7 +30,7 @@ impl Candidate<'_> {
             .filter(|handler| handler.plugin.as_str() == self.plugin)
             .map(|handler| &handler.stream)
             .collect();
-        // A component may have several roles, and reads in the version that is to come.
+        // A component with several roles reads with the candidate's descriptor.
         let plugin =
             |name: &str| if name == self.plugin { Some(self.inspected.clone()) } else { running(name) };
         let projections =
@@ -50,7 +50,7 @@ impl Candidate<'_> {
         self.inspected.handler.as_ref().map_or(&[], |handler| &handler.emits)
     }
 
-    /// The version that a rollback would bring back folds every type of event that the candidate emits.
+    /// Checks that the version a rollback returns to folds every event type that the candidate emits.
     fn way_back(&self) -> Verdict {
         let step = "way back";
         let Some(present) = self.present.as_ref().and_then(|present| present.handler.as_ref()) else {
@@ -73,7 +73,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// Every projection and saga of the stream that reads a type of event reads it in the version that the candidate emits.
+    /// Checks that every projection and saga of the stream reads event types in the versions that the candidate emits.
     fn readers(&self, readers: &[(String, Vec<EventType>)]) -> Verdict {
         let mut problems = Vec::new();
         for (who, reads) in readers {
@@ -88,7 +88,7 @@ impl Candidate<'_> {
         verdict("readers", &problems, format!("{} projections and sagas read what it emits", readers.len()))
     }
 
-    /// Views and instances of sagas keep their form: hosts that run cannot give them another.
+    /// Checks that view versions and state versions of sagas stay: running hosts cannot convert them.
     fn forms(&self) -> Verdict {
         let mut problems = Vec::new();
         let present = self.present.as_ref();

@@ -1,4 +1,4 @@
-//! `pelton hosts`: which hosts answer, which commands each gets, and what each runs.
+//! `pelton hosts`: the hosts that answer, their partitions and their plugin versions.
 
 use std::collections::BTreeMap;
 use std::io::{Write, stdout};
@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::server;
 use crate::terminal::table;
 
-/// Asks all hosts, and shows what they answer.
+/// Asks all hosts and prints their answers.
 pub(crate) async fn run(arguments: &HostsArgs) -> Result<(), Failure> {
     let (_, nats) = server::connect(&arguments.server).await?;
     let hosts = hosts::ask(&nats).await.map_err(|away| Failure::Run(away.into()))?;
@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: &HostsArgs) -> Result<(), Failure> {
         true => serde_json::json!(hosts).to_string() + "\n",
         false => screen(&hosts),
     };
-    // Nobody reads on where stdout is closed.
+    // A closed stdout is not an error.
     let _ = stdout().write_all(text.as_bytes());
     Ok(())
 }

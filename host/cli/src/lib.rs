@@ -56,11 +56,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             match (arguments.log_format, &failure) {
-                // A usage error may mean that there is no log.
+                // After a usage error there may be no log.
                 (LogFormat::Json, Failure::Configuration(_) | Failure::Unusable(_) | Failure::Run(_)) => {
                     tracing::error!("{}", failure.render(false).trim_end());
                 }
-                // Where nobody reads stderr any more, the exit code has to do.
+                // If stderr is closed, the exit code must suffice.
                 _ => drop(write!(std::io::stderr(), "{}", failure.render(telemetry::colour()))),
             }
             failure.exit_code()

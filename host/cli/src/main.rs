@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-/// A command makes and drops some hundred small values, and thousands of entities live for long in between.
+/// A command allocates and frees some hundred small values between thousands of long-lived entities.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

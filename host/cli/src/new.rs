@@ -20,7 +20,7 @@ macro_rules! templates {
     };
 }
 
-/// What every folder has.
+/// The files of every new folder.
 const BASE: &[File] = templates![
     "Cargo.toml" from "Cargo.toml.in",
     ".gitignore" from "gitignore",
@@ -40,7 +40,7 @@ const SAGA: &[File] = templates![
     "plugins/follow-ups/cases/follow-ups.toml" from "plugins/follow-ups/cases/follow-ups.toml",
 ];
 
-/// `pelton.toml` is put together from these.
+/// The parts of `pelton.toml`.
 const CONFIG: &str = include_str!("../templates/rust/pelton.toml.in");
 const PROJECTION_CONFIG: &str = include_str!("../templates/rust/projection.toml.in");
 const SAGA_CONFIG: &str = include_str!("../templates/rust/saga.toml.in");
@@ -59,11 +59,11 @@ pub(crate) fn run(arguments: &NewArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files with their templates, in the roles that were asked for.
+/// The files with their templates for the requested roles.
 fn files(arguments: &NewArgs) -> Vec<(&'static str, String)> {
     let mut files: Vec<File> = BASE.to_vec();
     let mut config = CONFIG.to_owned();
-    // A role that is asked for twice is there once.
+    // A role that is requested twice is added once.
     for role in ExtraRole::value_variants().iter().filter(|role| arguments.with.contains(role)) {
         let (more, more_config) = match role {
             ExtraRole::Projection => (PROJECTION, PROJECTION_CONFIG),

@@ -1,6 +1,6 @@
-//! Who does something to a server, for the audit stream.
+//! The operator's name for the audit stream.
 
-/// As the command line says, else the user and the machine's name.
+/// The name from the command line, else the user and the machine's name.
 pub(crate) fn name(by: Option<&str>) -> String {
     by.map_or_else(user_and_machine, str::to_owned)
 }

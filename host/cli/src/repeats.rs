@@ -1,6 +1,6 @@
-//! A log in which a line that comes several times in a row is written once, with a count.
+//! A log writer that replaces repeated lines with one line and a count.
 //!
-//! A host has a connection for each of its consumers, so what happens to all of them would be told as many times.
+//! A host has a connection for each of its consumers, so an event that hits all of them would fill the log.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Later repeats are written again: they say that it still goes on.
+/// A repeat after this time is written again, to show that it goes on.
 const WINDOW: Duration = Duration::from_secs(2);
 
-/// Writes each line to `W`, unless it is the last one again.
+/// Writes each line to `W`, unless it repeats the last one.
 #[derive(Debug)]
 pub(crate) struct OnceInARow<W>(Arc<Mutex<State<W>>>);
 
 #[derive(Debug)]
 struct State<W> {
     to: W,
-    /// The last line that was written, without its time, and when.
+    /// The last line without its timestamp, and when it was written.
     last: Option<(Vec<u8>, Instant)>,
-    /// How often it came again.
+    /// The number of repeats.
     repeats: usize,
 }
 

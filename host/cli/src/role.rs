@@ -11,10 +11,10 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// All of them, in the order in which they are listed.
+    /// All roles, in listing order.
     pub(crate) const ALL: [Self; 3] = [Self::Handler, Self::Projection, Self::Saga];
 
-    /// What the contract calls it.
+    /// The role's name in the contract.
     pub(crate) fn in_contract(self) -> &'static str {
         match self {
             Self::Handler => "command-handler",
@@ -24,7 +24,7 @@ impl Role {
     }
 }
 
-/// What the configuration calls it.
+/// The role's name in the configuration.
 impl Display for Role {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

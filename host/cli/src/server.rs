@@ -1,4 +1,4 @@
-//! How a command that asks a server finds it: `--nats`, else a running `pelton dev` by its store, else the configuration.
+//! How a command finds its server: `--nats`, else a running `pelton dev` by its store, else the configuration.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::config::{self, Config};
 use crate::exit::Failure;
 use crate::run;
 
-/// How long a server may be silent. A person waits for the answer.
+/// The connection timeout. A person waits for the answer.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Reads the configuration and connects to the server of [`reach`]. The components are not looked at: they may be what is wrong. The returned

@@ -1,4 +1,4 @@
-//! `pelton status`: what the server knows, on one screen or as JSON.
+//! `pelton status`: the state of streams, handlers, views, sagas and hosts, as text or JSON.
 
 use std::io::{IsTerminal, Write, stdout};
 
@@ -12,10 +12,10 @@ use crate::hosts;
 use crate::server;
 use crate::terminal::table;
 
-/// Clears a terminal, and moves to its beginning.
+/// The escape sequence that clears the terminal and moves to its top.
 const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
-/// Shows it once, or until somebody has seen enough.
+/// Shows the status once, or repeatedly with `--watch`.
 pub(crate) async fn run(arguments: &StatusArgs) -> Result<(), Failure> {
     let (config, nats) = server::connect(&arguments.server).await?;
     let wanted = wanted(&config);
@@ -48,7 +48,7 @@ fn wanted_saga(name: &Name, saga: &SagaConfig) -> WantedSaga {
     WantedSaga { name: name.clone(), id: saga.id.clone(), stream: saga.stream.clone() }
 }
 
-/// A table for each kind of thing.
+/// The tables of the status.
 fn screen(status: &Status) -> String {
     let Status { streams, handlers, views, sagas, dead_letters, hosts } = status;
     let streams = streams.iter().map(|stream| {

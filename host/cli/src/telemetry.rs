@@ -1,4 +1,4 @@
-//! The log, on stderr: stdout is for what was asked for.
+//! The log on stderr. Stdout carries a command's results.
 
 use std::io::{IsTerminal, stderr};
 
@@ -13,7 +13,7 @@ pub(crate) fn colour() -> bool {
     stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Starts the log. The error says what is wrong with the filter.
+/// Starts the log. Fails if the filter is wrong.
 pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     let parsed = EnvFilter::builder().parse(filter).map_err(|e| format!("--log {filter:?}: {e}"))?;
     let log = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(stderr);

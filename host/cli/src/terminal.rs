@@ -1,4 +1,4 @@
-//! Text that others wrote, made safe for a terminal: subjects, keys, causes, payloads, what a component says of itself.
+//! Escapes foreign text for a terminal: subjects, keys, causes, payloads, descriptors.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,7 +17,7 @@ pub(crate) fn one_line(text: &str) -> String {
     escape(text, |_| false)
 }
 
-/// Writes a line to stdout. Who pipes it into `head` has seen enough: what cannot be written is not missed.
+/// Writes a line to stdout. A closed stdout is not an error: the output may be piped into `head`.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -45,7 +45,7 @@ pub(crate) struct ListArgs {
     pub(crate) limit: usize,
 }
 
-/// How an instance is.
+/// The status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InstanceStatus {
     /// It waits for its next input.

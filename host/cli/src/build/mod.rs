@@ -18,13 +18,13 @@ use crate::terminal::one_line;
 use crates::PluginCrate;
 use toolchain::{TARGET, Toolchain};
 
-/// A crate, and where its component goes.
+/// A crate and the path of its component.
 struct Work {
     plugin: PluginCrate,
     component: PathBuf,
 }
 
-/// Builds everything that was asked for. What cannot be found is said before anything is compiled.
+/// Builds all requested crates. Reports missing ones before it compiles anything.
 pub(crate) async fn run(arguments: &BuildArgs) -> Result<(), Failure> {
     let work = match &arguments.out {
         Some(out) => explicit(&arguments.crates, out).map_err(Failure::Unusable)?,
@@ -48,7 +48,7 @@ fn explicit(crates: &[PathBuf], out: &Path) -> anyhow::Result<Vec<Work>> {
     work.collect()
 }
 
-/// The crates that a configuration names. A plugin without one is left alone.
+/// The crates that a configuration names. Skips plugins without one.
 fn configured(file: &Path) -> Result<Vec<Work>, Failure> {
     let mut loaded = config::load(file).map_err(|error| Failure::Unusable(error.into()))?;
     let Some(config) = loaded.config.take() else {
@@ -57,7 +57,7 @@ fn configured(file: &Path) -> Result<Vec<Work>, Failure> {
     let mut work: Vec<Work> = Vec::new();
     for (name, plugin) in &config.plugins {
         let (Some(folder), Some(component)) = (&plugin.crate_dir, &plugin.component) else { continue };
-        // Two plugins may be one component with different limits.
+        // Two plugins may use one component with different limits.
         if work.iter().any(|work| work.component == *component) {
             continue;
         }
@@ -93,7 +93,7 @@ async fn build(arguments: &BuildArgs, work: &[Work]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where cargo puts what it builds with a profile.
+/// Cargo's output folder for a profile.
 fn folder_of(profile: &str) -> &str {
     if profile == "dev" { "debug" } else { profile }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::process::Command as AsyncCommand;
 
-/// What plugins are compiled for.
+/// The compilation target of plugins.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
-/// `rustup` or `debian`, instead of what is there.
+/// Forces `rustup` or `debian` as the compiler.
 const CHOICE: &str = "PELTON_WASM_TOOLCHAIN";
-/// Where a fetched compiler is kept.
+/// The folder of a fetched compiler.
 const TOOLS: &str = "PELTON_TOOLS";
-/// How long rustup may take to get the target.
+/// The longest time that rustup may take to fetch the target.
 const RUSTUP_DEADLINE: Duration = Duration::from_secs(120);
 /// Unpacks Debian's compiler into the folder that is its first argument; see its head.
 const DEBIAN: &str = include_str!("debian.sh");
@@ -41,7 +41,7 @@ impl Toolchain {
         }
     }
 
-    /// Has cargo build with it.
+    /// Makes cargo build with this compiler.
     pub(super) fn use_in(&self, cargo: &mut Command) {
         let Self::Debian(folder) = self else { return };
         let bin = folder.join("bin");

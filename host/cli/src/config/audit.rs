@@ -1,4 +1,4 @@
-//! `[audit]`: what was done about dead letters.
+//! `[audit]`: the history of what operators and hosts did.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) static TABLE: Table = Table {
 /// `[audit]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
-    /// How long an entry can be read.
+    /// The time that an entry is kept.
     pub keep: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! `[cache]`: the entities that each handler keeps ready for their next command.
+//! `[cache]`: the live entities of each handler.
 
 use pelton_core::command::entity::CacheLimits;
 

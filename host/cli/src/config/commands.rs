@@ -1,4 +1,4 @@
-//! `[commands]`: the log of commands and how it is worked on.
+//! `[commands]`: the log of commands, and how hosts work on it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use pelton_core::command::shard;
 use super::text::key::{Count, DAY, Flag, Key, Or, Table, Time, seconds};
 use super::text::reader::Reader;
 
-/// What all hosts together hold at most.
+/// The most commands that all hosts hold together.
 const MOST_PENDING: u64 = 1_000_000;
 
 static KEEP: Key<Time, Or<Duration>> = Key {
@@ -69,17 +69,17 @@ pub(super) static TABLE: Table = Table {
 /// `[commands]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandSettings {
-    /// How long a command stays in the log, at least.
+    /// The least time that a command stays in the log.
     pub keep: Duration,
-    /// How many commands of one handler this process holds at a time.
+    /// The most commands of one handler that this process holds at a time.
     pub max_in_flight: usize,
-    /// How many commands of one handler all processes hold at a time; never less than one may hold.
+    /// The most commands of one handler that all processes hold at a time. At least `max_in_flight`.
     pub max_ack_pending: u32,
-    /// After how long without a sign the server gives a command to another host.
+    /// The server gives a command to another host after this time without a sign of progress.
     pub ack_wait: Duration,
-    /// Whether the end of a command that is one message is stored in one batch with others.
+    /// Whether single-message ends of commands are stored in one batch with others.
     pub group_commit: bool,
-    /// How many commands of one entity must wait for them to be decided ahead of each other.
+    /// The least number of waiting commands of one entity that are decided ahead.
     pub decide_ahead_from: usize,
 }
 

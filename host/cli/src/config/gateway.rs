@@ -70,9 +70,9 @@ pub(super) static TABLE: Table = Table {
 /// `[gateway]`
 #[derive(Debug, Clone)]
 pub struct GatewaySettings {
-    /// Where it listens.
+    /// The gateway's address.
     pub listen: SocketAddr,
-    /// All else.
+    /// The other settings of the gateway.
     pub http: Settings,
 }
 

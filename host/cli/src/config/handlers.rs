@@ -1,4 +1,4 @@
-//! `[handlers.X]`: decides commands on entities.
+//! `[handlers.X]`: a handler, which decides commands on entities.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -118,7 +118,7 @@ static SNAPSHOTS: Table = Table {
     free: None,
 };
 
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Handler {
     pub(crate) name: At<Name>,
@@ -134,41 +134,41 @@ pub(crate) struct Handler {
     isolation: Isolation,
 }
 
-/// One command of a handler, as it was typed.
+/// One command of a handler as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Command {
     pub(crate) r#type: At<CommandType>,
-    /// Name in the template, and the JSON pointer to its value; none where it could not be read.
+    /// Names of the template, each with the JSON pointer to its value. `None`: the pointer could not be read.
     tokens: Vec<(At<String>, Option<String>)>,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct HandlerConfig {
-    /// What it is known by on the server.
+    /// The name on the server.
     pub id: Name,
-    /// The plugin that decides.
+    /// The handler's plugin.
     pub plugin: Name,
-    /// Where its events are kept.
+    /// The stream that holds its events.
     pub stream: Name,
-    /// How its entities are named, for example `booking.{room}.{day}`. The prefix belongs to it alone.
+    /// The template of its entities, for example `booking.{room}.{day}`. No other handler uses the prefix.
     pub entity: EntityTemplate,
-    /// Into how many parts its entities are divided, each decided on one host at a time.
+    /// The number of partitions. One host at a time decides a partition's commands.
     pub partitions: Partitions,
-    /// For each command it takes, where in the data the entity's tokens are. No other handler takes these commands.
+    /// The commands that it takes, each with JSON pointers to the entity's tokens. No other handler takes them.
     pub commands: BTreeMap<CommandType, BTreeMap<String, String>>,
-    /// When a snapshot of an entity is taken, if the plugin gives one.
+    /// When the host takes a snapshot of an entity, if the plugin supports snapshots.
     pub snapshots: SnapshotPolicy,
-    /// Whether an entity with a command that became a dead letter goes on without it.
+    /// Whether later commands of an entity wait behind a dead letter.
     pub on_failure: OnFailure,
-    /// Among how many tasks its entities are divided; none: as many as there are processors.
+    /// The number of tasks that share its entities. `None`: the number of processors.
     pub shards: Option<usize>,
     /// Whether its entities share sandboxes.
     pub isolation: Isolation,
 }
 
 impl HandlerConfig {
-    /// How its commands find their entity, by type.
+    /// The route of each command type to its entity.
     pub(crate) fn routes(&self) -> impl Iterator<Item = (&CommandType, CommandRoute)> {
         let route = |tokens: &BTreeMap<_, _>| CommandRoute {
             template: self.entity.clone(),
@@ -219,12 +219,12 @@ impl Handler {
         })
     }
 
-    /// What it is known by on the server.
+    /// The name on the server.
     pub(super) fn known_by(&self) -> &At<Name> {
         self.id.as_ref().unwrap_or(&self.name)
     }
 
-    /// How a command of this handler finds its entity, where both could be read in full.
+    /// The route of a command to its entity. `None` if the command or the template could not be read in full.
     pub(super) fn route(&self, command: &str) -> Option<CommandRoute> {
         let template = self.entity.as_ref()?.value.clone();
         let command = self.commands.iter().find(|known| known.r#type.value.as_str() == command)?;
@@ -293,7 +293,8 @@ fn check_pointer(pointer: &At<String>, table: &Reader<'_>) -> bool {
     false
 }
 
-/// Handlers fit their streams, their commands fit their entities, and no two handlers share an entity or a command.
+/// Checks that handlers fit their streams, commands fit their entities, and no two handlers share an entity, a
+/// command or an id.
 pub(super) fn check(typed: &Typed, problems: &Problems) {
     let handlers = &typed.handlers;
     for (index, handler) in handlers.iter().enumerate() {
@@ -307,7 +308,7 @@ pub(super) fn check(typed: &Typed, problems: &Problems) {
     commands_apart(handlers, problems);
 }
 
-/// The stream takes in every event that the handler can emit.
+/// Checks that the stream captures every event that the handler can emit.
 fn events_fit(handler: &Handler, typed: &Typed, problems: &Problems) {
     let (Some(entity), Some(named)) = (&handler.entity, &handler.stream) else { return };
     let Some(stream) = typed.streams.iter().find(|s| s.name.value.as_str() == named.value) else {
@@ -329,7 +330,7 @@ fn events_fit(handler: &Handler, typed: &Typed, problems: &Problems) {
     }
 }
 
-/// Each command supplies the tokens of the template, all of them and no others.
+/// Checks that each command supplies exactly the tokens of the template.
 fn tokens_fit(handler: &Handler, problems: &Problems) {
     let Some(entity) = &handler.entity else { return };
     let names: Vec<_> = entity.value.names().collect();
@@ -352,7 +353,7 @@ fn tokens_fit(handler: &Handler, problems: &Problems) {
     }
 }
 
-/// No entity belongs to two handlers: each would append on what only it has seen.
+/// Checks that no entity belongs to two handlers: each would append to a state that it does not know in full.
 fn entities_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
     let (Some(one), Some(other)) = (&earlier.entity, &later.entity) else { return };
     if value::overlap(&subjects::template_filter(&one.value), &subjects::template_filter(&other.value)) {
@@ -363,7 +364,7 @@ fn entities_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
     }
 }
 
-/// Two handlers with one id would take each other's commands.
+/// Checks that no two handlers have one id: they would take each other's commands.
 fn ids_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
     let (one, other) = (earlier.known_by(), later.known_by());
     if one.value == other.value {
@@ -373,7 +374,7 @@ fn ids_apart(earlier: &Handler, later: &Handler, problems: &Problems) {
     }
 }
 
-/// A command has one handler.
+/// Checks that each command has one handler.
 fn commands_apart(handlers: &[Handler], problems: &Problems) {
     let mut commands: Vec<_> =
         handlers.iter().flat_map(|h| h.commands.iter().map(move |command| (h, &command.r#type))).collect();

@@ -1,4 +1,4 @@
-//! `pelton.toml`: from what was typed to what will be used.
+//! `pelton.toml`: from the text of the file to checked values.
 //!
 //! The folder `text` turns the file into values that know where they stand. One file for each table declares the keys of
 //! the table, and holds what was typed, how it is checked and what is used of it. `typed` puts the tables together,
@@ -52,7 +52,7 @@ use text::problem::Problems;
 use text::reader::Reader;
 use typed::Typed;
 
-/// A configuration in which everything fits together.
+/// A complete configuration that passed all checks.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `[nats]`
@@ -85,21 +85,21 @@ pub struct Config {
     pub wasm: WasmSettings,
 }
 
-/// A file that has been read: what was typed, what came of it, and what is wrong with it.
+/// A file that was read: its text, the configuration if it is valid, and all problems.
 #[derive(Debug)]
 pub struct Loaded {
     /// The text.
     pub source: Source,
-    /// What was typed, with its places. None where TOML's own rules are broken: then too little of it is certain.
+    /// The typed values with their places. `None` if the file is not valid TOML.
     pub(crate) typed: Option<Typed>,
-    /// What will be used. None where something is wrong.
+    /// The configuration. `None` if the file has an error.
     pub config: Option<Config>,
     problems: Vec<Problem>,
     syntax: Vec<Problem>,
 }
 
 impl Loaded {
-    /// Everything that is wrong with the file, and what else was found out about it since.
+    /// All problems of the file, including those found after reading.
     #[must_use]
     pub fn into_report(self, more: Vec<Problem>) -> Report {
         let Self { source, mut problems, syntax, .. } = self;
@@ -115,7 +115,7 @@ impl Loaded {
 ///
 /// # Errors
 ///
-/// Only where the file cannot be read; what is wrong with its text is in [`Loaded`].
+/// The file cannot be read. Problems with its text are in [`Loaded`].
 pub fn load(path: &Path) -> Result<Loaded, Unreadable> {
     let text = std::fs::read_to_string(path).map_err(|cause| Unreadable { path: path.into(), cause })?;
     let base = path.parent().unwrap_or(Path::new(""));
@@ -146,12 +146,12 @@ fn syntax_problem(source: &Source, error: &toml::de::Error) -> Problem {
 }
 
 impl Config {
-    /// The plugins whose components come from the plugin store.
+    /// The plugins that come from the plugin store.
     pub fn store_plugins(&self) -> impl Iterator<Item = (&Name, &PluginConfig)> {
         self.plugins.iter().filter(|(_, plugin)| plugin.source == PluginSource::Store)
     }
 
-    /// How the commands of all handlers find their entity, by type.
+    /// The routes of all command types to their entities.
     pub fn command_routes(&self) -> impl Iterator<Item = (&CommandType, CommandRoute)> {
         self.handlers.values().flat_map(HandlerConfig::routes)
     }

@@ -1,4 +1,4 @@
-//! `[nats]`: how to reach the server, and how it keeps what Pelton makes there.
+//! `[nats]`: the server's address, and the settings of what Pelton creates there.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,15 +79,15 @@ pub struct NatsSettings {
     pub urls: Vec<String>,
     /// A `.creds` file.
     pub credentials: Option<PathBuf>,
-    /// How long the start waits for a server that is away; none: as long as it takes.
+    /// The time that a start waits for an unreachable server. `None`: no limit.
     pub connect_timeout: Option<Duration>,
-    /// How long the server may take to answer.
+    /// The longest time that a request to the server takes.
     pub request_timeout: Duration,
-    /// Of every stream and bucket.
+    /// A setting of every stream and bucket.
     pub replicas: u8,
-    /// Of every stream and bucket.
+    /// A setting of every stream and bucket.
     pub storage: Storage,
-    /// How long the server remembers message ids.
+    /// The time that the server remembers message ids.
     pub duplicate_window: Duration,
 }
 

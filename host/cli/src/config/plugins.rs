@@ -1,4 +1,4 @@
-//! `[plugins.X]`: a component, and what each instance of it may use.
+//! `[plugins.X]`: a component, and the limits of its instances.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -74,7 +74,7 @@ pub(super) static TABLE: Table = Table {
 type Counted = Key<Count<usize>, Or<usize>>;
 type Sized = Key<Size, Or<usize>>;
 
-/// 64 KiB, a page of WebAssembly, to 4 GiB, all that it can address.
+/// From 64 KiB, a page of WebAssembly, to 4 GiB, its address space.
 const SIZES: Size = Size(64 << 10..=4 << 30);
 
 static MEMORY_BYTES: Sized = Key {
@@ -205,58 +205,58 @@ static SETTINGS: Table = Table {
     free: Some("deadline = \"15m\""),
 };
 
-/// Where `pelton run` gets a component.
+/// The source from which `pelton run` loads a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PluginSource {
-    /// From its file.
+    /// The component's file.
     File,
-    /// From the plugin store, as its record says.
+    /// The plugin store, according to the plugin's record.
     Store,
 }
 
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Plugin {
     pub(crate) name: At<Name>,
     pub(crate) source: PluginSource,
-    /// The file, found from the configuration's folder.
+    /// The file's path, resolved from the configuration's folder.
     pub(crate) component: Option<At<PathBuf>>,
     pub(crate) crate_dir: Option<PathBuf>,
-    /// What the file's digest has to be: 64 lower-case hexadecimal digits.
+    /// The expected SHA-256 of the file: 64 lower-case hexadecimal digits.
     pub(crate) sha256: Option<At<String>>,
     pub(crate) tier: Tier,
     pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct PluginConfig {
-    /// Where a host gets the component.
+    /// The source of the component.
     pub source: PluginSource,
-    /// The file. Always there unless the source is the store.
+    /// The file. `Some` unless the source is the store.
     pub component: Option<PathBuf>,
-    /// The crate that `pelton build` makes it of; none: it comes from elsewhere.
+    /// The crate that `pelton build` compiles. `None`: the component comes from elsewhere.
     pub crate_dir: Option<PathBuf>,
-    /// What the file's digest has to be, as 64 hexadecimal digits; none: any.
+    /// The expected SHA-256 of the file as 64 hexadecimal digits. `None`: any.
     pub sha256: Option<String>,
-    /// What the component may import.
+    /// The tier: which imports are allowed.
     pub tier: Tier,
-    /// What the plugin reads as its settings.
+    /// The plugin's settings.
     pub settings: PluginSettings,
-    /// What each instance may use.
+    /// The limits of each instance.
     pub limits: Limits,
 }
 
 impl PluginConfig {
-    /// What its component is loaded with.
+    /// The options for loading the component.
     pub(crate) fn activation(&self) -> Activation {
         Activation { limits: self.limits.clone(), settings: self.settings.clone(), tier: self.tier }
     }
 }
 
 impl Plugin {
-    /// What its component is loaded with.
+    /// The options for loading the component.
     pub(crate) fn activation(&self) -> Activation {
         Activation { limits: self.limits.clone(), settings: self.settings.clone(), tier: self.tier }
     }
@@ -327,10 +327,10 @@ fn limits(table: &Reader<'_>) -> Limits {
     limits
 }
 
-/// A plugin that nothing uses is worth a look.
+/// Warns of plugins that nothing uses.
 pub(super) fn check_idle(typed: &Typed, problems: &Problems) {
     let used = typed.roles().map(|role| Some(role.plugin?.value.as_str()));
-    // Where a use could not be read, it may have been of any plugin.
+    // A use that could not be read may be of any plugin.
     let Some(used) = used.collect::<Option<Vec<_>>>() else { return };
     for plugin in typed.plugins.iter().filter(|plugin| !used.contains(&plugin.name.value.as_str())) {
         let title = format!("no handler, projection or saga uses the plugin `{}`", plugin.name.value);

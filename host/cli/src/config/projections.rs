@@ -1,4 +1,4 @@
-//! `[projections.X]`: keeps the view of its name.
+//! `[projections.X]`: a projection, which keeps the view of its name.
 
 use pelton_core::dead_letter::OnFailure;
 use pelton_core::id::Name;
@@ -32,7 +32,7 @@ pub(super) static TABLE: Table = Table {
     tables: &[],
     free: None,
 };
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Projection {
     pub(crate) name: At<Name>,
@@ -42,16 +42,16 @@ pub(crate) struct Projection {
     on_failure: OnFailure,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct ProjectionConfig {
-    /// The plugin that folds.
+    /// The projection's plugin.
     pub plugin: Name,
-    /// Whose events it folds.
+    /// The stream whose events it folds.
     pub stream: Name,
-    /// The most events that are folded at a time.
+    /// The largest batch, in events.
     pub batch: usize,
-    /// Whether later events of the keys of one that became a dead letter wait behind it.
+    /// Whether later events of the same keys wait behind a dead letter.
     pub on_failure: OnFailure,
 }
 

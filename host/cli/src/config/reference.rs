@@ -27,7 +27,7 @@ pub(crate) fn render() -> String {
 }
 
 fn describe(table: &Table, text: &mut String) {
-    // Writing to a text does not fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(text, "\n## `{}`\n\n{}\n", table.header, table.doc);
     if !table.keys.is_empty() {
         text.push_str("\n| key | unit | default | meaning |\n|---|---|---|---|\n");
@@ -84,7 +84,8 @@ mod tests {
         assert!(config.is_some(), "{report}\n{text}");
     }
 
-    /// `full.toml` sets every key to what is not its default, so that a key that is declared but not used shows there.
+    /// `full.toml` gives every key another value than its default. So a key that is declared and never used shows
+    /// there.
     #[test]
     fn every_declared_key_is_in_the_full_configuration() {
         fn check(table: &Table, full: &str) {

@@ -22,7 +22,7 @@ pub(super) static STREAM: Key<Text, Required> = Key {
     doc: "The stream of the events: a handler stores them there, a projection or saga reads them from there.",
 };
 
-/// What a role is known by on the server.
+/// The name of a role on the server.
 pub(super) const ID_FORM: Parsed<Name> = Parsed {
     unit: "name",
     help: "use `a` to `z`, `0` to `9` and `-`",
@@ -33,7 +33,7 @@ pub(super) const ID_FORM: Parsed<Name> = Parsed {
     show: |id| format!("{:?}", id.as_str()),
 };
 
-/// A choice of what a dead letter means for what comes after it.
+/// The key that says what a dead letter means for later messages.
 pub(super) type OnFailureKey = Key<Parsed<OnFailure>, Or<OnFailure>>;
 
 pub(super) const ON_FAILURE_FORM: Parsed<OnFailure> = Parsed {
@@ -50,7 +50,7 @@ pub(super) const ON_FAILURE_FORM: Parsed<OnFailure> = Parsed {
     },
 };
 
-/// The name of something that is defined elsewhere in the file.
+/// A name that refers to another table of the file.
 pub(super) fn name_in(typed: Option<&At<String>>) -> Option<Name> {
     Name::new(&typed?.value).ok()
 }

@@ -49,7 +49,7 @@ pub(super) static TABLE: Table = Table {
     free: None,
 };
 
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(super) struct Route {
     method: Option<&'static str>,
@@ -58,12 +58,12 @@ pub(super) struct Route {
     example: Option<At<String>>,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct RouteConfig {
-    /// Method, path and command.
+    /// The route's method, path and command.
     pub route: pelton_gateway::Route,
-    /// Data for the command, as JSON, for people who try it; none: made from the entity's tokens.
+    /// Example data for the command, as JSON. `None`: it is made from the entity's tokens.
     pub example: Option<String>,
 }
 
@@ -91,7 +91,7 @@ impl Route {
     }
 }
 
-/// The gateway judges paths and methods. It needs a command to do so, which is read by itself.
+/// The gateway checks path and method. That check needs some command, so it gets a placeholder.
 fn judge(method: Option<&str>, path: &str) -> Result<pelton_gateway::Route, RouteError> {
     pelton_gateway::Route::new(method, path, CommandType::new("any").expect("a token"))
 }
@@ -113,7 +113,7 @@ fn checked_path(path: At<String>, table: &Reader<'_>) -> Option<At<String>> {
     None
 }
 
-/// A route sends a command that a handler takes, and no two routes are the same.
+/// Checks that a handler takes each route's command, and that no two routes are the same.
 pub(super) fn check(typed: &Typed, problems: &Problems) {
     let commands = typed.handlers.iter().flat_map(|h| h.commands.iter().map(|c| c.r#type.value.as_str()));
     let mut taken: HashMap<(&str, &str), Span> = HashMap::new();
@@ -134,13 +134,13 @@ pub(super) fn check(typed: &Typed, problems: &Problems) {
     }
 }
 
-/// The example is data that a command could have: its entity can be found in it.
+/// Checks that the entity's tokens can be found in the example.
 fn check_example(typed: &Typed, route: &Route, problems: &Problems) {
     let (Some(example), Some(command)) = (&route.example, &route.command) else { return };
     let handler =
         typed.handlers.iter().find(|h| h.commands.iter().any(|c| c.r#type.value.as_str() == command.value));
     let routed = handler.and_then(|handler| handler.route(&command.value));
-    // Without a route the command or its handler is wrong, which has been reported.
+    // `None` means that the command or its handler is wrong, which has been reported.
     let Some(routed) = routed else { return };
     let intake = Intake::new([(command.value.clone(), routed)].into());
     if let Err(error) = intake.entity(&command.value, example.value.as_bytes()) {

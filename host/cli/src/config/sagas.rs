@@ -91,7 +91,7 @@ fn start(text: &str, value: Option<&str>) -> Result<Start, String> {
     }
 }
 
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Saga {
     pub(crate) name: At<Name>,
@@ -104,20 +104,20 @@ pub(crate) struct Saga {
     on_failure: OnFailure,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct SagaConfig {
-    /// What it is known by on the server.
+    /// The name on the server.
     pub id: Name,
-    /// The plugin that reacts.
+    /// The saga's plugin.
     pub plugin: Name,
-    /// Whose events it reacts to.
+    /// The stream whose events it reads.
     pub stream: Name,
-    /// Where it begins when it is first made.
+    /// The first event that a new saga reads.
     pub start: Start,
-    /// How long an instance that has ended is remembered.
+    /// The time that an ended instance is remembered.
     pub keep: Duration,
-    /// The most reactions that may lead to one another without a pause.
+    /// The longest chain of reactions that cause each other.
     pub max_depth: u32,
     /// Whether later inputs of an instance wait behind one that became a dead letter.
     pub on_failure: OnFailure,
@@ -150,7 +150,7 @@ impl Saga {
     }
 }
 
-/// No two sagas have one id, and none has the name of what else has dead letters.
+/// Checks that ids are unique among sagas, and differ from everything else that has dead letters.
 pub(super) fn check(typed: &Typed, problems: &Problems) {
     let handlers = typed.handlers.iter().map(Handler::known_by);
     let handlers = handlers.map(|id| (id.value.as_str(), (id.span, "a handler")));

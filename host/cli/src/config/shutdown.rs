@@ -25,7 +25,7 @@ pub(super) static TABLE: Table = Table {
 /// `[shutdown]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShutdownSettings {
-    /// How long what is in hand may take to finish.
+    /// The time within which work in progress has to finish.
     pub deadline: Duration,
 }
 

@@ -28,19 +28,19 @@ pub(super) static TABLE: Table = Table {
     free: None,
 };
 
-/// What was typed.
+/// The table as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Stream {
     pub(crate) name: At<Name>,
     pub(super) subjects: Vec<At<String>>,
-    /// Some of its subjects could not be read, so nothing can be said about what it lacks.
+    /// Some subjects could not be read, so missing subjects are not reported.
     pub(super) incomplete: bool,
 }
 
-/// What will be used.
+/// The checked values.
 #[derive(Debug, Clone)]
 pub struct StreamConfig {
-    /// What it holds. They overlap with those of no other stream.
+    /// The subjects that it captures. They overlap with those of no other stream.
     pub subjects: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ impl Stream {
     }
 }
 
-/// Every subject belongs to one stream, and none to Pelton.
+/// Checks that every subject belongs to one stream, and none is reserved for Pelton.
 pub(super) fn check(streams: &[Stream], problems: &Problems) {
     let subjects: Vec<_> =
         streams.iter().flat_map(|s| s.subjects.iter().map(move |subject| (s, subject))).collect();

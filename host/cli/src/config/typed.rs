@@ -1,4 +1,4 @@
-//! What was typed, table by table, each value checked by itself; and what the tables have to agree on.
+//! The tables as they were typed, each value checked by itself, and the checks between tables.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,13 +47,13 @@ pub(super) static DOCUMENT: Table = Table {
     free: None,
 };
 
-/// What was typed in the whole file.
+/// The whole file as it was typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Typed {
     settings: Settings,
-    /// The names of all plugins, also of those that could not be read.
+    /// The names of all plugins, unreadable ones included.
     plugin_names: Vec<String>,
-    /// The names of all streams, also of those that could not be read.
+    /// The names of all streams, unreadable ones included.
     stream_names: Vec<String>,
     pub(super) streams: Vec<Stream>,
     pub(crate) plugins: Vec<Plugin>,
@@ -63,7 +63,7 @@ pub(crate) struct Typed {
     pub(super) routes: Vec<Route>,
 }
 
-/// The tables that name nothing else in the file.
+/// The tables that refer to no other table.
 #[derive(Debug, Clone)]
 struct Settings {
     nats: NatsSettings,
@@ -76,7 +76,7 @@ struct Settings {
     wasm: WasmSettings,
 }
 
-/// A handler, projection or saga: what all three have.
+/// What a handler, a projection and a saga have in common.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TypedRole<'a> {
     pub(crate) role: Role,
@@ -117,12 +117,12 @@ fn all<T>(document: &Reader<'_>, each: &'static Table, read: impl Fn(At<Name>, &
 }
 
 impl Typed {
-    /// The commands that routes send. `None` if one could not be read: it may send anything.
+    /// The commands that routes send. `None` if a route could not be read, since it may send any.
     pub(crate) fn routed_commands(&self) -> Option<Vec<&str>> {
         self.routes.iter().map(|route| Some(route.command.as_ref()?.value.as_str())).collect()
     }
 
-    /// Reads the whole file; what is wrong is reported and left out.
+    /// Reads the whole file. Reports wrong values and leaves them out.
     pub(super) fn read(document: &Reader<'_>, base: &Path) -> Self {
         let typed = Self {
             settings: Settings::read(document, base),
@@ -139,7 +139,7 @@ impl Typed {
         typed
     }
 
-    /// The one list of all handlers, projections and sagas.
+    /// All handlers, projections and sagas in one list.
     pub(crate) fn roles(&self) -> impl Iterator<Item = TypedRole<'_>> {
         let handlers = self.handlers.iter().map(|handler| TypedRole {
             role: Role::Handler,
@@ -162,7 +162,7 @@ impl Typed {
         handlers.chain(projections).chain(sagas)
     }
 
-    /// Whether the tables fit together.
+    /// Checks that the tables fit together.
     pub(super) fn check(&self, problems: &Problems) {
         streams::check(&self.streams, problems);
         for role in self.roles() {
@@ -193,7 +193,7 @@ impl Typed {
         }
     }
 
-    /// What will be used, if nothing was left out while reading.
+    /// The checked configuration. `None` if a value was left out while reading.
     pub(super) fn used(&self) -> Option<Config> {
         let Settings { nats, gateway, commands, retry, cache, audit, shutdown, wasm } = self.settings.clone();
         let streams = self.streams.iter().map(|stream| (stream.name.value.clone(), stream.used()));
@@ -221,7 +221,7 @@ impl Typed {
     }
 }
 
-/// A name that has to be one of those defined elsewhere.
+/// A name that must be defined in another table.
 fn refer(kind: &str, name: Option<&At<String>>, known: &[String], problems: &Problems) {
     let Some(name) = name else { return };
     if !known.contains(&name.value) {

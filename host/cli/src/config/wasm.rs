@@ -36,9 +36,9 @@ pub(super) static TABLE: Table = Table {
 /// `[wasm]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WasmSettings {
-    /// Where compiled code is kept between starts; none: every start compiles.
+    /// The folder of compiled code. `None`: every start compiles.
     pub compiled_code: Option<PathBuf>,
-    /// What all sandboxes take together, in bytes.
+    /// The most bytes that all sandboxes take together.
     pub memory_bytes: usize,
 }
 

@@ -21,9 +21,9 @@ use crate::exit::Failure;
 use crate::run::host;
 use crate::run::prepare::{FromStore, Prepared, prepare_until};
 
-/// A server that ends before this has not recovered.
+/// A server that ends sooner than this counts as failed to start.
 const QUICK: Duration = Duration::from_secs(10);
-/// How often in a row that may happen.
+/// The most failed starts in a row.
 const MAX_QUICK_ENDS: u32 = 5;
 
 /// Runs a host on a server of its own.
@@ -73,7 +73,7 @@ async fn with_server(
         ran = &mut ran => ran.map_err(|error| how_to_apply(error, &arguments.store)),
         why = keep_running(&mut server) => {
             stop.cancel();
-            // What could not be finished without a server has been logged, and comes again.
+            // Work that could not be finished without a server was logged, and comes again.
             let _ = ran.await;
             Err(why)
         }
@@ -82,7 +82,7 @@ async fn with_server(
     ran.and(stopped)
 }
 
-/// Says how to change a server that does not run once this has ended.
+/// Prints how to change a server that stops together with this command.
 fn how_to_apply(error: anyhow::Error, store: &Path) -> anyhow::Error {
     match error.downcast_ref() {
         Some(TopologyError::Differs(_)) => {
@@ -114,13 +114,13 @@ async fn keep_running(server: &mut Server) -> anyhow::Error {
     }
 }
 
-/// What to try, on stdout.
+/// Prints example requests to stdout.
 fn show(config: &Config, nats: &str, store: &str, address: SocketAddr) {
     let mut lines =
         vec![format!("Pelton  http://{address}"), format!("NATS    {nats} (data in {store})"), String::new()];
     lines.extend(config.routes.iter().map(|route| examples::curl(config, route, &address.to_string())));
     lines.extend(config.projections.keys().map(|view| format!("curl {address}/views/{view}")));
     lines.push("\nCtrl-C stops both.\n".to_owned());
-    // Where nobody reads it, the host runs all the same.
+    // A closed stdout does not stop the host.
     let _ = std::io::stdout().write_all(lines.join("\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! A component that is saved takes the place of the one that runs; a crate that is saved is built.
+//! Replaces a running component when its file is saved, and builds a crate when a source is saved.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,12 +14,12 @@ use crate::build;
 use crate::run::prepare::Prepared;
 use crate::run::versions::{Terms, Versions};
 
-/// The wait between two looks at the files. Two looks that see the same find a file that is written to its end.
+/// The polling interval. A file that is equal in two polls is completely written.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Every how many looks the sources are looked at, which are more.
+/// Sources, which are many, are polled once in this many intervals.
 const SOURCES_EVERY: u32 = 5;
 
-/// What tells that files were written.
+/// The fingerprint of files: it changes when they are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Stamp {
     /// The latest time of a file.
@@ -35,7 +35,7 @@ impl Stamp {
         stamp
     }
 
-    /// Of the Rust files and manifests of a crate.
+    /// The latest time of a crate's Rust files and manifests.
     fn of_crate(folder: &Path) -> Self {
         let mut stamp = Self::of_file(&folder.join("Cargo.toml"));
         let mut folders = vec![folder.join("src")];
@@ -59,11 +59,11 @@ impl Stamp {
     }
 }
 
-/// A file, or a crate, that is looked at.
+/// A watched file or crate.
 struct Watched {
-    /// As it was when it was last taken up.
+    /// The fingerprint at the last reload.
     known: Stamp,
-    /// As it was at the last look.
+    /// The fingerprint at the last poll.
     seen: Stamp,
 }
 
@@ -72,7 +72,7 @@ impl Watched {
         Self { known: stamp, seen: stamp }
     }
 
-    /// Whether it was written, and is no longer being written.
+    /// Whether it was written since the last reload, and writing has finished.
     fn was_saved(&mut self, now: Stamp) -> bool {
         let is_quiet = std::mem::replace(&mut self.seen, now) == now;
         let was_saved = is_quiet && now != self.known && now.files > 0;
@@ -83,7 +83,7 @@ impl Watched {
     }
 }
 
-/// Looks at the components and crates of the configuration, forever. The outcome goes to stdout.
+/// Watches the components and crates of the configuration forever. Prints results to stdout.
 pub(super) async fn on_save(arguments: &ConfigArgs, prepared: &Prepared, versions: &Versions) {
     let plugins = &prepared.config.plugins;
     let crates = || plugins.values().filter_map(|plugin| plugin.crate_dir.clone());
@@ -139,12 +139,12 @@ async fn swap(
     }
 }
 
-/// Builds every plugin that has a crate; what changed is found by cargo.
+/// Builds every plugin that has a crate. Cargo finds what changed.
 async fn build(config: &Path) {
     say("build   a source was saved");
     let arguments = BuildArgs::of_configuration(config);
     let runtime = Handle::current();
-    // Cargo is waited for without a turn for others.
+    // Blocks this thread while cargo runs.
     let built = tokio::task::spawn_blocking(move || runtime.block_on(build::run(&arguments))).await;
     match built {
         Ok(Ok(())) => {}
@@ -153,7 +153,7 @@ async fn build(config: &Path) {
     }
 }
 
-/// On stdout. Where nobody reads it, the host runs all the same.
+/// Prints to stdout. A closed stdout does not stop the host.
 fn say(text: &str) {
     let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
 }

@@ -1,12 +1,12 @@
-//! Causes of dead letters in one line each, so that those of a listing can be told apart.
+//! Shortens causes of dead letters to one line each that still tells them apart.
 
 use std::collections::BTreeSet;
 
 /// The longest cause in a listing, in characters.
 const MAX_CHARS: usize = 200;
-/// Causes that begin alike for longer than this, in characters, are shown where they differ.
+/// Causes that share a longer beginning than this, in characters, are shown from where they differ.
 const MAX_ALIKE_CHARS: usize = 60;
-/// So much of what is alike is shown, in characters.
+/// The number of shared characters that are shown before the difference.
 const SHOWN_ALIKE_CHARS: usize = 30;
 
 /// The first line, not too long, without the digest that a plugin's fault begins with.
@@ -14,7 +14,7 @@ pub(super) fn short(cause: &str, digest: Option<&str>) -> String {
     bounded(&first_line(cause, digest))
 }
 
-/// The same of several causes. A long beginning that all of them share is left out.
+/// The same for several causes, without a long beginning that all share.
 pub(super) fn tell_apart<'a>(causes: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Vec<String> {
     let lines: Vec<String> = causes.map(|(cause, digest)| first_line(cause, digest)).collect();
     let different: BTreeSet<&str> = lines.iter().map(String::as_str).collect();

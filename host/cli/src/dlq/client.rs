@@ -1,4 +1,4 @@
-//! The dead letters of one server: how they are reached, found and read.
+//! Access to the dead letters of one server.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl DlqClient {
         Operator::new(&self.nats, commands, self.is_replicated(), by, patience)
     }
 
-    /// The dead letters that the filter takes, `limit` of them at most, and whether there are more.
+    /// At most `limit` dead letters that match the filter, and whether there are more.
     pub(super) async fn find(
         &self,
         filter: &Filter,
@@ -48,7 +48,7 @@ impl DlqClient {
         while let Some(start) = from.filter(|_| found.len() <= limit) {
             let page = dead_letters::page(&self.nats, filter, start, self.is_replicated());
             let page = page.await.map_err(run_failed)?;
-            // A listing has no use for payloads, which may be large.
+            // A listing does not show payloads, which may be large.
             found.extend(page.dead_letters.into_iter().map(without_payload));
             from = page.next;
         }

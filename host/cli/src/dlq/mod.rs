@@ -1,4 +1,4 @@
-//! `pelton dlq`: what cannot be processed, listed, shown, retried, dropped.
+//! `pelton dlq`: lists, shows, retries and drops dead letters.
 
 mod causes;
 mod client;
@@ -17,7 +17,7 @@ use client::{DlqClient, run_failed};
 
 pub(crate) use resolve::{drop, retry};
 
-/// Does what was asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
     match command {
         DlqCommand::List(arguments) => list(arguments).await,

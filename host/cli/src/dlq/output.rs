@@ -1,4 +1,4 @@
-//! What `pelton dlq` writes: columns for people, or one JSON object a line for programs.
+//! The output of `pelton dlq`: columns for people, or one JSON object per line for programs.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::terminal::{escaped, say, table};
 const COLUMNS: [&str; 8] =
     ["SEQUENCE", "KEPT", "KIND", "CONSUMER", "KEY", "COMMAND OR SUBJECT", "ATTEMPTS", "CAUSE"];
 
-/// How it is written.
+/// The output format.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     pub(super) json: bool,
@@ -42,7 +42,7 @@ impl Output {
         if self.json {
             say(&json(kept, journal).to_string());
         } else {
-            // Causes, headers and payloads are others' words.
+            // Causes, headers and payloads are foreign text.
             say(escaped(&text(kept, journal)).trim_end());
         }
     }
@@ -62,7 +62,7 @@ fn row(kept: &KeptDeadLetter, cause: String) -> [String; COLUMNS.len()] {
     ]
 }
 
-/// What a listing says of a dead letter. What there is not is null.
+/// A dead letter in a listing. A missing value is null.
 pub(super) fn described(kept: &KeptDeadLetter) -> Map<String, Value> {
     let dead_letter = &kept.dead_letter;
     let members = [

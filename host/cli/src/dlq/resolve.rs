@@ -1,4 +1,4 @@
-//! `pelton dlq retry` and `pelton dlq drop`: dead letter by dead letter, those of one key in order.
+//! `pelton dlq retry` and `pelton dlq drop`. The dead letters of one key are resolved in order.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -18,16 +18,16 @@ use crate::exit::Failure;
 use crate::operator;
 use crate::terminal::{one_line, say};
 
-/// How long a drop waits for a view to go on without what was dropped.
+/// The time that a drop waits for the view to continue.
 const VIEW_WAIT: Duration = Duration::from_secs(10);
 
-/// What was done about one dead letter.
+/// The result for one dead letter.
 struct Done {
-    /// One word, for programs.
+    /// The result in one word, for programs.
     result: &'static str,
-    /// More, for people.
+    /// Details, for people.
     detail: String,
-    /// Whether the dead letter is gone, or would be.
+    /// Whether the dead letter is removed, or would be in a dry run.
     settled: bool,
 }
 
@@ -37,7 +37,7 @@ impl Done {
     }
 }
 
-/// Counts and writes what was done.
+/// Counts results and writes them.
 struct Report {
     output: Output,
     dead_letters: usize,
@@ -94,7 +94,7 @@ pub(crate) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let client = DlqClient::open(server).await?;
     let operator = client.operator(operator::name(selection.by.as_deref()), *wait);
     let mut report = Report::new(client.output);
-    // What is kept from now on belongs to the selection where it joins a queue that was selected to its end.
+    // Dead letters that join a fully selected queue from now on belong to the selection.
     let end = operator.end().await.map_err(run_failed)?;
     let dead_letters = client.select(&selected).await?;
     if selection.dry_run {
@@ -109,7 +109,7 @@ pub(crate) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     report.finish()
 }
 
-/// The dead letters of each consumer and key; one without a key is a queue by itself.
+/// The dead letters by consumer and key. One without a key is its own queue.
 fn queues(dead_letters: Vec<KeptDeadLetter>) -> Vec<Vec<KeptDeadLetter>> {
     let mut queues: Vec<Vec<KeptDeadLetter>> = Vec::new();
     let mut places: HashMap<(String, String), usize> = HashMap::new();
@@ -158,7 +158,7 @@ async fn retry_queue(
     Ok(())
 }
 
-/// Whether a dead letter was parked during the retry. One that was there before, and not selected, is left alone.
+/// Whether a dead letter was parked during the retry. Earlier ones outside the selection are left alone.
 fn joins(dead_letter: &KeptDeadLetter, end: Sequence) -> bool {
     dead_letter.sequence > end && dead_letter.dead_letter.kind == DeadLetterKind::Parked
 }
@@ -203,7 +203,7 @@ pub(crate) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
             views.insert((dead_letter.dead_letter.consumer, key));
         }
     }
-    // A view's key is live again when none of its events is left, which only the projection can tell.
+    // A view's key is live again when none of its events is left. Only the projection knows that.
     for (consumer, key) in views {
         if !operator.ask(&consumer, &key).await.map_err(run_failed)? {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! `pelton plugin activate` and `rollback`: hosts get ready, the version is checked, and one write switches all hosts.
+//! `pelton plugin activate` and `rollback`: hosts prepare, the gate checks, and one write switches all hosts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::run::from_store;
 use crate::run::prepare::fits;
 use crate::terminal::say;
 
-/// Has all hosts run another version.
+/// Switches all hosts to another version.
 pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
     let client = Client::open(&arguments.server).await?;
     let plugin = &arguments.plugin.plugin;
@@ -66,7 +66,7 @@ pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has all hosts run the version before.
+/// Switches all hosts back to the previous version.
 pub(super) async fn rollback(arguments: &RollbackArgs) -> Result<(), Failure> {
     let client = Client::open(&arguments.server).await?;
     let plugin = &arguments.plugin;
@@ -80,7 +80,7 @@ pub(super) async fn rollback(arguments: &RollbackArgs) -> Result<(), Failure> {
         say(&format!("{plugin} would run {} again, instead of {}", switch.to, now.runs));
         return Ok(());
     }
-    // It ran here before, so nothing is asked first: who goes back is in a hurry.
+    // The version ran here before, so no question is asked: a rollback is urgent.
     let digest = switch.load(&arguments.server).await.map(|loaded| loaded.digest().to_owned());
     let switched = switch.make(Cause::RolledBack, Vec::new()).await?;
     let digest = digest.map_err(Failure::Run)?;
@@ -91,7 +91,7 @@ fn passed(step: &str, found: &str) -> Verdict {
     Verdict { step: step.to_owned(), passed: true, found: found.to_owned() }
 }
 
-/// A switch of one plugin from what it runs to another version.
+/// A switch of one plugin from its present version to another.
 struct Switch<'a> {
     client: &'a Client,
     plugin: &'a Name,
@@ -100,10 +100,10 @@ struct Switch<'a> {
     by: &'a str,
 }
 
-/// What hosts said when they were asked to get ready.
+/// The answers of the hosts to the request to prepare.
 struct Ready {
     hosts: BTreeMap<String, Readiness>,
-    /// What they found, each finding once.
+    /// The distinct findings of the hosts.
     gate: Vec<Verdict>,
 }
 

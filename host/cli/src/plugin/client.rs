@@ -1,4 +1,4 @@
-//! The plugin store of one server, and how versions in it are found.
+//! The plugin store of one server, with lookup of versions.
 
 use anyhow::{Context, anyhow, bail};
 use pelton_core::id::Name;
@@ -30,7 +30,7 @@ impl Client {
         Ok(Self { config, nats, store, json: arguments.json })
     }
 
-    /// The plugin in the configuration, which has to come from the store.
+    /// The plugin's table in the configuration. Its source must be the store.
     pub(super) fn configured(&self, plugin: &Name) -> Result<&PluginConfig, Failure> {
         let Some(configured) = self.config.plugins.get(plugin) else {
             let known: Vec<_> = self.config.plugins.keys().map(Name::as_str).collect();
@@ -48,7 +48,7 @@ impl Client {
         Ok(configured)
     }
 
-    /// What the plugin runs.
+    /// The plugin's activation record.
     pub(super) async fn active(&self, plugin: &Name) -> Result<Option<Activation>, Failure> {
         self.store.active(plugin).await.map_err(|error| Failure::Run(error.into()))
     }
@@ -59,7 +59,7 @@ impl Client {
         select(components, plugin, version).map_err(Failure::Run)
     }
 
-    /// A version as it would be activated: with the settings of the configuration.
+    /// A version with the settings of the configuration, as `activate` would write it.
     pub(super) fn version(configured: &PluginConfig, component: &Component, one_way: bool) -> PluginVersion {
         let settings = configured.settings.iter();
         PluginVersion {
@@ -100,7 +100,7 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// Where components are loaded here, as a host would.
+/// A loader with the options that a host uses.
 pub(super) fn sandbox() -> anyhow::Result<Plugins> {
     Plugins::new(&Settings::default()).context("the sandbox cannot be set up")
 }

@@ -40,7 +40,7 @@ pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
 async fn load(client: &Client, plugin: &str, digest: &str) -> anyhow::Result<LoadedPlugin> {
     let bytes = client.store.fetch(digest).await?;
     let sandbox = sandbox()?;
-    // It says the same of itself in every tier.
+    // Its descriptor is the same in every tier.
     let with = Activation { tier: Tier::Deterministic, ..Activation::default() };
     Ok(sandbox.load(plugin, bytes, with).await?)
 }

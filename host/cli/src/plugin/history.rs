@@ -8,7 +8,7 @@ use crate::args::plugin::ShowArgs;
 use crate::exit::Failure;
 use crate::terminal::{escaped, say};
 
-/// What was done to a plugin, the last at the end.
+/// Prints the history of a plugin, latest entry last.
 pub(super) async fn run(arguments: &ShowArgs) -> Result<(), Failure> {
     let client = Client::open(&arguments.server).await?;
     let history = client.store.history(&arguments.plugin).await.map_err(|away| Failure::Run(away.into()))?;

@@ -1,4 +1,4 @@
-//! `pelton plugin`: which versions of plugins there are, which ones run, and how they are switched.
+//! `pelton plugin`: manages the plugin store and switches versions.
 
 mod activate;
 mod client;
@@ -11,7 +11,7 @@ mod show;
 use crate::args::plugin::PluginCommand;
 use crate::exit::Failure;
 
-/// Does what was asked for.
+/// Runs the subcommand.
 pub(crate) async fn run(command: &PluginCommand) -> Result<(), Failure> {
     match command {
         PluginCommand::Push(arguments) => push::run(arguments).await,

@@ -19,12 +19,12 @@ use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
 use pelton_nats::failpoint::{check, pass};
 
-/// What it is around, with a failpoint before and after each of its steps.
+/// A wrapper with a failpoint before and after each operation.
 #[derive(Debug)]
 pub(crate) struct Failpoints<S>(Arc<S>);
 
 impl<S> Failpoints<S> {
-    /// Around this one. The error says that the environment names no failpoint that there is.
+    /// Wraps this one. Fails if the environment names an unknown failpoint.
     pub(crate) fn around(inner: Arc<S>) -> anyhow::Result<Arc<Self>> {
         check().map_err(anyhow::Error::msg)?;
         Ok(Arc::new(Self(inner)))

@@ -35,7 +35,7 @@ use super::versions::{Versions, Withdrawn};
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::operator;
 
-/// Everything that will run, each with what it needs of the configuration.
+/// All flows with their configuration, before they start.
 pub(crate) struct Flows<'a> {
     config: &'a Config,
     withdrawn: &'a BTreeMap<String, Withdrawn>,
@@ -44,25 +44,25 @@ pub(crate) struct Flows<'a> {
     sagas: Vec<(&'a Name, &'a SagaConfig, WasmSaga)>,
 }
 
-/// The flows at work.
+/// The running flows.
 pub(crate) struct Running {
     pub(crate) tasks: Tasks,
-    /// Each stops the fetching of one flow.
+    /// Each token stops the fetching of one flow.
     stops: Vec<CancellationToken>,
-    /// One for each event stream, so that the decisions of its handlers are committed in one group.
+    /// One store per event stream, so that its handlers share group commits.
     stores: HashMap<Name, Arc<StreamStore>>,
-    /// One for each saga.
+    /// The store of each saga.
     sagas: Vec<Arc<SagaStreams>>,
     versions: Versions,
-    /// By consumer of a handler, whether this host gets its commands.
+    /// For each consumer of a handler, whether this host should read it.
     assignments: Vec<Assignment>,
     members: Members,
-    /// By handler, its plugin.
+    /// The plugin of each handler.
     plugins: HashMap<Name, Name>,
 }
 
 impl<'a> Flows<'a> {
-    /// Finds the plugin of each. That one is missing has been reported before this.
+    /// Finds each flow's plugin. Missing plugins were reported earlier.
     pub(crate) fn of(prepared: &'a Prepared) -> anyhow::Result<Self> {
         let Prepared { config, plugins, withdrawn, .. } = prepared;
         let plugin = |name: &Name| {
@@ -90,7 +90,7 @@ impl<'a> Flows<'a> {
         })
     }
 
-    /// What they need on the server.
+    /// The topology that the flows need.
     pub(crate) fn topology(&self) -> Topology {
         let Config { commands, streams, .. } = self.config;
         let streams = streams
@@ -122,7 +122,7 @@ impl<'a> Flows<'a> {
         self.projections.iter().map(|(name, _, _, bucket)| ((*name).clone(), bucket.clone())).collect()
     }
 
-    /// Starts all of them, and adds what each runs to `versions`.
+    /// Starts all flows and records their versions in `versions`.
     pub(crate) async fn start(
         self,
         nats: &Nats,
@@ -275,7 +275,7 @@ impl Running {
         Ok(())
     }
 
-    /// Answers to whoever asks which hosts run. Returns the versions of the plugins, all of which are known by now.
+    /// Answers requests for the list of hosts. Returns the versions of all plugins.
     pub(crate) fn answer(&mut self, nats: &Nats, address: SocketAddr) -> Arc<Versions> {
         let stop = CancellationToken::new();
         self.stops.push(stop.clone());
@@ -323,7 +323,7 @@ impl Running {
         self.stores.entry(stream.clone()).or_insert_with(start).clone()
     }
 
-    /// Stops fetching, finishes what is held, and answers what was left at the deadline.
+    /// Stops fetching, finishes work in progress, and returns what was left at the deadline.
     pub(crate) async fn finish(self, deadline: Instant) -> Vec<String> {
         self.stops.iter().for_each(CancellationToken::cancel);
         let left = self.tasks.finish(deadline).await;
@@ -345,7 +345,7 @@ pub(crate) fn is_replicated(config: &Config) -> bool {
     config.nats.replicas > 1
 }
 
-/// How often the server is told of work in progress: two signs may get lost before it gives the message to somebody else.
+/// The interval of progress signs. Two in a row may get lost before the server redelivers the message.
 fn progress_every(config: &Config) -> Duration {
     config.commands.ack_wait / 3
 }
@@ -358,7 +358,7 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// The limits of one shard's cache, or less where the process has no room for so many sandboxes.
+/// The limits of one shard's cache, reduced to the sandboxes that the process has room for.
 fn cache_limits(config: &Config, handler: &HandlerConfig, shards: usize) -> CacheLimits {
     let CacheLimits { entities, bytes } = config.cache;
     let entities = match handler.isolation {
@@ -371,13 +371,13 @@ fn cache_limits(config: &Config, handler: &HandlerConfig, shards: usize) -> Cach
     CacheLimits { entities: entities.div_ceil(shards), bytes: bytes / shards }
 }
 
-/// How commands find their entity.
+/// The routes of commands to their entities.
 pub(crate) fn intake(config: &Config) -> Arc<Intake> {
     let routes = config.command_routes().map(|(r#type, route)| (r#type.to_string(), route));
     Arc::new(Intake::new(routes.collect()))
 }
 
-/// Finds commands and how they ended.
+/// Access to commands and their ends.
 pub(crate) fn commands(config: &Config, nats: &Nats, intake: &Arc<Intake>) -> Commands {
     let streams = config.handlers.values().flat_map(|handler| {
         handler.commands.keys().map(|r#type| (r#type.to_string(), handler.stream.clone()))

@@ -1,4 +1,4 @@
-//! Plugins from the plugin store: a host starts with what their records say, and follows them.
+//! Plugins from the plugin store: loads what their records say, and follows changes of the records.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::exit::Failure;
 use crate::gate;
 use crate::operator;
 
-/// How long to wait before the store is asked again for what it did not give.
+/// The wait before a failed request to the store is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What is on the server whatever the plugins are.
+/// The part of the topology that does not depend on plugins.
 pub(crate) fn base_topology(config: &Config) -> Topology {
     Topology {
         storage: config.nats.storage,
@@ -44,13 +44,13 @@ pub(crate) async fn open(config: &Config, nats: &Nats) -> anyhow::Result<PluginS
     Ok(PluginStore::open(nats, super::is_replicated(config)).await?)
 }
 
-/// The plugins of a host that come from the store, with what was known of their records when they were loaded.
+/// A host's plugins from the store, with the revisions of their records at loading.
 pub(crate) struct FromTheStore {
     store: PluginStore,
     known: BTreeMap<Name, Sequence>,
 }
 
-/// What to do about a plugin that nothing was activated for, and about a store that is away.
+/// What to do while a plugin has no active version, or the store is unreachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// Wait.
@@ -59,7 +59,7 @@ pub(crate) enum Patience {
     None,
 }
 
-/// Loads what the plugin store says that plugins run, if any comes from there.
+/// Loads the active version of every plugin from the store.
 pub(crate) async fn load(
     prepared: &mut Prepared,
     arguments: &ConfigArgs,
@@ -85,7 +85,7 @@ pub(crate) async fn load(
     Ok(Some(FromTheStore { store, known }))
 }
 
-/// What a plugin runs, once something was activated for it.
+/// A plugin's activation record. `patience` says whether to wait for the first one, and for the store.
 async fn activated(store: &PluginStore, name: &Name, patience: Patience) -> anyhow::Result<Activation> {
     let nothing = || {
         format!(
@@ -124,7 +124,7 @@ async fn fetch_and_load(
     prepared.load_version(arguments, running, name.as_str(), bytes, Some(settings(version)?)).await
 }
 
-/// The settings of a version as a component gets them.
+/// A version's settings in the form that a component gets.
 pub(crate) fn settings(version: &PluginVersion) -> anyhow::Result<PluginSettings> {
     let mut settings = PluginSettings::default();
     for (name, value) in &version.settings {
@@ -133,14 +133,14 @@ pub(crate) fn settings(version: &PluginVersion) -> anyhow::Result<PluginSettings
     Ok(settings)
 }
 
-/// The digests of the versions that were taken back.
+/// The digests of the withdrawn versions.
 fn withdrawn(activation: &Activation) -> anyhow::Result<Withdrawn> {
     let digest = |version: &PluginVersion| Ok(settings(version)?.with_digest(&version.component));
     activation.withdrawn.iter().map(digest).collect::<anyhow::Result<_>>().map(Arc::new)
 }
 
 impl FromTheStore {
-    /// Gets ready for the versions that operators ask for, and has what runs follow the records, forever.
+    /// Prepares candidate versions and follows the records forever.
     pub(crate) async fn follow(
         self,
         arguments: &ConfigArgs,
@@ -178,19 +178,19 @@ struct Follower<'a> {
     prepared: &'a Prepared,
     store: PluginStore,
     versions: &'a Arc<Versions>,
-    /// What this host calls itself.
+    /// This host's name.
     host: String,
     running: BTreeMap<String, LoadedPlugin>,
-    /// The version that each plugin was prepared for last.
+    /// The version that was prepared last, by plugin.
     ready: BTreeMap<Name, (PluginVersion, LoadedPlugin)>,
     on_trial: BTreeMap<Name, OnTrial>,
 }
 
-/// A version that another stands behind.
+/// A version on trial.
 struct OnTrial {
     trial: Arc<Trial>,
     activation: Activation,
-    /// What ran before.
+    /// The version before.
     before: LoadedPlugin,
 }
 
@@ -240,7 +240,7 @@ impl Follower<'_> {
         }
     }
 
-    /// The version before steps in for one that was just activated, where there is a way back.
+    /// Puts a newly activated version on trial, if a rollback is possible.
     fn trial(&mut self, activation: &Activation, plugin: &LoadedPlugin) -> Option<Arc<Trial>> {
         let name = &activation.plugin;
         self.on_trial.remove(name);
@@ -264,7 +264,7 @@ impl Follower<'_> {
         self.running.insert(name.to_string(), plugin);
     }
 
-    /// The next version that broke what the one before could do, and what it did.
+    /// The next version that failed its trial, and its fault.
     async fn lost(&self) -> (Name, String) {
         let trials = self
             .on_trial
@@ -277,7 +277,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Goes back to the version before, here at once and then on all hosts.
+    /// Goes back to the version before: first on this host, then on all hosts.
     async fn take_back(&mut self, name: &Name, fault: String) {
         let Some(OnTrial { activation, before, .. }) = self.on_trial.remove(name) else { return };
         let Ok(to) = activation.rollback().cloned() else { return };
@@ -297,7 +297,7 @@ impl Follower<'_> {
                     }
                     return;
                 }
-                // Another host was first, or an operator. This one follows.
+                // Another host or an operator was first. This host follows.
                 Err(StoreError::Switched { .. }) => return,
                 Err(error) => tracing::warn!(plugin = %name, "other hosts run it still: {error}"),
             }
@@ -305,7 +305,7 @@ impl Follower<'_> {
         }
     }
 
-    /// A version, which is fetched and compiled unless that was done just before.
+    /// Fetches and compiles a version, unless it was prepared just before.
     async fn loaded(&mut self, name: &Name, version: &PluginVersion) -> anyhow::Result<LoadedPlugin> {
         if let Some((ready, plugin)) = self.ready.get(name)
             && ready.is_same(version)

@@ -1,4 +1,4 @@
-//! The life of a host: connect, make sure of what is on the server, start the flows and the gateway, wait, stop.
+//! The life of a host: connect, ensure the topology, start flows and gateway, wait, stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::tasks::Tasks;
 use super::versions::Versions;
 use crate::config::Config;
 
-/// How long to wait before the server is asked again for what it did not answer.
+/// The wait before an unanswered request is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until `stop` is cancelled or something breaks. `ready` is told where the gateway listens, and may give plugins
@@ -44,12 +44,12 @@ pub(crate) async fn run(
     started.serve(config.shutdown.deadline, stop).await
 }
 
-/// A host in which everything runs.
+/// A started host.
 struct Started {
     nats: Nats,
     ingress: Arc<StreamIngress>,
     address: SocketAddr,
-    /// Tells the gateway to accept no more requests.
+    /// Stops the gateway from accepting requests.
     close: CancellationToken,
     gateway: Tasks,
     flows: Running,
@@ -80,12 +80,12 @@ async fn start(config: &Config, nats: Nats, flows: Flows<'_>, apply: Apply) -> a
     Ok(Started { nats, ingress, address, close, gateway: serving, flows: running, versions })
 }
 
-/// Connects to NATS. A server that is away is waited for, as long as the configuration says.
+/// Connects to NATS. Waits for an unreachable server as long as the configuration says.
 pub(crate) async fn connect(config: &Config) -> anyhow::Result<Nats> {
     Ok(Nats::connect(&connection(config)).await?)
 }
 
-/// Where NATS is.
+/// The connection settings.
 pub(crate) fn connection(config: &Config) -> ConnectSettings {
     let credentials = config.nats.credentials.clone().map_or(Credentials::None, Credentials::File);
     ConnectSettings {
@@ -97,7 +97,7 @@ pub(crate) fn connection(config: &Config) -> ConnectSettings {
     }
 }
 
-/// Makes sure that the server has what the flows need. A server that is away is waited for.
+/// Ensures the topology. Waits for an unreachable server.
 async fn ensure(topology: &Topology, nats: &Nats, apply: Apply) -> anyhow::Result<()> {
     loop {
         match topology.ensure_with(nats, apply).await {
@@ -127,7 +127,7 @@ fn gateway(
 }
 
 impl Started {
-    /// Waits for the end, then stops: requests first, because they wait for what the flows do.
+    /// Waits for the end, then stops. Requests stop first, because they wait for the flows.
     async fn serve(mut self, deadline: Duration, stop: CancellationToken) -> anyhow::Result<()> {
         let broke = tokio::select! {
             () = stop.cancelled() => None,
@@ -151,7 +151,7 @@ impl Started {
         }
     }
 
-    /// Stops everything by the deadline and answers what was left.
+    /// Stops everything by the deadline. Returns what was not finished.
     async fn stop(self, deadline: Instant, patience: Duration) -> Vec<String> {
         let Self { nats, ingress, close, gateway, flows, .. } = self;
         close.cancel();

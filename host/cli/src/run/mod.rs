@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: &RunArgs, stop: CancellationToken) -> Result<
     .map_err(Failure::Run)
 }
 
-/// What the flows of a configuration need on the server.
+/// The topology of a configuration.
 pub(crate) fn topology(prepared: &Prepared) -> anyhow::Result<Topology> {
     Ok(flows::Flows::of(prepared)?.topology())
 }

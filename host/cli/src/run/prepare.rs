@@ -16,16 +16,16 @@ use crate::config::{self, Config, PluginSource, Report};
 use crate::descriptors::{self, Inspected, Inspections, Unusable};
 use crate::exit::Failure;
 
-/// A configuration with its components, both sound.
+/// A valid configuration with its loaded components.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// What will be used.
+    /// The checked values.
     pub(crate) config: Config,
     /// The components by plugin name.
     pub(crate) plugins: BTreeMap<String, LoadedPlugin>,
-    /// The versions of plugins that were taken back, by plugin name.
+    /// The withdrawn versions by plugin name.
     pub(crate) withdrawn: BTreeMap<String, Withdrawn>,
-    /// What somebody should look at.
+    /// Warnings.
     pub(crate) warnings: Report,
     /// Loads components.
     pub(crate) sandbox: Plugins,
@@ -40,12 +40,12 @@ impl Prepared {
     }
 }
 
-/// What becomes of plugins whose source is the plugin store.
+/// How plugins from the plugin store are loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FromStore {
-    /// They are loaded from their files, if they have one.
+    /// From their files, if they name one.
     AsFiles,
-    /// They are loaded once there is a connection.
+    /// From the store, once there is a connection.
     Later,
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn prepare(
     }
 }
 
-/// Prepares, unless it is told to stop meanwhile; then there is nothing. Warnings are logged.
+/// Prepares and logs warnings. `None` if it was stopped meanwhile.
 pub(crate) async fn prepare_until(
     arguments: &ConfigArgs,
     compiled_code: Option<PathBuf>,
@@ -93,8 +93,8 @@ pub(crate) async fn prepare_until(
 }
 
 impl Prepared {
-    /// Another version of one plugin, and whether it fits the configuration as it is now and the other plugins that run.
-    /// Without settings, it gets those of the configuration.
+    /// Loads another version of one plugin. Fails if it does not fit the present configuration and the other running plugins.
+    /// Without `settings`, it gets those of the configuration.
     pub(crate) async fn load_version(
         &self,
         arguments: &ConfigArgs,
@@ -134,7 +134,7 @@ pub(crate) fn fits(
     Ok(())
 }
 
-/// One after the other: compiling uses all processors by itself.
+/// One after the other, because compiling uses all processors.
 async fn load(
     sandbox: &Plugins,
     typed: &Typed,

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks for a clean stop, the second does not wait for it.
+//! SIGINT and SIGTERM: the first stops cleanly, the second exits at once.
 
 use std::convert::Infallible;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Listens for both signals. From now on neither ends the process by itself.
+/// Handles both signals, so that neither ends the process by itself.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -14,7 +14,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen. Needs a runtime.
+    /// Installs the handlers. Needs a runtime.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }

@@ -1,4 +1,4 @@
-//! The long-lived tasks of a host, each under its name: none is spawned that is not joined.
+//! The named long-lived tasks of a host. Every spawned task is joined.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// Tasks that run until they are told to stop.
+/// A set of tasks that run until they are stopped.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: JoinSet<()>,
@@ -20,7 +20,7 @@ impl Tasks {
         self.names.insert(handle.id(), name.into());
     }
 
-    /// Waits until one of them ends, and says which and how. Never, where there is none.
+    /// Waits until a task ends, and says which and how. Never returns without tasks.
     pub(crate) async fn first_end(&mut self) -> String {
         match self.running.join_next_with_id().await {
             Some(ended) => self.ended(&ended),
@@ -28,7 +28,7 @@ impl Tasks {
         }
     }
 
-    /// Waits for all of them until the deadline, then cuts off the rest. Answers what was cut off, or broke.
+    /// Waits for all tasks until the deadline, then aborts the rest. Returns which were aborted or failed.
     pub(crate) async fn finish(mut self, deadline: Instant) -> Vec<String> {
         let mut bad = Vec::new();
         let mut late = false;

@@ -1,4 +1,4 @@
-//! The versions of plugins that run. Another can take the place of each while the host works.
+//! The running versions of plugins, each of which can be replaced while the host works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,15 +13,15 @@ use pelton_core::saga::ports::SagaPlugin;
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
 
-/// What every handler, projection and saga of a host runs.
+/// The version of every handler, projection and saga of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
     running: Vec<Version>,
-    /// The plugins that should run another version, and why they do not.
+    /// The plugins that should run another version, each with the reason why they do not.
     unfit: watch::Sender<BTreeMap<Name, String>>,
 }
 
-/// What one of them runs.
+/// The version of one handler, projection or saga.
 #[derive(Debug)]
 struct Version {
     /// The plugin's name in the configuration.
@@ -41,14 +41,14 @@ enum Role {
 /// The digests of versions that were taken back.
 pub(crate) type Withdrawn = Arc<BTreeSet<String>>;
 
-/// How a handler's version takes the place of another; see [`HandlerVersion`].
+/// The terms under which a version replaces another; see [`HandlerVersion`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pub(crate) trial: Option<Arc<Trial>>,
     pub(crate) withdrawn: Withdrawn,
 }
 
-/// What goes on with the version that it has.
+/// A handler, projection or saga that keeps its present version.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// The handler, projection or saga.
@@ -98,12 +98,12 @@ impl Versions {
         self.running.push(Version { plugin: plugin.clone(), name: name.clone(), role });
     }
 
-    /// The digests of what runs, by handler, projection or saga.
+    /// The running digests by handler, projection and saga.
     pub(crate) fn digests(&self) -> BTreeMap<String, String> {
         self.running.iter().map(|version| (version.name.to_string(), version.digest())).collect()
     }
 
-    /// Notes why a plugin does not run the version that it should, or that it does.
+    /// Records why a plugin does not run the version that it should. `None`: it does.
     pub(crate) fn note_unfit(&self, plugin: &Name, why: Option<String>) {
         self.unfit.send_modify(|unfit| match why {
             Some(why) => drop(unfit.insert(plugin.clone(), why)),
@@ -111,7 +111,7 @@ impl Versions {
         });
     }
 
-    /// The plugins that should run another version, and why they do not, as it changes.
+    /// A watch of the plugins that should run another version, and why they do not.
     pub(crate) fn unfit(&self) -> watch::Receiver<BTreeMap<Name, String>> {
         self.unfit.subscribe()
     }

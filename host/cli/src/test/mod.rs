@@ -14,10 +14,10 @@ use crate::args::test::{CanIActivateArgs, NotTestedArg, ReportForm, TestArgs};
 use crate::exit::Failure;
 use subject::Subject;
 
-/// The longest seed that is chosen: short enough to be typed.
+/// The upper bound of a chosen seed, short enough to type.
 const MAX_SEED: u64 = 99_999;
 
-/// Tests a component, and prints what came of it.
+/// Tests a component and prints the report.
 pub(crate) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
     if arguments.list_rules {
         print(&list());
@@ -61,7 +61,7 @@ async fn once(arguments: &TestArgs) -> Result<(), Failure> {
     if report.passed() { Ok(()) } else { Err(Failure::Verdict) }
 }
 
-/// Keeps the verdict beside the component. Where that cannot be, the next who asks has to test again.
+/// Stores the verdict beside the component. If that fails, `can-i-activate` finds none and asks for a test.
 fn keep(suite: &Suite<'_>, report: &Report, component: &Path) {
     let place = Verdict::place(component);
     if let Err(error) = std::fs::write(&place, Verdict::of(suite, report).written()) {
@@ -69,7 +69,7 @@ fn keep(suite: &Suite<'_>, report: &Report, component: &Path) {
     }
 }
 
-/// Writes what the cases gave into their files.
+/// Writes the actual results into the case files.
 fn update(files: &[CaseFile], report: &Report) -> Result<(), Failure> {
     let mut results = report.cases.as_slice();
     for file in files {
@@ -86,7 +86,7 @@ fn update(files: &[CaseFile], report: &Report) -> Result<(), Failure> {
     if rules_failed { Err(Failure::Verdict) } else { Ok(()) }
 }
 
-/// Says whether the verdict that is kept beside a component allows it to run.
+/// Prints whether the stored verdict allows the component to run.
 pub(crate) async fn can_i_activate(arguments: &CanIActivateArgs) -> Result<(), Failure> {
     let subject = Subject::read(&arguments.subject).await?;
     let suite = subject.suite(0);
@@ -125,7 +125,7 @@ impl From<&ReportForm> for Form {
     }
 }
 
-/// Every rule, for people.
+/// Prints every rule, for people.
 pub(crate) fn list() -> String {
     let mut text = String::new();
     for Rule { id, name, level, asserts, why, mend, .. } in rule::all() {
@@ -138,7 +138,7 @@ pub(crate) fn list() -> String {
     text
 }
 
-/// Where nobody reads it any more, nothing is missed.
+/// A closed stdout is not an error.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();

@@ -1,4 +1,4 @@
-//! What is tested: a component, its cases, and how it will run.
+//! The subject of a test: a component, its cases, and its runtime options.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use pelton_wasm::{Activation, PluginSettings, Plugins, Settings};
 use crate::args::test::SubjectArgs;
 use crate::exit::Failure;
 
-/// A component with its cases, as they were read.
+/// A component with its cases.
 pub(super) struct Subject {
     pub(super) component: PathBuf,
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ impl Subject {
     }
 }
 
-/// All files of cases, or what is wrong with any of them.
+/// All case files, or the problems of all of them.
 fn cases(paths: &[PathBuf]) -> Result<Vec<CaseFile>, Failure> {
     let (mut files, mut wrong) = (Vec::new(), Vec::new());
     for path in paths {
@@ -77,7 +77,7 @@ fn cases(paths: &[PathBuf]) -> Result<Vec<CaseFile>, Failure> {
     }
 }
 
-/// The files of cases: those that are named, and those in folders that are named.
+/// The case files: named files, and all case files in named folders.
 pub(super) fn files_of(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {

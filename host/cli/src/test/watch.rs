@@ -1,4 +1,4 @@
-//! `pelton test --watch`: tests again whenever something was saved.
+//! `pelton test --watch`: tests again after every change of a file.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -8,10 +8,10 @@ use super::{once, print};
 use crate::args::test::TestArgs;
 use crate::exit::Failure;
 
-/// How often the files are looked at.
+/// The polling interval of the files.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Tests, and tests again whenever a file is another, until the process is stopped.
+/// Tests now and after every change of a file, until the process is stopped.
 pub(super) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
     let mut seen = None;
     loop {
@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
             seen = Some(now);
             match once(arguments).await {
                 Ok(()) | Err(Failure::Verdict) => {}
-                // A file that is half written is whole a moment later.
+                // A half-written file is complete at the next poll.
                 Err(failure) => print(&failure.render(false)),
             }
             print("waiting for a change\n");
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
     }
 }
 
-/// When each file was saved, and its size.
+/// The modification time and size of each file.
 fn saved(arguments: &TestArgs) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
     let subject = &arguments.subject;
     let files = files_of(&subject.cases).unwrap_or_else(|_| subject.cases.clone());

@@ -12,17 +12,17 @@ use super::problem::At;
 use super::reader::Reader;
 use super::value::{show_bytes, show_duration};
 
-/// A table with known keys.
+/// A table with a fixed set of keys.
 pub(in crate::config) struct Table {
     /// The key of the table in the one that holds it.
     pub(in crate::config) name: &'static str,
-    /// How it is written, for example `[handlers.X]`.
+    /// The table's header, for example `[handlers.X]`.
     pub(in crate::config) header: &'static str,
-    /// What it is for.
+    /// The purpose of the table.
     pub(in crate::config) doc: &'static str,
     pub(in crate::config) keys: &'static [&'static (dyn Declared + Sync)],
     pub(in crate::config) tables: &'static [&'static Table],
-    /// Where the keys are free: an entry.
+    /// An example entry, if the keys are free.
     pub(in crate::config) free: Option<&'static str>,
 }
 
@@ -45,29 +45,29 @@ impl Debug for Table {
     }
 }
 
-/// A key: `F` is the form of its value, `D` what holds where it is missing.
+/// A key: `F` is the form of its value, `D` its default.
 pub(in crate::config) struct Key<F, D> {
     pub(in crate::config) name: &'static str,
     pub(in crate::config) form: F,
     pub(in crate::config) default: D,
     /// A value, as TOML.
     pub(in crate::config) example: &'static str,
-    /// What it means; Markdown on one line.
+    /// The key's meaning, as one line of Markdown.
     pub(in crate::config) doc: &'static str,
 }
 
-/// The key has to be there. The text goes on after "add key = ".
+/// The key is required. The text completes "add key = ".
 pub(in crate::config) struct Required(pub(in crate::config) &'static str);
 
-/// The key may be missing; the text says what holds then.
+/// The key is optional. The text says what holds without it.
 pub(in crate::config) struct Optional(pub(in crate::config) &'static str);
 
-/// Where the key is missing, this value is used.
+/// The default value.
 pub(in crate::config) struct Or<T: 'static>(pub(in crate::config) fn() -> T);
 
-/// What holds where a key of the form `F` is missing.
+/// The default of a key of the form `F`.
 pub(in crate::config) trait Absence<F> {
-    /// Reports it, if it must not be.
+    /// Reports a missing key, if it is required.
     fn report(&self, _: &Reader<'_>, _: &'static str) {}
     /// The default, in Markdown.
     fn show(&self, form: &F) -> String;
@@ -95,7 +95,7 @@ impl<F: Form> Absence<F> for Or<F::Value> {
     }
 }
 
-/// What a key's declaration says, whatever its types.
+/// A key's declaration without its type parameters.
 pub(in crate::config) trait Declared {
     fn name(&self) -> &'static str;
     /// Unit and bounds of the value.
@@ -128,11 +128,11 @@ impl<F: Form, D: Absence<F>> Declared for Key<F, D> {
     }
 }
 
-/// The form of a value: how it is read, what it is in, how it is written.
+/// The form of a value: how it is read and written, and its unit.
 pub(in crate::config) trait Form {
-    /// What it is read as.
+    /// The type of the value.
     type Value;
-    /// Reads the value of this key. A wrong one is reported, and read as if it were missing.
+    /// Reads the value of this key. Reports a wrong value and treats it as missing.
     fn read(&self, table: &Reader<'_>, key: &'static str) -> Option<At<Self::Value>>;
     /// Unit and bounds.
     fn unit(&self) -> String;
@@ -206,7 +206,7 @@ impl<N: TryFrom<u64> + Display> Form for Count<N> {
     }
 }
 
-/// Bounds have made sure that it fits.
+/// The bounds ensure that it fits.
 fn fitting<N: TryFrom<u64>>(At { value, span }: At<u64>) -> Option<At<N>> {
     Some(At { value: N::try_from(value).ok()?, span })
 }
@@ -250,7 +250,7 @@ impl<T: Copy + PartialEq> Form for Words<T> {
     }
 }
 
-/// Yes or no.
+/// A boolean.
 pub(in crate::config) struct Flag;
 
 impl Form for Flag {
@@ -269,7 +269,7 @@ impl Form for Flag {
     }
 }
 
-/// A text; the unit says what it names.
+/// A text. The unit says what it names.
 pub(in crate::config) struct Text(pub(in crate::config) &'static str);
 
 impl Form for Text {

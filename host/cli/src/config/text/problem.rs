@@ -39,12 +39,12 @@ pub struct Source {
     pub text: String,
 }
 
-/// Whether a problem keeps Pelton from starting.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// It does.
+    /// Pelton does not start.
     Error,
-    /// It does not, but somebody should look.
+    /// Pelton starts; a person should look at it.
     Warning,
 }
 
@@ -97,7 +97,7 @@ impl Problem {
         self
     }
 
-    /// Another place that has to do with it.
+    /// A related place.
     #[must_use]
     pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
         self.also.push((span, label.into()));
@@ -111,7 +111,7 @@ impl Problem {
         self
     }
 
-    /// What to do about it, where that is known.
+    /// What to do about it, if known.
     #[must_use]
     pub fn help_if(self, help: Option<String>) -> Self {
         match help {
@@ -203,7 +203,7 @@ impl Report {
         self.problems.iter().filter(|problem| problem.severity == severity).count()
     }
 
-    /// As a person reads it: each problem with its line, then how many there are.
+    /// The report for people: each problem with its line, then a count.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
@@ -229,7 +229,7 @@ fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }
 
-/// A file that could not be read at all, which has no line to point at.
+/// A file that could not be read, so that no line can be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the configuration {}: {cause}", path.display())]
 pub struct Unreadable {
@@ -249,7 +249,7 @@ fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Op
     near_enough.then(|| format!("did you mean `{}`?", nearest.1))
 }
 
-/// What could have been typed: the nearest name, else all of them.
+/// Suggests the nearest known name, else all names.
 #[must_use]
 pub fn suggestion<'a>(typed: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     did_you_mean(typed, known.clone()).or_else(|| {

@@ -20,10 +20,10 @@ pub(in crate::config) struct Reader<'a> {
     source: &'a Source,
     problems: &'a Problems,
     table: &'a DeTable<'a>,
-    /// Where a key that is missing from it is reported.
+    /// The place at which missing keys are reported.
     place: Span,
     title: String,
-    /// The keys that may be in it; none: keys are free.
+    /// The allowed keys. `None`: the keys are free.
     declared: Option<&'static Table>,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         key: &Key<F, D>,
         form: &F,
     ) -> Option<At<F::Value>> {
-        // One that is there and wrong is reported where it is read.
+        // A wrong value is reported where it is read.
         if !self.has(key.name) {
             key.default.report(self, key.name);
         }
@@ -98,13 +98,13 @@ impl<'a> Reader<'a> {
         (low_value, high_value)
     }
 
-    /// Says that the key has to be there, and how it could look.
+    /// Reports a missing required key with an example.
     pub(in crate::config) fn missing(&self, key: &'static str, hint: &str) {
         let problem = Problem::new(self.place, format!("{} has no `{key}`", self.title)).from_absence();
         self.add(problem.help(format!("add {key} = {hint}")));
     }
 
-    /// The value under a key. Only a declared key is read, or the reference would lack it.
+    /// The value of a key. The key must be declared, so that the reference lists it.
     fn value(&self, key: &'static str) -> Option<&'a Value<'a>> {
         debug_assert!(self.declared.is_none_or(|table| table.knows(key)), "{key} is not declared");
         self.table.get(key)
@@ -239,7 +239,7 @@ impl<'a> Reader<'a> {
         chosen.map(|(_, value)| At { value: *value, span: text.span })
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
         let value = self.value(key)?;
         let flag = value.get_ref().as_bool();
@@ -352,7 +352,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// A table with known keys.
+    /// A table with a fixed set of keys.
     pub(in crate::config) fn table(&self, table: &'static Table) -> Option<Self> {
         self.child(table.name, Some(table))
     }
@@ -411,7 +411,7 @@ impl<'a> Reader<'a> {
                 );
             }
             let reader = names.table_of(value, span, text, format!("[{key}.{text}]"), Some(each))?;
-            // One that only breaks the rules for names is kept, so that who refers to it finds it.
+            // A name that only breaks the rules for names is kept, so that references to it resolve.
             Some((At { value: Name::new(text).ok()?, span }, reader))
         });
         entries.collect()
