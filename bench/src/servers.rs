@@ -14,7 +14,7 @@ use pelton_core::partition::Partitions;
 use pelton_core::subject::EntityTemplate;
 use pelton_nats::server::Options;
 use pelton_nats::subjects::COMMANDS;
-use pelton_nats::topology::{EventStream, HandlerConsumer, View};
+use pelton_nats::topology::{EventStream, HandlerConsumer, StreamLimits, View};
 use pelton_nats::{ConnectSettings, Nats, Server, Topology};
 use pelton_tests::place;
 use tempfile::TempDir;
@@ -60,6 +60,13 @@ impl Setup {
 impl Servers {
     /// Starts the servers, with everything that the ledger needs: the same for every side.
     pub(crate) async fn start(setup: Setup) -> anyhow::Result<Self> {
+        let servers = Self::empty(setup).await?;
+        servers.prepare().await?;
+        Ok(servers)
+    }
+
+    /// Starts the servers, with nothing on them.
+    pub(crate) async fn empty(setup: Setup) -> anyhow::Result<Self> {
         let base = place::root().join("target/bench");
         std::fs::create_dir_all(&base)?;
         let folder = tempfile::Builder::new().prefix("run-").tempdir_in(base)?;
@@ -75,9 +82,7 @@ impl Servers {
             })
         });
         let servers = try_join_all(starting).await?;
-        let servers = Self { servers, folder, replicas };
-        servers.prepare().await?;
-        Ok(servers)
+        Ok(Self { servers, folder, replicas })
     }
 
     /// Creates what Pelton would create itself.
@@ -94,7 +99,11 @@ impl Servers {
             .map(|name| pelton_core::id::CommandType::new(name).map(|r#type| (r#type, route.clone())));
         let topology = Topology {
             replicas: self.replicas,
-            streams: vec![EventStream { name: ledger.clone(), subjects: vec!["ledger.>".to_owned()] }],
+            streams: vec![EventStream {
+                name: ledger.clone(),
+                subjects: vec!["ledger.>".to_owned()],
+                limits: StreamLimits::default(),
+            }],
             handlers: vec![HandlerConsumer {
                 id: ledger,
                 partitions: Partitions::ONE,

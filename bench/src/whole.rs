@@ -47,7 +47,7 @@ pub(crate) struct Memory {
 
 /// Measures the hotel's handler of bookings alone, idle, and with live entities: the difference between a few and many.
 pub(crate) async fn memory(entities: usize) -> anyhow::Result<Memory> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = Servers::empty(Setup::File).await?;
     let client = servers.connect().await?;
     let folder = hotel("only-booking", &side::compiled_code(), &BOOKING_ALONE)?;
     let process = side::host(folder.path(), &["--nats", &servers.urls().join(",")]).await?;
@@ -76,7 +76,7 @@ pub(crate) struct Starts {
 }
 
 pub(crate) async fn starts(compiling: usize, cached: usize) -> anyhow::Result<Starts> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = Servers::empty(Setup::File).await?;
     let urls = servers.urls().join(",");
     let mut starts = Starts::default();
     let start = async |folder: &Path| {

@@ -22,6 +22,7 @@ mod hosts;
 mod new;
 mod operator;
 mod plugin;
+mod record;
 mod repeats;
 mod role;
 mod run;
@@ -77,6 +78,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
         Command::Test(test) => on_runtime(test::run(test)),
+        Command::Record(record) => on_runtime(record::run(record)),
         Command::CanIActivate(asked) => on_runtime(test::can_i_activate(asked)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
         Command::Status(status) => on_runtime(status::run(status)),

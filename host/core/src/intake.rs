@@ -182,6 +182,11 @@ impl Intake {
         Self { routes }
     }
 
+    /// The accepted commands, each with how it finds its entity.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, &CommandRoute)> {
+        self.routes.iter().map(|(r#type, route)| (r#type.as_str(), route))
+    }
+
     /// The entity that a command of this type concerns, found in its data.
     pub fn entity(&self, r#type: &str, data: &[u8]) -> Result<Entity, IntakeError> {
         let route = self.routes.get(r#type).ok_or_else(|| IntakeError::UnknownType(r#type.to_owned()))?;

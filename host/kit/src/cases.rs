@@ -10,6 +10,7 @@ use pelton_core::time::Timestamp;
 use pelton_wasm::LoadedPlugin;
 use serde_json::Value;
 
+pub(crate) use handler::shown;
 pub(crate) use saga::undeclared;
 
 use crate::case::{Case, CaseFile, When};

@@ -10,6 +10,7 @@ use pelton_wasm::{Activation, Limits, LoadError, LoadedPlugin, Plugins};
 use crate::case::CaseFile;
 use crate::corpus::{Corpus, Given, decisions, reactions, streams};
 use crate::guest::{Handler, Meter, Projection, Saga};
+use crate::recording::Recording;
 use crate::report::{Report, RuleResult};
 use crate::rule::{self, Finding};
 use crate::{cases, strict};
@@ -27,6 +28,8 @@ pub struct Suite<'a> {
     pub activation: Activation,
     /// The cases.
     pub files: Vec<CaseFile>,
+    /// What was recorded; rules try it, too.
+    pub recordings: &'a [Recording],
     /// What is left to chance follows from it.
     pub seed: u64,
     /// How much is tried.
@@ -138,7 +141,9 @@ impl Suite<'_> {
                 report.strict = Some(strict::unused(&self.files, &plugin, &ran.used));
             }
         }
-        let corpus = self.corpus(&plugin, &fresh, &meter, &ran.given);
+        let mut given = ran.given;
+        self.recordings.iter().for_each(|recording| recording.add_to(&mut given));
+        let corpus = self.corpus(&plugin, &fresh, &meter, &given);
         let subject = Subject { suite: self, plugin: &plugin, fresh: &fresh, meter: &meter, corpus };
         for rule in rule::all() {
             if !only.is_empty() && !only.iter().any(|id| id == rule.id || id == rule.name) {

@@ -80,7 +80,7 @@ fn replace(holder: &mut dyn TableLike, got: &[(&'static str, serde_json::Value)]
     Ok(())
 }
 
-fn toml(value: &serde_json::Value) -> Result<Toml, String> {
+pub(crate) fn toml(value: &serde_json::Value) -> Result<Toml, String> {
     Ok(match value {
         serde_json::Value::Null => return Err("TOML has no null: write what is expected by hand".to_owned()),
         serde_json::Value::Bool(is) => Toml::from(*is),

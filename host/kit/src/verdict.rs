@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use pelton_core::message::Fingerprint;
-use pelton_wasm::LoadedPlugin;
+use pelton_wasm::{Activation, LoadedPlugin};
 use serde::{Deserialize, Serialize};
 
 use crate::report::Report;
@@ -84,24 +84,32 @@ impl Suite<'_> {
     }
 
     pub(crate) fn basis_of(&self, digest: &str) -> Basis {
-        let of = |parts: &[String]| {
-            let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
-            Fingerprint::of(&parts).0.to_string()
-        };
-        let rules: Vec<String> =
-            rule::all().iter().map(|rule| format!("{} {:?} {}", rule.id, rule.level, rule.asserts)).collect();
         // The order and the place of files do not matter.
         let mut cases: Vec<String> = self.files.iter().map(|file| file.text.clone()).collect();
         cases.sort();
         Basis {
             component: digest.to_owned(),
-            rules: of(&rules),
+            rules: rules(),
             host: env!("CARGO_PKG_VERSION").to_owned(),
-            cases: of(&cases),
-            limits: of(&[format!("{:?} {:?}", self.activation.limits, self.activation.tier)]),
-            effort: of(&[format!("{:?} {}", self.effort, self.strict)]),
+            cases: fingerprint(&cases),
+            limits: limits(&self.activation),
+            effort: fingerprint(&[format!("{:?} {}", self.effort, self.strict)]),
         }
     }
+}
+
+fn fingerprint(parts: &[String]) -> String {
+    let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+    Fingerprint::of(&parts).0.to_string()
+}
+
+fn rules() -> String {
+    let one = |rule: &&rule::Rule| format!("{} {:?} {}", rule.id, rule.level, rule.asserts);
+    fingerprint(&rule::all().iter().map(one).collect::<Vec<_>>())
+}
+
+fn limits(Activation { limits, tier, .. }: &Activation) -> String {
+    fingerprint(&[format!("{limits:?} {tier:?}")])
 }
 
 impl Verdict {
@@ -138,6 +146,27 @@ impl Verdict {
     /// It is no verdict.
     pub fn read(text: &str) -> Result<Self, Refused> {
         serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))
+    }
+
+    /// Whether a loaded plugin may run. Whoever made the verdict chose the cases and how much was tried.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn allows_running(
+        &self,
+        plugin: &LoadedPlugin,
+        activation: &Activation,
+        not_tested: NotTested,
+    ) -> Result<(), Refused> {
+        let basis = Basis {
+            component: plugin.digest().to_owned(),
+            rules: rules(),
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            limits: limits(activation),
+            ..self.basis.clone()
+        };
+        self.allows(&basis, not_tested)
     }
 
     /// Whether a plugin on this basis may run.

@@ -21,6 +21,7 @@ async fn passes(component: &str) {
         name: component.to_owned(),
         activation: Activation { tier: Tier::Deterministic, ..Activation::default() },
         files: vec![file],
+        recordings: &[],
         seed: 7,
         // To make an instance of Python is dear.
         effort: Effort { calls: 500, decisions: 30, histories: 6, hostile: 30 },

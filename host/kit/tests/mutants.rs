@@ -66,6 +66,7 @@ fn all(queue: &Mutex<VecDeque<Run>>, sandbox: &Plugins, seed: u64) -> Vec<Caught
             name: run.plugin.clone(),
             activation: activation(&run.mistake),
             files: vec![run.cases],
+            recordings: &[],
             seed,
             effort: Effort::QUICK,
             strict: false,

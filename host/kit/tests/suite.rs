@@ -7,6 +7,11 @@ mod guests;
 use std::path::{Path, PathBuf};
 
 use guests::{handler, one_event, projection};
+use pelton_core::id::{CommandId, CommandType, Sequence};
+use pelton_core::message::{Command, Fingerprint};
+use pelton_core::subject::EntityTemplate;
+use pelton_core::time::Timestamp;
+use pelton_kit::rehearsal::{self, Sample};
 use pelton_kit::{CaseFile, Effort, Finding, Report, Suite, Untestable};
 use pelton_wasm::{Limits, Plugins, Settings};
 
@@ -30,6 +35,7 @@ async fn run(component: Vec<u8>, cases: &[CaseFile], strict: bool) -> Result<Rep
         name: "tested".to_owned(),
         activation: Limits::default().into(),
         files: cases.to_vec(),
+        recordings: &[],
         seed: 7,
         effort: Effort::QUICK,
         strict,
@@ -181,4 +187,61 @@ async fn strict_names_what_no_case_uses_and_what_is_left_out_without_need() {
             "no case uses the rejection no"
         ]
     );
+}
+
+/// A version whose states mean something else than those of the version before, under the same state version.
+#[tokio::test]
+async fn a_rehearsal_finds_what_breaks_and_what_is_decided_otherwise_on_a_snapshot() {
+    const SNAPSHOT: &str =
+        "(i32.store8 (i32.const 700) (i32.const 1)) (i32.store (i32.const 704) (i32.const 0))
+        (i32.store (i32.const 708) (i32.const 4)) (i32.const 700)";
+    const RESTORE: &str = "(i32.store8 (i32.const 600) (i32.const 0))
+        (i32.store (i32.const 604) (call $new (i32.const 2))) (i32.const 600)";
+    let done = one_event(*b"done", 10);
+    let other = format!(
+        "(if (result i32) (i32.eq (i32.load (local.get 0)) (i32.const 2)) (then {done}) (else (i32.const 512)))"
+    );
+    let sandbox = Plugins::new(&Settings::default()).expect("a sandbox");
+    let load = async |name: &str, parts: &[(&str, &str)]| {
+        sandbox.load(name, handler(parts), Limits::default()).await.expect("a plugin")
+    };
+    let own = [("snapshot", SNAPSHOT), ("restore", RESTORE)];
+    let old = load("old", &own).await;
+    let same = load("same", &own).await;
+    let differs = load("differs", &[own[0], own[1], ("decide", &other)]).await;
+    let breaks = load("breaks", &[("decide", "(unreachable)")]).await;
+
+    let template = EntityTemplate::parse("order.{id}").unwrap();
+    let entity = template.entity(&[("id", "7".to_owned())].into()).unwrap();
+    let command = Command {
+        id: CommandId::new("c").unwrap(),
+        r#type: CommandType::new("do").unwrap(),
+        fingerprint: Fingerprint::of_command("do", &entity, b"{}"),
+        entity,
+        logged_at: Sequence(1),
+        time: Timestamp(1),
+        correlation_id: "c".to_owned(),
+        causation_id: None,
+        traceparent: None,
+        principal: None,
+        datacontenttype: None,
+        metadata: Vec::new(),
+        context: Vec::new(),
+        data: "{}".into(),
+        reply_to: None,
+        expected: None,
+        reference: None,
+        depth: 0,
+    };
+    let samples = [Sample { entity: "7".to_owned(), events: Vec::new(), commands: vec![command] }];
+    let of = |new, old| rehearsal::of_handler(new, old, &samples);
+    let fine = of(&same, Some(&old));
+    assert_eq!((fine.tried, fine.restored, &fine.differs, &fine.broke), (1, Some(1), &vec![], &vec![]));
+    let found = of(&differs, Some(&old));
+    assert!(found.broke.is_empty() && found.differs.len() == 1, "{found:?}");
+    assert!(found.differs[0].contains("do c on 7: done"), "{found:?}");
+    // What broke before breaks nothing new, and without a version before nothing is taken over.
+    assert_eq!(of(&breaks, Some(&old)).broke.len(), 1);
+    assert!(of(&breaks, Some(&breaks)).broke.is_empty());
+    assert_eq!(of(&same, None).restored, None);
 }

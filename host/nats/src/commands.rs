@@ -11,6 +11,7 @@ mod store;
 mod trace;
 
 pub use ingress::{MAX_WAITERS, SOURCE, StreamIngress};
+pub(crate) use load::cause_of;
 pub use status::Commands;
 pub use store::{StoreSettings, StreamStore};
 pub use trace::{EntityEntry, TracedCommand};

@@ -13,6 +13,7 @@ pub mod dead_letters;
 pub mod failpoint;
 pub mod hosts;
 pub mod plugin_store;
+pub mod recording;
 pub mod sagas;
 pub mod server;
 pub mod status;

@@ -49,6 +49,9 @@ pub struct Component {
     pub by: String,
     /// When it was pushed.
     pub at: Timestamp,
+    /// The verdict of `pelton test` on it, as that writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<serde_json::Value>,
 }
 
 /// Why the store did not do what it was asked for.
@@ -101,8 +104,8 @@ impl PluginStore {
         Ok(Self { nats: nats.clone(), components, replicated })
     }
 
-    /// Stores a component under its digest, and for the plugin. The same component again changes nothing. Returns whether it
-    /// was new.
+    /// Stores a component under its digest, and for the plugin. The same component again changes nothing but its verdict, if it
+    /// comes with another one. Returns whether it was new.
     ///
     /// # Errors
     ///
@@ -120,11 +123,19 @@ impl PluginStore {
         let payload = encode(component)?;
         // A record that was removed is still the last message of its subject.
         let last = wire::leader_last(&self.nats, &subjects::bucket_stream(PLUGINS), &subject).await?;
-        let expected = match &last {
-            Some(message) if !is_removed(message) => return Ok(false),
-            Some(message) => message.sequence.0,
-            None => 0,
-        };
+        let expected = last.as_ref().map_or(0, |message| message.sequence.0);
+        if let Some(message) = last.filter(|message| !is_removed(message)) {
+            let known: Component = decode(&message)?;
+            if component.verdict.is_none() || component.verdict == known.verdict {
+                return Ok(false);
+            }
+            let payload = encode(&Component { verdict: component.verdict.clone(), ..known })?;
+            let kept = wire::publish(&self.nats, &subject, wire::expecting(expected), payload.into()).await;
+            return match kept {
+                Ok(_) | Err(PublishError::WrongSequence(_)) => Ok(false),
+                Err(error) => Err(away("storing a component's verdict", &error).into()),
+            };
+        }
         match wire::publish(&self.nats, &subject, wire::expecting(expected), payload.into()).await {
             Ok(_) => Ok(true),
             Err(PublishError::WrongSequence(_)) => Ok(false),

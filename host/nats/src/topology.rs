@@ -50,6 +50,35 @@ pub struct EventStream {
     pub name: Name,
     /// The subjects that the stream captures, such as `booking.>`.
     pub subjects: Vec<String>,
+    /// How much it may hold.
+    pub limits: StreamLimits,
+}
+
+/// How much a stream may hold, and how the server keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamLimits {
+    /// The most bytes. `None`: no limit.
+    pub max_bytes: Option<u64>,
+    /// The most messages. `None`: no limit.
+    pub max_messages: Option<u64>,
+    /// How long a message stays. `None`: for good.
+    pub max_age: Option<Duration>,
+    /// What a full stream does.
+    pub when_full: WhenFull,
+    /// Where it is kept. `None`: where all streams are.
+    pub storage: Option<Storage>,
+    /// Its replicas. `None`: as many as all streams have.
+    pub replicas: Option<u8>,
+}
+
+/// What a full stream does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// It refuses new messages: whoever stores them waits, and tries again.
+    #[default]
+    Refuse,
+    /// It deletes its oldest messages.
+    DeleteOldest,
 }
 
 /// A handler's consumers on the log of commands, one for each partition.
@@ -87,6 +116,8 @@ pub struct Topology {
     pub audit_retention: Duration,
     /// The time after which the server redelivers a message that is neither settled nor reported as in progress.
     pub ack_wait: Duration,
+    /// The most bytes of the log of commands; a full one refuses commands. `None`: no limit.
+    pub log_bytes: Option<u64>,
     /// The event streams.
     pub streams: Vec<EventStream>,
     /// The handlers.
@@ -107,6 +138,7 @@ impl Default for Topology {
             duplicate_window: Duration::from_secs(120),
             audit_retention: Duration::from_secs(14 * 24 * 3600),
             ack_wait: Duration::from_secs(30),
+            log_bytes: None,
             streams: Vec::new(),
             handlers: Vec::new(),
             views: Vec::new(),

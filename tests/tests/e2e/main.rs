@@ -16,6 +16,7 @@ mod load;
 mod nats_away;
 mod new;
 mod order;
+mod recording;
 mod retries;
 mod saga_crash;
 mod sagas;

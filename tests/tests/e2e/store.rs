@@ -253,6 +253,8 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
     push(&house, &broken, "2").await;
     done(&house, &["activate", "hostile@1"]).await;
     let hosts = [house.host().await, house.host().await];
+    // Nothing was sent yet, so the gate has nothing to try it on.
+    done(&house, &["activate", "hostile@2"]).await;
     let (sent, stop) = (AtomicUsize::new(0), CancellationToken::new());
     let load = async {
         while !stop.is_cancelled() {
@@ -262,9 +264,6 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
         }
     };
     let switches = async {
-        let folder = house.config().parent().expect("a folder").to_owned();
-        let pelton =
-            Pelton::start(&folder, ["plugin", "activate", "hostile@2", "--wait", "1s"]).expect("it starts");
         eventually("the hosts go back", async || {
             let history = done(&house, &["history", "hostile"]).await;
             let by_itself = "rolled back because the version after it broke";
@@ -272,7 +271,6 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
             Ok(())
         })
         .await;
-        pelton.ended().await.expect("it ends");
         eventually("every host runs the first version", async || {
             let shown = done(&house, &["show", "hostile", "--json"]).await;
             let shown: Value = serde_json::from_str(&shown)?;
@@ -286,7 +284,42 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
     refused(&house, &["rollback", "hostile"], "is the first version").await;
+    // By now there are commands that it breaks on, and the version that runs does not.
+    refused(&house, &["activate", "hostile@2"], "smoke: breaks on").await;
     for host in hosts {
         host.stop().await;
     }
+}
+
+/// The suite's verdict travels with the component, and counts for the settings and limits that it was made under.
+#[tokio::test]
+async fn a_plugin_that_needs_a_verdict_is_activated_with_one_only() {
+    let house = House::open().await;
+    let built = pelton_tests::place::plugins().expect("the components").join("hotel-booking.wasm");
+    house.configure(|text| {
+        let needs = "component = \"booking.wasm\", source = \"store\", verdict = \"required\"";
+        let text = text.replace(&format!("component = {}", json!(built)), needs);
+        assert!(text.contains(needs));
+        text
+    });
+    let file = house.config().with_file_name("booking.wasm");
+    std::fs::copy(built, &file).expect("a copy");
+
+    done(&house, &["push", "booking"]).await;
+    refused(&house, &["activate", "booking"], "conformance: there is no verdict of it").await;
+    let cases = pelton_tests::place::root().join("plugins/hotel/booking/cases").display().to_string();
+    let folder = house.config().parent().expect("a folder").to_owned();
+    let test = async |more: &[&str]| {
+        let all = [&["test", "booking.wasm", &cases, "--quick"], more].concat();
+        let ended = Pelton::start(&folder, all).expect("pelton starts").ended().await.expect("it ends");
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+    };
+    // Under other limits than it will have.
+    test(&["--tier", "deterministic"]).await;
+    done(&house, &["push", "booking"]).await;
+    refused(&house, &["activate", "booking"], "its verdict is of another set of limits").await;
+    test(&["--as", "booking"]).await;
+    done(&house, &["push", "booking"]).await;
+    let said = done(&house, &["activate", "booking"]).await;
+    assert!(said.contains("conformance ok (`pelton test` has passed it)"), "{said}");
 }

@@ -1,5 +1,6 @@
 //! `pelton dlq`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,6 +23,25 @@ pub(crate) enum DlqCommand {
     Retry(RetryArgs),
     /// Give messages up
     Drop(DropArgs),
+    /// Write a case for `pelton test` in which the plugin fails on the message, as small as it still does
+    Case(CaseArgs),
+}
+
+/// `pelton dlq case`
+#[derive(Debug, Args)]
+pub(crate) struct CaseArgs {
+    /// Where it is.
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+    /// Its position in the stream `DEAD_LETTERS`, as `pelton dlq list` shows it
+    #[arg(value_name = "SEQUENCE", value_parser = sequence)]
+    pub(crate) dead_letter: Sequence,
+    /// The component; without it, the one that the configuration names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+    /// Where to write the case; without it, dead-letter-SEQUENCE.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Which dead letters.

@@ -11,6 +11,7 @@ pub(crate) mod dlq;
 pub(crate) mod hosts;
 pub(crate) mod new;
 pub(crate) mod plugin;
+pub(crate) mod record;
 pub(crate) mod run;
 pub(crate) mod saga;
 pub(crate) mod status;
@@ -30,6 +31,7 @@ use dlq::DlqCommand;
 use hosts::HostsArgs;
 use new::NewArgs;
 use plugin::PluginCommand;
+use record::RecordArgs;
 use run::RunArgs;
 use saga::SagaCommand;
 use status::StatusArgs;
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Test a component: the rules that every plugin keeps, and cases that say what it should do
     Test(TestArgs),
+    /// Write the messages of an event stream to a file, with the commands that led to them, for `pelton test --replay`
+    Record(RecordArgs),
     /// Say whether the verdict that `pelton test` has left beside a component allows it to run
     CanIActivate(CanIActivateArgs),
     /// Run against a NATS server

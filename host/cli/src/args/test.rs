@@ -6,6 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use pelton_wasm::Tier;
 
+use super::common::ConfigArgs;
+
 /// What is tested, and how it will run.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
@@ -15,6 +17,12 @@ pub(crate) struct SubjectArgs {
     /// Files of cases, or folders with them
     #[arg(value_name = "CASES")]
     pub(crate) cases: Vec<PathBuf>,
+    /// Test it as the plugin of this name in the configuration runs: with its tier, settings and limits
+    #[arg(long = "as", value_name = "NAME", conflicts_with_all = ["tier", "settings"])]
+    pub(crate) as_plugin: Option<String>,
+    /// The configuration for `--as`.
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
     /// What the component may import, as `tier` in its table in the configuration
     #[arg(long, value_name = "TIER", default_value = Tier::default().name(), value_parser = tiers())]
     pub(crate) tier: Tier,
@@ -59,6 +67,13 @@ pub(crate) struct TestArgs {
     /// Test again whenever the component or a case is saved
     #[arg(long, conflicts_with = "update")]
     pub(crate) watch: bool,
+    /// Replay a recording of `pelton record`: decide its commands again on the recorded states, fold its events; the rules try
+    /// them, too; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) replay: Vec<PathBuf>,
+    /// Compare the replay with this version of the component
+    #[arg(long, value_name = "OLD.wasm", requires = "replay")]
+    pub(crate) against: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,

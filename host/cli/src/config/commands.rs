@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pelton_core::command::shard;
 
-use super::text::key::{Count, DAY, Flag, Key, Or, Table, Time, seconds};
+use super::text::key::{Count, DAY, Flag, Key, Optional, Or, Size, Table, Time, seconds};
 use super::text::reader::Reader;
 
 /// The most commands that all hosts hold together.
@@ -40,6 +40,14 @@ static ACK_WAIT: Key<Time, Or<Duration>> = Key {
     doc: "How long the server waits for a sign of progress before it gives a message to another host. \
           After a crash, what the host held comes again after this time.",
 };
+static MAX_BYTES: Key<Size, Optional> = Key {
+    name: "max-bytes",
+    form: Size(1 << 20..=1 << 50),
+    default: Optional("no limit"),
+    example: "\"10GiB\"",
+    doc: "The most bytes of the log of commands. A full log refuses commands, which clients are told with 503 and `Retry-After`, until \
+          older ones have ended and are older than `keep`.",
+};
 static GROUP_COMMIT: Key<Flag, Or<bool>> = Key {
     name: "group-commit",
     form: Flag,
@@ -61,7 +69,15 @@ pub(super) static TABLE: Table = Table {
     name: "commands",
     header: "[commands]",
     doc: "The log of commands and how it is worked on.",
-    keys: &[&KEEP, &MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &GROUP_COMMIT, &DECIDE_AHEAD_FROM],
+    keys: &[
+        &KEEP,
+        &MAX_BYTES,
+        &MAX_IN_FLIGHT,
+        &MAX_ACK_PENDING,
+        &ACK_WAIT,
+        &GROUP_COMMIT,
+        &DECIDE_AHEAD_FROM,
+    ],
     tables: &[],
     free: None,
 };
@@ -71,6 +87,8 @@ pub(super) static TABLE: Table = Table {
 pub struct CommandSettings {
     /// The least time that a command stays in the log.
     pub keep: Duration,
+    /// The most bytes of the log. `None`: no limit.
+    pub max_bytes: Option<u64>,
     /// The most commands of one handler that this process holds at a time.
     pub max_in_flight: usize,
     /// The most commands of one handler that all processes hold at a time. At least `max_in_flight`.
@@ -93,6 +111,7 @@ impl CommandSettings {
         let pending = pending.map_or_else(MAX_ACK_PENDING.default.0, |pending| pending.value);
         Self {
             keep: table.get(&KEEP),
+            max_bytes: table.at(&MAX_BYTES).and_then(|bytes| u64::try_from(bytes.value).ok()),
             max_in_flight,
             max_ack_pending: pending.max(u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
             ack_wait: table.get(&ACK_WAIT),

@@ -314,6 +314,7 @@ fn events_fit(handler: &Handler, typed: &Typed, problems: &Problems) {
     let Some(stream) = typed.streams.iter().find(|s| s.name.value.as_str() == named.value) else {
         return;
     };
+    stream.keeps_events_of(&handler.name, problems);
     let events = subjects::template_pattern(&entity.value);
     if !stream.incomplete && !stream.subjects.iter().any(|subject| value::covers(&subject.value, &events)) {
         let filter = subjects::template_filter(&entity.value);

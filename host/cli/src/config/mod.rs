@@ -44,8 +44,8 @@ pub use sagas::SagaConfig;
 pub use shutdown::ShutdownSettings;
 pub use streams::StreamConfig;
 pub use text::problem::{At, Problem, Report, Severity, Source, Span, Unreadable, suggestion};
-pub(crate) use text::value::name as check_name;
 pub use text::value::{MAX_NAME_BYTES, duration, show_bytes, show_duration};
+pub(crate) use text::value::{name as check_name, pointer as check_pointer};
 pub use wasm::WasmSettings;
 
 use text::problem::Problems;

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pelton_core::id::Name;
+use pelton_kit::NotTested;
 use pelton_wasm::{Activation, Limits, PluginSettings, Tier};
 
 use super::text::key::{Count, Key, Optional, Or, Parsed, Size, Table, Text, Time, Words, milliseconds};
 use super::text::problem::{At, Problem, Problems};
 use super::text::reader::Reader;
 use super::typed::Typed;
+use crate::plugin::conformance::Needed;
 
 static SOURCE: Key<Words<PluginSource>, Or<PluginSource>> = Key {
     name: "source",
@@ -56,6 +58,22 @@ static TIER: Key<Words<Tier>, Or<Tier>> = Key {
           JavaScript and Python need the latter.",
 };
 
+static VERDICT: Key<Words<Needed>, Or<Needed>> = Key {
+    name: "verdict",
+    form: Words(&[("off", Needed::Off), ("warn", Needed::Warn), ("required", Needed::Required)]),
+    default: Or(|| Needed::Warn),
+    example: "\"required\"",
+    doc: "What `pelton plugin activate` needs of `pelton test`: `required`, that the verdict that was pushed with the component says \
+          that it passed, under the limits and settings that it will have; `warn`, that it is said if not; `off`, nothing.",
+};
+static NOT_TESTED: Key<Words<NotTested>, Or<NotTested>> = Key {
+    name: "not-tested",
+    form: Words(&[("warn", NotTested::Warn), ("refuse", NotTested::Refuse)]),
+    default: Or(|| NotTested::Warn),
+    example: "\"refuse\"",
+    doc: "Whether a verdict counts in which rules had nothing to test: `warn`, it does; `refuse`, it does not.",
+};
+
 fn digest(text: &str) -> Result<String, String> {
     let hex = text.strip_prefix("sha256:").unwrap_or(text);
     let right = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -66,7 +84,7 @@ pub(super) static TABLE: Table = Table {
     name: "plugins",
     header: "[plugins.booking]",
     doc: "A plugin: a WebAssembly component that exports one or more roles of the contract.",
-    keys: &[&SOURCE, &COMPONENT, &CRATE, &SHA256, &TIER],
+    keys: &[&SOURCE, &COMPONENT, &CRATE, &SHA256, &TIER, &VERDICT, &NOT_TESTED],
     tables: &[&SETTINGS, &LIMITS],
     free: None,
 };
@@ -225,6 +243,8 @@ pub(crate) struct Plugin {
     /// The expected SHA-256 of the file: 64 lower-case hexadecimal digits.
     pub(crate) sha256: Option<At<String>>,
     pub(crate) tier: Tier,
+    verdict: Needed,
+    not_tested: NotTested,
     pub(crate) settings: PluginSettings,
     pub(crate) limits: Limits,
 }
@@ -242,6 +262,10 @@ pub struct PluginConfig {
     pub sha256: Option<String>,
     /// The tier: which imports are allowed.
     pub tier: Tier,
+    /// The verdict that an activation needs.
+    pub(crate) verdict: Needed,
+    /// Whether a verdict counts in which rules had nothing to test.
+    pub(crate) not_tested: NotTested,
     /// The plugin's settings.
     pub settings: PluginSettings,
     /// The limits of each instance.
@@ -273,6 +297,8 @@ impl Plugin {
             crate_dir: table.at(&CRATE).map(|path| base.join(path.value)),
             sha256: table.at(&SHA256),
             tier: table.get(&TIER),
+            verdict: table.get(&VERDICT),
+            not_tested: table.get(&NOT_TESTED),
             settings: table.table(&SETTINGS).map_or_else(PluginSettings::default, |table| settings(&table)),
             limits: table.table(&LIMITS).map_or_else(Limits::default, |table| limits(&table)),
         }
@@ -289,6 +315,8 @@ impl Plugin {
             crate_dir: self.crate_dir.clone(),
             sha256: self.sha256.as_ref().map(|digest| digest.value.clone()),
             tier: self.tier,
+            verdict: self.verdict,
+            not_tested: self.not_tested,
             settings: self.settings.clone(),
             limits: self.limits.clone(),
         })

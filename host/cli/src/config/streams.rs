@@ -2,9 +2,12 @@
 
 use pelton_core::id::Name;
 use pelton_nats::subjects;
+use pelton_nats::topology::{Storage, StreamLimits, WhenFull};
 
-use super::text::key::{Key, Required, Table, Texts};
-use super::text::problem::{At, Problem, Problems};
+use super::text::key::{
+    Count, DAY, Key, OneOf, Optional, Or, Required, Size, Table, Texts, Time, Words, seconds,
+};
+use super::text::problem::{At, Problem, Problems, Span};
 use super::text::reader::Reader;
 use super::text::value;
 
@@ -19,11 +22,55 @@ static SUBJECTS: Key<Texts, Required> = Key {
           Subjects overlap neither with each other nor with those of another stream.",
 };
 
+static MAX_BYTES: Key<Size, Optional> = Key {
+    name: "max-bytes",
+    form: Size(1 << 16..=1 << 50),
+    default: Optional("no limit"),
+    example: "\"100GiB\"",
+    doc: "The most bytes of the stream.",
+};
+static MAX_MESSAGES: Key<Count<u64>, Optional> = Key {
+    name: "max-messages",
+    form: Count::new(1..=1_000_000_000_000),
+    default: Optional("no limit"),
+    example: "1_000_000_000",
+    doc: "The most messages of the stream.",
+};
+static MAX_AGE: Key<Time, Optional> = Key {
+    name: "max-age",
+    form: seconds(60, 36_500 * DAY),
+    default: Optional("for good"),
+    example: "\"90d\"",
+    doc: "How long an event is kept. Not for a stream in which a handler stores: entities are folded from all their events.",
+};
+static WHEN_FULL: Key<Words<WhenFull>, Or<WhenFull>> = Key {
+    name: "when-full",
+    form: Words(&[("refuse", WhenFull::Refuse), ("delete-oldest", WhenFull::DeleteOldest)]),
+    default: Or(|| WhenFull::Refuse),
+    example: "\"delete-oldest\"",
+    doc: "What a full stream does. `refuse`: it takes nothing new, and commands wait until it has room. `delete-oldest`: it deletes its \
+          oldest events; not for a stream in which a handler stores.",
+};
+static STORAGE: Key<Words<Storage>, Optional> = Key {
+    name: "storage",
+    form: Words(&[("file", Storage::File), ("memory", Storage::Memory)]),
+    default: Optional("`storage` in `[nats]`"),
+    example: "\"file\"",
+    doc: "Where the server keeps the stream.",
+};
+static REPLICAS: Key<OneOf, Optional> = Key {
+    name: "replicas",
+    form: OneOf(&[1, 3, 5]),
+    default: Optional("`replicas` in `[nats]`, the least that it may be"),
+    example: "5",
+    doc: "Replicas of the stream.",
+};
+
 pub(super) static TABLE: Table = Table {
     name: "streams",
     header: "[streams.hotel]",
     doc: "A stream of events. Its order is the order that projections and sagas see.",
-    keys: &[&SUBJECTS],
+    keys: &[&SUBJECTS, &MAX_BYTES, &MAX_MESSAGES, &MAX_AGE, &WHEN_FULL, &STORAGE, &REPLICAS],
     tables: &[],
     free: None,
 };
@@ -35,6 +82,9 @@ pub(crate) struct Stream {
     pub(super) subjects: Vec<At<String>>,
     /// Some subjects could not be read, so missing subjects are not reported.
     pub(super) incomplete: bool,
+    limits: StreamLimits,
+    /// Where it is said that events are deleted.
+    deletes: Option<Span>,
 }
 
 /// The checked values.
@@ -42,6 +92,8 @@ pub(crate) struct Stream {
 pub struct StreamConfig {
     /// The subjects that it captures. They overlap with those of no other stream.
     pub subjects: Vec<String>,
+    /// How much it may hold.
+    pub limits: StreamLimits,
 }
 
 impl Stream {
@@ -59,11 +111,37 @@ impl Stream {
                 }
             }
         }
-        Self { name, subjects, incomplete }
+        let (age, when_full) = (table.at(&MAX_AGE), table.at(&WHEN_FULL));
+        let deletes = age
+            .as_ref()
+            .map(|age| age.span)
+            .or_else(|| when_full.as_ref().filter(|of| of.value == WhenFull::DeleteOldest).map(|of| of.span));
+        let limits = StreamLimits {
+            max_bytes: table.at(&MAX_BYTES).and_then(|bytes| u64::try_from(bytes.value).ok()),
+            max_messages: table.at(&MAX_MESSAGES).map(|messages| messages.value),
+            max_age: age.map(|age| age.value),
+            when_full: when_full.map_or_else(WhenFull::default, |of| of.value),
+            storage: table.at(&STORAGE).map(|storage| storage.value),
+            replicas: table.at(&REPLICAS).map(|replicas| replicas.value),
+        };
+        Self { name, subjects, incomplete, limits, deletes }
     }
 
     pub(super) fn used(&self) -> StreamConfig {
-        StreamConfig { subjects: self.subjects.iter().map(|subject| subject.value.clone()).collect() }
+        let subjects = self.subjects.iter().map(|subject| subject.value.clone()).collect();
+        StreamConfig { subjects, limits: self.limits }
+    }
+
+    /// Checks that no events of a handler are deleted.
+    pub(super) fn keeps_events_of(&self, handler: &At<Name>, problems: &Problems) {
+        if let Some(span) = self.deletes {
+            let title = format!(
+                "the stream `{}` deletes events, and the handler `{}` stores there",
+                self.name.value, handler.value
+            );
+            let problem = Problem::new(span, title).also(handler.span, "the handler");
+            problems.add(problem.help("entities are folded from all their events: leave it out"));
+        }
     }
 }
 

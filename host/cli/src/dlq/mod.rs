@@ -1,5 +1,6 @@
-//! `pelton dlq`: lists, shows, retries and drops dead letters.
+//! `pelton dlq`: lists, shows, retries and drops dead letters, and makes cases of them.
 
+mod case;
 mod causes;
 mod client;
 mod output;
@@ -24,6 +25,7 @@ pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
         DlqCommand::Show(arguments) => show(arguments).await,
         DlqCommand::Retry(arguments) => retry(arguments).await,
         DlqCommand::Drop(arguments) => drop(arguments).await,
+        DlqCommand::Case(arguments) => case::run(arguments).await,
     }
 }
 

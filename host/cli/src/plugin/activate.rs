@@ -13,6 +13,9 @@ use pelton_wasm::LoadedPlugin;
 use tokio::time::Instant;
 
 use super::client::{Client, sandbox};
+use super::conformance;
+use super::rehearse::Rehearsal;
+use super::standing::Standing;
 use crate::args::common::ServerArgs;
 use crate::args::plugin::{ActivateArgs, RollbackArgs};
 use crate::config::PluginConfig;
@@ -38,6 +41,20 @@ pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
     }
     let loaded = switch.load(&arguments.server).await.map_err(Failure::Unusable)?;
     let mut gate = vec![passed("imports", "allowed"), passed("contract", "fits the configuration")];
+    let activation = configured.activation();
+    gate.extend(conformance::step(
+        configured.verdict,
+        configured.not_tested,
+        &component,
+        &loaded,
+        &activation,
+    ));
+    let old = match &now {
+        Some(now) => switch.present(now).await,
+        None => None,
+    };
+    let rehearsal = Rehearsal { client: &client, plugin, new: &loaded, old: old.as_ref() };
+    gate.extend(rehearsal.verdicts().await.map_err(Failure::Run)?);
     let ready = switch.prepare(arguments.hosts.wait).await.map_err(Failure::Run)?;
     gate.extend(ready.gate.iter().cloned());
     switch.report(&ready, &gate);
@@ -84,7 +101,12 @@ pub(super) async fn rollback(arguments: &RollbackArgs) -> Result<(), Failure> {
     let digest = switch.load(&arguments.server).await.map(|loaded| loaded.digest().to_owned());
     let switched = switch.make(Cause::RolledBack, Vec::new()).await?;
     let digest = digest.map_err(Failure::Run)?;
-    switch.wait(&switched, &digest, None, arguments.wait).await.map_err(Failure::Run)
+    switch.wait(&switched, &digest, None, arguments.wait).await.map_err(Failure::Run)?;
+    let standing = Standing::of(&client, plugin, &now).await.map_err(Failure::Run)?;
+    if let Some(text) = standing.text() {
+        switch.line("stands", &text);
+    }
+    Ok(())
 }
 
 fn passed(step: &str, found: &str) -> Verdict {
@@ -114,14 +136,26 @@ impl Ready {
 }
 
 impl Switch<'_> {
-    /// Loads the version here, as a host would.
-    async fn load(&self, server: &ServerArgs) -> anyhow::Result<LoadedPlugin> {
-        let bytes = self.client.store.fetch(&self.to.component).await?;
+    async fn fetched(&self, version: &PluginVersion) -> anyhow::Result<LoadedPlugin> {
+        let bytes = self.client.store.fetch(&version.component).await?;
         let sandbox = sandbox()?;
         let configured = self.client.config.plugins.get(self.plugin).map(PluginConfig::activation);
-        let settings = from_store::settings(&self.to)?;
+        let settings = from_store::settings(version)?;
         let with = pelton_wasm::Activation { settings, ..configured.unwrap_or_default() };
-        let loaded = sandbox.load(self.plugin.as_str(), bytes, with).await?;
+        Ok(sandbox.load(self.plugin.as_str(), bytes, with).await?)
+    }
+
+    /// The version that runs. One that cannot be loaded here any more is compared with nothing.
+    async fn present(&self, now: &Activation) -> Option<LoadedPlugin> {
+        self.fetched(&now.runs)
+            .await
+            .inspect_err(|why| tracing::warn!("{} is not compared with {}: {why:#}", self.to, now.runs))
+            .ok()
+    }
+
+    /// Loads the version here, as a host would.
+    async fn load(&self, server: &ServerArgs) -> anyhow::Result<LoadedPlugin> {
+        let loaded = self.fetched(&self.to).await?;
         fits(&server.config, &BTreeMap::new(), &loaded)?;
         Ok(loaded)
     }

@@ -114,6 +114,7 @@ mod tests {
     fn component(digest: &str, version: &str) -> Component {
         Component {
             plugin: Name::new("booking").unwrap(),
+            verdict: None,
             digest: format!("sha256:{digest}"),
             version: version.to_owned(),
             bytes: 1,

@@ -82,6 +82,7 @@ mod tests {
             roles: Vec::new(),
             by: String::new(),
             at: Timestamp(0),
+            verdict: None,
         }
     }
 

@@ -2,11 +2,14 @@
 
 mod activate;
 mod client;
+pub(crate) mod conformance;
 mod contract;
 mod gc;
 mod history;
 mod push;
+mod rehearse;
 mod show;
+mod standing;
 
 use crate::args::plugin::PluginCommand;
 use crate::exit::Failure;

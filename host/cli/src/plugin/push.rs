@@ -5,6 +5,7 @@ use pelton_core::time::Timestamp;
 use pelton_nats::plugin_store::{Act, Component};
 
 use super::client::{Client, sandbox};
+use super::conformance;
 use crate::args::plugin::PushArgs;
 use crate::descriptors::Inspected;
 use crate::exit::Failure;
@@ -38,6 +39,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
         roles: inspected.roles().into_iter().map(str::to_owned).collect(),
         by: by.clone(),
         at: Timestamp::now(),
+        verdict: conformance::beside(file).await,
     };
     let is_new = client.store.push(&component, &bytes).await.map_err(|error| Failure::Run(error.into()))?;
     if is_new {

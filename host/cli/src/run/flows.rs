@@ -93,9 +93,11 @@ impl<'a> Flows<'a> {
     /// The topology that the flows need.
     pub(crate) fn topology(&self) -> Topology {
         let Config { commands, streams, .. } = self.config;
-        let streams = streams
-            .iter()
-            .map(|(name, stream)| EventStream { name: name.clone(), subjects: stream.subjects.clone() });
+        let streams = streams.iter().map(|(name, stream)| EventStream {
+            name: name.clone(),
+            subjects: stream.subjects.clone(),
+            limits: stream.limits,
+        });
         let handlers = self.handlers.iter().map(|(_, handler, _)| HandlerConsumer {
             id: handler.id.clone(),
             commands: handler.routes().map(|(r#type, route)| (r#type.clone(), route)).collect(),
@@ -108,6 +110,7 @@ impl<'a> Flows<'a> {
         });
         let sagas = self.sagas.iter().map(|(_, saga, _)| saga.id.clone());
         Topology {
+            log_bytes: commands.max_bytes,
             streams: streams.collect(),
             handlers: handlers.collect(),
             views: views.collect(),

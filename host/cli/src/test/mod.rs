@@ -1,5 +1,6 @@
 //! `pelton test`: the suite that a plugin must pass, without a server.
 
+mod replay;
 mod subject;
 mod watch;
 
@@ -42,7 +43,8 @@ pub(crate) async fn run(arguments: &TestArgs) -> Result<(), Failure> {
 async fn once(arguments: &TestArgs) -> Result<(), Failure> {
     let subject = Subject::read(&arguments.subject).await?;
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(1..=MAX_SEED));
-    let suite = Suite { fail_fast: arguments.fail_fast, ..subject.suite(seed) };
+    let recordings = replay::read(&arguments.replay)?;
+    let suite = Suite { fail_fast: arguments.fail_fast, recordings: &recordings, ..subject.suite(seed) };
     let report = suite.run(&arguments.rules).await.map_err(|error| subject.untestable(error))?;
     match arguments.json {
         true => print(&report.written(Form::Json)),
@@ -58,7 +60,8 @@ async fn once(arguments: &TestArgs) -> Result<(), Failure> {
     if arguments.update {
         return update(&suite.files, &report);
     }
-    if report.passed() { Ok(()) } else { Err(Failure::Verdict) }
+    let replayed = replay::run(arguments, &suite, &subject, &recordings).await?;
+    if report.passed() && replayed { Ok(()) } else { Err(Failure::Verdict) }
 }
 
 /// Stores the verdict beside the component. If that fails, `can-i-activate` finds none and asks for a test.

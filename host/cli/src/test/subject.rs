@@ -7,6 +7,7 @@ use pelton_kit::{CaseFile, Effort, MalformedCases, Suite, Untestable};
 use pelton_wasm::{Activation, PluginSettings, Plugins, Settings};
 
 use crate::args::test::SubjectArgs;
+use crate::config;
 use crate::exit::Failure;
 
 /// A component with its cases.
@@ -32,7 +33,10 @@ impl Subject {
         }
         let sandbox = Settings { cache_dir: arguments.compiled_code.clone(), ..Settings::default() };
         let sandbox = Plugins::new(&sandbox).context("the sandbox cannot be set up").map_err(Failure::Run)?;
-        let activation = Activation { settings, tier: arguments.tier, ..Activation::default() };
+        let activation = match &arguments.as_plugin {
+            Some(name) => configured(&arguments.config.config, name)?,
+            None => Activation { settings, tier: arguments.tier, ..Activation::default() },
+        };
         let effort = if arguments.quick { Effort::QUICK } else { Effort::default() };
         Ok(Self { component, bytes, files, activation, strict: arguments.strict, effort, sandbox })
     }
@@ -45,6 +49,7 @@ impl Subject {
             name: name.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
             activation: self.activation.clone(),
             files: self.files.clone(),
+            recordings: &[],
             seed,
             effort: self.effort,
             strict: self.strict,
@@ -58,6 +63,19 @@ impl Subject {
             cases @ Untestable::Cases(_) => Failure::Unusable(cases.into()),
         }
     }
+}
+
+/// The options of a plugin of the configuration.
+fn configured(config: &Path, name: &str) -> Result<Activation, Failure> {
+    let mut loaded = config::load(config).map_err(|error| Failure::Unusable(error.into()))?;
+    let Some(config) = loaded.config.take() else {
+        return Err(Failure::Configuration(Box::new(loaded.into_report(Vec::new()))));
+    };
+    let plugin = config.plugins.iter().find(|(known, _)| known.as_str() == name);
+    let (_, plugin) = plugin
+        .with_context(|| format!("the configuration has no plugin {name}"))
+        .map_err(Failure::Unusable)?;
+    Ok(plugin.activation())
 }
 
 /// All case files, or the problems of all of them.

@@ -32,10 +32,11 @@ use crate::wire::{self, PublishError, header_bytes};
 pub const SOURCE: &str = "/gateway";
 /// The most waiters of one ingress. Commands beyond are stored like all others, but nobody waits for their outcome.
 pub const MAX_WAITERS: usize = 10_000;
-/// The wait before the second look whether the command with the same id has ended; it doubles with every further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
+/// The wait before the second look whether the command with the same id has ended; it doubles with every further one. The
+/// outcome itself comes sooner, unless the command came in through another ingress.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such wait.
-const MAX_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// How long the server may take to say that it is there.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -65,7 +66,7 @@ impl StreamIngress {
     /// How many wait for an outcome now.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        self.waiters.lock().as_ref().map_or(0, HashMap::len)
+        self.waiters.lock().as_ref().map_or(0, |waiting| waiting.senders.len() + waiting.count_of_copies)
     }
 
     /// Ends the subscription. Whoever still waits is told that the command has not ended yet.
@@ -116,6 +117,8 @@ impl StreamIngress {
         id: &CommandId,
         patience: &mut Patience,
     ) -> Result<Option<Answer>, Unavailable> {
+        // Before the look: an outcome that is told behind it is not missed.
+        let mut told = self.waiters.enter_for(id);
         loop {
             let answer = match self.commands.status(id).await? {
                 CommandStatus::Ended(record) => Answer::Ended(record),
@@ -124,10 +127,13 @@ impl StreamIngress {
                     Answer::Unreadable(UnreadableCommand { command_id: id.to_string(), cause })
                 }
                 CommandStatus::Pending | CommandStatus::Unknown => {
-                    if !patience.pause(&self.stop).await {
-                        return Ok(None);
+                    tokio::select! {
+                        Some(answer) = heard(&mut told) => answer,
+                        goes_on = patience.pause(&self.stop) => match goes_on {
+                            true => continue,
+                            false => return Ok(None),
+                        },
                     }
-                    continue;
                 }
             };
             return Ok(Some(answer));
@@ -178,6 +184,8 @@ impl Ingress for StreamIngress {
         while !self.publish(&submission, reply_to).await? {
             match self.commands.logged(&submission.id).await? {
                 Some(first) if is_same(&first) => {
+                    // The outcome goes to whoever sent the first.
+                    drop(waiter);
                     return Ok(self.end_of_same(&submission.id, &mut patience).await?);
                 }
                 Some(_) => return Err(SubmitError::IdInUse),
@@ -225,25 +233,63 @@ struct Waiters {
     waiting: Mutex<Option<Waiting>>,
 }
 
-type Waiting = HashMap<u64, oneshot::Sender<Answer>>;
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Who sent a command, by the last token of the subject.
+    senders: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Who sent a copy of it, by its id, each under a token of its own.
+    copies: HashMap<CommandId, HashMap<u64, oneshot::Sender<Answer>>>,
+    /// How many copies there are.
+    count_of_copies: usize,
+}
+
+/// The outcome, once it is told. `None`: nobody will tell it here.
+async fn heard(told: &mut Option<Copy>) -> Option<Answer> {
+    let answer = match told {
+        Some(copy) => (&mut copy.answer).await.ok(),
+        None => None,
+    };
+    *told = None;
+    answer
+}
 
 impl Waiters {
     fn new(inbox: String) -> Self {
-        Self { inbox, next: AtomicU64::new(1), waiting: Mutex::new(Some(HashMap::new())) }
+        Self { inbox, next: AtomicU64::new(1), waiting: Mutex::new(Some(Waiting::default())) }
     }
 
     /// A new waiter, unless there are too many or the ingress is closed.
     fn enter(self: &Arc<Self>) -> Option<Waiter> {
         let mut waiting = self.lock();
-        let waiting = waiting.as_mut().filter(|waiting| waiting.len() < MAX_WAITERS)?;
+        let waiting = waiting.as_mut().filter(|waiting| waiting.senders.len() < MAX_WAITERS)?;
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        waiting.insert(token, sender);
+        waiting.senders.insert(token, sender);
         Some(Waiter { waiters: self.clone(), token, reply_to: format!("{}.{token}", self.inbox), answer })
     }
 
+    /// One who sent a copy of a command, under the same bound.
+    fn enter_for(self: &Arc<Self>, id: &CommandId) -> Option<Copy> {
+        let mut waiting = self.lock();
+        let waiting = waiting.as_mut().filter(|waiting| waiting.count_of_copies < MAX_WAITERS)?;
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        waiting.copies.entry(id.clone()).or_default().insert(token, sender);
+        waiting.count_of_copies += 1;
+        Some(Copy { waiters: self.clone(), id: id.clone(), token, answer })
+    }
+
     fn leave(&self, token: u64) -> Option<oneshot::Sender<Answer>> {
-        self.lock().as_mut()?.remove(&token)
+        self.lock().as_mut()?.senders.remove(&token)
+    }
+
+    /// Those who sent copies of a command.
+    fn copies_of(&self, id: &str) -> Vec<oneshot::Sender<Answer>> {
+        let mut waiting = self.lock();
+        let (Some(waiting), Ok(id)) = (waiting.as_mut(), CommandId::new(id)) else { return Vec::new() };
+        let copies = waiting.copies.remove(&id).unwrap_or_default();
+        waiting.count_of_copies -= copies.len();
+        copies.into_values().collect()
     }
 
     fn close(&self) {
@@ -266,6 +312,26 @@ struct Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.waiters.leave(self.token);
+    }
+}
+
+/// One who sent a copy of a command. Dropped, it is forgotten.
+struct Copy {
+    waiters: Arc<Waiters>,
+    id: CommandId,
+    token: u64,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let mut waiting = self.waiters.lock();
+        let Some(Waiting { copies, count_of_copies, .. }) = waiting.as_mut() else { return };
+        let Some(of_id) = copies.get_mut(&self.id) else { return };
+        *count_of_copies -= usize::from(of_id.remove(&self.token).is_some());
+        if of_id.is_empty() {
+            copies.remove(&self.id);
+        }
     }
 }
 
@@ -316,10 +382,13 @@ async fn dispatch(nats: Nats, mut answers: Answers, waiters: Arc<Waiters>, stop:
 
 fn deliver(answer: &Message, waiters: &Waiters) {
     let token = answer.subject.rsplit('.').next().and_then(|token| token.parse().ok());
-    // Who has stopped waiting finds the outcome where it is recorded.
+    // Who has stopped waiting finds the outcome where it is recorded. Without a waiter it may be from anybody.
     let Some(waiter) = token.and_then(|token| waiters.leave(token)) else { return };
-    match serde_json::from_slice(&answer.payload) {
+    match serde_json::from_slice::<Answer>(&answer.payload) {
         Ok(answer) => {
+            for copy in waiters.copies_of(answer.command_id()) {
+                let _ = copy.send(answer.clone());
+            }
             let _ = waiter.send(answer);
         }
         Err(error) => tracing::warn!(subject = %answer.subject, "what came as an outcome is none: {error}"),

@@ -291,6 +291,11 @@ fn links(headers: &Headers) -> Result<Option<Links>, String> {
     Ok(Some(Links { backlinks, cause, held: headers.get(HELD).is_some() }))
 }
 
+/// The command that a message followed from, if Pelton wrote it and it can be read.
+pub(crate) fn cause_of(headers: &Headers) -> Option<Cause> {
+    cause(headers.get(COMMAND)?, headers.get(PLUGIN).unwrap_or_default().to_owned())
+}
+
 fn cause(text: &str, decided_by: String) -> Option<Cause> {
     let mut parts = text.split(' ');
     let (id, fingerprint, logged_at, events) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);

@@ -78,6 +78,11 @@ pub(crate) async fn partitions(nats: &Nats, r#type: &str) -> Result<Option<Parti
     Ok(subjects.iter().find_map(of_type))
 }
 
+/// The same of a stream that may not exist.
+pub(crate) async fn last_if_any(nats: &Nats, stream: &str) -> Result<Sequence, Unavailable> {
+    Ok(info(nats, stream).await?.map_or(Sequence::NONE, |info| Sequence(info.state.last_seq)))
+}
+
 /// The sequence of the last command that was logged, as the leader has it.
 pub(crate) async fn last(nats: &Nats) -> Result<Sequence, Unavailable> {
     last_of(nats, COMMANDS).await

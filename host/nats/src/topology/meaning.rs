@@ -51,7 +51,15 @@ fn of_stream(name: &str, field: &str, exists: &Value, configured: &Value) -> Mea
             };
             meaning(Other, text)
         }
-        "max_msgs" | "max_bytes" | "max_msg_size" | "max_msgs_per_subject" | "max_consumers" => meaning(
+        "max_msgs" | "max_bytes" if has_more_room(exists, configured) => {
+            meaning(Additive, "the stream may hold more")
+        }
+        "max_msgs" | "max_bytes" => meaning(
+            Other,
+            "the stream may hold less. Where it holds more already, it refuses what is new, or deletes the oldest if `when-full` \
+             says so",
+        ),
+        "max_msg_size" | "max_msgs_per_subject" | "max_consumers" => meaning(
             Other,
             "the limit that somebody gave the stream is replaced; with a limit, the server would delete or refuse \
              messages that Pelton counts on",
@@ -175,6 +183,15 @@ fn is_longer(exists: &Value, configured: &Value) -> bool {
     nanoseconds(configured) > nanoseconds(exists)
 }
 
+/// Whether a limit grows. -1 is none.
+fn has_more_room(exists: &Value, configured: &Value) -> bool {
+    let room = |value: &Value| match value.as_i64() {
+        None | Some(..=0) => i64::MAX,
+        Some(some) => some,
+    };
+    room(configured) > room(exists)
+}
+
 fn strings(list: &Value) -> BTreeSet<&str> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
@@ -198,7 +215,8 @@ mod tests {
             (stream("hotel"), "storage", json!("memory"), json!("file"), Effect::Impossible),
             (stream("hotel"), "deny_delete", json!(false), json!(true), Effect::Other),
             (stream("hotel"), "deny_delete", json!(true), json!(false), Effect::Impossible),
-            (stream("hotel"), "max_msgs", json!(5), json!(-1), Effect::Other),
+            (stream("hotel"), "max_msgs", json!(5), json!(-1), Effect::Additive),
+            (stream("hotel"), "max_bytes", json!(-1), json!(1024), Effect::Other),
             (
                 consumer(),
                 "filter_subjects",

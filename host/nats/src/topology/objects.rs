@@ -9,7 +9,7 @@ use std::fmt;
 use pelton_core::partition::Partition;
 use serde_json::{Map, Value, json};
 
-use super::{HandlerConsumer, Storage, Topology, entities};
+use super::{HandlerConsumer, Storage, StreamLimits, Topology, WhenFull, entities};
 use crate::consumer::pin;
 use crate::subjects::{
     self, ALL_DEAD_LETTERS, AUDIT, COMMANDS, DEAD_LETTERS, PLUGINS, SNAPSHOTS, all_of_saga, bucket_stream,
@@ -55,13 +55,14 @@ impl Topology {
             objects.push(self.log());
         }
         objects.extend(self.streams.iter().map(|stream| {
-            let settings = json!({
+            let own = json!({
                 "allow_atomic": true,
                 "allow_direct": true,
                 "allow_msg_ttl": true,
                 "deny_delete": true,
                 "deny_purge": true,
             });
+            let settings = Value::Object(merged(limits(&stream.limits), own));
             self.stream(stream.name.as_str(), &stream.subjects, settings)
         }));
         objects.extend(self.views.iter().map(|view| {
@@ -142,6 +143,7 @@ impl Topology {
             "discard": "new",
             "discard_new_per_subject": true,
             "allow_direct": true,
+            "max_bytes": or_none(self.log_bytes),
         });
         self.stream(COMMANDS, &filters, settings)
     }
@@ -151,7 +153,7 @@ impl Topology {
             "name": name,
             "subjects": subjects,
             "retention": "limits",
-            "storage": match self.storage { Storage::File => "file", Storage::Memory => "memory" },
+            "storage": storage(self.storage),
             "num_replicas": self.replicas,
             "max_msgs": -1,
             "max_bytes": -1,
@@ -231,6 +233,34 @@ impl Topology {
 /// no handler takes is told so at once, for nobody answers.
 fn command_filters(handler: &HandlerConsumer, partition: Partition) -> impl Iterator<Item = String> + '_ {
     handler.commands.keys().map(move |r#type| subjects::commands_of_type(r#type.as_str(), partition))
+}
+
+fn limits(limits: &StreamLimits) -> Value {
+    let mut settings = json!({
+        "max_bytes": or_none(limits.max_bytes),
+        "max_msgs": or_none(limits.max_messages),
+        "max_age": limits.max_age.map_or(0, nanoseconds),
+        "discard": match limits.when_full { WhenFull::Refuse => "new", WhenFull::DeleteOldest => "old" },
+    });
+    if let Some(kept) = limits.storage {
+        settings["storage"] = storage(kept).into();
+    }
+    if let Some(replicas) = limits.replicas {
+        settings["num_replicas"] = replicas.into();
+    }
+    settings
+}
+
+/// The server writes "no limit" as -1.
+fn or_none(limit: Option<u64>) -> i64 {
+    limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+fn storage(storage: Storage) -> &'static str {
+    match storage {
+        Storage::File => "file",
+        Storage::Memory => "memory",
+    }
 }
 
 fn merged(settings: Value, special: Value) -> Map<String, Value> {

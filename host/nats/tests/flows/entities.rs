@@ -48,7 +48,11 @@ pub(crate) fn handler(id: &str, commands: &[&str]) -> HandlerConsumer {
 /// One event stream and one handler on it.
 pub(crate) fn hotel() -> Topology {
     Topology {
-        streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
+        streams: vec![EventStream {
+            name: name("hotel"),
+            subjects: vec!["booking.>".into()],
+            limits: pelton_nats::topology::StreamLimits::default(),
+        }],
         handlers: vec![handler("booking", &["book-room", "check-in"])],
         ..Topology::default()
     }

@@ -129,6 +129,50 @@ async fn ten_who_send_the_same_command_at_once_each_get_the_answer() {
     handler.abort();
 }
 
+/// Copies asked the server again and again, up to 500 times a second each. Here no end is ever stored, so they can only have
+/// heard of it.
+#[tokio::test]
+async fn who_sends_a_copy_hears_the_outcome_with_the_first() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    prepare(&nats, 1).await;
+    let ingress = Arc::new(StreamIngress::open(&nats, commands(&nats, false)).await.unwrap());
+    let submit = || {
+        let ingress = ingress.clone();
+        tokio::spawn(async move { ingress.submit(command("same"), LONG).await.unwrap() })
+    };
+    let first = submit();
+    let stream = nats.jetstream().get_stream(COMMANDS).await.unwrap();
+    let logged = soon(async {
+        loop {
+            if let Ok(message) = stream.get_last_raw_message_by_subject("command.book-room.same").await {
+                return message;
+            }
+        }
+    })
+    .await;
+    let copies: Vec<_> = (0..3).map(|_| submit()).collect();
+    soon(async {
+        while ingress.waiters() < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let store = StreamStore::start(&nats, &name("hotel"), StoreSettings::default());
+    let reply_to = logged.headers.get(REPLY_TO).unwrap().as_str();
+    // Not from whoever guesses the subject.
+    let guess = format!("{}.999", reply_to.rsplit_once('.').unwrap().0);
+    store.reply(&guess, &Answer::Ended(outcome(&id("same")))).await;
+    nats.flush().await.unwrap();
+    assert_eq!(ingress.waiters(), 4);
+    store.reply(reply_to, &Answer::Ended(outcome(&id("same")))).await;
+    for answer in soon(join_all(copies.into_iter().chain([first]))).await {
+        assert_eq!(answer.unwrap().unwrap().command_id(), "same");
+    }
+    assert_eq!(ingress.waiters(), 0);
+    ingress.close().await;
+}
+
 /// How many commands wait on their stream.
 async fn stored(nats: &Nats) -> u64 {
     nats.jetstream().get_stream(COMMANDS).await.unwrap().cached_info().state.messages

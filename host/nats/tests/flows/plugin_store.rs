@@ -21,6 +21,7 @@ async fn open(nats: &Nats) -> PluginStore {
 fn component(plugin: &str, bytes: &[u8]) -> Component {
     Component {
         plugin: name(plugin),
+        verdict: None,
         digest: format!("sha256:{:x}", Sha256::digest(bytes)),
         version: "1".to_owned(),
         bytes: bytes.len() as u64,

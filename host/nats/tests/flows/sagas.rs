@@ -31,7 +31,11 @@ const STREAM: &str = "SAGA-housekeeping";
 async fn prepare(nats: &Nats, replicas: u8) -> SagaStreams {
     let topology = Topology {
         replicas,
-        streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
+        streams: vec![EventStream {
+            name: name("hotel"),
+            subjects: vec!["booking.>".into()],
+            limits: pelton_nats::topology::StreamLimits::default(),
+        }],
         sagas: vec![name("housekeeping")],
         ..hotel()
     };

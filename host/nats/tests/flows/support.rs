@@ -104,7 +104,11 @@ pub(crate) fn name(text: &str) -> Name {
 pub(crate) async fn prepare(nats: &Nats, replicas: u8) -> Bucket {
     let topology = Topology {
         replicas,
-        streams: vec![EventStream { name: name("hotel"), subjects: vec!["booking.>".into()] }],
+        streams: vec![EventStream {
+            name: name("hotel"),
+            subjects: vec!["booking.>".into()],
+            limits: pelton_nats::topology::StreamLimits::default(),
+        }],
         views: vec![View { name: name("bookings"), version: 1 }],
         ..hotel()
     };

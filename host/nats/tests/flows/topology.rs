@@ -7,7 +7,7 @@ use futures::future::join_all;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::partition::{Partition, Partitions};
 use pelton_nats::server::Options;
-use pelton_nats::topology::{Apply, Effect, EventStream, Topology, TopologyError, View};
+use pelton_nats::topology::{Apply, Effect, EventStream, StreamLimits, Topology, TopologyError, View};
 use pelton_nats::{Credentials, Nats, PullConsumer};
 use serde_json::json;
 
@@ -102,7 +102,11 @@ async fn what_the_server_refuses_is_explained() {
     }
 
     let mut twice = hotel();
-    twice.streams.push(EventStream { name: name("inn"), subjects: vec!["booking.inn.>".into()] });
+    twice.streams.push(EventStream {
+        name: name("inn"),
+        subjects: vec!["booking.inn.>".into()],
+        limits: StreamLimits::default(),
+    });
     let text = report(twice.ensure(&nats).await);
     assert!(text.contains("stream inn: cannot be created") && text.contains("`nats stream ls`"), "{text}");
 
@@ -323,6 +327,39 @@ async fn partitions_change_once_all_that_is_logged_is_decided() {
     publish(&nats, "command.check-in.c-4").await;
     let mut booking = consumer(&nats, "booking").await;
     assert_eq!(next(&nats, &mut booking).await, "command.check-in.c-4");
+}
+
+/// R26: an operator who bounded a stream kept hosts from starting.
+#[tokio::test]
+async fn a_stream_may_be_bounded_and_a_full_log_refuses_commands() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let mut bounded = hotel();
+    bounded.streams[0].limits =
+        StreamLimits { max_bytes: Some(1 << 20), max_messages: Some(7), ..StreamLimits::default() };
+    bounded.log_bytes = Some(4096);
+    bounded.ensure(&nats).await.unwrap();
+    assert_eq!(changes(&bounded, &nats).await, "");
+    let config = nats.jetstream().get_stream("hotel").await.unwrap().cached_info().config.clone();
+    assert_eq!((config.max_bytes, config.max_messages), (1 << 20, 7));
+
+    let large = "x".repeat(1000);
+    let mut taken = 0;
+    let full = loop {
+        let subject = format!("command.check-in.c-{taken}");
+        match nats.jetstream().publish(subject, large.clone().into()).await.unwrap().await {
+            Ok(_) => taken += 1,
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(taken == 3 && full.contains("maximum bytes"), "{taken} {full}");
+    let mut more = bounded.clone();
+    more.log_bytes = None;
+    more.streams[0].limits = StreamLimits::default();
+    let text = report(more.ensure(&nats).await);
+    assert!(text.contains("field max_bytes: configured no limit, exists 4096"), "{text}");
+    more.ensure_with(&nats, Apply::Additive).await.unwrap();
+    publish(&nats, "command.check-in.more").await;
 }
 
 /// A host's consumer of a handler.

@@ -89,7 +89,7 @@ pub(crate) fn name(text: &str) -> Result<(), (usize, String)> {
 }
 
 /// Checks a JSON pointer (RFC 6901) to a part of a document. Answers where in it the mistake is.
-pub(in crate::config) fn pointer(text: &str) -> Result<(), (usize, String)> {
+pub(crate) fn pointer(text: &str) -> Result<(), (usize, String)> {
     if !text.starts_with('/') {
         return Err((0, "is not a JSON pointer: it does not begin with `/`".to_owned()));
     }
