@@ -59,7 +59,8 @@ async fn run() -> anyhow::Result<()> {
 /// A component of the benchmark. Compiled code is kept beside the components, so that a second run compiles nothing.
 async fn load(plugins: &Path, name: &str) -> anyhow::Result<LoadedPlugin> {
     let cache: PathBuf = plugins.with_file_name("bench").join("compiled");
-    let sandbox = Plugins::new(&Settings { cache_dir: Some(cache), memory_bytes: usize::MAX })?;
+    let sandbox =
+        Plugins::new(&Settings { cache_dir: Some(cache), memory_bytes: usize::MAX, compiler: None })?;
     let component = plugins.join(name).with_extension("wasm");
     // While instructions are counted, everything takes many times as long.
     let limits = Limits { call_time: Duration::from_secs(60), ..Limits::default() };

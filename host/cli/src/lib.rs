@@ -9,6 +9,7 @@ mod apply;
 mod args;
 mod build;
 mod check;
+mod compile;
 mod componentize;
 pub mod config;
 mod describe;
@@ -19,6 +20,7 @@ mod examples;
 mod exit;
 mod gate;
 mod hosts;
+mod nats;
 mod new;
 mod operator;
 mod plugin;
@@ -49,6 +51,7 @@ use run::signals::Signals;
 /// Does what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
+    compile::by_this_program();
     let arguments = Arguments::parse();
     let done = telemetry::start(arguments.log_format, arguments.log())
         .map_err(Failure::Usage)
@@ -74,6 +77,7 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::New(new) => new::run(new),
         Command::Build(build) => on_runtime(build::run(build)),
         Command::Completions(completions) => describe::completions(completions),
+        Command::CompileComponent => compile::run(),
         Command::Man => describe::man(),
         Command::Component(component) => componentize::run(component),
         Command::Check(check) => on_runtime(check::run(check)),
@@ -81,6 +85,10 @@ fn execute(command: &Command) -> Result<(), Failure> {
         Command::Record(record) => on_runtime(record::run(record)),
         Command::CanIActivate(asked) => on_runtime(test::can_i_activate(asked)),
         Command::Apply(apply) => on_runtime(apply::run(apply)),
+        Command::Nats(command) => {
+            nats::run(command);
+            Ok(())
+        }
         Command::Status(status) => on_runtime(status::run(status)),
         Command::Hosts(hosts) => on_runtime(hosts::run(hosts)),
         Command::Why(why) => on_runtime(why::run(why)),

@@ -12,6 +12,7 @@ pub mod dead_letters;
 #[cfg(debug_assertions)]
 pub mod failpoint;
 pub mod hosts;
+pub mod permissions;
 pub mod plugin_store;
 pub mod recording;
 pub mod sagas;

@@ -5,11 +5,12 @@
 //! a crash or a disk has torn. The name of an entry states what it was compiled from, and for which wasmtime and
 //! settings.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -18,7 +19,7 @@ use wasmtime::component::Component;
 
 use crate::deserialize::deserialize;
 
-/// The most entries. The ones that were used longest ago are removed first.
+/// The most entries, beside those that a process runs. The ones that were used longest ago are removed first.
 const MAX_ENTRIES: usize = 64;
 const SUFFIX: &str = ".pelton-code";
 const CHECKSUM_BYTES: usize = 32;
@@ -31,6 +32,13 @@ pub struct CacheError {
     pub directory: PathBuf,
     /// What is wrong with the directory, and what to do about it.
     pub what: String,
+}
+
+/// A compiled component.
+pub(crate) struct Cached {
+    pub(crate) component: Component,
+    /// Its entry, with a lock that is shared by all processes that run it. `None`: it is not kept.
+    pub(crate) entry: Option<Arc<File>>,
 }
 
 /// Compiled components in a directory that only the host's user can enter.
@@ -68,10 +76,10 @@ impl Cache {
     }
 
     /// The compiled component, if there is a sound entry. An unsound entry is removed.
-    fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Component> {
+    fn get(&self, engine: &wasmtime::Engine, digest: &str) -> Option<Cached> {
         let path = self.path(engine, digest);
-        let entry = match self.read(&path) {
-            Ok(entry) => entry,
+        let (file, entry) = match self.read(&path) {
+            Ok(found) => found,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
             Err(e) => return self.discard(&path, &e),
         };
@@ -79,7 +87,10 @@ impl Cache {
             deserialize(engine, &code)
                 .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("{e:#}")))
         });
-        loaded.map_or_else(|e| self.discard(&path, &e), Some)
+        match loaded {
+            Ok(component) => Some(Cached { component, entry: Some(Arc::new(file)) }),
+            Err(e) => self.discard(&path, &e),
+        }
     }
 
     /// The compiled component: the entry, or what `compile` makes. Where several processes want the same component, one
@@ -89,7 +100,7 @@ impl Cache {
         engine: &wasmtime::Engine,
         digest: &str,
         compile: impl FnOnce() -> Result<Component, E>,
-    ) -> Result<Component, E> {
+    ) -> Result<Cached, E> {
         if let Some(component) = self.get(engine, digest) {
             return Ok(component);
         }
@@ -102,21 +113,27 @@ impl Cache {
         {
             return Ok(component);
         }
-        let component = compile();
-        if let Ok(component) = &component {
-            self.put(engine, digest, component);
-        }
+        let compiled = compile().map(|component| {
+            let entry = self.put(engine, digest, &component).map(Arc::new);
+            Cached { component, entry }
+        });
         let _ = fs::remove_file(&turn);
-        component
+        compiled
     }
 
     /// Keeps the compiled component. A failure costs a compilation at the next start, and is logged as a warning.
-    fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) {
+    fn put(&self, engine: &wasmtime::Engine, digest: &str, component: &Component) -> Option<File> {
         let path = self.path(engine, digest);
         let kept = component.serialize().map_err(io::Error::other).and_then(|code| self.write(&path, &code));
-        match kept {
-            Ok(()) => self.drop_oldest(),
-            Err(e) => tracing::warn!(path = %path.display(), "compiled code is not kept: {e}"),
+        match kept.and_then(|()| File::open(&path)).and_then(in_use) {
+            Ok(file) => {
+                self.drop_oldest();
+                Some(file)
+            }
+            Err(e) => {
+                tracing::warn!(path = %path.display(), "compiled code is not kept: {e}");
+                None
+            }
         }
     }
 
@@ -127,11 +144,11 @@ impl Cache {
         self.directory.join(format!("{component}-{:x}{SUFFIX}", settings.0.finalize()))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &Path) -> io::Result<(File, Vec<u8>)> {
         if !fs::symlink_metadata(path)?.is_file() {
             return Err(io::Error::other("it is not a file"));
         }
-        let mut file = File::open(path)?;
+        let mut file = in_use(File::open(path)?)?;
         // Asks the open file, so that the file that is checked is the file that is read.
         let found = file.metadata()?;
         if found.uid() != self.owner || found.mode() & 0o077 != 0 {
@@ -141,7 +158,7 @@ impl Cache {
         let mut entry = Vec::new();
         file.read_to_end(&mut entry)?;
         let _ = file.set_modified(SystemTime::now());
-        Ok(entry)
+        Ok((file, entry))
     }
 
     /// Writes under another name first: a crash leaves no half entry, and two hosts do not disturb each other.
@@ -158,7 +175,7 @@ impl Cache {
         written
     }
 
-    fn discard(&self, path: &Path, why: &io::Error) -> Option<Component> {
+    fn discard(&self, path: &Path, why: &io::Error) -> Option<Cached> {
         tracing::warn!(path = %path.display(), "compiled code is not used, and removed: {why}");
         let _ = fs::remove_file(path);
         None
@@ -171,10 +188,20 @@ impl Cache {
         let mut entries: Vec<_> =
             ours.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
         entries.sort_unstable();
-        for (_, path) in entries.iter().rev().skip(MAX_ENTRIES) {
+        for (_, path) in entries.iter().rev().skip(MAX_ENTRIES).filter(|(_, path)| !is_in_use(path)) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Locks an entry for as long as the file is open. Others may have it, too.
+fn in_use(file: File) -> io::Result<File> {
+    file.lock_shared().map(|()| file)
+}
+
+/// Whether some process runs it.
+fn is_in_use(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 /// A name that tells this write from every other one of this process and of others.
@@ -251,6 +278,28 @@ mod tests {
         });
         let left = fs::read_dir(folder.path().join("code")).unwrap().count();
         assert_eq!(left, 1, "the entry, and nothing that the turns left");
+    }
+
+    /// R25: as many pushes as there are entries evicted the code that ran.
+    #[test]
+    fn what_runs_is_kept_however_many_others_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&folder.path().join("code")).unwrap();
+        let mut config = wasmtime::Config::new();
+        let engine = &wasmtime::Engine::new(config.wasm_component_model(true)).unwrap();
+        let compile = || Component::from_binary(engine, &wat::parse_str("(component)").unwrap());
+        let of = |n: usize| cache.get_or_compile(engine, &format!("sha256:{n}"), compile).unwrap();
+        let (runs, ran) = (of(0), of(1));
+        drop(ran);
+        for n in 2..MAX_ENTRIES + 10 {
+            drop(of(n));
+        }
+        assert!(cache.path(engine, "sha256:0").exists() && !cache.path(engine, "sha256:1").exists());
+        drop(runs);
+        for n in 0..MAX_ENTRIES {
+            drop(of(1_000 + n));
+        }
+        assert!(!cache.path(engine, "sha256:0").exists(), "nothing runs it any more");
     }
 
     #[test]

@@ -37,10 +37,14 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new() -> Result<Self, EngineError> {
-        let wasmtime =
-            wasmtime::Engine::new(&config()).map_err(|e| EngineError::Unsupported(format!("{e:#}")))?;
+        let wasmtime = Self::to_compile()?;
         let ticker = Ticker::start(wasmtime.clone()).map_err(EngineError::Ticker)?;
         Ok(Self { wasmtime, _ticker: ticker })
+    }
+
+    /// wasmtime with the same settings and without a clock: code that it compiles runs on the engine.
+    pub(crate) fn to_compile() -> Result<wasmtime::Engine, EngineError> {
+        wasmtime::Engine::new(&config()).map_err(|e| EngineError::Unsupported(format!("{e:#}")))
     }
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -1,7 +1,8 @@
 //! The host's state for one instance: its plugin, its limits, its usage, its log, and what it has of WASI.
 
-use std::sync::Arc;
+use std::fs::File;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use pelton_core::plugin::{FaultKind, PluginFault};
@@ -34,6 +35,8 @@ pub(crate) struct Origin {
     pub(crate) tier: Tier,
     /// The room of all its sandboxes.
     pub(crate) room: Arc<Part>,
+    /// Its entry among the compiled code, locked, so that no process removes it while it runs here.
+    pub(crate) entry: OnceLock<Arc<File>>,
     /// The number of next calls that run in `block_in_place`.
     calls_beside: AtomicU32,
 }
@@ -43,7 +46,15 @@ impl Origin {
         let Activation { limits, settings, tier } = with;
         let room = room.part(limits.total_bytes);
         let digest = settings.with_digest(&component);
-        Self { name, digest, component, limits, settings, tier, room, calls_beside: AtomicU32::new(0) }
+        let (entry, calls_beside) = (OnceLock::new(), AtomicU32::new(0));
+        Self { name, digest, component, limits, settings, tier, room, entry, calls_beside }
+    }
+
+    /// Keeps the entry of its compiled code for as long as it runs.
+    pub(crate) fn keep(&self, entry: Option<Arc<File>>) {
+        if let Some(entry) = entry {
+            let _ = self.entry.set(entry);
+        }
     }
 
     /// Whether the next call runs in `block_in_place`, because the plugin's calls have taken long. Counts the call.

@@ -28,6 +28,7 @@
 mod bindings;
 mod cache;
 mod call_log;
+pub mod compiler;
 pub mod component;
 mod context;
 mod deserialize;

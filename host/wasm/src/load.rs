@@ -7,10 +7,14 @@ use std::sync::Arc;
 use pelton_core::plugin::PluginFault;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use wasmparser::Parser;
 use wasmtime::component::{Component, Linker};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Cached};
+use crate::compiler;
+use crate::deserialize;
 use crate::engine::{Engine, EngineError};
 use crate::guest::{Guest, Origin};
 use crate::handler::WasmHandler;
@@ -34,11 +38,13 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// The memories and tables of all sandboxes together, in bytes.
     pub memory_bytes: usize,
+    /// The program that compiles, see [`crate::compiler`]. `None`: this process compiles, without bounds.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { cache_dir: None, memory_bytes: 2 << 30 }
+        Self { cache_dir: None, memory_bytes: 2 << 30, compiler: None }
     }
 }
 
@@ -74,6 +80,7 @@ impl From<Vec<u8>> for Source {
 pub struct Plugins {
     engine: Arc<Engine>,
     cache: Option<Arc<Cache>>,
+    compiler: Option<Arc<Path>>,
     room: Arc<Room>,
     /// The versions of the contract that it serves.
     tracks: &'static [Track],
@@ -84,7 +91,9 @@ impl Plugins {
     pub fn new(settings: &Settings) -> Result<Self, EngineError> {
         let cache = settings.cache_dir.as_deref().map(Cache::open).transpose()?;
         let room = Room::new(settings.memory_bytes);
-        Ok(Self { engine: Arc::new(Engine::new()?), cache: cache.map(Arc::new), room, tracks: TRACKS })
+        let compiler = settings.compiler.as_deref().map(Arc::from);
+        let engine = Arc::new(Engine::new()?);
+        Ok(Self { engine, cache: cache.map(Arc::new), compiler, room, tracks: TRACKS })
     }
 
     /// Loads a component under the plugin's name in the configuration, with limits or with limits and settings.
@@ -107,8 +116,9 @@ impl Plugins {
         let origin = Arc::new(Origin::new(name.to_owned(), digest(&bytes), with, &self.room));
         let refused = |refusal| LoadError::of(&origin, refusal);
         refuse_other_kinds(&bytes).map_err(refused)?;
-        let component = self.compile(bytes, origin.component.clone()).await.map_err(refused)?;
-        self.build(component, &origin).map_err(refused)
+        let compiled = self.compile(bytes, origin.component.clone()).await.map_err(refused)?;
+        origin.keep(compiled.entry);
+        self.build(compiled.component, &origin).map_err(refused)
     }
 
     /// Loads the component of this plugin once more, with other limits or settings. It is not compiled again, and shares
@@ -124,6 +134,7 @@ impl Plugins {
     ) -> Result<LoadedPlugin, LoadError> {
         let Origin { name, component, .. } = &*plugin.origin;
         let origin = Arc::new(Origin::new(name.clone(), component.clone(), with.into(), &self.room));
+        origin.keep(plugin.origin.entry.get().cloned());
         let loaded = self.build(plugin.component.clone(), &origin);
         loaded.map_err(|refusal| LoadError::of(&origin, refusal))
     }
@@ -158,20 +169,31 @@ impl Plugins {
         Ok(LoadedPlugin { exports: surface.exports, imports: surface.imports, ..plugin })
     }
 
-    async fn compile(&self, bytes: Vec<u8>, digest: String) -> Result<Component, Refusal> {
-        let (engine, cache) = (self.engine.clone(), self.cache.clone());
+    async fn compile(&self, bytes: Vec<u8>, digest: String) -> Result<Cached, Refusal> {
+        let Self { engine, cache, compiler, .. } = self.clone();
+        // Dropped with this future, it has the compiler end.
+        let (waits, cancelled) = oneshot::channel();
         let compile = move || {
             let engine = engine.wasmtime();
             let compile = || {
-                let component = Component::from_binary(engine, &bytes);
-                component.map_err(|e| Refusal::Compile(crate::fault::chain(&e)))
+                let refused = |error: &wasmtime::Error| Refusal::Compile(crate::fault::chain(error));
+                match compiler {
+                    None => Component::from_binary(engine, &bytes).map_err(|error| refused(&error)),
+                    Some(program) => {
+                        let code = compiler::in_child(&program, &bytes, cancelled);
+                        let code = Handle::current().block_on(code)?;
+                        deserialize::of_child(engine, &code).map_err(|error| refused(&error))
+                    }
+                }
             };
             match cache {
                 Some(cache) => cache.get_or_compile(engine, &digest, compile),
-                None => compile(),
+                None => compile().map(|component| Cached { component, entry: None }),
             }
         };
-        match tokio::task::spawn_blocking(compile).await {
+        let compiled = tokio::task::spawn_blocking(compile).await;
+        drop(waits);
+        match compiled {
             Ok(compiled) => compiled,
             Err(stopped) => Err(Refusal::Interrupted(stopped.to_string())),
         }

@@ -9,6 +9,7 @@ pub(crate) mod component;
 pub(crate) mod dev;
 pub(crate) mod dlq;
 pub(crate) mod hosts;
+pub(crate) mod nats;
 pub(crate) mod new;
 pub(crate) mod plugin;
 pub(crate) mod record;
@@ -29,6 +30,7 @@ use component::ComponentArgs;
 use dev::DevArgs;
 use dlq::DlqCommand;
 use hosts::HostsArgs;
+use nats::NatsCommand;
 use new::NewArgs;
 use plugin::PluginCommand;
 use record::RecordArgs;
@@ -116,8 +118,14 @@ pub(crate) enum Command {
     /// See to the instances of sagas: what each waits for, and what has become of its commands
     #[command(subcommand)]
     Saga(SagaCommand),
+    /// Print what a NATS server has to be told about Pelton
+    #[command(subcommand)]
+    Nats(NatsCommand),
     /// Wrap a core module, as a compiler writes it, into a component
     Component(ComponentArgs),
+    /// Compile a component from stdin to stdout: the host starts itself so
+    #[command(name = pelton_wasm::compiler::ARGUMENT, hide = true)]
+    CompileComponent,
     /// Print a script that completes this command line in a shell
     Completions(CompletionsArgs),
     /// Print the man page

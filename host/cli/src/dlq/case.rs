@@ -15,6 +15,7 @@ use pelton_wasm::{Plugins, Settings};
 
 use super::client::DlqClient;
 use crate::args::dlq::CaseArgs;
+use crate::compile;
 use crate::config::{Config, PluginConfig};
 use crate::exit::Failure;
 use crate::run;
@@ -58,7 +59,8 @@ async fn case(client: &DlqClient, kept: &KeptDeadLetter, file: Option<&Path>) ->
         true => command(client, kept, consumer.stream).await?,
         false => event(client, letter, consumer.stream).await?,
     };
-    let sandbox = Plugins::new(&Settings::default()).context("the sandbox cannot be set up")?;
+    let sandbox = Plugins::new(&Settings { compiler: compile::program(), ..Settings::default() })
+        .context("the sandbox cannot be set up")?;
     let made = failing.case(&sandbox, bytes, plugin.activation()).await;
     made.with_context(|| format!("{} makes no case of dead letter {}", component.display(), kept.sequence))
 }

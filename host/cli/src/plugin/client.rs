@@ -8,6 +8,7 @@ use pelton_nats::plugin_store::{Component, PluginStore};
 use pelton_wasm::{Plugins, Settings};
 
 use crate::args::common::ServerArgs;
+use crate::compile;
 use crate::config::{Config, PluginConfig, PluginSource};
 use crate::exit::Failure;
 use crate::run::from_store;
@@ -102,7 +103,8 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// A loader with the options that a host uses.
 pub(super) fn sandbox() -> anyhow::Result<Plugins> {
-    Plugins::new(&Settings::default()).context("the sandbox cannot be set up")
+    Plugins::new(&Settings { compiler: compile::program(), ..Settings::default() })
+        .context("the sandbox cannot be set up")
 }
 
 #[cfg(test)]

@@ -227,7 +227,14 @@ impl Running {
             min_ahead: config.commands.decide_ahead_from,
         };
         let (members, max) = (&self.members, config.commands.max_in_flight);
-        let consumer = HandlerCommands::open(nats, &handler.id, handler.partitions, members, max).await?;
+        let consumer = HandlerCommands::open(
+            nats,
+            &handler.id,
+            (handler.partitions, handler.commands.len()),
+            members,
+            max,
+        )
+        .await?;
         self.stops.push(consumer.stop_token());
         self.assignments.extend_from_slice(consumer.assignments());
         self.plugins.insert(handler.id.clone(), handler.plugin.clone());

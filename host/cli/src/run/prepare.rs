@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::versions::Withdrawn;
 use crate::args::common::ConfigArgs;
+use crate::compile;
 use crate::config::typed::Typed;
 use crate::config::{self, Config, PluginSource, Report};
 use crate::descriptors::{self, Inspected, Inspections, Unusable};
@@ -62,7 +63,11 @@ pub(crate) async fn prepare(
     let wasm = config.as_ref().map(|config| &config.wasm);
     let configured = wasm.and_then(|wasm| wasm.compiled_code.clone());
     let memory_bytes = wasm.map_or(Settings::default().memory_bytes, |wasm| wasm.memory_bytes);
-    let sandbox = Plugins::new(&Settings { cache_dir: configured.or(compiled_code), memory_bytes });
+    let sandbox = Plugins::new(&Settings {
+        cache_dir: configured.or(compiled_code),
+        memory_bytes,
+        compiler: compile::program(),
+    });
     let sandbox = sandbox.context("the sandbox cannot be set up").map_err(Failure::Run)?;
     let results = load(&sandbox, &typed, from_store).await;
     let problems = descriptors::compare(&typed, &inspections(&results));

@@ -7,6 +7,7 @@ use pelton_kit::{CaseFile, Effort, MalformedCases, Suite, Untestable};
 use pelton_wasm::{Activation, PluginSettings, Plugins, Settings};
 
 use crate::args::test::SubjectArgs;
+use crate::compile;
 use crate::config;
 use crate::exit::Failure;
 
@@ -31,7 +32,8 @@ impl Subject {
         for (name, value) in &arguments.settings {
             settings.set(name, value).map_err(|why| Failure::Usage(format!("--set: {why}")))?;
         }
-        let sandbox = Settings { cache_dir: arguments.compiled_code.clone(), ..Settings::default() };
+        let (cache_dir, compiler) = (arguments.compiled_code.clone(), compile::program());
+        let sandbox = Settings { cache_dir, compiler, ..Settings::default() };
         let sandbox = Plugins::new(&sandbox).context("the sandbox cannot be set up").map_err(Failure::Run)?;
         let activation = match &arguments.as_plugin {
             Some(name) => configured(&arguments.config.config, name)?,

@@ -22,7 +22,8 @@ pub struct HandlerCommands {
 }
 
 impl HandlerCommands {
-    /// `prefetch` bounds the messages that are fetched and not yet delivered.
+    /// `commands`: how many command types the handler takes. `prefetch` bounds the messages that are fetched and not yet
+    /// delivered.
     ///
     /// # Errors
     ///
@@ -30,7 +31,7 @@ impl HandlerCommands {
     pub async fn open(
         nats: &Nats,
         handler: &Name,
-        partitions: Partitions,
+        (partitions, commands): (Partitions, usize),
         members: &Members,
         prefetch: usize,
     ) -> Result<Self, Unavailable> {
@@ -39,7 +40,7 @@ impl HandlerCommands {
         let of_each = prefetch.div_ceil(partitions.count());
         for partition in partitions.all() {
             let consumer = PullConsumer::of_partition(nats, handler, partition, of_each).await?;
-            let assignment = members.assignment(handler, consumer.name());
+            let assignment = members.assignment(handler, consumer.name(), commands);
             assignments.push(assignment.clone());
             let consumer = consumer.shared_out(assignment).stopped_by(stop.clone());
             let messages = stream::unfold(consumer, async |mut consumer| {

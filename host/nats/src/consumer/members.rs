@@ -27,8 +27,17 @@ const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// After this time without a sign a host counts as gone: as long as the server keeps its pin.
 const SILENT_AFTER: Duration = pin::TIMEOUT;
 
-/// The consumers that a host reads, each with whether it has the version of the plugin that it should have.
-type Consumers = BTreeMap<String, bool>;
+/// The consumers that a host reads.
+type Consumers = BTreeMap<String, Fitness>;
+
+/// How well a host is made for a consumer. The fitter goes before all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Fitness {
+    /// Whether it has the version of the plugin that it should have.
+    is_fit: bool,
+    /// How many command types it knows: one with an older configuration knows fewer.
+    commands: usize,
+}
 
 /// What a host says of itself. One without consumers is leaving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +53,8 @@ pub struct Members(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     host: String,
-    /// What this host reads, by consumer: the handler.
-    own: Mutex<BTreeMap<String, Name>>,
+    /// What this host reads, by consumer: the handler, and how many command types it takes.
+    own: Mutex<BTreeMap<String, (Name, usize)>>,
     alive: watch::Sender<BTreeMap<String, Consumers>>,
 }
 
@@ -57,11 +66,11 @@ impl Members {
         Self(Arc::new(Shared { host, own: Mutex::default(), alive }))
     }
 
-    /// Says of this host that it reads a consumer, from the next sign on.
+    /// Says of this host that it reads a consumer, from the next sign on. `commands`: how many command types it takes.
     #[must_use]
-    pub fn assignment(&self, handler: &Name, consumer: &str) -> Assignment {
+    pub fn assignment(&self, handler: &Name, consumer: &str, commands: usize) -> Assignment {
         let mut own = self.0.own.lock().unwrap_or_else(PoisonError::into_inner);
-        own.insert(consumer.to_owned(), handler.clone());
+        own.insert(consumer.to_owned(), (handler.clone(), commands));
         let mut alive = self.0.alive.subscribe();
         alive.mark_changed();
         Assignment { host: self.0.host.clone(), consumer: consumer.to_owned(), alive, is_ours: false }
@@ -120,7 +129,9 @@ impl Members {
 
     fn sign(&self, is_fit: impl Fn(&Name) -> bool) -> Sign {
         let own = self.0.own.lock().unwrap_or_else(PoisonError::into_inner);
-        let consumers = own.iter().map(|(consumer, handler)| (consumer.clone(), is_fit(handler)));
+        let consumers = own.iter().map(|(consumer, (handler, commands))| {
+            (consumer.clone(), Fitness { is_fit: is_fit(handler), commands: *commands })
+        });
         Sign { host: self.0.host.clone(), consumers: consumers.collect() }
     }
 
@@ -176,11 +187,11 @@ impl Assignment {
     }
 }
 
-/// Of the hosts that read this consumer, one with the right version of its plugin goes before all others.
+/// Of the hosts that read this consumer, one of the fittest.
 fn owner<'a>(alive: &'a BTreeMap<String, Consumers>, consumer: &str) -> Option<&'a String> {
     let readers = alive.iter().filter_map(|(host, consumers)| Some((*consumers.get(consumer)?, host)));
-    let rank = |(is_fit, host): &(bool, &String)| {
-        (*is_fit, Fingerprint::of(&[host.as_bytes(), consumer.as_bytes()]).0)
+    let rank = |(fitness, host): &(Fitness, &String)| {
+        (*fitness, Fingerprint::of(&[host.as_bytes(), consumer.as_bytes()]).0)
     };
     readers.max_by_key(rank).map(|(_, host)| host)
 }
@@ -190,7 +201,10 @@ mod tests {
     use super::*;
 
     fn alive(hosts: &[(&str, bool)], consumers: usize) -> BTreeMap<String, Consumers> {
-        let of = |fit| (0..consumers).map(|n| (format!("booking@{n}of{consumers}"), fit)).collect();
+        let of = |is_fit| {
+            let fitness = Fitness { is_fit, commands: 2 };
+            (0..consumers).map(|n| (format!("booking@{n}of{consumers}"), fitness)).collect()
+        };
         hosts.iter().map(|(host, fit)| ((*host).to_owned(), of(*fit))).collect()
     }
 
@@ -219,5 +233,9 @@ mod tests {
         let none_fits = owners(&alive(&[("a", false), ("c", false)], 16), 16);
         assert!(none_fits.iter().all(Option::is_some));
         assert_eq!(owner(&mixed, "other"), None);
+        // In a rolling deploy, who knows the new command type as well.
+        let mut older = alive(&[("a", true), ("b", true), ("c", true)], 16);
+        older.get_mut("b").unwrap().values_mut().for_each(|fitness| fitness.commands = 3);
+        assert!(owners(&older, 16).iter().all(|owner| owner.as_deref() == Some("b")));
     }
 }

@@ -18,7 +18,7 @@ use super::activation::PluginVersion;
 use crate::connection::Nats;
 
 /// Where hosts are asked.
-const SUBJECT: &str = "pelton.prepare";
+pub(crate) const SUBJECT: &str = "pelton.prepare";
 /// How long hosts have to say that they were reached.
 const REACHED_WITHIN: Duration = Duration::from_millis(500);
 

@@ -136,8 +136,7 @@ fn of_consumer(field: &str, exists: &Value, configured: &Value) -> Meaning {
             };
             let (gone, more) = (types(&old, &new), types(&new, &old));
             let not_known = format!(
-                "a running host with the old configuration does not know {more} and leaves it until a host with the new \
-                 one takes over: restart it"
+                "a running host with the old configuration does not know {more} and leaves it to a host with the new one"
             );
             let no_more = format!(
                 "the handler gets no {gone} any more, once it has decided those in the log; clients are refused while it moves \

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use pelton_core::id::Sequence;
 use pelton_core::time::Timestamp;
+use pelton_nats::permissions::Role;
 use pelton_nats::plugin_store::activation::{Activation, Cause, PluginVersion};
 use pelton_nats::plugin_store::preparation::{self, Candidate, Questions, Readiness};
 use pelton_nats::plugin_store::{Act, Component, PluginStore, StoreError};
-use pelton_nats::{Nats, Topology};
+use pelton_nats::server::Options;
+use pelton_nats::{Credentials, Nats, Topology};
 use sha2::{Digest, Sha256};
 
+use crate::entities::hotel;
 use crate::support::{PATIENCE, TestServer, name, soon};
 
 async fn open(nats: &Nats) -> PluginStore {
@@ -154,4 +157,54 @@ async fn hosts_say_whether_they_are_ready() {
     for host in hosts {
         host.await.unwrap();
     }
+}
+
+/// Each may do its own part, and no other's. The store is there already: a host makes it.
+#[tokio::test]
+async fn whoever_pushes_cannot_release_and_the_other_way_round() {
+    let users: String = [Role::Publisher, Role::Releaser, Role::Host]
+        .map(|role| format!("{{ user: {0}, password: {0}, {1} }}\n", role.name(), role.permissions()))
+        .concat();
+    let config = format!("authorization {{ users: [\n{users}] }}");
+    let server = TestServer::start_with(|options| Options { extra_config: config, ..options }).await;
+    let connect = async |role: Role| {
+        let user = Credentials::User { user: role.name().into(), password: role.name().into() };
+        let nats = server.connect_with(|settings| {
+            settings.credentials = user;
+            settings.request_timeout = Duration::from_millis(500);
+        });
+        nats.await
+    };
+    let host = connect(Role::Host).await;
+    Topology { plugin_store: true, ..hotel() }.ensure(&host).await.unwrap();
+    let store = async |role| PluginStore::open(&connect(role).await, false).await.unwrap();
+    let (publisher, releaser, host) =
+        (store(Role::Publisher).await, store(Role::Releaser).await, store(Role::Host).await);
+
+    let bytes = vec![7; 300_000];
+    let pushed = component("booking", &bytes);
+    for other in [&releaser, &host] {
+        assert!(other.push(&pushed, &bytes).await.is_err());
+    }
+    assert!(publisher.push(&pushed, &bytes).await.unwrap());
+    let act = || Act::Pushed { component: pushed.digest.clone(), version: pushed.version.clone() };
+    publisher.note(&name("booking"), "anna", act()).await.unwrap();
+
+    let version = PluginVersion {
+        component: pushed.digest.clone(),
+        version: "1".into(),
+        settings: BTreeMap::new(),
+        one_way: false,
+    };
+    let switch = async |store: &PluginStore| {
+        store.switch(&name("booking"), None, version.clone(), Cause::Activated, "anna").await
+    };
+    assert!(switch(&publisher).await.is_err());
+    assert_eq!(releaser.fetch(&pushed.digest).await.unwrap(), bytes);
+    switch(&releaser).await.unwrap();
+    releaser.note(&name("booking"), "anna", act()).await.unwrap();
+    for any in [&publisher, &releaser, &host] {
+        assert_eq!(any.active(&name("booking")).await.unwrap().unwrap().runs, version);
+    }
+    assert_eq!(host.fetch(&pushed.digest).await.unwrap(), bytes);
 }

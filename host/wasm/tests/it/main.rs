@@ -2,6 +2,7 @@
 
 mod booking;
 mod cache;
+mod compiler;
 mod contract;
 mod frozen;
 mod guests;
