@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::ledger::{Ledger, Sent};
 use super::reader::read_from;
 use super::rules::{Happened, State};
-use super::world::{EVENTS, HANDLER};
+use super::world::{EVENTS, consumers};
 use super::{answers, dead_letters};
 use crate::streams::Stored;
 
@@ -81,9 +81,11 @@ impl Checker {
         let kept = read_from(jetstream, "DEAD_LETTERS", 1).await?;
         dead_letters::check(&kept, &self.kept, &ledger.unreadable(), &mut news.violations);
         let log = jetstream.get_stream("COMMANDS").await?;
-        let left = log.consumer_info(HANDLER).await?;
-        if (left.num_pending, left.num_ack_pending) != (0, 0) {
-            news.violations.push(format!("COMMANDS: some were never settled: {left:?}"));
+        for consumer in consumers() {
+            let left = log.consumer_info(consumer).await?;
+            if (left.num_pending, left.num_ack_pending) != (0, 0) {
+                news.violations.push(format!("COMMANDS: some were never settled: {left:?}"));
+            }
         }
         Ok(news.violations)
     }

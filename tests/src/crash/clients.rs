@@ -11,12 +11,14 @@ use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
 use fastrand::Rng;
 use futures::StreamExt;
 use futures::future::join_all;
+use pelton_core::partition::Partition;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Answer, Ledger};
 use super::plan::{Manner, Other, Payload, Plan, is_unreadable, plan};
+use super::world::partitions;
 
 /// The time that a client waits for an outcome before it asks again.
 const WAIT: Duration = Duration::from_secs(2);
@@ -132,8 +134,10 @@ impl Clients {
     async fn run_unreadable(&self, id: &str) {
         self.ledger.send_unreadable(id);
         let jetstream = jetstream::new(self.nats.clone());
+        // It has no order, so every partition is as right as another.
+        let subject = format!("command.{}.{id}", Partition::first(partitions()).of_name("refund"));
         let store = async || {
-            let stored = jetstream.publish(format!("command.refund.{id}"), UNREADABLE.into()).await?;
+            let stored = jetstream.publish(subject.clone(), UNREADABLE.into()).await?;
             anyhow::Ok(timeout(TIMEOUT, stored).await??.sequence)
         };
         loop {
@@ -206,7 +210,7 @@ impl Clients {
             outcomes = Some(self.nats.subscribe(inbox).await?);
         }
         let jetstream = jetstream::new(self.nats.clone());
-        let subject = format!("command.{}.{id}", payload.kind);
+        let subject = format!("command.{}.{id}", payload.place());
         let stored = jetstream.publish_with_headers(subject, headers, payload.data.clone().into()).await?;
         timeout(TIMEOUT, stored).await??;
         self.ledger.stored(id, payload);

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ const TICK: Duration = Duration::from_millis(20);
 enum Undo {
     StartHost(usize),
     StartServer(usize),
+    ContinueHost(usize),
+    ContinueServer(usize),
     Open(usize, usize),
 }
 
@@ -62,8 +65,10 @@ impl Faults {
             proxy.set(Flow::Open);
         }
         for (_, undo) in std::mem::take(&mut self.undo) {
-            if let Undo::StartServer(server) = undo {
-                world.servers[server].restart().await?;
+            match undo {
+                Undo::StartServer(server) => world.servers[server].restart().await?,
+                Undo::ContinueServer(server) => signal(world.servers[server].pid(), Signal::CONT),
+                Undo::ContinueHost(_) | Undo::StartHost(_) | Undo::Open(..) => {}
             }
         }
         self.look(world, counts, false).await?;
@@ -105,6 +110,8 @@ impl Faults {
                     }
                 }
                 Undo::StartServer(server) => world.servers[server].restart().await?,
+                Undo::ContinueHost(host) => signal(world.hosts[host].pid(), Signal::CONT),
+                Undo::ContinueServer(server) => signal(world.servers[server].pid(), Signal::CONT),
                 Undo::Open(host, server) => world.proxies[host][server].set(Flow::Open),
             }
         }
@@ -117,14 +124,14 @@ impl Faults {
         let long = self.milliseconds(100..4_000);
         let short = self.milliseconds(0..1_000);
         match kind {
-            0..35 => {
+            0..28 => {
                 if world.hosts[host].runs() {
                     world.hosts[host].kill().await?;
                     add(&counts.kills, 1);
                     self.later(short, Undo::StartHost(host));
                 }
             }
-            35..45 => {
+            28..36 => {
                 // A majority of servers stays, if there is one.
                 if world.servers.iter().all(|server| server.pid().is_some()) {
                     world.servers[server].kill().await?;
@@ -132,12 +139,24 @@ impl Faults {
                     self.later(short * 2, Undo::StartServer(server));
                 }
             }
-            45..70 => {
+            36..56 => {
                 world.proxies[host].iter().for_each(Proxy::cut);
                 add(&counts.cuts, 1);
             }
-            70..80 => self.disturb(world, counts, (host, server), Flow::Paused, long),
-            80..92 => self.disturb(world, counts, (host, server), Flow::Deaf, short / 2),
+            // Shorter and longer than `ack-wait`, and than another host waits before it takes over.
+            56..68 => {
+                signal(world.hosts[host].pid(), Signal::STOP);
+                add(&counts.pauses, 1);
+                let pause = self.milliseconds(100..6_000);
+                self.later(pause, Undo::ContinueHost(host));
+            }
+            68..74 => {
+                signal(world.servers[server].pid(), Signal::STOP);
+                add(&counts.pauses, 1);
+                self.later(long, Undo::ContinueServer(server));
+            }
+            74..82 => self.disturb(world, counts, (host, server), Flow::Paused, long),
+            82..93 => self.disturb(world, counts, (host, server), Flow::Deaf, short / 2),
             _ => self.disturb(world, counts, (host, server), Flow::Closed, short),
         }
         Ok(())
@@ -162,5 +181,13 @@ impl Faults {
 
     fn milliseconds(&mut self, range: std::ops::Range<u64>) -> Duration {
         Duration::from_millis(self.random.u64(range))
+    }
+}
+
+/// Sends a signal to a process that this one has started. One that has ended needs none.
+fn signal(process: Option<u32>, signal: Signal) {
+    let process = process.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(process) = process {
+        let _ = kill_process(process, signal);
     }
 }

@@ -60,6 +60,10 @@ impl Host {
         self.folder.join(format!("host-{}.log", self.number))
     }
 
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     pub(super) fn runs(&self) -> bool {
         self.child.is_some()
     }

@@ -33,7 +33,7 @@ use check::Checker;
 use clients::Clients;
 use faults::Faults;
 use host::Host;
-use world::{HANDLER, World};
+use world::World;
 
 /// The number of clients that send at a time.
 const CLIENTS: usize = 64;
@@ -70,6 +70,8 @@ struct Counts {
     given_up: AtomicU64,
     /// Connections that were cut, paused or lost their answers.
     cuts: AtomicU64,
+    /// Hosts and servers that stood still for a while.
+    pauses: AtomicU64,
 }
 
 fn add(count: &AtomicU64, more: u64) {
@@ -85,6 +87,7 @@ fn get(count: &AtomicU64) -> u64 {
 pub struct Summary {
     commands: usize,
     kills: u64,
+    pauses: u64,
     cuts: u64,
     redeliveries: u64,
     /// The violations, each with ids, stream and sequences.
@@ -93,11 +96,12 @@ pub struct Summary {
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { commands, kills, cuts, redeliveries, violations } = self;
+        let Self { commands, kills, pauses, cuts, redeliveries, violations } = self;
         let violations = violations.len();
         write!(
             f,
-            "crash: {commands} commands, {kills} kills, {cuts} cuts, {redeliveries} redeliveries, {violations} violations"
+            "crash: {commands} commands, {kills} kills, {pauses} pauses, {cuts} cuts, {redeliveries} redeliveries, \
+             {violations} violations"
         )
     }
 }
@@ -196,13 +200,21 @@ impl Run {
     /// The number of waiting commands, if the server answers.
     async fn waiting(&self) -> Option<u64> {
         let stream = self.jetstream().get_stream("COMMANDS").await.ok()?;
-        let consumer = stream.consumer_info(HANDLER).await.ok()?;
-        Some(consumer.num_pending + consumer.num_ack_pending as u64)
+        let mut waiting = 0;
+        for consumer in world::consumers() {
+            let consumer = stream.consumer_info(consumer).await.ok()?;
+            waiting += consumer.num_pending + consumer.num_ack_pending as u64;
+        }
+        Some(waiting)
     }
 
     async fn summary(&self, violations: Vec<String>) -> anyhow::Result<Summary> {
         let stream = self.jetstream().get_stream("COMMANDS").await?;
-        let consumer = stream.consumer_info(HANDLER).await.context("no consumer of commands")?;
+        let mut delivered = 0;
+        for consumer in world::consumers() {
+            let consumer = stream.consumer_info(consumer).await.context("no consumer of commands")?;
+            delivered += consumer.delivered.consumer_sequence;
+        }
         let stored = stream.cached_info().state.last_sequence;
         if get(&self.counts.given_up) > 0 {
             println!(
@@ -213,8 +225,9 @@ impl Run {
         Ok(Summary {
             commands: self.clients.ledger.len(),
             kills: get(&self.counts.kills) + get(&self.counts.failpoints),
+            pauses: get(&self.counts.pauses),
             cuts: get(&self.counts.cuts),
-            redeliveries: consumer.delivered.consumer_sequence.saturating_sub(stored),
+            redeliveries: delivered.saturating_sub(stored),
             violations,
         })
     }

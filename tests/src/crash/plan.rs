@@ -1,10 +1,14 @@
 //! The commands of the clients: the n-th command of a seed is always the same.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
 use pelton_core::message::Fingerprint;
+use pelton_core::subject::EntityTemplate;
 use serde_json::{Value, json};
+
+use super::world::partitions;
 
 /// The number of orders in use at a time: few, so that commands compete.
 const HOT_ORDERS: u64 = 6;
@@ -26,6 +30,14 @@ pub(super) struct Payload {
 impl Payload {
     fn new(kind: &'static str, order: &str, data: &Value) -> Self {
         Self { kind, order: order.to_owned(), data: data.to_string() }
+    }
+
+    /// Its type with the partition of its order, as subjects have it.
+    pub(super) fn place(&self) -> String {
+        let template = EntityTemplate::parse("order.{order}").ok();
+        let tokens = BTreeMap::from([("order", self.order.clone())]);
+        let entity = template.and_then(|template| template.entity(&tokens).ok());
+        entity.map_or_else(|| self.kind.to_owned(), |entity| partitions().of(&entity).of_name(self.kind))
     }
 
     /// The fingerprint of the command, as the host computes it.

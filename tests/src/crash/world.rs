@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use fastrand::Rng;
+use pelton_core::partition::Partitions;
 use pelton_nats::Server;
 use pelton_nats::server::Options;
 use serde_json::json;
@@ -19,8 +20,19 @@ use crate::place;
 pub(super) const HOSTS: usize = 2;
 /// The event stream of the payment example.
 pub(super) const EVENTS: &str = "payment";
-/// The handler of the payment example, and its consumer.
+/// The handler of the payment example.
 pub(super) const HANDLER: &str = "order";
+/// Its partitions, which the hosts share out.
+const PARTITIONS: u16 = 4;
+
+pub(super) fn partitions() -> Partitions {
+    Partitions::new(PARTITIONS).unwrap_or(Partitions::ONE)
+}
+
+/// Its consumers.
+pub(super) fn consumers() -> impl Iterator<Item = String> {
+    partitions().all().map(|partition| partition.of_name(HANDLER))
+}
 /// A range below the ports that outgoing connections get, so that no connection takes a port while its owner is down.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
 
@@ -107,7 +119,9 @@ fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
          [handlers.order.snapshots]\nevents = 3\n",
         group_commit = number % 2 == 1,
         compiled = json!(compiled),
-        rest = original.replace("../../target/plugins", &place::plugins()?.display().to_string())
+        rest = original
+            .replace("../../target/plugins", &place::plugins()?.display().to_string())
+            .replace("[handlers.order]\n", &format!("[handlers.order]\npartitions = {PARTITIONS}\n"))
     ))
 }
 
