@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check-tools tools plugins plugins-polyglot build test mutants lint demo crash bench bench-instructions dev dist dist-check publish-check clean
+.PHONY: help check-tools tools plugins plugins-polyglot build test mutants lint demo crash swap-storm bench bench-instructions dev dist dist-check publish-check clean
 
 RUST_MINIMUM := 1.95
 
@@ -154,6 +154,10 @@ demo: tools plugins ## Walk through the hotel, from an empty server to a checked
 crash: tools plugins ## Kill hosts and servers under load: MINUTES=1 REPLICAS=1|3 SEED=
 	cargo build --workspace --bin pelton --bin crash $(LOCKED)
 	MINUTES=$(MINUTES) REPLICAS=$(REPLICAS) SEED=$(SEED) target/debug/crash
+
+swap-storm: tools plugins ## The same while versions of the plugin take each other's place: MINUTES=1 REPLICAS=1|3 SEED=
+	cargo build --workspace --bin pelton --bin crash $(LOCKED)
+	SWAPS=1 MINUTES=$(MINUTES) REPLICAS=$(REPLICAS) SEED=$(SEED) target/debug/crash
 
 BENCH := cargo build --release --workspace --bin pelton --bin bench --bin bench-inside --bin yardstick
 

@@ -1,5 +1,6 @@
 //! `make crash`: kills hosts and servers and cuts connections under load, for `MINUTES` (1), on `REPLICAS` (1 or 3)
-//! servers, as `SEED` says (a new one each time), and checks that every command took effect once.
+//! servers, as `SEED` says (a new one each time), and checks that every command took effect once. With `SWAPS=1` (`make
+//! swap-storm`) versions of the plugin take each other's place meanwhile.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -28,10 +29,11 @@ async fn crash() -> anyhow::Result<bool> {
     let replicas = setting("REPLICAS", 1)?;
     ensure!([1, 3].contains(&replicas), "REPLICAS is {replicas}; it can be 1 or 3");
     let seed = setting("SEED", u64::from(std::process::id()) ^ fastrand::u64(..1 << 32))?;
+    let swaps = setting("SWAPS", 0)? != 0;
     let length = Duration::from_secs_f64(minutes * 60.0);
     let mut terminated = signal(SignalKind::terminate())?;
     let summary = tokio::select! {
-        summary = run(Settings { seed, replicas, length }) => summary?,
+        summary = run(Settings { seed, replicas, length, swaps }) => summary?,
         // The processes that were started end with this function.
         _ = terminated.recv() => anyhow::bail!("stopped"),
         _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped"),

@@ -15,6 +15,7 @@ mod plan;
 mod proxy;
 mod reader;
 mod rules;
+mod swaps;
 mod world;
 
 use std::fmt::{self, Display, Formatter};
@@ -33,6 +34,7 @@ use check::Checker;
 use clients::Clients;
 use faults::Faults;
 use host::Host;
+use swaps::Swaps;
 use world::World;
 
 /// The number of clients that send at a time.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub replicas: usize,
     /// The time within which rounds are started.
     pub length: Duration,
+    /// Whether versions of the plugin take each other's place meanwhile.
+    pub swaps: bool,
 }
 
 /// The number of faults so far.
@@ -72,6 +76,10 @@ struct Counts {
     cuts: AtomicU64,
     /// Hosts and servers that stood still for a while.
     pauses: AtomicU64,
+    /// Switches to another version of the plugin.
+    swaps: AtomicU64,
+    /// Candidates that were tried and must not run.
+    refused: AtomicU64,
 }
 
 fn add(count: &AtomicU64, more: u64) {
@@ -90,18 +98,21 @@ pub struct Summary {
     pauses: u64,
     cuts: u64,
     redeliveries: u64,
+    /// Switches to another version of the plugin.
+    pub swaps: u64,
+    refused: u64,
     /// The violations, each with ids, stream and sequences.
     pub violations: Vec<String>,
 }
 
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { commands, kills, pauses, cuts, redeliveries, violations } = self;
+        let Self { commands, kills, pauses, cuts, redeliveries, swaps, refused, violations } = self;
         let violations = violations.len();
         write!(
             f,
             "crash: {commands} commands, {kills} kills, {pauses} pauses, {cuts} cuts, {redeliveries} redeliveries, \
-             {violations} violations"
+             {swaps} swaps, {refused} broken candidates, {violations} violations"
         )
     }
 }
@@ -112,22 +123,27 @@ impl Display for Summary {
 ///
 /// The run itself did not work, whatever Pelton did.
 pub async fn run(settings: Settings) -> anyhow::Result<Summary> {
-    let Settings { seed, replicas, length } = settings;
-    println!("crash: SEED={seed} REPLICAS={replicas}");
+    let Settings { seed, replicas, length, swaps } = settings;
+    println!("crash: SEED={seed} REPLICAS={replicas}{}", if swaps { " SWAPS=1" } else { "" });
     let mut random = Rng::with_seed(seed);
-    let mut world = World::open(replicas, &mut random).await?;
+    let mut world = World::open(replicas, swaps, &mut random).await?;
     for host in &mut world.hosts {
         host.start(false)?;
     }
     let clients = Arc::new(Clients::new(random.u64(..), world.gateways(), &world.urls()).await?);
     let run = Run { counts: Arc::default(), clients, started: Instant::now() };
+    let mut swaps =
+        swaps.then(|| Swaps::new(random.fork(), world.folder.path(), world.hosts[0].config(), &world.urls()));
+    if let Some(swaps) = &mut swaps {
+        swaps.begin(&run.counts).await?;
+    }
     ready(&world).await?;
     let _progress = run.progress();
     let (mut faults, mut checker) = (Faults::new(random.fork()), Checker::default());
     let mut violations = Vec::new();
     while violations.is_empty() && run.started.elapsed() < length {
         let load = ROUND.min(length.saturating_sub(run.started.elapsed()));
-        violations = run.round(&mut world, &mut faults, load).await?;
+        violations = run.round(&mut world, &mut faults, swaps.as_mut(), load).await?;
         violations.extend(checker.check(&run.jetstream(), &run.clients.ledger).await?);
         if violations.is_empty() {
             world.hosts.iter().try_for_each(Host::forget_log)?;
@@ -157,6 +173,7 @@ impl Run {
         &self,
         world: &mut World,
         faults: &mut Faults,
+        swaps: Option<&mut Swaps>,
         load: Duration,
     ) -> anyhow::Result<Vec<String>> {
         let stop = CancellationToken::new();
@@ -170,10 +187,15 @@ impl Run {
             stop.cancel();
             anyhow::Ok(())
         };
-        tokio::try_join!(over, faults.run(world, &self.counts, &stop))?;
+        let switching = async {
+            match swaps {
+                Some(swaps) => swaps.run(&self.counts, &stop).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let ((), (), mut left) = tokio::try_join!(over, faults.run(world, &self.counts, &stop), switching)?;
         faults.calm(world, &self.counts).await?;
         let deadline = Instant::now() + SETTLING;
-        let mut left = Vec::new();
         while !working.is_empty() {
             // Nothing else checks the hosts at this time.
             faults.look(world, &self.counts, false).await?;
@@ -228,6 +250,8 @@ impl Run {
             pauses: get(&self.counts.pauses),
             cuts: get(&self.counts.cuts),
             redeliveries: delivered.saturating_sub(stored),
+            swaps: get(&self.counts.swaps),
+            refused: get(&self.counts.refused),
             violations,
         })
     }

@@ -48,7 +48,7 @@ pub(super) struct World {
 
 impl World {
     /// Opens one server or a cluster, with hosts behind proxies. The hosts are not started.
-    pub(super) async fn open(replicas: usize, random: &mut Rng) -> anyhow::Result<Self> {
+    pub(super) async fn open(replicas: usize, swaps: bool, random: &mut Rng) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pelton-crash-").tempdir().context("no folder")?;
         let mut ports = Ports(Vec::new());
         let routes: Vec<u16> = (0..replicas).map(|_| ports.free()).collect::<Result<_, _>>()?;
@@ -71,7 +71,7 @@ impl World {
             }
             let urls = own.iter().map(|proxy| format!("nats://127.0.0.1:{}", proxy.port)).collect();
             let host = Host::new(folder.path(), number, ports.free()?, urls, random.fork());
-            fs::write(host.config(), config(replicas, number)?).context("no configuration")?;
+            fs::write(host.config(), config(replicas, swaps, number)?).context("no configuration")?;
             hosts.push(host);
             proxies.push(own);
         }
@@ -108,7 +108,7 @@ fn cluster(routes: &[u16], number: usize) -> String {
 /// The payment example with short times, so that much happens within a short run, and a cache that is too small for the
 /// entities in use, so that they are loaded again and again, also from snapshots. The hosts differ in how they store
 /// decisions of one event.
-fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
+fn config(replicas: usize, swaps: bool, number: usize) -> anyhow::Result<String> {
     let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
     let compiled = place::root().join("target/tmp/crash-compiled");
     fs::create_dir_all(place::root().join("target/tmp"))?;
@@ -121,6 +121,10 @@ fn config(replicas: usize, number: usize) -> anyhow::Result<String> {
         compiled = json!(compiled),
         rest = original
             .replace("../../target/plugins", &place::plugins()?.display().to_string())
+            .replace(
+                "[plugins.order]\n",
+                if swaps { "[plugins.order]\nsource = \"store\"\n" } else { "[plugins.order]\n" }
+            )
             .replace("[handlers.order]\n", &format!("[handlers.order]\npartitions = {PARTITIONS}\n"))
     ))
 }

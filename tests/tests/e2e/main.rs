@@ -27,3 +27,4 @@ mod store;
 mod swap;
 mod topology;
 mod two_hosts;
+mod watch;

@@ -138,7 +138,7 @@ impl Ready {
 impl Switch<'_> {
     async fn fetched(&self, version: &PluginVersion) -> anyhow::Result<LoadedPlugin> {
         let bytes = self.client.store.fetch(&version.component).await?;
-        let sandbox = sandbox()?;
+        let sandbox = sandbox(&self.client.config)?;
         let configured = self.client.config.plugins.get(self.plugin).map(PluginConfig::activation);
         let settings = from_store::settings(version)?;
         let with = pelton_wasm::Activation { settings, ..configured.unwrap_or_default() };

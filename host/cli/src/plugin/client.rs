@@ -101,10 +101,11 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// A loader with the options that a host uses.
-pub(super) fn sandbox() -> anyhow::Result<Plugins> {
-    Plugins::new(&Settings { compiler: compile::program(), ..Settings::default() })
-        .context("the sandbox cannot be set up")
+/// A loader with the options that a host uses. It shares compiled code with hosts of this machine, if they are this user's.
+pub(super) fn sandbox(config: &Config) -> anyhow::Result<Plugins> {
+    let with = |cache_dir| Settings { cache_dir, compiler: compile::program(), ..Settings::default() };
+    let shared = Plugins::new(&with(config.wasm.compiled_code.clone()));
+    shared.or_else(|_| Plugins::new(&with(None))).context("the sandbox cannot be set up")
 }
 
 #[cfg(test)]

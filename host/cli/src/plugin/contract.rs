@@ -39,7 +39,7 @@ pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
 
 async fn load(client: &Client, plugin: &str, digest: &str) -> anyhow::Result<LoadedPlugin> {
     let bytes = client.store.fetch(digest).await?;
-    let sandbox = sandbox()?;
+    let sandbox = sandbox(&client.config)?;
     // Its descriptor is the same in every tier.
     let with = Activation { tier: Tier::Deterministic, ..Activation::default() };
     Ok(sandbox.load(plugin, bytes, with).await?)

@@ -24,7 +24,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
     };
     let unreadable = || format!("the component {} cannot be read", file.display());
     let bytes = tokio::fs::read(file).await.with_context(unreadable).map_err(Failure::Unusable)?;
-    let sandbox = sandbox().map_err(Failure::Run)?;
+    let sandbox = sandbox(&client.config).map_err(Failure::Run)?;
     let loaded = sandbox.load(plugin.as_str(), bytes.clone(), configured.activation()).await;
     let loaded =
         loaded.with_context(|| format!("{} cannot be pushed", file.display())).map_err(Failure::Unusable)?;

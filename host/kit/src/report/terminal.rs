@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{CaseResult, Report, RuleResult};
 use crate::rule::{Finding, Level};
 
+/// How many of the slowest rules are named.
+const SLOWEST: usize = 3;
+
 impl Report {
     /// For a terminal.
     #[must_use]
@@ -59,6 +62,16 @@ impl Report {
             short(self.call_time),
             self.usage.function,
         );
+        let mut slowest: Vec<&RuleResult> = self.rules.iter().collect();
+        slowest.sort_by_key(|result| std::cmp::Reverse(result.took));
+        let slowest: Vec<String> = slowest
+            .iter()
+            .take(SLOWEST)
+            .map(|RuleResult { rule, took, .. }| format!("{} {} {}", rule.id, rule.name, short(*took)))
+            .collect();
+        if slowest.len() > 1 {
+            let _ = writeln!(text, "slowest: {}", slowest.join(", "));
+        }
         if let Some(RuleResult { rule, .. }) = self.failed().next() {
             let _ = writeln!(text, "again: --seed {} --rule {}", self.seed, rule.id);
         }

@@ -1,0 +1,168 @@
+//! Versions of the handler's plugin that take each other's place while the faults happen: equal ones under other digests, and
+//! candidates that must not run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use fastrand::Rng;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Counts, add};
+use crate::place;
+
+/// The plugin, as the configuration names it.
+const PLUGIN: &str = "order";
+/// The wait between two switches, in milliseconds.
+const BETWEEN_MS: std::ops::Range<u64> = 100..1_500;
+/// The longest time of one command. A server may be away meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a switch waits for hosts.
+const WAIT: &str = "2s";
+/// One candidate in so many must not run.
+const BROKEN_OF: u32 = 5;
+
+/// Pushes and activates versions.
+#[derive(Debug)]
+pub(super) struct Swaps {
+    random: Rng,
+    folder: PathBuf,
+    config: PathBuf,
+    servers: String,
+    number: u32,
+}
+
+/// What must not run.
+#[derive(Debug, Clone, Copy)]
+enum Broken {
+    /// The first half of a component.
+    Half,
+    /// A component with another role.
+    OtherRole,
+    /// A component that takes other commands.
+    OtherContract,
+    /// No component.
+    Text,
+}
+
+impl Swaps {
+    /// `config` is the configuration of a host; `servers` are reached without proxies.
+    pub(super) fn new(random: Rng, folder: &Path, config: PathBuf, servers: &[String]) -> Self {
+        Self { random, folder: folder.to_owned(), config, servers: servers.join(","), number: 0 }
+    }
+
+    /// Has the hosts, which wait for it, run a first version.
+    pub(super) async fn begin(&mut self, counts: &Counts) -> anyhow::Result<()> {
+        let file = self.version()?;
+        self.push(&file).await.and_then(succeeded).context("pushing the first version")?;
+        self.pelton(&["activate", PLUGIN])
+            .await
+            .and_then(succeeded)
+            .context("activating the first version")?;
+        add(&counts.swaps, 1);
+        Ok(())
+    }
+
+    /// Switches until it is told to stop. Returns the candidates that were activated and must not run.
+    pub(super) async fn run(
+        &mut self,
+        counts: &Counts,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut violations = Vec::new();
+        while !stop.is_cancelled() {
+            sleep(Duration::from_millis(self.random.u64(BETWEEN_MS))).await;
+            if self.random.u32(0..BROKEN_OF) == 0 {
+                let broken = [Broken::Half, Broken::OtherRole, Broken::OtherContract, Broken::Text];
+                let broken = broken[self.random.usize(0..broken.len())];
+                if self.tries(broken).await? {
+                    violations.push(format!("{broken:?} was activated"));
+                }
+                add(&counts.refused, 1);
+                continue;
+            }
+            let done = match self.random.u32(0..4) {
+                0 => self.pelton(&["rollback", PLUGIN, "--wait", WAIT]).await?,
+                _ => {
+                    let file = self.version()?;
+                    self.push(&file).await?;
+                    self.activate(PLUGIN).await?
+                }
+            };
+            // While a server is away nothing can be switched.
+            add(&counts.swaps, u64::from(done.is_some_and(|output| output.status.success())));
+        }
+        Ok(violations)
+    }
+
+    /// Whether it could be pushed and activated.
+    async fn tries(&mut self, broken: Broken) -> anyhow::Result<bool> {
+        let plugins = place::plugins()?;
+        let file = match broken {
+            Broken::OtherRole => plugins.join("payment-orders-view.wasm"),
+            Broken::OtherContract => plugins.join("hotel-booking.wasm"),
+            Broken::Half | Broken::Text => {
+                let whole = fs::read(self.version()?)?;
+                let file = self.folder.join("broken.wasm");
+                let text = matches!(broken, Broken::Text);
+                fs::write(&file, if text { b"(component)" } else { &whole[..whole.len() / 2] })?;
+                file
+            }
+        };
+        let pushed = self.push(&file).await?;
+        if !pushed.is_some_and(|output| output.status.success()) {
+            return Ok(false);
+        }
+        // Pushed it may be: what it cannot do is seen where it would run.
+        let version = format!("{PLUGIN}@{}", self.number);
+        Ok(self.activate(&version).await?.is_some_and(|output| output.status.success()))
+    }
+
+    async fn push(&mut self, file: &Path) -> anyhow::Result<Option<Output>> {
+        self.number += 1;
+        let (file, version) = (file.display().to_string(), self.number.to_string());
+        self.pelton(&["push", PLUGIN, &file, "--version", &version]).await
+    }
+
+    /// As soon as one host is ready: others are killed or stand still.
+    async fn activate(&self, version: &str) -> anyhow::Result<Option<Output>> {
+        self.pelton(&["activate", version, "--min-ready", "1", "--wait", WAIT]).await
+    }
+
+    /// The component under another digest.
+    fn version(&self) -> anyhow::Result<PathBuf> {
+        let mut bytes = fs::read(place::plugins()?.join("payment-order.wasm"))?;
+        let name = format!("storm-{}", self.number);
+        let length = u8::try_from(name.len())?;
+        ensure!(length < 0x7f, "a length of one byte");
+        // A custom section: its id, its length, and a name.
+        bytes.extend([0, length + 1, length]);
+        bytes.extend(name.bytes());
+        let file = self.folder.join("version.wasm");
+        fs::write(&file, bytes)?;
+        Ok(file)
+    }
+
+    /// Runs `pelton plugin`. `None`: it took too long.
+    async fn pelton(&self, arguments: &[&str]) -> anyhow::Result<Option<Output>> {
+        let mut command = Command::new(place::pelton()?);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
+        {
+            command.env_remove(name);
+        }
+        command.arg("plugin").args(arguments).arg("--config").arg(&self.config);
+        command.args(["--nats", &self.servers]).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+        Ok(timeout(TIMEOUT, output).await.ok().transpose()?)
+    }
+}
+
+fn succeeded(output: Option<Output>) -> anyhow::Result<()> {
+    let output = output.context("it took too long")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
