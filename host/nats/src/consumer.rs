@@ -7,6 +7,7 @@ mod handler;
 pub(crate) mod members;
 pub(crate) mod pin;
 mod pull;
+mod takeover;
 mod unreadable;
 
 pub use delivery::PullDelivery;

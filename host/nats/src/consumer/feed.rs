@@ -277,12 +277,12 @@ impl Live {
         message: Option<Result<jetstream::Message, MessagesError>>,
     ) -> Result<Incoming, String> {
         let message = message.ok_or("its messages ended")?.map_err(|e| e.to_string())?;
-        let number = message.info().map_err(|e| e.to_string())?.consumer_sequence;
+        let (message, number) = wire::incoming(&message)?;
         if number != self.delivered + 1 {
             return Err(format!("its message {number} came after {}", self.delivered));
         }
         self.delivered = number;
-        wire::incoming(&message)
+        Ok(message)
     }
 
     /// Checks whether messages were lost in transit while no later message showed the gap.

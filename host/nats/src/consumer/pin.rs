@@ -3,26 +3,17 @@
 //!
 //! So the commands of an entity keep their order over all hosts, and the entities that a host keeps alive are of use.
 //! The promises do not depend on it: every end of a command is a conditional write, whoever decides it.
-//!
-//! A new host begins with what was delivered to the one before and is not acknowledged: the commands behind it would
-//! overtake it otherwise, because the server hands it out again only after the ack wait. The host before may go on with
-//! it, too: it does so in the same order, and whoever comes second finds each command's end.
 
 use std::time::Duration;
 
 use futures::StreamExt;
-use pelton_core::id::{Name, Sequence};
-use pelton_core::message::Incoming;
-use pelton_core::store::Unavailable;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::delivered::Delivered;
-use super::unreadable;
 use crate::connection::Nats;
-use crate::wire::{self, RawMessage, StoredMessage};
+use crate::wire;
 
 /// The group of the clients of which one is pinned.
 pub(crate) const GROUP: &str = "host";
@@ -52,15 +43,15 @@ impl Pin {
         self.id.borrow().clone()
     }
 
-    /// The server gave this client a message with this id. Whether it is pinned only now.
-    pub(super) fn given(&self, id: &str) -> bool {
+    /// The server gave this client a message with this id.
+    pub(super) fn given(&self, id: &str) {
         self.id.send_if_modified(|known| {
             let is_new = known.as_deref() != Some(id);
             if is_new {
                 *known = Some(id.to_owned());
             }
             is_new
-        })
+        });
     }
 
     /// Another client is pinned, or none.
@@ -115,61 +106,4 @@ async fn give_signs(nats: Nats, subject: String, mut pinned: watch::Receiver<Opt
 /// Where a consumer is asked for messages.
 pub(super) fn next_message(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
-}
-
-/// What was delivered to the client that was pinned before and may not be settled, in order.
-pub(super) struct Rest {
-    end: Sequence,
-    heads: Vec<Head>,
-}
-
-/// Where the reading of one filter is. What other consumers take, and lies between, is not read.
-struct Head {
-    filter: String,
-    next: Sequence,
-    found: Option<RawMessage>,
-}
-
-impl Rest {
-    /// The rest before this message, the first that this client was given.
-    pub(super) async fn before(
-        nats: &Nats,
-        stream: &str,
-        consumer: &str,
-        first: &Incoming,
-    ) -> Result<Self, Unavailable> {
-        let Delivered { filters, from, to } = Delivered::by(nats, stream, consumer).await?;
-        // A message that comes again tells nothing of what was delivered after it.
-        let end = if first.attempt == 1 { first.sequence } else { Sequence(to.0 + 1) };
-        let heads = filters.into_iter().map(|filter| Head { filter, next: from, found: None }).collect();
-        Ok(Self { end, heads })
-    }
-
-    /// Its next message, read from the stream's leader.
-    pub(super) async fn next(&mut self, nats: &Nats, stream: &Name) -> Result<Option<Incoming>, Unavailable> {
-        loop {
-            for head in &mut self.heads {
-                head.find(nats, stream, self.end).await?;
-            }
-            let first = self.heads.iter_mut().filter_map(|head| Some((head.found.as_ref()?.sequence, head)));
-            let Some((_, head)) = first.min_by_key(|(sequence, _)| *sequence) else { return Ok(None) };
-            let Some(raw) = head.found.take() else { return Ok(None) };
-            // One that cannot be read is set aside where it is looked for.
-            if unreadable::why_unreadable(&raw.header_block).is_none() {
-                return Ok(Some(StoredMessage::from(raw).into_incoming(stream.clone())));
-            }
-        }
-    }
-}
-
-impl Head {
-    async fn find(&mut self, nats: &Nats, stream: &Name, end: Sequence) -> Result<(), Unavailable> {
-        if self.found.is_some() || self.next >= end {
-            return Ok(());
-        }
-        let found = wire::leader_next(nats, stream.as_str(), self.next, &self.filter).await?;
-        self.found = found.filter(|raw| raw.sequence < end);
-        self.next = self.found.as_ref().map_or(end, |raw| Sequence(raw.sequence.0 + 1));
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-//! Messages from a durable pull consumer, one at a time, until it is stopped.
+//! The commands of a handler's partition from its durable pull consumer, one at a time, until it is stopped.
 //!
 //! The consumer requests messages in small portions, and the next portion when half of the last has come. So the number
 //! of unread messages is bounded, and they do not use up their ack wait. The server sends a heartbeat while it has no
@@ -15,7 +15,6 @@ use async_nats::{Message, Subscriber, jetstream};
 use futures::StreamExt;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_core::id::Name;
-use pelton_core::message::Incoming;
 use pelton_core::partition::Partition;
 use pelton_core::store::Unavailable;
 use serde_json::json;
@@ -25,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::delivery::PullDelivery;
 use super::members::Assignment;
-use super::pin::{self, Pin, Rest};
+use super::pin::{self, Pin};
+use super::takeover::Takeover;
 use super::unreadable;
 use crate::connection::Nats;
-use crate::subjects::{self, COMMANDS, is_mark};
+use crate::subjects::{self, COMMANDS};
 use crate::wire::{self, nanoseconds};
 
 /// The lifetime of one pull request at the server.
@@ -50,9 +50,8 @@ pub struct PullConsumer {
     nats: Arc<Nats>,
     /// The connection for messages of the consumer only.
     line: Line,
-    stream: String,
     consumer: String,
-    /// The handler or the saga that owns the consumer.
+    /// The handler that owns the consumer.
     owner: Name,
     /// The most unread messages.
     prefetch: usize,
@@ -68,33 +67,13 @@ pub struct PullConsumer {
     look_at: Option<Instant>,
     draining: bool,
     healthy: bool,
-    /// Of a consumer that one host at a time reads.
-    pin: Option<Pin>,
-    /// Since this client was pinned: what the one before may have left, and the first message of its own.
+    pin: Pin,
+    /// The consumer's number of the last delivery to this client, unless it was dropped.
+    last: Option<u64>,
+    /// After a gap in the deliveries to this client: what may have been left, and the message behind the gap.
     takeover: Option<Takeover>,
     /// Of a consumer that hosts share out among themselves.
     assignment: Option<Assignment>,
-}
-
-struct Takeover {
-    /// None: it is not known yet.
-    rest: Option<Rest>,
-    first: PullDelivery,
-}
-
-impl Takeover {
-    /// The next message that the host before may have left.
-    async fn next(&mut self, nats: &Nats, consumer: &str) -> Result<Option<Incoming>, Unavailable> {
-        let first = &self.first.message;
-        let rest = match &mut self.rest {
-            Some(rest) => rest,
-            None => {
-                let rest = Rest::before(nats, first.stream.as_str(), consumer, first).await?;
-                self.rest.insert(rest)
-            }
-        };
-        rest.next(nats, &first.stream).await
-    }
 }
 
 impl PullConsumer {
@@ -107,9 +86,29 @@ impl PullConsumer {
         prefetch: usize,
     ) -> Result<Self, Unavailable> {
         let consumer = subjects::handler_consumer(handler, partition);
-        let mut consumer = Self::open(nats, COMMANDS.to_owned(), consumer, handler, prefetch).await?;
-        consumer.pin = Some(Pin::new(nats, COMMANDS, &consumer.consumer));
-        Ok(consumer)
+        let line = Line::open(nats, &consumer).await.map_err(|cause| Unavailable {
+            doing: format!("opening consumer {consumer} of stream {COMMANDS}"),
+            cause,
+        })?;
+        Ok(Self {
+            nats: Arc::new(nats.clone()),
+            line,
+            pin: Pin::new(nats, COMMANDS, &consumer),
+            consumer,
+            owner: handler.clone(),
+            prefetch: prefetch.max(1),
+            asked: 0,
+            has_asked: false,
+            heard: Instant::now(),
+            stop: CancellationToken::new(),
+            // An earlier host may have ended because of one.
+            look_at: Some(Instant::now()),
+            draining: false,
+            healthy: true,
+            last: None,
+            takeover: None,
+            assignment: None,
+        })
     }
 
     /// Reads only while this host should, as the hosts share out the partitions.
@@ -125,38 +124,6 @@ impl PullConsumer {
     /// The consumer's name on the server.
     pub(super) fn name(&self) -> &str {
         &self.consumer
-    }
-
-    async fn open(
-        nats: &Nats,
-        stream: String,
-        consumer: String,
-        owner: &Name,
-        prefetch: usize,
-    ) -> Result<Self, Unavailable> {
-        let line = Line::open(nats, &consumer).await.map_err(|cause| Unavailable {
-            doing: format!("opening consumer {consumer} of stream {stream}"),
-            cause,
-        })?;
-        Ok(Self {
-            nats: Arc::new(nats.clone()),
-            line,
-            stream,
-            consumer,
-            owner: owner.clone(),
-            prefetch: prefetch.max(1),
-            asked: 0,
-            has_asked: false,
-            heard: Instant::now(),
-            stop: CancellationToken::new(),
-            // An earlier host may have ended because of one.
-            look_at: Some(Instant::now()),
-            draining: false,
-            healthy: true,
-            pin: None,
-            takeover: None,
-            assignment: None,
-        })
     }
 
     /// Cancelling it stops the consumer: it fetches nothing more and still delivers what it has fetched. Then
@@ -175,14 +142,12 @@ impl PullConsumer {
             "batch": batch,
             "expires": nanoseconds(EXPIRES),
             "idle_heartbeat": nanoseconds(HEARTBEAT),
+            "group": pin::GROUP,
         });
-        if let Some(pin) = &self.pin {
-            request["group"] = pin::GROUP.into();
-            if let Some(id) = pin.id() {
-                request["id"] = id.into();
-            }
+        if let Some(id) = self.pin.id() {
+            request["id"] = id.into();
         }
-        let subject = pin::next_message(&self.stream, &self.consumer);
+        let subject = pin::next_message(COMMANDS, &self.consumer);
         self.has_asked = true;
         match self
             .line
@@ -219,7 +184,7 @@ impl PullConsumer {
     /// Searches for unreadable messages after every loss of the connection. The client library drops the connection
     /// over a message whose headers it cannot read, and such a message would be delivered again and again.
     async fn look_for_unreadable(&mut self) {
-        match unreadable::set_aside(&self.nats, &self.stream, &self.consumer, &self.owner).await {
+        match unreadable::set_aside(&self.nats, COMMANDS, &self.consumer, &self.owner).await {
             Ok(()) => self.look_at = None,
             Err(away) => {
                 self.unwell(&away.to_string());
@@ -233,10 +198,9 @@ impl PullConsumer {
         let Some(status) = status(&message) else {
             self.asked = self.asked.saturating_sub(1);
             self.well();
-            let is_pinned_now = self.is_pinned_now(&message);
-            let delivery = self.delivery(message)?;
-            if is_pinned_now {
-                self.takeover = Some(Takeover { rest: None, first: delivery });
+            let (delivery, follows) = self.delivery(message)?;
+            if !follows {
+                self.takeover = Some(Takeover::before(delivery));
                 return None;
             }
             return Some(delivery);
@@ -253,9 +217,7 @@ impl PullConsumer {
             }
             423 => {
                 self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
-                if let Some(pin) = &self.pin {
-                    pin.lost();
-                }
+                self.pin.lost();
             }
             409 => {
                 self.asked = self.asked.saturating_sub(undelivered(&message, self.asked));
@@ -275,12 +237,19 @@ impl PullConsumer {
         None
     }
 
-    fn delivery(&self, message: Message) -> Option<PullDelivery> {
+    /// A delivery, and whether it follows the last one. Otherwise others were delivered in between: to another host, or over a
+    /// connection that was lost.
+    fn delivery(&mut self, message: Message) -> Option<(PullDelivery, bool)> {
+        if let Some(id) = message.headers.as_ref().and_then(|headers| headers.get(pin::ID)) {
+            self.pin.given(id.as_str());
+        }
         let reply = message.reply.clone();
         let message = jetstream::Message { message, context: self.nats.jetstream().clone() };
         match (wire::incoming(&message), reply) {
-            (Ok(message), Some(reply)) => {
-                Some(PullDelivery { nats: self.nats.clone(), message, reply: Some(reply) })
+            (Ok((message, number)), Some(reply)) => {
+                let last = self.last.replace(number);
+                let follows = last.is_some_and(|last| last + 1 == number);
+                Some((PullDelivery { nats: self.nats.clone(), message, reply: Some(reply) }, follows))
             }
             (Err(error), _) => {
                 tracing::error!(subject = %message.subject, consumer = self.consumer, "a message that is not from the consumer: {error}");
@@ -290,30 +259,30 @@ impl PullConsumer {
         }
     }
 
-    /// Whether this client was pinned with this message.
-    fn is_pinned_now(&self, message: &Message) -> bool {
-        let id = message.headers.as_ref().and_then(|headers| headers.get(pin::ID));
-        matches!((&self.pin, id), (Some(pin), Some(id)) if pin.given(id.as_str()))
-    }
-
-    /// Has another host go on at once.
-    async fn give_up(&self) {
-        if let Some(pin) = &self.pin {
-            // The server would pin this client again for its requests that still wait.
-            if let Err(error) = self.line.nats.close().await {
-                tracing::debug!(consumer = self.consumer, "closing a connection: {error}");
-            }
-            pin.give_up(&self.nats, &self.stream, &self.consumer).await;
+    /// Has another host go on at once, with what this one has fetched and passed on to nobody.
+    async fn give_up(&mut self) {
+        // The server would pin this client again for its requests that still wait.
+        if let Err(error) = self.line.nats.close().await {
+            tracing::debug!(consumer = self.consumer, "closing a connection: {error}");
         }
+        let mut left: Vec<_> = self.takeover.take().map(|takeover| takeover.first).into_iter().collect();
+        while let Ok(Some(message)) = tokio::time::timeout(SILENCE, self.line.messages.next()).await {
+            if status(&message).is_none() {
+                left.extend(self.delivery(message).map(|(delivery, _)| delivery));
+            }
+        }
+        self.last = None;
+        for delivery in left {
+            delivery.settle(Settlement::RetryAfter(Duration::ZERO)).await;
+        }
+        self.pin.give_up(&self.nats, COMMANDS, &self.consumer).await;
     }
 
-    /// Lets another host read, until this one should again or is stopped. What is fetched and not delivered goes to the other
-    /// host, as what it finds unsettled.
+    /// Lets another host read, until this one should again or is stopped.
     async fn stand_by(&mut self) {
         let has_asked = std::mem::take(&mut self.has_asked);
         if has_asked {
             tracing::info!(consumer = self.consumer, "another host gets the commands");
-            self.takeover = None;
             self.give_up().await;
         }
         loop {
@@ -334,14 +303,14 @@ impl PullConsumer {
 
     fn unwell(&mut self, why: &str) {
         if self.healthy {
-            tracing::warn!(stream = self.stream, consumer = self.consumer, "waiting for messages: {why}");
+            tracing::warn!(stream = COMMANDS, consumer = self.consumer, "waiting for messages: {why}");
         }
         self.healthy = false;
     }
 
     fn well(&mut self) {
         if !self.healthy {
-            tracing::info!(stream = self.stream, consumer = self.consumer, "messages come again");
+            tracing::info!(stream = COMMANDS, consumer = self.consumer, "messages come again");
         }
         self.healthy = true;
     }
@@ -396,12 +365,16 @@ impl Consumer for PullConsumer {
             if self.draining {
                 // Ends once the server has answered the unsubscription; messages in transit have come by then.
                 match tokio::time::timeout(SILENCE, self.line.messages.next()).await {
-                    // With one that is the first of another turn, others may have to go before it.
-                    Ok(Some(message)) if status(&message).is_none() && !self.is_pinned_now(&message) => {
-                        if let Some(delivery) = self.delivery(message) {
-                            return Some(delivery);
+                    Ok(Some(message)) if status(&message).is_none() => match self.delivery(message) {
+                        Some((delivery, true)) => return Some(delivery),
+                        // Others have to go before it and before all that come behind it.
+                        Some((delivery, false)) => {
+                            self.takeover = Some(Takeover::before(delivery));
+                            self.give_up().await;
+                            return None;
                         }
-                    }
+                        None => {}
+                    },
                     Ok(Some(_)) => {}
                     Ok(None) | Err(_) => {
                         self.give_up().await;
@@ -421,8 +394,8 @@ impl Consumer for PullConsumer {
                         return Some(PullDelivery { nats: self.nats.clone(), message, reply: None });
                     }
                     Ok(None) => {
-                        if let Some(Takeover { first, .. }) = self.takeover.take() {
-                            return Some(first);
+                        if let Some(takeover) = self.takeover.take() {
+                            return Some(takeover.first);
                         }
                     }
                     Err(away) => {
@@ -454,13 +427,8 @@ impl Consumer for PullConsumer {
                 message = self.line.messages.next() => match message {
                     Some(message) => {
                         self.heard = Instant::now();
-                        match self.sort(message).await {
-                            // A saga reads events.
-                            Some(mark) if self.stream != COMMANDS && is_mark(&mark.message.subject) => {
-                                mark.settle(Settlement::Ack).await;
-                            }
-                            Some(delivery) => return Some(delivery),
-                            None => {}
+                        if let Some(delivery) = self.sort(message).await {
+                            return Some(delivery);
                         }
                     }
                     None => {

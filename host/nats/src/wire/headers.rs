@@ -98,10 +98,11 @@ pub(crate) fn from_wire(map: Option<&HeaderMap>) -> Headers {
     pairs.into_iter().collect()
 }
 
-/// Converts a message of a consumer for core.
-pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incoming, String> {
+/// A message of a consumer for core, and the consumer's number of this delivery: without a gap over everything that the
+/// consumer delivers, to whomever.
+pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<(Incoming, u64), String> {
     let info = message.info().map_err(|e| format!("the reply subject of a consumer's message: {e}"))?;
-    Ok(Incoming {
+    let incoming = Incoming {
         stream: Name::new(info.stream).map_err(|e| format!("the stream's name {:?} {e}", info.stream))?,
         sequence: Sequence(info.stream_sequence),
         subject: message.subject.as_str().to_owned(),
@@ -109,5 +110,6 @@ pub(crate) fn incoming(message: &async_nats::jetstream::Message) -> Result<Incom
         payload: message.payload.clone(),
         stored_at: Timestamp::from_nanoseconds(info.published.unix_timestamp_nanos()),
         attempt: u32::try_from(info.delivered).unwrap_or(u32::MAX).max(1),
-    })
+    };
+    Ok((incoming, info.consumer_sequence))
 }

@@ -6,7 +6,7 @@ use pelton_core::consumer::{Consumer, Delivery, Settlement};
 use pelton_nats::PullConsumer;
 
 use crate::consumer::{number, open, send, until_left};
-use crate::support::{TestServer, soon};
+use crate::support::{Relay, TestServer, soon};
 
 /// Longer than a host may be silent.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -88,4 +88,42 @@ async fn a_host_that_stops_lets_another_go_on() {
     assert!(soon(first.next()).await.is_none());
     send(&first_host, 2..4).await;
     assert_eq!(take(&mut second, 2).await, [2, 3]);
+}
+
+// Commands that had come to a host while it stopped overtook the first of them.
+#[tokio::test]
+async fn a_host_that_gets_its_turn_while_it_stops_passes_nothing_on() {
+    let server = TestServer::start().await;
+    let (first_host, second_host) = (server.connect().await, server.connect().await);
+    let mut first = open(&first_host, 8).await;
+    assert!(tokio::time::timeout(Duration::from_millis(200), first.next()).await.is_err(), "it has asked");
+    send(&second_host, 0..4).await;
+    first.stop_token().cancel();
+    let passed_on = soon(first.next()).await.map(|delivery| number(delivery.message()));
+    assert_eq!(passed_on, None);
+    let mut second = open(&second_host, 8).await;
+    assert_eq!(take(&mut second, 4).await, [0, 1, 2, 3]);
+}
+
+// Commands that got lost with a connection came again only after the ack wait, behind those that followed them.
+#[tokio::test]
+async fn a_host_that_lost_its_connection_begins_with_what_was_lost_on_it() {
+    let server = TestServer::start().await;
+    let relay = Relay::start(server.url()).await;
+    let host = server.connect_with(|settings| settings.urls = vec![relay.url()]).await;
+    let mut consumer = open(&host, 8).await;
+    let other = server.connect().await;
+    send(&other, 0..1).await;
+    assert_eq!(take(&mut consumer, 1).await, [0]);
+    until_left(&other, 0).await;
+    relay.loses_answers(true);
+    send(&other, 1..4).await;
+    // They are on their way when the connection is lost.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    relay.cut();
+    relay.loses_answers(false);
+    let taken = tokio::spawn(async move { take(&mut consumer, 4).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    send(&other, 4..5).await;
+    assert_eq!(soon(taken).await.unwrap(), [1, 2, 3, 4]);
 }

@@ -15,6 +15,10 @@ use pelton_nats::server::{BINARY_VARIABLE, Options, Server};
 use pelton_nats::topology::{EventStream, Topology, View};
 use pelton_nats::{ConnectSettings, Nats};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::entities::hotel;
 
@@ -78,6 +82,68 @@ impl TestServer {
     /// Starts the server again on the same port and store.
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await.unwrap();
+    }
+}
+
+/// A TCP relay in front of a server, which can lose the server's answers and cut all connections.
+pub(crate) struct Relay {
+    port: u16,
+    /// Whether answers get lost, and how often connections were cut.
+    state: watch::Sender<(bool, u32)>,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    pub(crate) async fn start(upstream: String) -> Self {
+        let upstream = upstream.trim_start_matches("nats://").to_owned();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (state, states) = watch::channel((false, 0));
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&upstream).await.unwrap();
+                connections.spawn(Self::connect(client, server, states.clone()));
+            }
+        });
+        Self { port, state, task }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn loses_answers(&self, loses: bool) {
+        self.state.send_modify(|state| state.0 = loses);
+    }
+
+    pub(crate) fn cut(&self) {
+        self.state.send_modify(|state| state.1 += 1);
+    }
+
+    async fn connect(client: TcpStream, server: TcpStream, mut states: watch::Receiver<(bool, u32)>) {
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        let (answers, cuts) = (states.clone(), states.borrow().1);
+        let answering = async {
+            let mut chunk = vec![0; 16 * 1024];
+            while let Ok(count @ 1..) = from_server.read(&mut chunk).await {
+                if !answers.borrow().0 && to_client.write_all(&chunk[..count]).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            _ = states.wait_for(|state| state.1 != cuts) => {}
+            _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+            () = answering => {}
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
