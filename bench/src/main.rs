@@ -13,6 +13,7 @@ mod report;
 mod servers;
 mod side;
 mod stats;
+mod testing;
 mod whole;
 
 use std::fs;
@@ -70,7 +71,7 @@ impl Size {
     }
 }
 
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     "commands",
     "commands_r3",
     "commands_fsync",
@@ -83,6 +84,7 @@ const PARTS: [&str; 12] = [
     "cold_load",
     "memory",
     "start",
+    "testing",
 ];
 
 #[tokio::main]
@@ -140,6 +142,7 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "cold_load" => parts::cold_load(report, size).await,
         "memory" => parts::memory(report, size).await,
         "start" => parts::start(report, size).await,
+        "testing" => parts::testing(report, size).await,
         other => bail!("no part {other}"),
     }
 }

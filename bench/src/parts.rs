@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::servers::Setup;
 use crate::side::Side;
 use crate::stats::{percentile_ms, quotients};
-use crate::{Size, inside, whole};
+use crate::{Size, inside, testing, whole};
 
 /// The number of accounts that commands are spread over.
 const ACCOUNTS: usize = 10_000;
@@ -19,6 +19,8 @@ const ACCOUNTS: usize = 10_000;
 const FEW_ACCOUNTS: usize = 1_000;
 /// The number of events of a view.
 const EVENTS: usize = 20_000;
+/// The number of events of a recording.
+const RECORDED: usize = 100_000;
 
 /// `commands`, `commands_r3`, `commands_fsync`: all three sides with 1, 16 and 256 commands in flight.
 pub(crate) async fn commands(report: &mut Report, size: Size, setup: Setup) -> anyhow::Result<()> {
@@ -192,6 +194,23 @@ pub(crate) async fn start(report: &mut Report, size: Size) -> anyhow::Result<()>
     let ms = |times: &[Duration]| times.iter().map(|time| time.as_secs_f64() * 1e3).collect::<Vec<_>>();
     report.median("start.first_compile_ms", &ms(&starts.first_compile));
     report.median("start.cached_ms", &ms(&starts.cached));
+    Ok(())
+}
+
+/// `testing`: what somebody who writes a plugin waits for.
+pub(crate) async fn testing(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let [mut hotel, mut javascript, mut watch] = [Vec::new(), Vec::new(), Vec::new()];
+    for _ in 0..size.rounds().min(3) {
+        hotel.push(testing::hotel().await?.as_secs_f64());
+        javascript.push(testing::javascript().await?.as_secs_f64());
+        watch.push(testing::watch().await?.as_secs_f64());
+    }
+    report.median("testing.hotel_s", &hotel);
+    report.median("testing.javascript_s", &javascript);
+    report.median("testing.watch_s", &watch);
+    let recorded = testing::recorded(size.of(RECORDED), size.of(ACCOUNTS)).await?;
+    report.put("testing.record_s", recorded.record.as_secs_f64());
+    report.put("testing.replay_s", recorded.replay.as_secs_f64());
     Ok(())
 }
 

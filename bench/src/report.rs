@@ -28,7 +28,7 @@ enum Reach {
 }
 
 /// The targets on two processors that are shared with the server.
-const REACH: [(&str, Reach); 17] = [
+const REACH: [(&str, Reach); 21] = [
     ("commands.c1.ratio_bare", Reach::AtLeast(0.85)),
     ("commands.c1.ratio_same", Reach::AtLeast(0.95)),
     ("commands.c16.ratio_bare", Reach::AtLeast(0.85)),
@@ -46,6 +46,10 @@ const REACH: [(&str, Reach); 17] = [
     ("memory.kib_per_live_entity", Reach::AtMost(64.0)),
     ("cpu.ratio", Reach::AtMost(1.3)),
     ("start.cached_ms", Reach::AtMost(300.0)),
+    ("testing.hotel_s", Reach::AtMost(5.0)),
+    ("testing.javascript_s", Reach::AtMost(30.0)),
+    ("testing.watch_s", Reach::AtMost(1.0)),
+    ("testing.replay_s", Reach::AtMost(3.0)),
 ];
 
 impl Report {

@@ -6,15 +6,23 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// A folder with the library's books as they were built, and a file of cases.
 fn folder(cases: &str) -> TempDir {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let built = std::env::var_os("PELTON_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
     let folder = tempfile::tempdir().expect("a folder");
-    let component = fs::read(built.join("library-books.wasm")).expect("run: make plugins");
-    fs::write(folder.path().join("books.wasm"), component).expect("a component");
+    put(&folder, "library-books", "books.wasm");
     fs::write(folder.path().join("books.toml"), cases).expect("cases");
     folder
+}
+
+/// Puts a component as it was built into the folder.
+fn put(folder: &TempDir, built: &str, name: &str) {
+    let all = std::env::var_os("PELTON_PLUGINS").map_or_else(|| root().join("target/plugins"), PathBuf::from);
+    let component = fs::read(all.join(built).with_extension("wasm")).expect("run: make plugins");
+    fs::write(folder.path().join(name), component).expect("a component");
 }
 
 fn pelton(folder: &TempDir, arguments: &[&str]) -> Output {
@@ -126,4 +134,18 @@ fn what_cannot_be_used_is_told_apart_from_what_fails() {
     }
     let (code, text) = said(&pelton(&folder, &["test", "books.wasm", "--rule", "CH-99"]));
     assert!(code == Some(2) && text.contains("there is no rule \"CH-99\""), "{text}");
+}
+
+/// The saga warns of every cleaning that is not done, and is asked thousands of times.
+#[test]
+fn what_a_plugin_logs_does_not_hide_the_report() {
+    let cases = root().join("plugins/hotel/housekeeping/cases/housekeeping.toml");
+    let folder = folder(&fs::read_to_string(cases).expect("cases"));
+    put(&folder, "hotel-housekeeping", "saga.wasm");
+    let test = ["test", "saga.wasm", "books.toml", "--quick", "--seed", "7"];
+    let quiet = pelton(&folder, &test);
+    let (code, text) = said(&quiet);
+    assert!(code == Some(0) && quiet.stderr.is_empty(), "{text}");
+    let told = pelton(&folder, &[&test[..], &["--log", "warn"]].concat());
+    assert!(String::from_utf8_lossy(&told.stderr).contains("was set aside"), "asked for, it is told");
 }

@@ -12,7 +12,7 @@ use crate::corpus::{Corpus, Given, decisions, reactions, streams};
 use crate::guest::{Handler, Meter, Projection, Saga};
 use crate::recording::Recording;
 use crate::report::{Report, RuleResult};
-use crate::rule::{self, Finding};
+use crate::rule::{self, Finding, Rule};
 use crate::{cases, strict};
 
 /// A component with its cases.
@@ -126,6 +126,19 @@ impl Suite<'_> {
     ///
     /// Nothing was tested: the component is no plugin, or cases say what cannot be.
     pub async fn run(&self, only: &[String]) -> Result<Report, Untestable> {
+        self.run_telling(only, |_, _| {}).await
+    }
+
+    /// The same, and tells each rule before it is tested, with its place among all rules, from 1.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Suite::run`].
+    pub async fn run_telling(
+        &self,
+        only: &[String],
+        mut tell: impl FnMut(&'static Rule, usize),
+    ) -> Result<Report, Untestable> {
         let start = Instant::now();
         let plugin = self.sandbox.load(&self.name, self.component.clone(), self.activation.clone()).await?;
         let fresh = fresh(self, &plugin)?;
@@ -145,13 +158,14 @@ impl Suite<'_> {
         self.recordings.iter().for_each(|recording| recording.add_to(&mut given));
         let corpus = self.corpus(&plugin, &fresh, &meter, &given);
         let subject = Subject { suite: self, plugin: &plugin, fresh: &fresh, meter: &meter, corpus };
-        for rule in rule::all() {
+        for (rule, nth) in rule::all().iter().copied().zip(1..) {
             if !only.is_empty() && !only.iter().any(|id| id == rule.id || id == rule.name) {
                 continue;
             }
             if self.fail_fast && report.failed().next().is_some() {
                 break;
             }
+            tell(rule, nth);
             let start = Instant::now();
             let finding = match report.broken().find(|broken| rule.after.contains(broken)) {
                 Some(by) => Finding::Blocked { by },

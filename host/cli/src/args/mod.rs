@@ -53,6 +53,8 @@ A second SIGINT or SIGTERM exits at once, with 130 or 143.";
 const HOST_LOG: &str = "info,async_nats=warn";
 /// Of what answers and ends: it says what it has to say on stdout.
 const TOOL_LOG: &str = "warn";
+/// Of a suite, which calls a plugin ten thousand times: what the plugin logs would hide the report.
+const SUITE_LOG: &str = "warn,plugin=off";
 
 /// Drives sandboxed WebAssembly components with NATS JetStream.
 #[derive(Debug, Parser)]
@@ -62,7 +64,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t, env = "PELTON_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
     /// What is logged: error, warn, info, debug or trace, or a list such as `info,pelton_nats=debug`; without it, info
-    /// and above of `run` and `dev`, warn and above of the others
+    /// and above of `run` and `dev`, warn and above of the others, and nothing that a plugin logs in `test`
     #[arg(long, global = true, value_name = "FILTER", env = "PELTON_LOG")]
     pub(crate) log: Option<String>,
     /// What to do
@@ -76,6 +78,7 @@ impl Arguments {
     pub(crate) fn log(&self) -> &str {
         let default = match self.command {
             Command::Run(_) | Command::Dev(_) => HOST_LOG,
+            Command::Test(_) => SUITE_LOG,
             _ => TOOL_LOG,
         };
         self.log.as_deref().unwrap_or(default)

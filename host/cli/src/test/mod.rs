@@ -1,5 +1,6 @@
 //! `pelton test`: the suite that a plugin must pass, without a server.
 
+mod progress;
 mod replay;
 mod subject;
 mod watch;
@@ -13,6 +14,7 @@ use pelton_kit::{CaseFile, Form, NotTested, Refused, Report, Rule, Suite, Verdic
 
 use crate::args::test::{CanIActivateArgs, NotTestedArg, ReportForm, TestArgs};
 use crate::exit::Failure;
+use progress::Progress;
 use subject::Subject;
 
 /// The upper bound of a chosen seed, short enough to type.
@@ -45,7 +47,10 @@ async fn once(arguments: &TestArgs) -> Result<(), Failure> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(1..=MAX_SEED));
     let recordings = replay::read(&arguments.replay)?;
     let suite = Suite { fail_fast: arguments.fail_fast, recordings: &recordings, ..subject.suite(seed) };
-    let report = suite.run(&arguments.rules).await.map_err(|error| subject.untestable(error))?;
+    let mut progress = Progress::on_stderr();
+    let report = suite.run_telling(&arguments.rules, |rule, nth| progress.shows(rule, nth)).await;
+    progress.clear();
+    let report = report.map_err(|error| subject.untestable(error))?;
     match arguments.json {
         true => print(&report.written(Form::Json)),
         false => print(&report.terminal()),
