@@ -10,12 +10,18 @@ use crate::report::CaseResult;
 ///
 /// # Errors
 ///
-/// A value that TOML cannot hold.
+/// A value that TOML cannot hold, or a file in YAML.
 pub fn updated(file: &CaseFile, results: &[CaseResult]) -> Result<Option<String>, String> {
     let failed: Vec<(usize, &CaseResult)> =
         results.iter().enumerate().filter(|(_, result)| !result.passed()).collect();
     if failed.is_empty() {
         return Ok(None);
+    }
+    if file.is_yaml() {
+        return Err(format!(
+            "{}: only files in TOML are updated; change this one by hand",
+            file.path.display()
+        ));
     }
     let mut document: DocumentMut =
         file.text.parse().map_err(|error| format!("{}: {error}", file.path.display()))?;

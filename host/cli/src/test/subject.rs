@@ -106,11 +106,13 @@ pub(super) fn files_of(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             continue;
         }
         let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
-        let is_case = |path: &PathBuf| path.extension() == Some(Path::new("toml").as_os_str());
-        let mut found: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_case).collect();
+        let inside = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut found: Vec<PathBuf> = inside.filter(|path| CaseFile::is_named(path)).collect();
         if found.is_empty() {
-            return Err(anyhow!("{} has no cases: no file in it ends in .toml", path.display()));
+            return Err(anyhow!(
+                "{} has no cases: no file in it ends in .toml, .yaml or .yml",
+                path.display()
+            ));
         }
         found.sort();
         files.append(&mut found);

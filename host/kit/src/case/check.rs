@@ -1,107 +1,80 @@
-//! Holds the text of a file against its form, and finds every mistake with its place.
+//! Holds what stands in a file against its form, and finds every mistake with its place.
 
 use pelton_core::time::Timestamp;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 use super::form::{FILE, Form, Key, Kind};
+use super::tree::{Node, Place, Table, Tree};
 use super::{Mistake, parse_duration};
 use crate::matcher;
 
-/// The most mistakes that are told.
-const MOST: usize = 50;
-
-/// All mistakes of the text, in the order of their places.
-pub(super) fn mistakes(text: &str) -> Vec<Mistake> {
-    let (document, errors) = DeTable::parse_recoverable(text);
+/// All mistakes, in the order of their places.
+pub(super) fn mistakes(file: &Tree) -> Vec<Mistake> {
     let mut found = Found(Vec::new());
-    for error in errors {
-        found.add(error.span().map_or(0, |span| span.start), error.message().to_owned());
+    match &file.node {
+        Node::Table(table) => found.table(&FILE, table, Place::START),
+        other => found.add(file.at, format!("{} is a table, not {}", FILE.title, shown(other))),
     }
-    // Where a value is missing, what is said of the rest may be wrong.
-    if found.0.is_empty() {
-        found.table(&FILE, document.get_ref(), 0);
-    }
-    found.0.sort_by_key(|(at, _)| *at);
-    found.0.truncate(MOST);
-    found.0.into_iter().map(|(at, what)| mistake(text, at, what)).collect()
+    found.0
 }
 
-/// A mistake at this byte of the text.
-pub(super) fn mistake(text: &str, at: usize, what: String) -> Mistake {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    let before = &text[..at];
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let line = before.matches('\n').count() + 1;
-    Mistake { line, column: before[line_start..].chars().count() + 1, what }
-}
-
-struct Found(Vec<(usize, String)>);
+struct Found(Vec<Mistake>);
 
 impl Found {
-    fn add(&mut self, at: usize, what: String) {
-        self.0.push((at, what));
+    fn add(&mut self, at: Place, what: String) {
+        self.0.push(Mistake::new(at, what));
     }
 
-    fn table(&mut self, form: &Form, table: &DeTable<'_>, at: usize) {
+    fn table(&mut self, form: &Form, table: &Table, at: Place) {
         for key in form.keys.iter().filter(|key| key.required) {
-            if !table.contains_key(key.name) {
+            if table.get(key.name).is_none() {
                 self.add(at, format!("{} has no `{}`: {}", form.title, key.name, key.doc));
             }
         }
-        for (name, value) in table {
-            let place = name.span().start;
-            match form.keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
-                Some(key) => self.value(key, key.kind, value),
+        for (key, value) in table.entries() {
+            match form.keys.iter().find(|known| known.name == key.name) {
+                Some(known) => self.value(known, known.kind, value),
                 None => {
                     let known: Vec<_> = form.keys.iter().map(|key| key.name).collect();
                     self.add(
-                        place,
-                        format!(
-                            "{} has no key `{}`; it may have {}",
-                            form.title,
-                            name.get_ref(),
-                            list(&known)
-                        ),
+                        key.at,
+                        format!("{} has no key `{}`; it may have {}", form.title, key.name, list(&known)),
                     );
                 }
             }
         }
     }
 
-    fn value(&mut self, key: &Key, kind: Kind, value: &Spanned<DeValue<'_>>) {
-        let at = value.span().start;
-        let wrong = |expected: &str| format!("`{}` is {expected}, not {}", key.name, shown(value.get_ref()));
-        match (kind, value.get_ref()) {
-            (Kind::Text | Kind::TextOr(_), DeValue::String(text)) if !text.is_empty() => {}
+    fn value(&mut self, key: &Key, kind: Kind, value: &Tree) {
+        let at = value.at;
+        let wrong = |expected: &str| format!("`{}` is {expected}, not {}", key.name, shown(&value.node));
+        match (kind, &value.node) {
+            (Kind::Text | Kind::TextOr(_), Node::Text(text)) if !text.is_empty() => {}
             (Kind::Text, _) => self.add(at, wrong("text that is not empty")),
-            (Kind::Version, DeValue::Integer(number)) if version(number.as_str()) => {}
+            (Kind::Version, Node::Number(number))
+                if number.as_u64().is_some_and(|n| n > 0 && u32::try_from(n).is_ok()) => {}
             (Kind::Version, _) => self.add(at, wrong("a whole number from 1")),
-            (Kind::Time, DeValue::String(text)) => {
+            (Kind::Time, Node::Text(text)) => {
                 if let Err(why) = Timestamp::parse(text) {
                     self.add(at, format!("`{}`: {why}", key.name));
                 }
             }
             (Kind::Time, _) => self.add(at, wrong("a time as text, such as \"2026-01-01T00:00:00Z\"")),
-            (Kind::Duration, DeValue::String(text)) => {
+            (Kind::Duration, Node::Text(text)) => {
                 if let Err(why) = parse_duration(text) {
                     self.add(at, format!("`{}`: {why}", key.name));
                 }
             }
             (Kind::Duration, _) => self.add(at, wrong("a duration as text, such as \"2h\"")),
-            (Kind::Word(words), DeValue::String(text)) if words.contains(&text.as_ref()) => {}
+            (Kind::Word(words), Node::Text(text)) if words.contains(&text.as_str()) => {}
             (Kind::Word(words), _) => self.add(at, wrong(&format!("one of {}", list(words)))),
             (Kind::Json, _) => self.json(value, false),
             (Kind::Pattern, _) => self.json(value, true),
-            (Kind::Map(kind), DeValue::Table(table)) => {
-                table.iter().for_each(|(_, value)| self.value(key, *kind, value));
+            (Kind::Map(kind), Node::Table(table)) => {
+                table.entries().iter().for_each(|(_, value)| self.value(key, *kind, value));
             }
-            (Kind::Table(form) | Kind::TextOr(form), DeValue::Table(table)) => self.table(form, table, at),
-            (Kind::OneOf(forms), DeValue::Table(table)) => {
-                let form = forms.iter().find(|form| table.contains_key(form.keys[0].name));
+            (Kind::Table(form) | Kind::TextOr(form), Node::Table(table)) => self.table(form, table, at),
+            (Kind::OneOf(forms), Node::Table(table)) => {
+                let form = forms.iter().find(|form| table.get(form.keys[0].name).is_some());
                 match form {
                     Some(form) => self.table(form, table, at),
                     None => {
@@ -113,14 +86,12 @@ impl Found {
                     }
                 }
             }
-            (Kind::List(form), DeValue::Array(items)) => {
+            (Kind::List(form), Node::List(items)) => {
                 for item in items {
-                    match item.get_ref() {
-                        DeValue::Table(table) => self.table(form, table, item.span().start),
-                        other => self.add(
-                            item.span().start,
-                            format!("each of `{}` is a table, not {}", key.name, shown(other)),
-                        ),
+                    match &item.node {
+                        Node::Table(table) => self.table(form, table, item.at),
+                        other => self
+                            .add(item.at, format!("each of `{}` is a table, not {}", key.name, shown(other))),
                     }
                 }
             }
@@ -131,61 +102,62 @@ impl Found {
     }
 
     /// A value that becomes JSON, perhaps with matchers in it.
-    fn json(&mut self, value: &Spanned<DeValue<'_>>, pattern: bool) {
-        let at = value.span().start;
-        match value.get_ref() {
-            DeValue::Datetime(time) => {
+    fn json(&mut self, value: &Tree, pattern: bool) {
+        let at = value.at;
+        match &value.node {
+            Node::Time(time) => {
                 self.add(at, format!("JSON has no times: write the text \"{time}\""));
             }
-            DeValue::Array(items) => items.iter().for_each(|item| self.json(item, pattern)),
-            DeValue::Table(table) => {
-                if pattern
-                    && let Some((name, _)) = table.iter().find(|(name, _)| name.get_ref().starts_with('$'))
-                {
-                    let name = name.get_ref();
-                    if !matcher::NAMES.contains(&name.as_ref()) {
+            Node::List(items) => items.iter().for_each(|item| self.json(item, pattern)),
+            Node::Table(table) => {
+                let entries = table.entries();
+                if pattern && let Some((key, _)) = entries.iter().find(|(key, _)| key.name.starts_with('$')) {
+                    let name = key.name.as_str();
+                    if !matcher::NAMES.contains(&name) {
                         self.add(
                             at,
                             format!("there is no matcher `{name}`; there are {}", list(matcher::NAMES)),
                         );
-                    } else if table.iter().count() > 1 {
+                    } else if entries.len() > 1 {
                         self.add(at, format!("the matcher `{name}` stands in its table alone"));
                     }
                 }
-                table.iter().for_each(|(_, value)| self.json(value, pattern));
+                entries.iter().for_each(|(_, value)| self.json(value, pattern));
             }
-            _ => {}
+            Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) => {}
         }
     }
-}
-
-fn version(text: &str) -> bool {
-    text.replace('_', "").parse::<u32>().is_ok_and(|version| version > 0)
 }
 
 fn list(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn shown(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(text) if text.is_empty() => "empty text",
-        DeValue::String(_) => "text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
+fn shown(node: &Node) -> &'static str {
+    match node {
+        Node::Null => "nothing",
+        Node::Bool(_) => "true or false",
+        Node::Number(number) if number.is_f64() => "a number",
+        Node::Number(_) => "a whole number",
+        Node::Text(text) if text.is_empty() => "empty text",
+        Node::Text(_) => "text",
+        Node::Time(_) => "a time",
+        Node::List(_) => "a list",
+        Node::Table(_) => "a table",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    fn told(text: &str) -> Vec<String> {
-        mistakes(text).iter().map(ToString::to_string).collect()
+    use super::super::{CaseFile, MalformedCases};
+
+    fn told(file: &str, text: &str) -> Vec<String> {
+        let Err(MalformedCases::Malformed { mistakes, .. }) = CaseFile::parse(Path::new(file), text) else {
+            panic!("it has no mistakes");
+        };
+        mistakes.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -214,7 +186,7 @@ when = { outcome = "c", result = "well" }
             "7:16: there is no matcher `$anny`",
             "10:34: `result` is one of `accepted`, `rejected`, `set-aside`, `failed`, not text",
         ];
-        let told = told(text);
+        let told = told("cases.toml", text);
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {
             assert!(
@@ -226,7 +198,37 @@ when = { outcome = "c", result = "well" }
 
     #[test]
     fn every_syntax_error_is_told() {
-        let told = told("a = \n[[case]\nname = \"x\"\n");
+        let told = told("cases.toml", "a = \n[[case]\nname = \"x\"\n");
         assert!(told.len() >= 2 && told[0].starts_with("1:"), "{told:?}");
+    }
+
+    #[test]
+    fn the_same_mistakes_are_told_of_yaml() {
+        let text = r#"
+case:
+  - given: [{evnt: x}]
+    when: {happens: z}
+    after: soon
+    then:
+      views: {a: {$anny: true}}
+  - name: fine
+    when: {command: c}
+    then: {events: 3}
+"#;
+        let expected = [
+            "3:5: a case has no `name`",
+            "3:13: an event has no `event`: its type",
+            "3:14: an event has no key `evnt`",
+            "4:11: `when` has one of `command`, `event`",
+            "5:12: `after`: \"soon\" is not a whole number",
+            "7:18: there is no matcher `$anny`",
+            "10:20: `events` is a list of tables, not a whole number",
+        ];
+        let told_of = told("cases.yaml", text);
+        assert_eq!(told_of.len(), expected.len(), "{told_of:#?}");
+        for (told, expected) in told_of.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told:?} is not {expected:?}");
+        }
+        assert!(told("cases.yml", "- a\n")[0].starts_with("1:1: a file of cases is a table, not a list"));
     }
 }

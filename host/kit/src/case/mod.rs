@@ -1,4 +1,4 @@
-//! Cases, as somebody writes them: TOML files.
+//! Cases, as somebody writes them: files in TOML or YAML.
 //!
 //! [`form`] says what may stand in a file, once: the reader checks against it, and the published JSON Schema and the
 //! reference page are made from it.
@@ -6,7 +6,10 @@
 mod check;
 pub(crate) mod form;
 mod schema;
+mod toml;
+mod tree;
 mod values;
+mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -354,6 +357,26 @@ fn lines(path: &Path, mistakes: &[Mistake]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// The most mistakes of a file that are told.
+const MOST_MISTAKES: usize = 50;
+
+/// The language of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Toml,
+    Yaml,
+}
+
+impl Language {
+    /// By the end of its name; TOML, if that says nothing.
+    fn of(path: &Path) -> Self {
+        match path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("yaml" | "yml") => Self::Yaml,
+            _ => Self::Toml,
+        }
+    }
+}
+
 /// A mistake in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -363,6 +386,12 @@ pub struct Mistake {
     pub column: usize,
     /// What is wrong.
     pub what: String,
+}
+
+impl Mistake {
+    fn new(at: tree::Place, what: String) -> Self {
+        Self { line: at.line, column: at.column, what }
+    }
 }
 
 impl fmt::Display for Mistake {
@@ -390,15 +419,37 @@ impl CaseFile {
     ///
     /// As for [`CaseFile::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, MalformedCases> {
-        let malformed = |mistakes| MalformedCases::Malformed { path: path.to_owned(), mistakes };
-        let mistakes = check::mistakes(text);
-        if !mistakes.is_empty() {
-            return Err(malformed(mistakes));
+        match Self::of(text, Language::of(path)) {
+            Ok(file) => Ok(Self { path: path.to_owned(), ..file }),
+            Err(mut mistakes) => {
+                mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+                mistakes.truncate(MOST_MISTAKES);
+                Err(MalformedCases::Malformed { path: path.to_owned(), mistakes })
+            }
         }
-        let file: Self = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            malformed(vec![check::mistake(text, at, error.message().to_owned())])
-        })?;
-        Ok(Self { path: path.to_owned(), text: text.to_owned(), ..file })
+    }
+
+    fn of(text: &str, language: Language) -> Result<Self, Vec<Mistake>> {
+        let tree = match language {
+            Language::Toml => toml::read(text)?,
+            Language::Yaml => yaml::read(text)?,
+        };
+        let mistakes = check::mistakes(&tree);
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let file: Self = serde_json::from_value(tree.into_json())
+            .map_err(|error| vec![Mistake::new(tree::Place::START, error.to_string())])?;
+        Ok(Self { text: text.to_owned(), ..file })
+    }
+
+    /// Whether files of this name are read as cases.
+    #[must_use]
+    pub fn is_named(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension == "toml") || Language::of(path) == Language::Yaml
+    }
+
+    pub(crate) fn is_yaml(&self) -> bool {
+        Language::of(&self.path) == Language::Yaml
     }
 }
