@@ -291,6 +291,38 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
     }
 }
 
+/// A host that starts after the switch had no version before, so what broke became dead letters.
+#[tokio::test]
+async fn a_host_that_starts_again_has_the_version_on_trial_still() {
+    let house = house().await;
+    let [quiet, _] = versions(&house);
+    let broken = component(&house, "broken", &handler(&[("decide", "(unreachable)")]));
+    push(&house, &quiet, "1").await;
+    push(&house, &broken, "2").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let host = house.host().await;
+    done(&house, &["activate", "hostile@2"]).await;
+    host.kill().await;
+    let host = house.host().await;
+    for n in 0..10 {
+        let answer = send(&host, &format!("c{n}"), n % 3).await;
+        assert_eq!(answer.status, 200, "{answer}");
+    }
+    eventually("the host goes back", async || {
+        let history = done(&house, &["history", "hostile"]).await;
+        anyhow::ensure!(history.contains("rolled back because the version after it broke"), "{history}");
+        Ok(())
+    })
+    .await;
+    let streams = house.streams().await;
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    // It starts with what it went back to, and nothing is on trial.
+    host.stop().await;
+    let host = house.host().await;
+    assert_eq!(send(&host, "last", 1).await.status, 200);
+    host.stop().await;
+}
+
 /// The suite's verdict travels with the component, and counts for the settings and limits that it was made under.
 #[tokio::test]
 async fn a_plugin_that_needs_a_verdict_is_activated_with_one_only() {

@@ -31,14 +31,14 @@ use tokio_util::sync::CancellationToken;
 use super::from_store;
 use super::prepare::Prepared;
 use super::tasks::Tasks;
-use super::versions::{Versions, Withdrawn};
+use super::versions::{Terms, Versions, isolated};
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::operator;
 
 /// All flows with their configuration, before they start.
 pub(crate) struct Flows<'a> {
     config: &'a Config,
-    withdrawn: &'a BTreeMap<String, Withdrawn>,
+    terms: &'a BTreeMap<String, Terms>,
     handlers: Vec<(&'a Name, &'a HandlerConfig, WasmHandler)>,
     projections: Vec<(&'a Name, &'a ProjectionConfig, WasmProjection, Bucket)>,
     sagas: Vec<(&'a Name, &'a SagaConfig, WasmSaga)>,
@@ -64,7 +64,7 @@ pub(crate) struct Running {
 impl<'a> Flows<'a> {
     /// Finds each flow's plugin. Missing plugins were reported earlier.
     pub(crate) fn of(prepared: &'a Prepared) -> anyhow::Result<Self> {
-        let Prepared { config, plugins, withdrawn, .. } = prepared;
+        let Prepared { config, plugins, terms, .. } = prepared;
         let plugin = |name: &Name| {
             plugins.get(name.as_str()).with_context(|| format!("the plugin {name} is not loaded"))
         };
@@ -83,7 +83,7 @@ impl<'a> Flows<'a> {
         });
         Ok(Self {
             config,
-            withdrawn,
+            terms,
             handlers: handlers.collect::<Result<_, _>>()?,
             projections: projections.collect::<Result<_, _>>()?,
             sagas: sagas.collect::<Result<_, _>>()?,
@@ -132,12 +132,12 @@ impl<'a> Flows<'a> {
         intake: &Arc<Intake>,
         versions: Versions,
     ) -> anyhow::Result<Running> {
-        let Self { config, withdrawn, handlers, projections, sagas } = self;
+        let Self { config, terms, handlers, projections, sagas } = self;
         let dead_letters = dead_letters(config, nats);
         let mut running = Running::new(versions);
         for (name, handler, plugin) in handlers {
-            let withdrawn = withdrawn.get(handler.plugin.as_str()).cloned().unwrap_or_default();
-            running.handler(config, nats, intake, (name, handler, plugin, withdrawn)).await?;
+            let terms = terms.get(handler.plugin.as_str()).cloned().unwrap_or_default();
+            running.handler(config, nats, intake, (name, handler, plugin, &terms)).await?;
         }
         for (name, projection, plugin, bucket) in projections {
             let versions = running.versions.projection(name, &projection.plugin, plugin.clone());
@@ -188,7 +188,7 @@ impl Running {
         config: &Config,
         nats: &Nats,
         intake: &Arc<Intake>,
-        (name, handler, plugin, withdrawn): (&Name, &HandlerConfig, WasmHandler, Withdrawn),
+        (name, handler, plugin, terms): (&Name, &HandlerConfig, WasmHandler, &Terms),
     ) -> anyhow::Result<()> {
         let (store, dead_letters) = (self.store(config, nats, &handler.stream), dead_letters(config, nats));
         #[cfg(debug_assertions)]
@@ -206,19 +206,20 @@ impl Running {
             snapshots: handler.snapshots,
         };
         let stream: Arc<str> = handler.stream.as_str().into();
-        let versions =
-            self.versions.handler(name, &handler.plugin, plugin, withdrawn.clone(), handler.isolation);
+        let before = terms.on_trial.as_ref().and_then(|on_trial| on_trial.before.handler().cloned());
+        let before = before.map(|plugin| isolated(plugin, handler.isolation));
+        let versions = self.versions.handler(name, &handler.plugin, plugin, terms, handler.isolation);
         let flow = |_| {
-            let (plugin, stream) = (versions.borrow().plugin.for_shard(), stream.clone());
-            CommandFlow::new(
-                handler.id.clone(),
-                stream,
-                plugin,
-                store.clone(),
-                dead_letters.clone(),
-                settings,
-            )
-            .without(withdrawn.clone())
+            let version = versions.borrow().for_shard();
+            let first = before.as_ref().unwrap_or(&version.plugin).for_shard();
+            let (store, dead_letters) = (store.clone(), dead_letters.clone());
+            let flow =
+                CommandFlow::new(handler.id.clone(), stream.clone(), first, store, dead_letters, settings)
+                    .without(version.withdrawn.clone());
+            match &before {
+                Some(_) => Arc::new(flow).succeeded_by(version),
+                None => flow,
+            }
         };
         let flows = (0..shards).map(flow).collect();
         let limits = Limits {

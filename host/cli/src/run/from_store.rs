@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use futures::StreamExt;
 use futures::future::select_all;
-use pelton_core::command::trial::Trial;
-use pelton_core::id::{Name, Sequence};
+use futures::stream::FuturesUnordered;
+use pelton_core::id::Name;
 use pelton_nats::plugin_store::activation::{Activation, Cause, PluginVersion};
 use pelton_nats::plugin_store::preparation::{Question, Questions, Readiness};
 use pelton_nats::plugin_store::{Act, PluginStore, StoreError};
@@ -15,7 +16,7 @@ use pelton_nats::{Nats, Topology};
 use pelton_wasm::{LoadedPlugin, PluginSettings};
 
 use super::prepare::Prepared;
-use super::versions::{Terms, Versions, Withdrawn};
+use super::versions::{OnTrial, Terms, Versions, Withdrawn};
 use crate::args::common::ConfigArgs;
 use crate::config::Config;
 use crate::descriptors::Inspected;
@@ -44,10 +45,10 @@ pub(crate) async fn open(config: &Config, nats: &Nats) -> anyhow::Result<PluginS
     Ok(PluginStore::open(nats, super::is_replicated(config)).await?)
 }
 
-/// A host's plugins from the store, with the revisions of their records at loading.
+/// A host's plugins from the store, with their records at loading.
 pub(crate) struct FromTheStore {
     store: PluginStore,
-    known: BTreeMap<Name, Sequence>,
+    known: BTreeMap<Name, Activation>,
 }
 
 /// What to do while a plugin has no active version, or the store is unreachable.
@@ -77,10 +78,12 @@ pub(crate) async fn load(
         let running = &prepared.plugins;
         let loaded = fetch_and_load(prepared, arguments, running, &store, (&name, &activation.runs)).await;
         let loaded = loaded.with_context(|| format!("the plugin {name} is to run {}", activation.runs));
-        prepared.plugins.insert(name.to_string(), loaded.map_err(Failure::Run)?);
+        let plugin = loaded.map_err(Failure::Run)?;
         let withdrawn = withdrawn(&activation).map_err(Failure::Run)?;
-        prepared.withdrawn.insert(name.to_string(), withdrawn);
-        known.insert(name, activation.revision);
+        let on_trial = on_trial(prepared, arguments, &store, &activation, &plugin).await;
+        prepared.terms.insert(name.to_string(), Terms { on_trial, withdrawn });
+        prepared.plugins.insert(name.to_string(), plugin);
+        known.insert(name, activation);
     }
     Ok(Some(FromTheStore { store, known }))
 }
@@ -124,6 +127,35 @@ async fn fetch_and_load(
     prepared.load_version(arguments, running, name.as_str(), bytes, Some(settings(version)?)).await
 }
 
+/// The trial of a handler's version, which began with its activation. None, if there is no version to go back to, or it cannot
+/// run here.
+async fn on_trial(
+    prepared: &Prepared,
+    arguments: &ConfigArgs,
+    store: &PluginStore,
+    activation: &Activation,
+    plugin: &LoadedPlugin,
+) -> Option<OnTrial> {
+    plugin.handler()?;
+    let (name, before) = (&activation.plugin, version_before(activation)?);
+    match fetch_and_load(prepared, arguments, &prepared.plugins, store, (name, before)).await {
+        Ok(before) if before.digest() == plugin.digest() => None,
+        Ok(before) => Some(OnTrial { trial: Arc::default(), before }),
+        Err(why) => {
+            tracing::warn!(plugin = %name, "{} runs without a version to go back to: {before} cannot run here: {why:#}", activation.runs);
+            None
+        }
+    }
+}
+
+/// What decides in place of a newly activated version that breaks. A version that was gone back to has no trial.
+fn version_before(activation: &Activation) -> Option<&PluginVersion> {
+    match activation.cause {
+        Cause::Activated => activation.rollback().ok(),
+        Cause::RolledBack | Cause::Broke { .. } => None,
+    }
+}
+
 /// A version's settings in the form that a component gets.
 pub(crate) fn settings(version: &PluginVersion) -> anyhow::Result<PluginSettings> {
     let mut settings = PluginSettings::default();
@@ -151,23 +183,34 @@ impl FromTheStore {
         let Self { store, known } = self;
         let host = format!("{}:{}", operator::machine(), std::process::id());
         let mut questions = Questions::to(nats, host.clone()).await?;
-        let mut records = store.follow(known).await?;
-        let running = prepared.plugins.clone();
+        let revisions = known.iter().map(|(name, known)| (name.clone(), known.revision)).collect();
+        let mut records = store.follow(revisions).await?;
+        let on_trial = known.into_iter().filter_map(|(name, activation)| {
+            let on_trial = prepared.terms.get(name.as_str())?.on_trial.clone()?;
+            Some((name, (activation, on_trial)))
+        });
         let mut follower = Follower {
             arguments,
             prepared,
-            store,
+            store: Arc::new(store),
             versions,
             host,
-            running,
+            running: prepared.plugins.clone(),
             ready: BTreeMap::new(),
-            on_trial: BTreeMap::new(),
+            on_trial: on_trial.collect(),
         };
+        // One for each plugin that was taken back and is not activated again.
+        let mut telling = FuturesUnordered::new();
         loop {
             tokio::select! {
                 activation = records.next() => follower.switch(&activation).await,
                 question = questions.next() => follower.prepare(&question).await,
-                (plugin, fault) = follower.lost() => follower.take_back(&plugin, fault).await,
+                (plugin, fault) = follower.lost() => {
+                    if let Some(taken_back) = follower.take_back(&plugin, fault) {
+                        telling.push(taken_back.tell(follower.store.clone(), follower.host.clone()));
+                    }
+                }
+                Some(()) = telling.next(), if !telling.is_empty() => {}
             }
         }
     }
@@ -176,22 +219,44 @@ impl FromTheStore {
 struct Follower<'a> {
     arguments: &'a ConfigArgs,
     prepared: &'a Prepared,
-    store: PluginStore,
+    store: Arc<PluginStore>,
     versions: &'a Arc<Versions>,
     /// This host's name.
     host: String,
     running: BTreeMap<String, LoadedPlugin>,
     /// The version that was prepared last, by plugin.
     ready: BTreeMap<Name, (PluginVersion, LoadedPlugin)>,
-    on_trial: BTreeMap<Name, OnTrial>,
+    on_trial: BTreeMap<Name, (Activation, OnTrial)>,
 }
 
-/// A version on trial.
-struct OnTrial {
-    trial: Arc<Trial>,
+/// A version that this host has taken back.
+struct TakenBack {
     activation: Activation,
-    /// The version before.
-    before: LoadedPlugin,
+    to: PluginVersion,
+    fault: String,
+}
+
+impl TakenBack {
+    /// Has all hosts go back.
+    async fn tell(self, store: Arc<PluginStore>, host: String) {
+        let Self { activation, to, fault } = self;
+        let (name, cause) = (&activation.plugin, Cause::Broke { fault });
+        loop {
+            match store.switch(name, Some(&activation), to.clone(), cause.clone(), &host).await {
+                Ok(Activation { revision, .. }) => {
+                    let act = Act::Switched { to, cause, revision, gate: Vec::new() };
+                    if let Err(error) = store.note(name, &host, act).await {
+                        tracing::warn!(plugin = %name, "the history does not say that it was taken back: {error}");
+                    }
+                    return;
+                }
+                // Another host or an operator was first. This host follows.
+                Err(StoreError::Switched { .. }) => return,
+                Err(error) => tracing::warn!(plugin = %name, "other hosts run it still: {error}"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
 }
 
 impl Follower<'_> {
@@ -228,8 +293,8 @@ impl Follower<'_> {
         let began = Instant::now();
         match self.loaded(name, runs).await.and_then(|plugin| Ok((plugin, withdrawn(activation)?))) {
             Ok((plugin, withdrawn)) => {
-                let trial = self.trial(activation, &plugin);
-                self.replace(name, plugin.clone(), &Terms { trial, withdrawn });
+                let on_trial = self.begin_trial(activation, &plugin);
+                self.replace(name, plugin.clone(), &Terms { on_trial, withdrawn });
                 tracing::info!(plugin = %name, digest = plugin.digest(), %revision, by, after = ?began.elapsed(), "switched");
             }
             Err(why) => {
@@ -241,19 +306,14 @@ impl Follower<'_> {
     }
 
     /// Puts a newly activated version on trial, if a rollback is possible.
-    fn trial(&mut self, activation: &Activation, plugin: &LoadedPlugin) -> Option<Arc<Trial>> {
+    fn begin_trial(&mut self, activation: &Activation, plugin: &LoadedPlugin) -> Option<OnTrial> {
         let name = &activation.plugin;
         self.on_trial.remove(name);
-        let before = self.running.get(name.as_str())?;
-        let is_step_back = activation.cause != Cause::Activated || activation.rollback().is_err();
-        if is_step_back || before.digest() == plugin.digest() {
-            return None;
-        }
-        let trial = Arc::new(Trial::default());
-        let on_trial =
-            OnTrial { trial: trial.clone(), activation: activation.clone(), before: before.clone() };
-        self.on_trial.insert(name.clone(), on_trial);
-        Some(trial)
+        let before = self.running.get(name.as_str()).filter(|before| before.digest() != plugin.digest())?;
+        version_before(activation)?;
+        let on_trial = OnTrial { trial: Arc::default(), before: before.clone() };
+        self.on_trial.insert(name.clone(), (activation.clone(), on_trial.clone()));
+        Some(on_trial)
     }
 
     fn replace(&mut self, name: &Name, plugin: LoadedPlugin, terms: &Terms) {
@@ -269,7 +329,7 @@ impl Follower<'_> {
         let trials = self
             .on_trial
             .iter()
-            .map(|(name, on_trial)| Box::pin(async { (name.clone(), on_trial.trial.lost().await) }));
+            .map(|(name, (_, on_trial))| Box::pin(async { (name.clone(), on_trial.trial.lost().await) }));
         let trials: Vec<_> = trials.collect();
         match trials.is_empty() {
             true => std::future::pending().await,
@@ -277,32 +337,16 @@ impl Follower<'_> {
         }
     }
 
-    /// Goes back to the version before: first on this host, then on all hosts.
-    async fn take_back(&mut self, name: &Name, fault: String) {
-        let Some(OnTrial { activation, before, .. }) = self.on_trial.remove(name) else { return };
-        let Ok(to) = activation.rollback().cloned() else { return };
+    /// Has this host go back to the version before.
+    fn take_back(&mut self, name: &Name, fault: String) -> Option<TakenBack> {
+        let (activation, OnTrial { before, .. }) = self.on_trial.remove(name)?;
+        let to = activation.rollback().ok()?.clone();
         let broken = self.running.get(name.as_str()).map(|plugin| plugin.digest().to_owned());
         tracing::error!(plugin = %name, digest = broken, "taken back, the version before runs again: {fault}");
-        let mut terms = Terms { withdrawn: withdrawn(&activation).unwrap_or_default(), trial: None };
+        let mut terms = Terms { withdrawn: withdrawn(&activation).unwrap_or_default(), on_trial: None };
         Arc::make_mut(&mut terms.withdrawn).extend(broken);
         self.replace(name, before, &terms);
-        let cause = Cause::Broke { fault };
-        loop {
-            let switched = self.store.switch(name, Some(&activation), to.clone(), cause.clone(), &self.host);
-            match switched.await {
-                Ok(Activation { revision, .. }) => {
-                    let act = Act::Switched { to, cause, revision, gate: Vec::new() };
-                    if let Err(error) = self.store.note(name, &self.host, act).await {
-                        tracing::warn!(plugin = %name, "that it was taken back is not in the history: {error}");
-                    }
-                    return;
-                }
-                // Another host or an operator was first. This host follows.
-                Err(StoreError::Switched { .. }) => return,
-                Err(error) => tracing::warn!(plugin = %name, "other hosts run it still: {error}"),
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
+        Some(TakenBack { activation, to, fault })
     }
 
     /// Fetches and compiles a version, unless it was prepared just before.

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use pelton_wasm::{LoadError, LoadedPlugin, PluginSettings, Plugins, Refusal, Settings, Source};
 use tokio_util::sync::CancellationToken;
 
-use super::versions::Withdrawn;
+use super::versions::Terms;
 use crate::args::common::ConfigArgs;
 use crate::compile;
 use crate::config::typed::Typed;
@@ -24,8 +24,8 @@ pub(crate) struct Prepared {
     pub(crate) config: Config,
     /// The components by plugin name.
     pub(crate) plugins: BTreeMap<String, LoadedPlugin>,
-    /// The withdrawn versions by plugin name.
-    pub(crate) withdrawn: BTreeMap<String, Withdrawn>,
+    /// The terms of versions from the plugin store, by plugin name.
+    pub(crate) terms: BTreeMap<String, Terms>,
     /// Warnings.
     pub(crate) warnings: Report,
     /// Loads components.
@@ -76,7 +76,7 @@ pub(crate) async fn prepare(
         Some(config) if !report.has_errors() => {
             let plugins =
                 results.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?))).collect();
-            Ok(Prepared { config, plugins, withdrawn: BTreeMap::new(), warnings: report, sandbox })
+            Ok(Prepared { config, plugins, terms: BTreeMap::new(), warnings: report, sandbox })
         }
         _ => Err(Failure::Configuration(Box::new(report))),
     }

@@ -41,11 +41,26 @@ enum Role {
 /// The digests of versions that were taken back.
 pub(crate) type Withdrawn = Arc<BTreeSet<String>>;
 
-/// The terms under which a version replaces another; see [`HandlerVersion`].
+/// The terms under which a version runs; see [`HandlerVersion`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
-    pub(crate) trial: Option<Arc<Trial>>,
+    pub(crate) on_trial: Option<OnTrial>,
     pub(crate) withdrawn: Withdrawn,
+}
+
+/// The trial of a version.
+#[derive(Debug, Clone)]
+pub(crate) struct OnTrial {
+    pub(crate) trial: Arc<Trial>,
+    /// The version before, which decides what this one breaks.
+    pub(crate) before: LoadedPlugin,
+}
+
+impl Terms {
+    fn apply_to(&self, plugin: WasmHandler) -> HandlerVersion<WasmHandler> {
+        let trial = self.on_trial.as_ref().map(|on_trial| on_trial.trial.clone());
+        HandlerVersion { plugin, trial, withdrawn: self.withdrawn.clone() }
+    }
 }
 
 /// A handler, projection or saga that keeps its present version.
@@ -68,11 +83,10 @@ impl Versions {
         name: &Name,
         plugin: &Name,
         runs: WasmHandler,
-        withdrawn: Withdrawn,
+        terms: &Terms,
         isolation: Isolation,
     ) -> watch::Receiver<HandlerVersion<WasmHandler>> {
-        let runs = HandlerVersion { plugin: isolated(runs, isolation), trial: None, withdrawn };
-        let (version, versions) = watch::channel(runs);
+        let (version, versions) = watch::channel(terms.apply_to(isolated(runs, isolation)));
         self.add(name, plugin, Role::Handler(version, isolation));
         versions
     }
@@ -137,9 +151,8 @@ impl Version {
         let kept = |role: &str, why: String| Some(Kept { what: format!("the {role} {}", self.name), why });
         match &self.role {
             Role::Handler(version, isolation) => {
-                let Terms { trial, withdrawn } = terms.clone();
                 let plugin = isolated(plugin.handler()?.clone(), *isolation);
-                version.send_replace(HandlerVersion { plugin, trial, withdrawn });
+                version.send_replace(terms.apply_to(plugin));
                 None
             }
             Role::Projection(version) => {
@@ -173,7 +186,7 @@ impl Version {
     }
 }
 
-fn isolated(plugin: WasmHandler, isolation: Isolation) -> WasmHandler {
+pub(super) fn isolated(plugin: WasmHandler, isolation: Isolation) -> WasmHandler {
     match isolation {
         Isolation::Shared => plugin,
         Isolation::Alone => plugin.isolating(),

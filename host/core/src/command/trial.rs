@@ -41,7 +41,8 @@ impl<P> From<P> for HandlerVersion<P> {
 
 impl<P: HandlerPlugin> HandlerVersion<P> {
     /// The same for another shard.
-    pub(super) fn for_shard(&self) -> Self {
+    #[must_use]
+    pub fn for_shard(&self) -> Self {
         Self { plugin: self.plugin.for_shard(), trial: self.trial.clone(), withdrawn: self.withdrawn.clone() }
     }
 }
