@@ -88,7 +88,7 @@ impl Candidate<'_> {
         verdict("readers", &problems, format!("{} projections and sagas read what it emits", readers.len()))
     }
 
-    /// Checks that view versions and state versions of sagas stay: running hosts cannot convert them.
+    /// Checks that the view version stays, and that a saga with another state version has a migration.
     fn forms(&self) -> Verdict {
         let mut problems = Vec::new();
         let present = self.present.as_ref();

@@ -1,7 +1,8 @@
 //! A rehearsal: a version decides commands that were sent, on entities as they are, before it runs.
 //!
-//! Where it takes entities over from the version before, it gets each in both ways: from that version's snapshot, and folded
-//! from all events. If it decides otherwise, its states mean something else, and its `state-version` has to be raised.
+//! Where it takes entities over from the version before, it gets each in several ways: from that version's last snapshot, from an
+//! older one with the events since, and folded from all events. If it decides otherwise, its states mean something else, and
+//! its `state-version` has to be raised.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::{Command, RecordedEvent};
@@ -48,8 +49,9 @@ pub fn of_handler(new: &LoadedPlugin, old: Option<&LoadedPlugin>, samples: &[Sam
     });
     for Sample { entity, events, commands } in samples {
         let history = History { entity: entity.clone(), events: events.clone() };
-        let snapshot =
-            takes_over.and_then(|old| old.folded(Isolation::Alone, &history).ok()?.snapshot().ok().flatten());
+        let handed_on: Vec<_> = takes_over.map_or_else(Vec::new, |old| {
+            ends_of_snapshots(events.len()).filter_map(|end| HandedOn::by(old, entity, events, end)).collect()
+        });
         for command in commands {
             rehearsed.tried += 1;
             let place = || format!("{} {} on {entity}", command.r#type, command.id);
@@ -61,24 +63,49 @@ pub fn of_handler(new: &LoadedPlugin, old: Option<&LoadedPlugin>, samples: &[Sam
                 }
                 continue;
             }
-            let Some(snapshot) = &snapshot else { continue };
-            let Some(restored) = restored(&new, entity, snapshot, command) else { continue };
+            let restored: Vec<_> =
+                handed_on.iter().filter_map(|state| state.decided(&new, entity, command)).collect();
+            if restored.is_empty() {
+                continue;
+            }
             *rehearsed.restored.get_or_insert_default() += 1;
-            if shown(&restored) != shown(&answer) {
-                let (restored, answer) = (shown(&restored), shown(&answer));
-                rehearsed.differs.push(format!("{}: {restored}, but from its events {answer}", place()));
+            if let Some(other) = restored.iter().find(|restored| shown(restored) != shown(&answer)) {
+                let (other, answer) = (shown(other), shown(&answer));
+                rehearsed.differs.push(format!("{}: {other}, but from its events {answer}", place()));
             }
         }
     }
     rehearsed
 }
 
-/// What it decides on the snapshot. `None`: it refuses the snapshot, and the host folds the events.
-fn restored(handler: &Handler<'_>, entity: &str, snapshot: &[u8], command: &Command) -> Option<Answer> {
-    match handler.restore(entity, snapshot, Isolation::Alone) {
-        Ok(Ok(mut instance)) => Some(instance.decide(command)),
-        Ok(Err(_)) => None,
-        Err(fault) => Some(Err(fault)),
+/// After how many of so many events snapshots are taken: after all, and after the half, so that the others are folded on one.
+fn ends_of_snapshots(events: usize) -> impl Iterator<Item = usize> {
+    std::iter::once(events).chain((events > 0).then_some(events / 2))
+}
+
+/// An entity as the version before hands it on.
+struct HandedOn<'e> {
+    snapshot: Vec<u8>,
+    /// The events that it does not know.
+    tail: &'e [RecordedEvent],
+}
+
+impl<'e> HandedOn<'e> {
+    /// `None`: the version before gives no snapshot.
+    fn by(old: &Handler<'_>, entity: &str, events: &'e [RecordedEvent], end: usize) -> Option<Self> {
+        let (known, tail) = events.split_at(end);
+        let history = History { entity: entity.to_owned(), events: known.to_vec() };
+        let snapshot = old.folded(Isolation::Alone, &history).ok()?.snapshot().ok()??;
+        Some(Self { snapshot, tail })
+    }
+
+    /// What a version decides on it. `None`: it refuses the snapshot, and the host folds the events.
+    fn decided(&self, new: &Handler<'_>, entity: &str, command: &Command) -> Option<Answer> {
+        match new.restore(entity, &self.snapshot, Isolation::Alone) {
+            Ok(Ok(mut instance)) => Some(instance.evolve(self.tail).and_then(|()| instance.decide(command))),
+            Ok(Err(_)) => None,
+            Err(fault) => Some(Err(fault)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use guests::{handler, one_event, projection};
 use pelton_core::id::{CommandId, CommandType, Sequence};
-use pelton_core::message::{Command, Fingerprint};
+use pelton_core::message::{Command, Event, Fingerprint, Metadata, RecordedEvent};
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
 use pelton_kit::rehearsal::{self, Sample};
@@ -197,6 +197,9 @@ async fn a_rehearsal_finds_what_breaks_and_what_is_decided_otherwise_on_a_snapsh
         (i32.store (i32.const 708) (i32.const 4)) (i32.const 700)";
     const RESTORE: &str = "(i32.store8 (i32.const 600) (i32.const 0))
         (i32.store (i32.const 604) (call $new (i32.const 2))) (i32.const 600)";
+    const FOLD: &str =
+        "(if (i32.eq (local.get 0) (i32.const 2)) (then (i32.store (i32.const 800) (i32.const 1))))
+        (i32.const 512)";
     let done = one_event(*b"done", 10);
     let other = format!(
         "(if (result i32) (i32.eq (i32.load (local.get 0)) (i32.const 2)) (then {done}) (else (i32.const 512)))"
@@ -209,6 +212,9 @@ async fn a_rehearsal_finds_what_breaks_and_what_is_decided_otherwise_on_a_snapsh
     let old = load("old", &own).await;
     let same = load("same", &own).await;
     let differs = load("differs", &[own[0], own[1], ("decide", &other)]).await;
+    let folded = format!("(if (result i32) (i32.load (i32.const 800)) (then {done}) (else (i32.const 512)))");
+    let folds_otherwise =
+        load("folds-otherwise", &[own[0], own[1], ("evolve", FOLD), ("decide", &folded)]).await;
     let breaks = load("breaks", &[("decide", "(unreachable)")]).await;
 
     let template = EntityTemplate::parse("order.{id}").unwrap();
@@ -240,6 +246,30 @@ async fn a_rehearsal_finds_what_breaks_and_what_is_decided_otherwise_on_a_snapsh
     let found = of(&differs, Some(&old));
     assert!(found.broke.is_empty() && found.differs.len() == 1, "{found:?}");
     assert!(found.differs[0].contains("do c on 7: done"), "{found:?}");
+    // Its fold is at home on its own states only, which shows where events follow an older snapshot.
+    let event = RecordedEvent {
+        event: Event {
+            id: "e".to_owned(),
+            source: "/test".to_owned(),
+            r#type: "done".to_owned(),
+            version: 1,
+            subject: Some("7".to_owned()),
+            time: Some(Timestamp(1)),
+            datacontenttype: Some("application/json".to_owned()),
+            dataschema: None,
+            extensions: Metadata::default(),
+            data: "{}".into(),
+        },
+        stream: "hotel".into(),
+        sequence: Sequence(1),
+        part: 0,
+        recorded_at: Timestamp(1),
+    };
+    let samples = [Sample { events: vec![event.clone(), event], ..samples[0].clone() }];
+    let of = |new, old| rehearsal::of_handler(new, old, &samples);
+    assert_eq!((of(&same, Some(&old)).restored, of(&same, Some(&old)).differs.len()), (Some(1), 0));
+    let found = of(&folds_otherwise, Some(&old));
+    assert!(found.broke.is_empty() && found.differs.len() == 1, "{found:?}");
     // What broke before breaks nothing new, and without a version before nothing is taken over.
     assert_eq!(of(&breaks, Some(&old)).broke.len(), 1);
     assert!(of(&breaks, Some(&breaks)).broke.is_empty());

@@ -187,6 +187,7 @@ fn add(all: &mut Rehearsed, more: Rehearsed) {
 
 fn smoke(Rehearsed { tried, broke, .. }: &Rehearsed) -> Verdict {
     let found = match broke.first() {
+        None if *tried == 0 => "not tested: there are no commands and events yet".to_owned(),
         None => format!("{tried} of the last commands and events"),
         Some(first) => {
             format!("breaks on {} of {tried}, where the version that runs does not: {first}", broke.len())
@@ -217,6 +218,7 @@ mod tests {
         let fine = Rehearsed { tried: 3, restored: Some(2), ..Rehearsed::default() };
         assert!(smoke(&fine).passed && restored(&fine).is_some_and(|verdict| verdict.passed));
         assert_eq!(restored(&Rehearsed::default()), None);
+        assert!(smoke(&Rehearsed::default()).found.starts_with("not tested"));
         let bad = Rehearsed { broke: vec!["a".to_owned()], differs: vec!["b".to_owned()], ..fine };
         assert!(!smoke(&bad).passed && smoke(&bad).found.ends_with(": a"));
         let differs = restored(&bad).unwrap();
