@@ -51,7 +51,7 @@ async fn apply(arguments: &ApplyArgs, topology: &Topology, nats: &Nats) -> Resul
         return Err(Failure::Run(what));
     }
     if !arguments.yes && !confirmed(changes.len()).await {
-        return Err(Failure::Run(anyhow!("nothing was changed: answer `y`, or say --yes")));
+        return Err(Failure::Run(anyhow!("nothing was changed: answer `y`, or use --yes")));
     }
     carry_out(topology, nats, &changes).await.map_err(Failure::Run)?;
     write("the server is as the configuration wants it\n");

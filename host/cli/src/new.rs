@@ -80,7 +80,7 @@ fn files(arguments: &NewArgs) -> Vec<(&'static str, String)> {
 fn write(folder: &Path, files: &[(&str, String)], name: &str, sdk: &str) -> anyhow::Result<()> {
     let shown = folder.display();
     if folder.exists() {
-        return Err(anyhow!("{shown} is there already; choose another name, or move it away"));
+        return Err(anyhow!("{shown} already exists; choose another name, or move it away"));
     }
     for (path, template) in files {
         let file = folder.join(path);
@@ -167,7 +167,7 @@ mod tests {
     fn what_is_there_is_not_overwritten_and_the_sdk_is_looked_at() {
         let folder = tempfile::tempdir().expect("a folder");
         let error = write(folder.path(), &[], "a", "").expect_err("it is there").to_string();
-        assert!(error.contains("is there already"), "{error}");
+        assert!(error.contains("already exists"), "{error}");
         let error = dependency(Some(folder.path())).expect_err("no SDK").to_string();
         assert!(error.contains("there is no crate pelton-plugin"), "{error}");
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

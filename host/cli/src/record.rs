@@ -59,7 +59,10 @@ impl<'a> Recorder<'a> {
         let entity = match entity {
             Some(prefix) => Some(find(prefix).with_context(|| {
                 let templates: Vec<String> = handlers().map(|handler| handler.entity.to_string()).collect();
-                format!("{prefix:?} is no entity of the stream {stream}; there are {}", templates.join(", "))
+                format!(
+                    "{prefix:?} is not an entity of the stream {stream}; its entities are {}",
+                    templates.join(", ")
+                )
             })?),
             None => None,
         };

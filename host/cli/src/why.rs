@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &WhyArgs) -> Result<(), Failure> {
             }
             None if step == 0 => {
                 let what = "the log of commands has nothing of it: it may be older than `[commands] keep`";
-                return Err(Failure::Run(anyhow!("{id} is no entity of this configuration, and {what}")));
+                return Err(Failure::Run(anyhow!("{id} is not an entity of this configuration, and {what}")));
             }
             None => output.unknown(&id),
         }
@@ -119,7 +119,7 @@ impl Output {
         let Some(Command { id, r#type, entity, time, correlation_id, causation_id, .. }) = command else {
             return self.write(
                 &json!({ "loggedAt": logged_at }),
-                &format!("message {logged_at} of COMMANDS is no command"),
+                &format!("message {logged_at} of COMMANDS is not a command"),
             );
         };
         let (json_end, end) = self.end(status);
@@ -176,6 +176,9 @@ impl Output {
     }
 
     fn unknown(&self, id: &str) {
-        self.write(&json!({ "unknown": id }), &format!("{id} is no command of the log, nor an event of one"));
+        self.write(
+            &json!({ "unknown": id }),
+            &format!("{id} is neither a command of the log nor an event of one"),
+        );
     }
 }

@@ -276,7 +276,7 @@ impl Recording {
                 return Err(at("it goes on after its end".to_owned()));
             }
             let parsed = serde_json::from_str(&text).map_err(|error| match line {
-                1 => at(format!("it is no recording, as `pelton record` writes it: {error}")),
+                1 => at(format!("it is not a recording by `pelton record`: {error}")),
                 _ => at(error.to_string()),
             })?;
             match (parsed, &mut reading) {
@@ -307,7 +307,7 @@ impl Recording {
                 (Line::Mark(message), Some((recording, intake))) => {
                     messages += 1;
                     let mark = message.payload().and_then(|payload| {
-                        serde_json::from_slice(&payload).map_err(|error| format!("it is no mark: {error}"))
+                        serde_json::from_slice(&payload).map_err(|error| format!("it is not a mark: {error}"))
                     });
                     recording.add(message, intake, Recorded::Mark(mark.map_err(at)?));
                 }

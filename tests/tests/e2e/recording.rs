@@ -80,7 +80,7 @@ async fn what_was_decided_is_decided_again_the_same() {
     let cut = recorded.trim_end().rsplit_once('\n').expect("lines").0;
     let other = recorded.replacen(r#""form":1"#, r#""form":9"#, 1);
     for (text, why) in
-        [(cut, "it was cut off"), (&other, "it has the form 9"), ("[[case]]\n", "it is no recording")]
+        [(cut, "it was cut off"), (&other, "it has the form 9"), ("[[case]]\n", "it is not a recording")]
     {
         std::fs::write(house.config().with_file_name("bad"), text).expect("a file");
         expect(&says(&house, 3, &["test", &booking, "--replay", "bad"]).await, &["bad: line ", why]);

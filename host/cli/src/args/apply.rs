@@ -7,7 +7,7 @@ use super::common::ServerArgs;
 /// `pelton apply`
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// Which server. The versions of views are asked of the components.
+    /// The server. The components are loaded, because they say the versions of views.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Start the NATS server of `pelton dev` for this, unless it runs
@@ -18,9 +18,9 @@ pub(crate) struct ApplyArgs {
     pub(crate) yes: bool,
 }
 
-/// Which changes a start makes by itself.
+/// The changes that a start makes by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ApplyAtStart {
-    /// Those that only add: a command, a subject, a longer retention.
+    /// Changes that only add: a command, a subject, a longer retention.
     Additive,
 }

@@ -20,7 +20,7 @@ pub(crate) struct BuildArgs {
     /// Build this crate instead of those of a configuration, into the folder of `--out`; may be given several times
     #[arg(long = "crate", value_name = "DIR", requires = "out")]
     pub(crate) crates: Vec<PathBuf>,
-    /// Where the components of `--crate` go, as `<package>.wasm`
+    /// The folder for the components of `--crate`, as `<package>.wasm`
     #[arg(long, value_name = "DIR", requires = "crates")]
     pub(crate) out: Option<PathBuf>,
     /// Build with cargo's release profile: small and fast components, for production
@@ -35,7 +35,7 @@ pub(crate) struct BuildArgs {
 }
 
 impl BuildArgs {
-    /// All that a configuration names, with the usual profile.
+    /// Everything that a configuration names, with the default profile.
     pub(crate) fn of_configuration(config: &Path) -> Self {
         Self {
             config: vec![config.to_owned()],
@@ -47,7 +47,7 @@ impl BuildArgs {
         }
     }
 
-    /// The profile of cargo.
+    /// Cargo's profile.
     pub(crate) fn profile(&self) -> &str {
         match &self.profile {
             Some(profile) => profile,

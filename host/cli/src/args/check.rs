@@ -9,7 +9,7 @@ use super::common::{ConfigArgs, nats_url};
 /// `pelton check`
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// Where the configuration is.
+    /// The configuration.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// Print every configuration key with its unit, default, meaning and an example, and check nothing
@@ -25,7 +25,7 @@ pub(crate) struct CheckArgs {
 }
 
 impl CheckArgs {
-    /// The servers to compare; none where the configuration says, or a running `pelton dev`. `None`: compare nothing.
+    /// The servers to compare. An empty list means those of the configuration, or of a running `pelton dev`. `None`: compare nothing.
     pub(crate) fn servers(&self) -> Result<Option<Vec<String>>, String> {
         let Some(given) = &self.nats else { return Ok(None) };
         let urls = match given.as_str() {

@@ -16,7 +16,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Where the configuration is.
+/// The configuration.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConfigArgs {
     /// The configuration file; paths in it are relative to it
@@ -24,10 +24,10 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: PathBuf,
 }
 
-/// Where a server is that a command talks to.
+/// The server that a command talks to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
-    /// Where the configuration is. Its components are not needed.
+    /// The configuration. Its components are not loaded.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// The NATS server, instead of the one that the configuration names; may be given several times for one cluster

@@ -10,7 +10,7 @@ pub(crate) struct ComponentArgs {
     /// The core module; it carries the world that it was built against
     #[arg(value_name = "IN.wasm")]
     pub(crate) module: PathBuf,
-    /// Where to write the component
+    /// The file to write the component to
     #[arg(short, long, value_name = "OUT.wasm")]
     pub(crate) output: PathBuf,
 }

@@ -10,10 +10,10 @@ use super::common::ConfigArgs;
 /// `pelton dev`
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
-    /// Where the configuration is.
+    /// The configuration.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// Where the NATS server keeps its data
+    /// The folder in which the NATS server keeps its data
     #[arg(long, value_name = "DIR", default_value = ".pelton")]
     pub(crate) store: PathBuf,
     /// Address and port of the gateway, instead of those in the configuration; port 0 takes a free one

@@ -19,18 +19,18 @@ pub(crate) enum DlqCommand {
     List(ListArgs),
     /// Show one dead letter: its message, its cause, and what has happened to it
     Show(ShowArgs),
-    /// Have messages processed again, those of one key in order
+    /// Process messages again, those of one key in order
     Retry(RetryArgs),
-    /// Give messages up
+    /// Give up messages
     Drop(DropArgs),
-    /// Write a case for `pelton test` in which the plugin fails on the message, as small as it still does
+    /// Write the smallest case for `pelton test` in which the plugin still fails on the message
     Case(CaseArgs),
 }
 
 /// `pelton dlq case`
 #[derive(Debug, Args)]
 pub(crate) struct CaseArgs {
-    /// Where it is.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Its position in the stream `DEAD_LETTERS`, as `pelton dlq list` shows it
@@ -39,39 +39,39 @@ pub(crate) struct CaseArgs {
     /// The component; without it, the one that the configuration names
     #[arg(long, value_name = "FILE")]
     pub(crate) plugin: Option<PathBuf>,
-    /// Where to write the case; without it, dead-letter-SEQUENCE.toml
+    /// The file for the case; without it, dead-letter-SEQUENCE.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
-/// Which dead letters.
+/// A filter of dead letters.
 #[derive(Debug, Args)]
 pub(crate) struct FilterArgs {
-    /// Of this handler, projection or saga; `no_handler` for commands that none takes
+    /// Only those of this handler, projection or saga; `no_handler` for commands that no handler takes
     #[arg(long, value_name = "NAME")]
     pub(crate) consumer: Option<String>,
-    /// Of this entity, view key or instance, as `pelton dlq list` shows it
+    /// Only those of this entity, view key or instance, as `pelton dlq list` shows it
     #[arg(long, visible_alias = "entity", value_name = "KEY")]
     pub(crate) key: Option<String>,
-    /// Those that failed, or those that are parked behind them
+    /// Only those that failed, or only those that are parked behind them
     #[arg(long, value_enum)]
     pub(crate) kind: Option<Kind>,
-    /// From this stream
+    /// Only messages of this stream
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
-    /// With the command of this id
+    /// Only the one with the command of this id
     #[arg(long, value_name = "ID", value_parser = command_id)]
     pub(crate) command: Option<CommandId>,
-    /// Kept at this time or later: RFC 3339, or so long ago, such as `2h`
+    /// Only those kept at this time or later: RFC 3339, or a time ago, such as `2h`
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub(crate) since: Option<Timestamp>,
-    /// Kept before this time
+    /// Only those kept before this time
     #[arg(long, value_name = "TIME", value_parser = point_in_time)]
     pub(crate) until: Option<Timestamp>,
 }
 
 impl FilterArgs {
-    /// As the stream is asked.
+    /// The filter in the form that the stream is asked with.
     #[must_use]
     pub(crate) fn filter(&self) -> Filter {
         Filter {
@@ -89,7 +89,7 @@ impl FilterArgs {
     }
 }
 
-/// Why a message is among the dead letters.
+/// The reason why a message is among the dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// It failed itself.
@@ -101,13 +101,13 @@ pub(crate) enum Kind {
 /// `pelton dlq list`
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Where they are.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Which.
+    /// The selected dead letters.
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// The most dead letters that are listed
+    /// List at most this many
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) limit: usize,
 }
@@ -115,7 +115,7 @@ pub(crate) struct ListArgs {
 /// `pelton dlq show`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// Where it is.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Its position in the stream `DEAD_LETTERS`, as `pelton dlq list` shows it, or its subject
@@ -123,33 +123,33 @@ pub(crate) struct ShowArgs {
     pub(crate) dead_letter: String,
 }
 
-/// Which dead letters to do something about: named, filtered, or all. Nothing is no selection.
+/// A selection of dead letters: named, filtered, or all. An empty selection is an error.
 #[derive(Debug, Args)]
 pub(crate) struct SelectionArgs {
     /// Positions in the stream `DEAD_LETTERS`, as `pelton dlq list` shows them
     #[arg(value_name = "SEQUENCE", value_parser = sequence)]
     pub(crate) dead_letters: Vec<Sequence>,
-    /// Which.
+    /// The selected dead letters.
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// All of them
+    /// Select all dead letters
     #[arg(long)]
     pub(crate) all: bool,
-    /// Say what would be done, and change nothing
+    /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Who does it, for the audit stream; without it, the user and the host's name
+    /// The operator's name in the audit stream; without it, the user and the machine's name
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
 
 impl SelectionArgs {
-    /// What was selected. The error says why that is nothing clear.
+    /// The selection. The error says what is missing or contradictory.
     pub(crate) fn selection(&self) -> Result<Selection, String> {
         let filter = self.filter.filter();
         match (self.dead_letters.is_empty(), filter == Filter::default(), self.all) {
             (true, true, false) => {
-                Err("nothing is selected: name sequences, give filters, or say --all".to_owned())
+                Err("nothing is selected: name sequences, give filters, or use --all".to_owned())
             }
             (false, true, false) => Ok(Selection::Named(self.dead_letters.clone())),
             (true, false, false) | (true, true, true) => Ok(Selection::Filtered(filter)),
@@ -158,25 +158,25 @@ impl SelectionArgs {
     }
 }
 
-/// What was selected.
+/// A selection of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// Just these.
+    /// These.
     Named(Vec<Sequence>),
-    /// All that the filter takes.
+    /// All that the filter matches.
     Filtered(Filter),
 }
 
 /// `pelton dlq retry`
 #[derive(Debug, Args)]
 pub(crate) struct RetryArgs {
-    /// Where they are.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Which.
+    /// The selected dead letters.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// How long to wait for each message to be processed
+    /// The longest wait for each message
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
 }
@@ -184,13 +184,13 @@ pub(crate) struct RetryArgs {
 /// `pelton dlq drop`
 #[derive(Debug, Args)]
 pub(crate) struct DropArgs {
-    /// Where they are.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Which.
+    /// The selected dead letters.
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// Why, for the audit stream and whoever asks for a command's outcome
+    /// The reason, for the audit stream and for clients that ask for a command's outcome
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
 }

@@ -7,7 +7,7 @@ use super::common::ServerArgs;
 /// `pelton hosts`
 #[derive(Debug, Args)]
 pub(crate) struct HostsArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

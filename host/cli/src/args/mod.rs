@@ -49,11 +49,11 @@ Exit codes:
   4  the run failed, or did not stop cleanly within its deadline
 A second SIGINT or SIGTERM exits at once, with 130 or 143.";
 
-/// Of what runs for long. The client library tells of connections too; `pelton_nats` says it in the host's words.
+/// The log filter of commands that run for long. The client library logs connections too, but `pelton_nats` already does.
 const HOST_LOG: &str = "info,async_nats=warn";
-/// Of what answers and ends: it says what it has to say on stdout.
+/// The log filter of commands that answer on stdout and end.
 const TOOL_LOG: &str = "warn";
-/// Of a suite, which calls a plugin ten thousand times: what the plugin logs would hide the report.
+/// The log filter of a suite. It calls a plugin ten thousand times, and the plugin's log lines would hide the report.
 const SUITE_LOG: &str = "warn,plugin=off";
 
 /// Drives sandboxed WebAssembly components with NATS JetStream.
@@ -63,17 +63,17 @@ pub(crate) struct Arguments {
     /// How the log on stderr is written
     #[arg(long, global = true, value_enum, default_value_t, env = "PELTON_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// What is logged: error, warn, info, debug or trace, or a list such as `info,pelton_nats=debug`; without it, info
-    /// and above of `run` and `dev`, warn and above of the others, and nothing that a plugin logs in `test`
+    /// The log filter: error, warn, info, debug or trace, or a list such as `info,pelton_nats=debug`; by default `run` and
+    /// `dev` log info and above, the others warn and above, and `test` leaves out what a plugin logs
     #[arg(long, global = true, value_name = "FILTER", env = "PELTON_LOG")]
     pub(crate) log: Option<String>,
-    /// What to do
+    /// The command
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Arguments {
-    /// What is logged.
+    /// The log filter.
     #[must_use]
     pub(crate) fn log(&self) -> &str {
         let default = match self.command {
@@ -85,10 +85,10 @@ impl Arguments {
     }
 }
 
-/// What to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a folder with plugins of your own, which builds, passes its tests and runs
+    /// Make a folder with new plugins, which builds, passes its tests and runs
     New(NewArgs),
     /// Build the components of the crates that the configuration names
     Build(BuildArgs),
@@ -98,35 +98,35 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Write the messages of an event stream to a file, with the commands that led to them, for `pelton test --replay`
     Record(RecordArgs),
-    /// Say whether the verdict that `pelton test` has left beside a component allows it to run
+    /// Check whether the verdict of `pelton test` beside a component allows it to run
     CanIActivate(CanIActivateArgs),
     /// Run against a NATS server
     Run(RunArgs),
     /// Run on this machine with a NATS server of its own
     Dev(DevArgs),
-    /// Show what has to be changed on the NATS server to match the configuration, and change it after a yes
+    /// Show how the NATS server differs from the configuration, and change it after a yes
     Apply(ApplyArgs),
-    /// Show what the NATS server holds, how far handlers, views and sagas are, and dead letters
+    /// Show streams, dead letters, and the progress of handlers, views and sagas
     Status(StatusArgs),
     /// Show which hosts answer, which commands each gets, and which version of each plugin it runs
     Hosts(HostsArgs),
-    /// Say what led to an event, a command or an entity's state, and which version of which plugin decided it
+    /// Show what led to an event, a command or an entity's state, and which version of which plugin decided it
     Why(WhyArgs),
-    /// See to dead letters: what could not be processed, and what waits behind it
+    /// Manage dead letters: messages that could not be processed, and those that wait behind them
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// See to the plugin store: push components, say which version a plugin runs, go back to the one before
+    /// Manage the plugin store: push components, activate versions of plugins, roll back
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// See to the instances of sagas: what each waits for, and what has become of its commands
+    /// Manage the instances of sagas: show what each waits for and its commands, resume, skip, cancel
     #[command(subcommand)]
     Saga(SagaCommand),
-    /// Print what a NATS server has to be told about Pelton
+    /// Print configuration for nats-server
     #[command(subcommand)]
     Nats(NatsCommand),
-    /// Wrap a core module, as a compiler writes it, into a component
+    /// Make a component of a core module
     Component(ComponentArgs),
-    /// Compile a component from stdin to stdout: the host starts itself so
+    /// Compile a component from stdin to stdout. The host starts itself with this command.
     #[command(name = pelton_wasm::compiler::ARGUMENT, hide = true)]
     CompileComponent,
     /// Print a script that completes this command line in a shell

@@ -6,26 +6,26 @@ use pelton_nats::permissions::Role;
 /// `pelton nats`
 #[derive(Debug, Subcommand)]
 pub(crate) enum NatsCommand {
-    /// Print the permissions of a user, as the configuration of nats-server has them
+    /// Print a user's permissions in the form of nats-server's configuration
     Permissions(PermissionsArgs),
 }
 
 /// `pelton nats permissions`
 #[derive(Debug, Args)]
 pub(crate) struct PermissionsArgs {
-    /// Of whom; without it, of all
+    /// The user; without it, all users
     #[arg(value_enum)]
     pub(crate) role: Option<RoleArg>,
 }
 
-/// A user of the server.
+/// A kind of user of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RoleArg {
     /// Sends commands and waits for their outcomes
     Client,
     /// Pushes components into the plugin store
     Publisher,
-    /// Says which version a plugin runs
+    /// Activates versions of plugins
     Releaser,
     /// Runs handlers, projections and sagas
     Host,

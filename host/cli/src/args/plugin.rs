@@ -12,28 +12,28 @@ use crate::config::{check_name, duration};
 /// `pelton plugin`
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// Bring a component into the plugin store; nothing runs it yet
+    /// Push a component to the plugin store, without running it
     Push(PushArgs),
-    /// List plugins, what each runs, and who switched it
+    /// List plugins, the version that each runs, and who switched it
     List(ListArgs),
-    /// Show one plugin: what it runs, what a rollback brings back, the hosts, and the components in the store
+    /// Show one plugin: its version, the version before, the hosts, and its components in the store
     Show(ShowArgs),
-    /// Have hosts get ready for a version, check it, and have all of them run it
+    /// Check a version, prepare it on all hosts, and switch them to it
     Activate(ActivateArgs),
-    /// Have all hosts run the version again that ran before
+    /// Switch all hosts back to the version before
     Rollback(RollbackArgs),
-    /// Show what was done to a plugin, by whom, and what the checks found
+    /// Show who pushed, activated and rolled back which versions, and what the checks found
     History(ShowArgs),
-    /// Remove components that nothing runs and no rollback needs
+    /// Remove components that no plugin runs and no rollback needs
     Gc(GcArgs),
-    /// Say what another version takes, writes and reads that the one before does not
+    /// Show which commands, events and reads another version adds or drops
     DiffContract(DiffArgs),
 }
 
 /// `pelton plugin push`
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// The plugin's name in the configuration
@@ -42,18 +42,18 @@ pub(crate) struct PushArgs {
     /// The component; without it, the one that the configuration names
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// What to call this version; without it, what the component calls it
+    /// The name of this version; without it, the component's own version
     #[arg(long, value_name = "VERSION")]
     pub(crate) version: Option<String>,
-    /// Who does it.
+    /// The operator.
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
 }
 
-/// Who does something.
+/// The operator of a change.
 #[derive(Debug, Args)]
 pub(crate) struct OperatorArgs {
-    /// Who does it, for the audit stream; without it, the user and the host's name
+    /// The operator's name in the audit stream; without it, the user and the machine's name
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
@@ -61,7 +61,7 @@ pub(crate) struct OperatorArgs {
 /// `pelton plugin list`
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -69,7 +69,7 @@ pub(crate) struct ListArgs {
 /// `pelton plugin show`, `pelton plugin history`
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// The plugin's name in the configuration
@@ -77,13 +77,13 @@ pub(crate) struct ShowArgs {
     pub(crate) plugin: Name,
 }
 
-/// How a switch waits for hosts.
+/// The wait of a switch for hosts.
 #[derive(Debug, Args)]
 pub(crate) struct HostsArgs {
-    /// How many hosts have to be ready; without it, every host that runs
+    /// The number of hosts that must be ready; without it, all running hosts
     #[arg(long, value_name = "COUNT")]
     pub(crate) min_ready: Option<usize>,
-    /// How long to wait for hosts
+    /// The longest wait for hosts
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
 }
@@ -91,23 +91,23 @@ pub(crate) struct HostsArgs {
 /// `pelton plugin activate`
 #[derive(Debug, Args)]
 pub(crate) struct ActivateArgs {
-    /// Which server. The settings of the plugin are taken from the configuration, and become part of the version.
+    /// The server. The settings of the plugin are taken from the configuration, and become part of the version.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// The plugin, and which version of it: `booking`, the last one that was pushed; `booking@1.5.0`; or
-    /// `booking@sha256:c01d`, as many digits as tell it from others
+    /// The plugin and a version of it: `booking` (the version that was pushed last), `booking@1.5.0`, or
+    /// `booking@sha256:c01d` (any unique beginning of the digest)
     #[arg(value_name = "PLUGIN[@VERSION]", value_parser = reference)]
     pub(crate) plugin: Reference,
-    /// Hosts.
+    /// The wait for hosts.
     #[command(flatten)]
     pub(crate) hosts: HostsArgs,
-    /// Allow that the version before cannot read what this one writes: then there is no rollback
+    /// Activate it although the version before cannot read what this one writes; there is no rollback then
     #[arg(long)]
     pub(crate) one_way: bool,
-    /// Check, and switch nothing
+    /// Only check
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Who does it.
+    /// The operator.
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
 }
@@ -115,19 +115,19 @@ pub(crate) struct ActivateArgs {
 /// `pelton plugin rollback`
 #[derive(Debug, Args)]
 pub(crate) struct RollbackArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// The plugin's name in the configuration
     #[arg(value_name = "PLUGIN", value_parser = name)]
     pub(crate) plugin: Name,
-    /// How long to wait for hosts
+    /// The longest wait for hosts
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
-    /// Say what would run again, and switch nothing
+    /// Only show which version would run again
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Who does it.
+    /// The operator.
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
 }
@@ -135,19 +135,19 @@ pub(crate) struct RollbackArgs {
 /// `pelton plugin gc`
 #[derive(Debug, Args)]
 pub(crate) struct GcArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// Only components of this plugin
     #[arg(value_name = "PLUGIN", value_parser = name)]
     pub(crate) plugin: Option<Name>,
-    /// How many of the components that were pushed last to keep for each plugin, although nothing runs them
+    /// Keep this many of each plugin's last pushed components, although no plugin runs them
     #[arg(long, value_name = "COUNT", default_value_t = 5)]
     pub(crate) keep: usize,
-    /// Say what would be removed, and remove nothing
+    /// Only show what would be removed
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Who does it.
+    /// The operator.
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
 }
@@ -155,18 +155,18 @@ pub(crate) struct GcArgs {
 /// `pelton plugin diff-contract`
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// The plugin, and the other version of it
+    /// The plugin and the version to compare
     #[arg(value_name = "PLUGIN[@VERSION]", value_parser = reference)]
     pub(crate) plugin: Reference,
-    /// The version to compare it with; without it, the one that runs
+    /// The version to compare with; without it, the running one
     #[arg(long, value_name = "VERSION")]
     pub(crate) from: Option<String>,
 }
 
-/// A plugin, and perhaps one of its versions.
+/// A plugin and, optionally, one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) plugin: Name,

@@ -10,7 +10,7 @@ use super::common::{ConfigArgs, nats_url};
 /// `pelton run`
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Where the configuration is.
+    /// The configuration.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
     /// The NATS server, instead of the one that the configuration names; may be given several times for one cluster
@@ -19,8 +19,8 @@ pub(crate) struct RunArgs {
     /// Address and port of the gateway, instead of those in the configuration; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", env = "PELTON_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Change streams and consumers that exist on the server, where the configuration only adds to them; without it, the
-    /// host does not start then
+    /// Change existing streams and consumers of the server if the configuration only adds to them; without this option the
+    /// host does not start where they differ
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(crate) apply: Option<ApplyAtStart>,
 }

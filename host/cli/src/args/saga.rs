@@ -13,34 +13,34 @@ use crate::config::duration;
 pub(crate) enum SagaCommand {
     /// List instances, by saga and id
     List(ListArgs),
-    /// Show one instance: its state, its last inputs and what followed, its timers, its commands on their way
+    /// Show one instance: its state, last inputs and reactions, timers, and pending commands
     Show(InstanceArgs),
-    /// Have a quarantined instance try again what it failed on, and then what waits behind it
+    /// Retry the input on which an instance is quarantined, then those that wait behind it
     Resume(ResumeArgs),
-    /// Have a quarantined instance go on without what it failed on
+    /// Skip the input on which an instance is quarantined
     Skip(SkipArgs),
-    /// End an instance: its timers are cancelled, and no command follows
+    /// End an instance, cancel its timers, and send no further command
     Cancel(ChangeArgs),
-    /// Let a timer of an instance go off now, as it will when it is due
+    /// Fire a timer of an instance now, by the same path as when it is due
     Fire(FireArgs),
 }
 
 /// `pelton saga list`
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Where they are.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Of this saga, by its name or its id; without it, of all
+    /// Only instances of this saga, by its name or its id
     #[arg(long, value_name = "NAME")]
     pub(crate) saga: Option<String>,
-    /// Those of this status; without it, all that have not ended
+    /// Only those of this status; without it, all that have not ended
     #[arg(long, value_enum)]
     pub(crate) status: Option<InstanceStatus>,
-    /// Those that have this timer set
+    /// Only those that have this timer set
     #[arg(long, value_name = "ID")]
     pub(crate) timer: Option<String>,
-    /// The most instances that are listed
+    /// List at most this many
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     pub(crate) limit: usize,
 }
@@ -48,11 +48,11 @@ pub(crate) struct ListArgs {
 /// The status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InstanceStatus {
-    /// It waits for its next input.
+    /// The instance waits for its next input.
     Waiting,
-    /// It stands still behind a dead letter.
+    /// The instance is quarantined behind a dead letter.
     Quarantined,
-    /// It has ended, and is not forgotten yet.
+    /// The instance has ended and is still remembered.
     Ended,
 }
 
@@ -71,7 +71,7 @@ impl InstanceStatus {
 /// One instance.
 #[derive(Debug, Args)]
 pub(crate) struct InstanceArgs {
-    /// Where it is.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
     /// The saga, by its name or its id
@@ -85,13 +85,13 @@ pub(crate) struct InstanceArgs {
 /// A change of one instance.
 #[derive(Debug, Args)]
 pub(crate) struct ChangeArgs {
-    /// Which.
+    /// The instance.
     #[command(flatten)]
     pub(crate) of: InstanceArgs,
-    /// Say what would be done, and change nothing
+    /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Who does it; without it, the user and the host's name
+    /// The operator's name; without it, the user and the machine's name
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
 }
@@ -99,10 +99,10 @@ pub(crate) struct ChangeArgs {
 /// `pelton saga resume`
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
-    /// Which.
+    /// The instance.
     #[command(flatten)]
     pub(crate) change: ChangeArgs,
-    /// How long to wait for each input to be handled
+    /// The longest wait for each input
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) wait: Duration,
 }
@@ -110,10 +110,10 @@ pub(crate) struct ResumeArgs {
 /// `pelton saga skip`
 #[derive(Debug, Args)]
 pub(crate) struct SkipArgs {
-    /// Which, and how long to wait.
+    /// The instance, and the wait.
     #[command(flatten)]
     pub(crate) resume: ResumeArgs,
-    /// Why, for the audit stream
+    /// The reason, for the audit stream
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
 }
@@ -121,7 +121,7 @@ pub(crate) struct SkipArgs {
 /// `pelton saga fire`
 #[derive(Debug, Args)]
 pub(crate) struct FireArgs {
-    /// Which.
+    /// The instance.
     #[command(flatten)]
     pub(crate) change: ChangeArgs,
     /// The timer's id, as `pelton saga show` shows it

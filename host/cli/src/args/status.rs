@@ -10,10 +10,10 @@ use crate::config::duration;
 /// `pelton status`
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Which server.
+    /// The server.
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Show it again and again, until Ctrl-C
+    /// Repeat until Ctrl-C
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = duration)]
     pub(crate) watch: Option<Duration>,
 }

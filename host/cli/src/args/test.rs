@@ -8,7 +8,7 @@ use pelton_wasm::Tier;
 
 use super::common::ConfigArgs;
 
-/// What is tested, and how it will run.
+/// The component that is tested, and how it will run.
 #[derive(Debug, Args)]
 pub(crate) struct SubjectArgs {
     /// The component
@@ -17,25 +17,25 @@ pub(crate) struct SubjectArgs {
     /// Files of cases, or folders with them
     #[arg(value_name = "CASES")]
     pub(crate) cases: Vec<PathBuf>,
-    /// Test it as the plugin of this name in the configuration runs: with its tier, settings and limits
+    /// Use the tier, settings and limits of this plugin of the configuration
     #[arg(long = "as", value_name = "NAME", conflicts_with_all = ["tier", "settings"])]
     pub(crate) as_plugin: Option<String>,
     /// The configuration for `--as`.
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// What the component may import, as `tier` in its table in the configuration
+    /// The imports that the component may have, as `tier` in the configuration
     #[arg(long, value_name = "TIER", default_value = Tier::default().name(), value_parser = tiers())]
     pub(crate) tier: Tier,
     /// A setting of the plugin, as `[plugins.X.settings]` has it; may be given several times
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) settings: Vec<(String, String)>,
-    /// Fail where the plugin declares what no case uses and no file of cases leaves out with a reason
+    /// Fail if the plugin declares something that no case uses and no file of cases leaves out with a reason
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Try less: for a look between two changes
+    /// Make fewer tries, for a quick check between two changes
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Keep compiled code in this folder, which is made if it is missing: a component is compiled once
+    /// Keep compiled code in this folder, which is created if missing
     #[arg(long, value_name = "DIR", env = "PELTON_COMPILED_CODE")]
     pub(crate) compiled_code: Option<PathBuf>,
 }
@@ -43,32 +43,32 @@ pub(crate) struct SubjectArgs {
 /// `pelton test`
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
-    /// What is tested.
+    /// The component.
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
     /// Test this rule only, by id or name; may be given several times
     #[arg(long = "rule", value_name = "RULE")]
     pub(crate) rules: Vec<String>,
-    /// Print every rule, with why it matters and what to do where it is broken
+    /// Print every rule, why it matters, and how to mend a plugin that breaks it
     #[arg(long)]
     pub(crate) list_rules: bool,
     /// Print the JSON Schema of files of cases, for editors
     #[arg(long)]
     pub(crate) schema: bool,
-    /// What is left to chance follows from this number; without it, another one each time
+    /// The seed of everything random; without it, a new one each time
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
     /// Stop at the first rule that is broken
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Write what the cases gave into their files, in place of what they expect
+    /// Replace what the cases expect by what they gave, in their files
     #[arg(long)]
     pub(crate) update: bool,
     /// Test again whenever the component or a case is saved
     #[arg(long, conflicts_with = "update")]
     pub(crate) watch: bool,
-    /// Replay a recording of `pelton record`: decide its commands again on the recorded states, fold its events; the rules try
-    /// them, too; may be given several times
+    /// Replay a recording of `pelton record`: decide its commands again on the recorded states, and fold its events; the
+    /// rules use them, too; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Vec<PathBuf>,
     /// Compare the replay with this version of the component
@@ -77,7 +77,7 @@ pub(crate) struct TestArgs {
     /// Print the report as JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write the report to a file besides, as json, tap, junit, ctrf, markdown or html; may be given several times
+    /// Also write the report to a file, as json, tap, junit, ctrf, markdown or html; may be given several times
     #[arg(long = "report", value_name = "FORM=FILE", value_parser = report)]
     pub(crate) reports: Vec<(ReportForm, PathBuf)>,
 }
@@ -85,10 +85,10 @@ pub(crate) struct TestArgs {
 /// `pelton can-i-activate`
 #[derive(Debug, Args)]
 pub(crate) struct CanIActivateArgs {
-    /// What would run.
+    /// The component.
     #[command(flatten)]
     pub(crate) subject: SubjectArgs,
-    /// Whether a rule that had nothing to test is in the way
+    /// Whether a rule that had nothing to test is accepted
     #[arg(long, value_enum, default_value = "warn")]
     pub(crate) not_tested: NotTestedArg,
     // `SubjectArgs` asks for a component unless one of these is given.
@@ -98,16 +98,16 @@ pub(crate) struct CanIActivateArgs {
     schema: bool,
 }
 
-/// What to do about rules that had nothing to test.
+/// The reaction to rules that had nothing to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum NotTestedArg {
-    /// Say so.
+    /// Warn.
     Warn,
-    /// Do not run the plugin.
+    /// Refuse the plugin.
     Refuse,
 }
 
-/// The form of a report.
+/// The format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportForm {
     /// Everything, as JSON.
@@ -120,7 +120,7 @@ pub(crate) enum ReportForm {
     Ctrf,
     /// Markdown.
     Markdown,
-    /// A page of its own.
+    /// A page.
     Html,
 }
 

@@ -67,7 +67,7 @@ fn configured(file: &Path) -> Result<Vec<Work>, Failure> {
     }
     if work.is_empty() {
         let what = anyhow!(
-            "no plugin in {} names its crate; add crate = \"path/to/crate\" and the component to each that `pelton build` shall build",
+            "no plugin in {} names its crate; add crate = \"path/to/crate\" and the component to each plugin that `pelton build` should build",
             file.display()
         );
         return Err(Failure::Unusable(what));

@@ -81,7 +81,7 @@ fn start(text: &str, value: Option<&str>) -> Result<Start, String> {
         ("now", None) => Ok(Start::Now),
         ("sequence", Some(number)) => match number.parse() {
             Ok(first) if first > 0 => Ok(Start::Sequence(Sequence(first))),
-            _ => Err(format!("has the sequence {number:?}, which is no whole number from 1")),
+            _ => Err(format!("has the sequence {number:?}, which is not a whole number from 1")),
         },
         ("time", Some(time)) => {
             Timestamp::parse(time).map(Start::Time).map_err(|error| format!("has a time: {error}"))

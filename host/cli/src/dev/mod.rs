@@ -104,7 +104,7 @@ async fn keep_running(server: &mut Server) -> anyhow::Error {
         };
         quick_ends = if began.elapsed() < QUICK { quick_ends + 1 } else { 1 };
         if quick_ends > MAX_QUICK_ENDS {
-            return anyhow!("nats-server ended again and again, the last time with {status}");
+            return anyhow!("nats-server keeps ending, the last time with {status}");
         }
         tracing::error!("nats-server ended ({status}); starting it again");
         if let Err(error) = server.restart().await {

@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &CaseArgs) -> Result<(), Failure> {
     let file = arguments.out.clone();
     let file = file.unwrap_or_else(|| PathBuf::from(format!("dead-letter-{}.toml", kept.sequence)));
     if file.exists() {
-        return Err(Failure::Run(anyhow!("{} is there already; say --out FILE", file.display())));
+        return Err(Failure::Run(anyhow!("{} already exists; use --out FILE", file.display())));
     }
     let written = std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()));
     written.map_err(Failure::Run)?;
@@ -67,7 +67,7 @@ async fn case(client: &DlqClient, kept: &KeptDeadLetter, file: Option<&Path>) ->
 
 fn component(plugin: &PluginConfig, named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let file = named.map(Path::to_owned).or_else(|| plugin.component.clone());
-    file.context("the configuration names no file for the plugin; say --plugin FILE")
+    file.context("the configuration names no file for the plugin; use --plugin FILE")
 }
 
 /// A handler, projection or saga.
@@ -93,7 +93,7 @@ async fn command(client: &DlqClient, kept: &KeptDeadLetter, stream: &Name) -> an
     let letter = &kept.dead_letter;
     let command = run::intake(&client.config)
         .decode(&letter.message)
-        .context("the message is no command, so no plugin has failed on it")?;
+        .context("the message is not a command, so no plugin has failed on it")?;
     let mut given = events(client, stream, Some(&command.entity), Sequence(u64::MAX)).await?;
     given.retain(|event| event.recorded_at < kept.kept_at);
     let name = format!("dead letter {}: {}", kept.sequence, command.r#type);
@@ -105,7 +105,8 @@ async fn event(client: &DlqClient, letter: &DeadLetter, stream: &Name) -> anyhow
     if message.stream != *stream {
         bail!("the message is a timer or an outcome of a saga; a case has these as steps, write it by hand");
     }
-    let event = recorded::of_message(&stream.as_str().into(), message).context("the message is no event")?;
+    let event =
+        recorded::of_message(&stream.as_str().into(), message).context("the message is not an event")?;
     let prefix = message.subject.rsplitn(3, '.').nth(2).unwrap_or_default();
     let entity = client.config.handlers.values().find_map(|handler| handler.entity.entity_at(prefix));
     let given = events(client, stream, entity.as_ref(), message.sequence).await?;

@@ -20,7 +20,7 @@ pub(super) async fn run(arguments: &DiffArgs) -> Result<(), Failure> {
     let was = match &arguments.from {
         Some(version) => client.find(plugin, Some(version)).await?.digest,
         None => {
-            let nothing = || anyhow!("nothing was activated for the plugin {plugin} yet; say --from VERSION");
+            let nothing = || anyhow!("nothing was activated for the plugin {plugin} yet; use --from VERSION");
             client.active(plugin).await?.with_context(nothing).map_err(Failure::Run)?.runs.component
         }
     };

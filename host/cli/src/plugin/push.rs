@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: &PushArgs) -> Result<(), Failure> {
         say(&serde_json::json!({ "component": component, "new": is_new }).to_string());
     } else {
         let Component { digest, version, .. } = &component;
-        let what = if is_new { "pushed" } else { "is there already:" };
+        let what = if is_new { "pushed" } else { "already pushed:" };
         say(&format!("{what} {plugin}@{version} {digest}"));
         say(&format!("run it with: pelton plugin activate {plugin}@{digest}"));
     }

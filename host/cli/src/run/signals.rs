@@ -25,7 +25,7 @@ impl Signals {
         tracing::info!("{name}: stopping; a second signal exits at once");
         stop.cancel();
         let (name, code) = self.next().await;
-        tracing::warn!("{name} again: exiting at once; what was in hand will be handed out again");
+        tracing::warn!("{name} again: exiting at once; unfinished messages will be redelivered");
         std::process::exit(code)
     }
 

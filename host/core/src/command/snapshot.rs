@@ -143,7 +143,7 @@ pub fn encode(
 
 /// Reads a snapshot. The error says why it cannot be used.
 pub fn decode(snapshot: &[u8], key: &SnapshotKey) -> Result<Snapshot, String> {
-    let text = std::str::from_utf8(snapshot).map_err(|e| format!("it is no text: {e}"))?;
+    let text = std::str::from_utf8(snapshot).map_err(|e| format!("it is not text: {e}"))?;
     let (first, body) = text.split_once('\n').ok_or("it has no second line")?;
     let fingerprint = first.strip_prefix(FORM).ok_or_else(|| format!("it does not begin with {FORM:?}"))?;
     if *Fingerprint::of(&[body.as_bytes()]).0 != *fingerprint {

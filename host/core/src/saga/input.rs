@@ -68,7 +68,7 @@ impl OwnInput {
     /// # Errors
     /// It is no input.
     pub fn from_bytes(payload: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(payload).map_err(|error| format!("it is no input of a saga: {error}"))
+        serde_json::from_slice(payload).map_err(|error| format!("it is not an input of a saga: {error}"))
     }
 
     /// The instance that it is for.

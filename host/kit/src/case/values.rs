@@ -15,7 +15,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("{text:?} is not a whole number with ms, s, m, h or d, such as \"2h\"")),
     };
     let total = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds));
-    total.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is no duration, or too long"))
+    total.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is not a duration, or is too long"))
 }
 
 /// A duration as [`parse_duration`] reads it.

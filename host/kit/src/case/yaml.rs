@@ -97,7 +97,7 @@ impl<'t> Reader<'t> {
             let (event, place) = self.next()?;
             let value = self.value(event, place, depth + 1)?;
             if !table.add(key, value) {
-                self.wrong(at, &format!("the key `{name}` is there already"));
+                self.wrong(at, &format!("the key `{name}` is set twice"));
             }
         }
     }
@@ -215,7 +215,7 @@ nested:
             "3:4: there are no tags here, as !thing",
             "4:4: the number is too large, or none that JSON has",
             "5:4: the number is too large, or none that JSON has",
-            "5:1: the key `c` is there already",
+            "5:1: the key `c` is set twice",
         ];
         assert_eq!(told(text), expected);
         assert!(told("a: [1\n")[0].starts_with("2:1: "), "{:?}", told("a: [1\n"));

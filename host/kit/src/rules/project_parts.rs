@@ -53,5 +53,5 @@ fn test(subject: &Subject<'_>) -> Finding {
             }
         }
     }
-    passed(tried, "views of events in parts", "no case has two events, or its values are no text")
+    passed(tried, "views of events in parts", "no case has two events, or its values are not text")
 }

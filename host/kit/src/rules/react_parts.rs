@@ -63,5 +63,5 @@ fn test(subject: &Subject<'_>) -> Finding {
             }
         }
     }
-    passed(tried, "streams of events in parts", "no case has two events, or its state is no text")
+    passed(tried, "streams of events in parts", "no case has two events, or its state is not text")
 }

@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     id: "CH-14",
     name: "restore-hostile",
     level: Level::Recommended,
-    asserts: "bytes that are no snapshot are refused with an error, and trap nothing",
+    asserts: "bytes that are not a snapshot are refused with an error and do not trap",
     why: "the host folds all events instead in both cases; a trap costs the neighbours a load, and says less",
     mend: "return an error from `restore`, and raise `state-version` with every change of the form",
     after: &["CH-09"],
