@@ -1,4 +1,4 @@
-//! Runs cases, and takes from them what rules are tried on.
+//! Runs the cases, and collects inputs for the rules from them.
 
 mod handler;
 mod projection;
@@ -18,28 +18,28 @@ use crate::corpus::Given;
 use crate::guest::{Handler, Meter, Projection, Saga};
 use crate::report::{CaseResult, GotStep};
 
-/// What came of all cases.
+/// The results of all cases.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
     pub(crate) results: Vec<CaseResult>,
     pub(crate) given: Given,
     pub(crate) used: Used,
-    /// Cases that say what cannot be.
+    /// Cases that cannot be run, each with the reason.
     pub(crate) wrong: Vec<String>,
 }
 
-/// What cases use of what a plugin declares.
+/// The declarations of a plugin that cases use.
 #[derive(Debug, Default)]
 pub(crate) struct Used {
-    /// Commands that a handler was asked, and a saga sent.
+    /// Commands that a handler was given, or that a saga sent.
     pub(crate) commands: BTreeSet<String>,
-    /// Events that a handler emitted, and a projection or saga read.
+    /// Events that a handler emitted, or that a projection or saga read.
     pub(crate) events: BTreeSet<(String, u32)>,
     pub(crate) rejections: BTreeSet<String>,
     pub(crate) timers: BTreeSet<String>,
 }
 
-/// What came of one case.
+/// The result of one case.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) differences: Vec<String>,
@@ -57,7 +57,7 @@ impl Outcome {
     }
 }
 
-/// What a case runs on, and what it leaves behind.
+/// What a case runs on, and the collections that it adds to.
 struct Context<'a> {
     plugin: &'a LoadedPlugin,
     meter: &'a Meter,
@@ -67,7 +67,7 @@ struct Context<'a> {
     used: &'a mut Used,
 }
 
-/// Runs all cases of all files; each in fresh instances.
+/// Runs all cases of all files, each in fresh instances.
 pub(crate) fn run(files: &[CaseFile], plugin: &LoadedPlugin, meter: &Meter) -> Ran {
     let mut ran = Ran::default();
     for file in files {

@@ -1,5 +1,5 @@
-//! What rules are tried on: first what cases say, then what the plugin's schemas allow, then both changed, and what
-//! follows from them.
+//! The inputs of the rules: those of cases, those that the plugin's schemas allow, both with changes, and what follows
+//! from them.
 
 pub(crate) mod decisions;
 pub(crate) mod reactions;
@@ -21,7 +21,7 @@ use crate::case::GivenCommand;
 use crate::generate::{self, Extent};
 use crate::guest::History;
 
-/// How many values of one schema are made.
+/// The most values that are made from one schema.
 const OF_A_SCHEMA: usize = 4;
 
 /// Where an input came from.
@@ -32,41 +32,41 @@ pub(crate) enum Origin {
     Changed,
 }
 
-/// A command without an id, a time and a place.
+/// A command without an id and a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     pub(crate) origin: Origin,
     pub(crate) entity: String,
     pub(crate) given: GivenCommand,
-    /// Whether a case expects it to be rejected as unreadable.
+    /// Whether a case expects the rejection `invalid-command`.
     pub(crate) unreadable: bool,
 }
 
-/// What the cases say.
+/// The inputs from cases and recordings.
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     pub(crate) histories: Vec<History>,
     pub(crate) commands: Vec<Template>,
-    /// The events of each case that a projection or saga reads, in order.
+    /// Events in order, for projections and sagas.
     pub(crate) streams: Vec<Vec<RecordedEvent>>,
 }
 
-/// All that rules are tried on.
+/// All inputs of the rules.
 #[derive(Debug, Default)]
 pub(crate) struct Corpus {
     pub(crate) templates: Vec<Template>,
     pub(crate) histories: Vec<History>,
     pub(crate) decisions: Vec<Decision>,
-    /// The longest history that could be made of accepted commands.
+    /// The longest history that was made from accepted commands.
     pub(crate) long: Option<History>,
-    /// Events, each by itself, of every type and version that there is one of.
+    /// The events of the first streams, each used by itself.
     pub(crate) events: Vec<RecordedEvent>,
-    /// Events in an order in which they may happen.
+    /// Streams of events, for projections and sagas.
     pub(crate) streams: Vec<Vec<RecordedEvent>>,
     pub(crate) reactions: Vec<Reacted>,
 }
 
-/// The data that the plugin's schemas allow for this kind and type.
+/// Data that the plugin's schema of this kind and type allows.
 pub(crate) fn of_schema(
     plugin: &LoadedPlugin,
     kind: SchemaKind,
@@ -94,7 +94,7 @@ pub(crate) fn of_schema(
     made
 }
 
-/// One event of each of these types and versions, as far as there is one.
+/// The events of each of these types and versions. A list may be empty.
 pub(crate) fn each_type<'a>(
     types: &'a [EventType],
     events: &'a [RecordedEvent],

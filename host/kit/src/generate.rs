@@ -1,24 +1,24 @@
-//! Values that a JSON Schema allows, as far as that can be told from the schema alone.
+//! Values for a JSON Schema.
 //!
-//! What it makes is right by the schema's types, ranges and lists, and may still break a rule that no schema says. Texts
-//! come from a small set, so that two values of one field are sometimes the same.
+//! A value keeps to the schema's types, ranges and lists. It may still break a rule that the schema does not express.
+//! Texts come from a small set, so that two values of one field are sometimes the same.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-/// How deep a value goes.
+/// The deepest nesting.
 const MAX_DEPTH: usize = 8;
 
-/// How much of a value is made.
+/// Which fields of a value are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// Every field.
     Full,
-    /// Only what is required.
+    /// Only required fields.
     Least,
 }
 
-/// A value of this schema. `None`: it allows none, or says it in a way that is not read here.
+/// A value of this schema. `None` if it allows none, or uses keywords that are not read here.
 pub(crate) fn value(schema: &Value, extent: Extent, random: &mut Rng) -> Option<Value> {
     Generator { root: schema, extent, random }.make(schema, 0)
 }
@@ -73,7 +73,7 @@ impl<'a> Generator<'a> {
     fn typed(&mut self, fields: &'a Map<String, Value>, depth: usize) -> Option<Value> {
         let r#type = match fields.get("type") {
             Some(Value::String(one)) => one.as_str(),
-            // Of several, that which says most: null only where nothing else is allowed.
+            // Of several types, the first that is not null.
             Some(Value::Array(several)) => {
                 let names: Vec<&str> = several.iter().filter_map(Value::as_str).collect();
                 names.iter().find(|name| **name != "null").or(names.first()).copied()?
@@ -102,7 +102,7 @@ impl<'a> Generator<'a> {
             .unwrap_or(low.max(1.0) + 9.0);
         #[expect(clippy::cast_possible_truncation, reason = "a float becomes the nearest whole number")]
         let (low, high) = (low.ceil() as i64, high.floor() as i64);
-        // Small numbers are more often what rules allow.
+        // Rules are more likely to allow small numbers.
         let high = high.min(low.saturating_add(9)).max(low);
         json!(self.random.i64(low..=high))
     }
@@ -163,7 +163,7 @@ impl<'a> Generator<'a> {
             _ => Vec::new(),
         };
         let mut made = Map::new();
-        // The map lives as long as the schema, but for the empty one.
+        // `properties` may be the local empty map, so schemas are looked up in `fields`, which lives long enough.
         let names: Vec<String> = properties.keys().cloned().collect();
         for name in names {
             let needed = required.contains(&name.as_str());
@@ -181,7 +181,7 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// Both objects in one; otherwise the second.
+/// Both objects in one. If one value is not an object, the second.
 fn merged(one: Option<Value>, other: Value) -> Value {
     match (one, other) {
         (Some(Value::Object(mut one)), Value::Object(other)) => {

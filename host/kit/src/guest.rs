@@ -1,7 +1,6 @@
-//! Calls into a plugin, one after the other, measured.
+//! Calls into a plugin, one after the other, with their times.
 //!
-//! A call runs on the thread that makes it, so that nothing here waits: futures of the ports are ready when they are
-//! asked.
+//! A call runs on the thread that makes it. Nothing here waits: the ports' futures are ready when they are polled.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,18 +18,18 @@ use pelton_wasm::{WasmEntity, WasmHandler, WasmProjection, WasmSaga};
 
 use crate::inputs;
 
-/// What calls have taken so far.
+/// Measures calls.
 #[derive(Debug, Default)]
 pub(crate) struct Meter(Mutex<Usage>);
 
-/// What calls have taken.
+/// The number of calls, and the longest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// How many there were.
+    /// The number of calls.
     pub calls: u64,
-    /// The longest, by the clock of this machine.
+    /// The time of the longest call, by this machine's clock.
     pub longest: Duration,
-    /// The function of the longest.
+    /// The function of the longest call.
     pub function: &'static str,
 }
 
@@ -56,10 +55,10 @@ impl Meter {
     }
 }
 
-/// What a handler answered.
+/// A handler's answer to a command.
 pub(crate) type Answer = Result<Result<Vec<NewEvent>, Rejection>, PluginFault>;
 
-/// An entity's id and what happened to it.
+/// An entity's id and its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct History {
     pub(crate) entity: String,
@@ -112,7 +111,7 @@ impl<'a> Handler<'a> {
         Ok(restored.map(|wasm| Entity { wasm, meter: self.meter }))
     }
 
-    /// An entity with this past.
+    /// An entity that has folded this history.
     pub(crate) fn folded(&self, isolation: Isolation, history: &History) -> Result<Entity<'a>, PluginFault> {
         let entity = inputs::entity(&history.entity).map_err(|what| self.wasm.fault(what))?;
         let mut entity = self.create(entity.id(), isolation)?;
@@ -120,12 +119,12 @@ impl<'a> Handler<'a> {
         Ok(entity)
     }
 
-    /// What the plugin decides with this past.
+    /// The plugin's decision on this history.
     pub(crate) fn decided(&self, isolation: Isolation, history: &History, command: &Command) -> Answer {
         self.folded(isolation, history)?.decide(command)
     }
 
-    /// The same, in an instance that has done nothing else.
+    /// The plugin's decision in an instance that has done nothing else.
     pub(crate) fn reference(&self, history: &History, command: &Command) -> Answer {
         self.decided(Isolation::Alone, history, command)
     }
@@ -234,7 +233,7 @@ impl<'a> Saga<'a> {
     }
 }
 
-/// Whether the plugin broke, and did not just say that it cannot.
+/// Whether the plugin broke, and did not merely refuse the input.
 pub(crate) fn broke(fault: &PluginFault) -> bool {
     !matches!(fault.kind, FaultKind::Refused | FaultKind::RetryAfter(_))
         || fault.what.contains("handed the host more than")

@@ -1,4 +1,4 @@
-//! Data that nobody who is well would send.
+//! Data that a well-behaved client would not send.
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::json;
 
-/// Data that are not made of anything, and right ones with one thing changed: every value with every odd one, as far as
-/// `most` goes, then some at chance.
+/// Odd data, then up to `most` variants of the first valid data with one change, then some valid data with random
+/// damage.
 pub(crate) fn data(right: &[Bytes], random: &mut Rng, most: usize) -> Vec<Bytes> {
     let deep = "[".repeat(2_000) + &"]".repeat(2_000);
     let mut all: Vec<Bytes> = [
@@ -42,7 +42,7 @@ pub(crate) fn data(right: &[Bytes], random: &mut Rng, most: usize) -> Vec<Bytes>
     all
 }
 
-/// The value with one thing changed, in every way.
+/// All variants of the value with one change.
 fn each(value: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     for (at, _) in json::leaves(value) {
@@ -102,7 +102,7 @@ fn arrays(value: &Value) -> Vec<String> {
     found
 }
 
-/// Bytes of which some are missing, or others.
+/// The bytes cut off, with one byte changed, or with bytes added.
 fn torn(right: &Bytes, random: &mut Rng) -> Bytes {
     let mut bytes = right.to_vec();
     match random.u32(0..3) {

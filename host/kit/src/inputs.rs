@@ -1,4 +1,4 @@
-//! What a plugin is given, with all that the host would add, always the same.
+//! The inputs of a plugin, with everything that the host would add. Each run has the same.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) const START: Timestamp = Timestamp(1_767_225_600_000_000_000);
 /// The first token of an entity's subject.
 const PREFIX: &str = "entity";
 
-/// So much later.
+/// The time `by` later.
 pub(crate) fn later(time: Timestamp, by: Duration) -> Timestamp {
     Timestamp(time.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
 }
@@ -34,7 +34,7 @@ pub(crate) fn entity(id: &str) -> Result<Entity, String> {
     template.entity(&tokens).map_err(|(_, why)| format!("the entity {id:?}: {why}"))
 }
 
-/// The data as the bytes of a message. Text that is no JSON cannot be said in a case.
+/// The data as the bytes of a message. A case cannot hold data that are not JSON.
 pub(crate) fn bytes(data: &Value) -> Bytes {
     match data {
         Value::Null => Bytes::from_static(b"{}"),
@@ -42,7 +42,7 @@ pub(crate) fn bytes(data: &Value) -> Bytes {
     }
 }
 
-/// What a message's bytes are, as JSON; text where they are none.
+/// A message's bytes as JSON, or as text if they are not JSON.
 pub(crate) fn read(data: &[u8]) -> Value {
     serde_json::from_slice(data).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(data).into_owned()))
 }
@@ -52,12 +52,12 @@ fn pairs(metadata: &Map<String, Value>) -> Vec<(String, String)> {
     metadata.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// The events of a case at the places 1, 2, 3, … of a stream.
+/// The events of a case, at the sequences 1, 2, 3, … of a stream.
 pub(crate) fn events(given: &[GivenEvent], entity: &str, time: Timestamp) -> Vec<RecordedEvent> {
     given.iter().zip(1..).map(|(event, at)| self::event(event, entity, time, at)).collect()
 }
 
-/// One event at a place of the stream.
+/// One event at this sequence of the stream.
 pub(crate) fn event(given: &GivenEvent, entity: &str, time: Timestamp, at: u64) -> RecordedEvent {
     let entity = given.entity.as_deref().unwrap_or(entity);
     let time = given.at.unwrap_or(time);
@@ -66,7 +66,7 @@ pub(crate) fn event(given: &GivenEvent, entity: &str, time: Timestamp, at: u64) 
     event
 }
 
-/// An event of this type at a place of the stream.
+/// An event of this type at this sequence of the stream.
 pub(crate) fn event_of(
     r#type: &str,
     version: u32,
@@ -143,7 +143,7 @@ pub(crate) fn command_of(
     })
 }
 
-/// What a handler decided, as the stream holds it behind these events.
+/// A handler's new events as the stream stores them behind these events.
 pub(crate) fn stored(
     command: &Command,
     decided: &[NewEvent],

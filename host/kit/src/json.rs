@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// The places of all values that hold no others, as JSON pointers.
+/// All values that hold no others, with their places as JSON pointers.
 pub(crate) fn leaves(value: &Value) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     collect(value, String::new(), &mut found);
@@ -25,7 +25,7 @@ fn collect(value: &Value, at: String, found: &mut Vec<(String, Value)>) {
     }
 }
 
-/// The value with another at this place.
+/// The value with `new` at this place.
 pub(crate) fn with(value: &Value, at: &str, new: Value) -> Value {
     let mut value = value.clone();
     if let Some(place) = value.pointer_mut(at) {
@@ -34,7 +34,7 @@ pub(crate) fn with(value: &Value, at: &str, new: Value) -> Value {
     value
 }
 
-/// The last part of a pointer that is a name, and no number of a list.
+/// The last part of a pointer that is a name and not an index.
 pub(crate) fn name(pointer: &str) -> &str {
     pointer.rsplit('/').find(|part| part.parse::<usize>().is_err()).unwrap_or("")
 }

@@ -1,11 +1,11 @@
 //! The suite that a plugin must pass: cases, which say what a plugin should do, and rules, which every plugin keeps.
 //!
-//! A case is given events, an input, and what follows. Rules need no expectation: they hold what the host counts on, for
-//! example that a decision does not change when it is asked for again. They take their inputs from the cases, then from
-//! the schemas that the plugin declares, then from both with changes.
+//! A case has given events, an input, and an expected result. Rules need no expectation: they check what the host
+//! relies on, for example that a decision is the same each time. They take their inputs from the cases, then from the
+//! schemas that the plugin declares, then from both with changes.
 //!
-//! The bytes that are tested are the bytes that will run, on the host's own sandbox. Nothing here knows NATS, and nothing
-//! sleeps. One seed replays everything.
+//! The suite tests the bytes that will run, in the host's own sandbox. It does not know NATS, and it does not sleep.
+//! One seed replays everything.
 #![forbid(unsafe_code)]
 
 pub mod case;

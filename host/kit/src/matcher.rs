@@ -1,11 +1,11 @@
-//! Matchers: what stands in an expected value where not one value is expected, but any of a kind.
+//! Matchers: parts of an expected value that accept any value of a kind.
 
 use serde_json::{Map, Value, json};
 
-/// The names of matchers: the only key of a table.
+/// The names of matchers. A matcher is a table with one of them as its only key.
 pub(crate) const NAMES: &[&str] = &["$any", "$starts-with", "$contains", "$between", "$subset", "$unordered"];
 
-/// The places at which a value is not as expected, as JSON pointers with both sides.
+/// The places at which a value is not as expected, as JSON pointers with both values.
 pub(crate) fn differences(at: &str, expected: &Value, got: &Value) -> Vec<String> {
     let differs = || vec![format!("{at}: expected {expected}, got {got}")];
     if let Some((name, argument)) = matcher(expected) {
@@ -25,7 +25,7 @@ pub(crate) fn differences(at: &str, expected: &Value, got: &Value) -> Vec<String
     }
 }
 
-/// 1 and 1.0 are one number: TOML and JSON tell them apart, and a plugin's language may not.
+/// Whether two values are equal. 1 and 1.0 are: TOML and JSON tell them apart, but a plugin's language may not.
 fn same(one: &Value, other: &Value) -> bool {
     one == other
         || matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one.is_finite() && json!(one) == json!(other))

@@ -1,7 +1,7 @@
-//! A recording: the messages of an event stream as they were stored, with the commands that led to them, in a file.
+//! A recording: a file with the stored messages of an event stream, and the commands that led to them.
 //!
-//! The file has one JSON object a line. The first says what was recorded, the last how many messages there are, so that
-//! a file that was cut off is noticed. Commands come first.
+//! The file has one JSON object a line. The first is the header. Then come commands, then events and marks. The last
+//! has the number of messages, so that a file that was cut off is noticed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, Write};
@@ -25,33 +25,33 @@ use crate::corpus::{Given, Origin, Template};
 use crate::guest::History;
 use crate::inputs::read;
 
-/// How many histories of entities rules try.
+/// The most histories of entities that rules try.
 const MAX_HISTORIES: usize = 20;
-/// How many commands of one type rules try.
+/// The most commands of one type that rules try.
 const MAX_OF_TYPE: usize = 5;
-/// How many events of the stream rules try.
+/// The most events of the stream that rules try.
 const MAX_OF_STREAM: usize = 500;
-/// The version of the form of the file.
+/// The version of the file's form.
 const FORM: u32 = 1;
 
-/// What was recorded.
+/// The header of a recording.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
     form: u32,
     /// The event stream.
     pub stream: String,
-    /// The one entity that was recorded. `None`: all.
+    /// The one entity that was recorded. `None` if all were.
     pub entity: Option<String>,
     /// When it was recorded.
     pub at: Timestamp,
     /// JSON pointers to values that were replaced.
     pub redacted: Vec<String>,
-    /// How commands find their entities, by type.
+    /// The routes of commands to their entities, by command type.
     pub routes: BTreeMap<String, Route>,
 }
 
-/// How the commands of one type find their entity.
+/// The route of the commands of one type to their entities.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Route {
     /// The template of the entity.
@@ -94,19 +94,19 @@ pub struct Message {
     pub stored_at: Timestamp,
     /// Its headers, in order.
     pub headers: Vec<(String, String)>,
-    /// The command that it followed from. `None`: Pelton did not write it.
+    /// The command that led to it. `None` in a command, and in a message that Pelton did not write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     payload: Payload,
 }
 
-/// The command that a message followed from.
+/// The command that led to a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cause {
     /// The command's id.
     pub command: CommandId,
-    /// How many events followed from it; 0 in a mark.
+    /// How many events the command led to; 0 in a mark.
     pub events: u32,
     /// The digest of the version that decided it.
     pub decided_by: String,
@@ -162,7 +162,7 @@ enum Line {
     End { messages: u64 },
 }
 
-/// What kind of message is written.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A command of the log.
@@ -227,7 +227,7 @@ impl<W: Write> Writer<W> {
 /// A recording that was read.
 #[derive(Debug)]
 pub struct Recording {
-    /// What was recorded.
+    /// The header of a recording.
     pub header: Header,
     pub(crate) commands: HashMap<CommandId, Command>,
     pub(crate) entries: Vec<Entry>,
@@ -237,7 +237,7 @@ pub struct Recording {
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) sequence: Sequence,
-    /// `None`: it is of no handler's entity.
+    /// `None` if the message does not belong to a handler's entity.
     pub(crate) entity: Option<Entity>,
     pub(crate) cause: Option<Cause>,
     pub(crate) what: Recorded,
@@ -249,7 +249,7 @@ pub(crate) enum Recorded {
     Mark(Box<Mark>),
 }
 
-/// Why a file is no recording.
+/// Why a file is not a recording.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct MalformedRecording {
@@ -264,7 +264,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// The file is no recording, has another form, or was cut off.
+    /// The file is not a recording, has another form, or was cut off.
     pub fn read(from: impl BufRead) -> Result<Self, MalformedRecording> {
         let mut reading: Option<(Self, Intake)> = None;
         let (mut messages, mut ended, mut last) = (0, false, 0);
@@ -321,13 +321,13 @@ impl Recording {
         }
     }
 
-    /// How many messages of entities it has.
+    /// How many events and marks it has.
     #[must_use]
     pub fn messages(&self) -> usize {
         self.entries.len()
     }
 
-    /// What rules try of it: the longest histories, one of each set of event types, commands that were accepted, and the
+    /// Adds inputs for rules: the longest history of each set of event types, commands that led to events, and the
     /// beginning of the stream.
     pub(crate) fn add_to(&self, given: &mut Given) {
         let mut histories: BTreeMap<&str, History> = BTreeMap::new();
@@ -357,7 +357,7 @@ impl Recording {
                 .collect();
             seen.len() < MAX_HISTORIES && seen.insert(types)
         });
-        // What was rejected may have been unreadable, which rules judge otherwise.
+        // A rejected command may have been unreadable, and rules treat unreadable commands differently.
         let accepted: BTreeSet<&str> = self
             .entries
             .iter()
@@ -400,7 +400,7 @@ impl Recording {
             stored_at: message.stored_at,
             attempt: 1,
         };
-        // What cannot be decoded was never decided.
+        // A command that cannot be decoded was never decided.
         if let Ok(command) = intake.decode(&incoming) {
             self.commands.insert(command.id.clone(), command);
         }

@@ -1,8 +1,8 @@
-//! A rehearsal: a version decides commands that were sent, on entities as they are, before it runs.
+//! A rehearsal: before a version runs, it decides earlier commands on the entities as they are.
 //!
-//! Where it takes entities over from the version before, it gets each in several ways: from that version's last snapshot, from an
-//! older one with the events since, and folded from all events. If it decides otherwise, its states mean something else, and
-//! its `state-version` has to be raised.
+//! If it takes entities over from the version before, it decides on each in several ways: restored from that version's
+//! last snapshot, from an older one with the events since, and folded from all events. If the decisions differ, its states
+//! mean something else, and its `state-version` has to be raised.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::{Command, RecordedEvent};

@@ -1,5 +1,5 @@
-//! Replays a recording: each command is decided again on the state that was recorded, so that one difference counts once
-//! and does not spoil what follows; events are folded, and reacted to, once more.
+//! Replays a recording. Each command is decided again on the recorded state, so that a difference counts once and does
+//! not affect later commands. Events are folded, and reacted to, once more.
 
 mod handler;
 mod projection;
@@ -16,56 +16,56 @@ use crate::guest::{Handler, Meter, Projection, Saga};
 use crate::recording::{Recorded, Recording};
 use crate::run::Untestable;
 
-/// The most differences that are told; all are counted.
+/// The most differences that are listed; all are counted.
 const MAX_TOLD: usize = 20;
 
-/// A component that is to decide, fold or react as it was recorded.
+/// A component that has to decide, fold or react as it was recorded.
 #[derive(Debug)]
 pub struct Replay<'a> {
     /// The sandbox.
     pub sandbox: &'a Plugins,
     /// The component's name in reports.
     pub name: String,
-    /// Its bytes.
+    /// The component's bytes.
     pub component: Vec<u8>,
-    /// The bytes of the version to compare it with. `None`: a handler is compared with the record, and of others only what
-    /// breaks is told.
+    /// The bytes of the version to compare it with. If `None`, a handler is compared with the recording, and of
+    /// projections and sagas only failures are listed.
     pub against: Option<Vec<u8>>,
-    /// Limits and settings, as they will run.
+    /// The limits and settings that the component will run with.
     pub activation: Activation,
 }
 
-/// What came of a replay.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Replayed {
-    /// The commands that were decided again, and the events that were folded or reacted to.
+    /// How many comparisons were made: of commands, of events or keys of a view, and of reactions.
     pub tried: usize,
-    /// Those of them that came out the same.
+    /// How many of them came out the same.
     pub same: usize,
-    /// The differences that are told.
+    /// The differences that are listed.
     pub differences: Vec<Difference>,
     /// How many differences there are.
     pub differing: usize,
-    /// Ends whose command the recording does not have: the log had let go of it, or the host ended it.
+    /// Ends without a command to decide again: the recording does not have it, or the host rejected it.
     pub without_command: usize,
-    /// Commands that the version to compare with does not decide as recorded either.
+    /// Comparisons that say nothing: the version to compare with fails, or does not decide as recorded either.
     pub not_comparable: usize,
-    /// Commands that had failed, and are decided now.
+    /// Commands that had failed and are decided now.
     pub decided_now: usize,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Something that came out otherwise.
+/// A result that differs.
 #[derive(Debug)]
 pub struct Difference {
-    /// Where: an entity or a key, with the sequence in the stream.
+    /// The place: an entity with the sequence in the stream, the sequence alone, or a key.
     pub place: String,
-    /// What was tried.
+    /// The input or the value that was compared.
     pub what: String,
-    /// What was recorded, or what the version to compare with does.
+    /// The recorded result, or that of the version to compare with.
     pub expected: String,
-    /// What the component does.
+    /// The component's result.
     pub got: String,
 }
 
@@ -74,7 +74,7 @@ impl Replay<'_> {
     ///
     /// # Errors
     ///
-    /// A component is no plugin.
+    /// A component is not a plugin.
     pub async fn run(&self, recording: &Recording) -> Result<Replayed, Untestable> {
         let start = Instant::now();
         let plugin = self.sandbox.load(&self.name, self.component.clone(), self.activation.clone()).await?;
@@ -133,7 +133,7 @@ impl Replayed {
         self.differing == 0
     }
 
-    /// For a terminal: one line a difference, then the counts.
+    /// The text for a terminal: the differences, then the counts.
     #[must_use]
     pub fn terminal(&self) -> String {
         let mut text = String::new();
@@ -157,7 +157,7 @@ impl Replayed {
         text
     }
 
-    /// For programs.
+    /// The result as JSON, for programs.
     #[must_use]
     pub fn json(&self) -> Value {
         let differences = self.differences.iter().map(|Difference { place, what, expected, got }| {

@@ -1,4 +1,4 @@
-//! What a suite has found.
+//! The report of a suite.
 
 mod forms;
 mod item;
@@ -16,38 +16,38 @@ use crate::guest::Usage;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Suite;
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Debug)]
 pub struct CaseResult {
     /// The file of the case.
     pub file: PathBuf,
     /// The name of the case.
     pub name: String,
-    /// Where the plugin does otherwise, one difference a line; none: it passed.
+    /// The differences from the expected result. The case passed if there are none.
     pub differences: Vec<String>,
-    /// What each step gave.
+    /// The result of each step.
     pub got: Vec<GotStep>,
 }
 
-/// What a step gave, as `then` would say it.
+/// The result of a step, in the form of `then`.
 #[derive(Debug, Clone, Default)]
 pub struct GotStep {
     /// The keys of `then` with their values.
     pub then: Vec<(&'static str, Value)>,
 }
 
-/// What came of a rule.
+/// The result of a rule.
 #[derive(Debug)]
 pub struct RuleResult {
     /// The rule.
     pub rule: &'static Rule,
-    /// What it found.
+    /// The rule's finding.
     pub finding: Finding,
     /// How long it took.
     pub took: Duration,
 }
 
-/// What came of a suite.
+/// The report of a suite.
 #[derive(Debug)]
 pub struct Report {
     /// The name of the component.
@@ -58,17 +58,18 @@ pub struct Report {
     pub digest: String,
     /// The seed.
     pub seed: u64,
-    /// The cases, as they stand in their files.
+    /// The results of the cases, in the order of their files.
     pub cases: Vec<CaseResult>,
-    /// What the plugin declares and no case uses, one a line, where that was asked for.
+    /// What a strict suite found: declarations that no case uses, and wrong entries of `left-out`. `None` if it was not
+    /// strict, or had to test single rules.
     pub strict: Option<Vec<String>>,
-    /// The rules, in order.
+    /// The results of the rules, in order.
     pub rules: Vec<RuleResult>,
-    /// What its calls have taken.
+    /// The number of calls, and the longest.
     pub usage: Usage,
-    /// The longest that a call may take.
+    /// The time limit of a call.
     pub call_time: Duration,
-    /// How long it all took.
+    /// How long the suite took.
     pub took: Duration,
 }
 
@@ -101,7 +102,7 @@ impl Report {
         self.rules.iter().filter(|result| matches!(result.finding, Finding::Failed { .. }))
     }
 
-    /// Whether no case and no required rule failed, and nothing is unused where that was asked for.
+    /// Whether no case and no required rule failed, and a strict suite found nothing unused.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.cases.iter().all(CaseResult::passed)
@@ -114,7 +115,7 @@ impl Report {
         self.rules.iter().filter(|result| matches!(result.finding, Finding::NotTested { .. }))
     }
 
-    /// For programs.
+    /// The report as JSON, for programs.
     #[must_use]
     pub fn json(&self) -> Value {
         let cases = self.cases.iter().map(|case| {
@@ -141,7 +142,7 @@ impl Report {
     }
 }
 
-/// A finding in a word, and what it says.
+/// The name of a finding, and its text.
 pub(crate) fn parts(finding: &Finding) -> (&'static str, &str) {
     match finding {
         Finding::Passed { tried } => ("passed", tried),
@@ -152,7 +153,7 @@ pub(crate) fn parts(finding: &Finding) -> (&'static str, &str) {
     }
 }
 
-/// With three digits behind the point.
+/// The milliseconds, with three decimal places.
 #[expect(clippy::cast_precision_loss, reason = "a suite takes no thousand years")]
 pub(crate) fn milliseconds(took: Duration) -> f64 {
     took.as_micros() as f64 / 1_000.0

@@ -1,4 +1,4 @@
-//! Makes a case of a message that a plugin could not process: as few given events as it still fails on.
+//! Makes a case from a message that a plugin could not process, with as few given events as it still fails on.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::view::{self, View};
 pub struct Failing {
     /// The name of the case.
     pub name: String,
-    /// Lines that are put above it, as comments.
+    /// Lines above the case, as comments.
     pub comment: String,
     /// The events before it, in order: of the entity, or of the stream.
     pub given: Vec<RecordedEvent>,
@@ -33,31 +33,31 @@ pub struct Failing {
 /// The message.
 #[derive(Debug, Clone)]
 pub enum FailingInput {
-    /// A command, of a handler.
+    /// A command for a handler.
     Command(Box<Command>),
-    /// An event, of a projection or a saga.
+    /// An event for a projection or a saga.
     Event(Box<RecordedEvent>),
 }
 
 /// Why there is no case.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReproduced {
-    /// The component is no plugin.
+    /// The component is not a plugin.
     #[error(transparent)]
     Untestable(#[from] Untestable),
-    /// The component has another role than the message needs.
+    /// The component lacks the role that the message needs.
     #[error("the component is no {0}")]
     Role(&'static str),
-    /// It does not fail.
+    /// The component does not fail on the message.
     #[error("this component processes it: {0}")]
     Processed(String),
-    /// Its data cannot be said in a file of cases.
+    /// The data cannot be written in a file of cases.
     #[error("it cannot be written as a case: {0}")]
     Unwritable(String),
 }
 
 impl Failing {
-    /// The text of a file with one case, in which the component fails as it did.
+    /// The text of a file with one case that the component fails on.
     ///
     /// # Errors
     ///
@@ -73,13 +73,13 @@ impl Failing {
         let fails = |given: &[RecordedEvent], timed: bool| self.fails(&plugin, &meter, given, timed);
         let processed = |what: String| NotReproduced::Processed(what);
         fails(&self.given, true)?.map_err(processed)?;
-        // Times stand in the case only where it matters when something happened.
+        // The case has times only if the failure depends on them.
         let timed = !matches!(fails(&self.given, false), Ok(Ok(())));
         let given = shrink::list(&self.given, |some| matches!(fails(some, timed), Ok(Ok(()))));
         self.written(&given, timed).map_err(NotReproduced::Unwritable)
     }
 
-    /// Whether it fails on these events; the inner error says what it does instead.
+    /// Whether the component fails on these events. The inner error says what it does instead.
     fn fails(
         &self,
         plugin: &LoadedPlugin,
@@ -186,7 +186,7 @@ fn handler_descriptor(handler: &pelton_wasm::WasmHandler) -> &pelton_core::comma
     handler.descriptor()
 }
 
-/// The event as a case has it.
+/// The event as the case has it: at the start of the case, unless the case has times.
 fn placed(event: &RecordedEvent, timed: bool) -> RecordedEvent {
     let mut event = event.clone();
     if !timed {

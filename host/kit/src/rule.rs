@@ -1,4 +1,4 @@
-//! Rules: what every plugin keeps, because the host counts on it.
+//! Rules, which every plugin has to keep because the host relies on them.
 
 use crate::rules;
 use crate::run::Subject;
@@ -9,30 +9,30 @@ pub struct Rule {
     pub id: &'static str,
     /// Its name, for example `decide-pure`.
     pub name: &'static str,
-    /// What it means that it is broken.
+    /// Whether a plugin that breaks it may run.
     pub level: Level,
-    /// What is held.
+    /// What it asserts of a plugin.
     pub asserts: &'static str,
-    /// What happens in production where it is not kept.
+    /// What happens in production if it is broken.
     pub why: &'static str,
-    /// What to do about it.
+    /// How to mend a plugin that breaks it.
     pub mend: &'static str,
-    /// Rules without which this one says nothing.
+    /// The ids of rules that have to hold for this one to say anything.
     pub after: &'static [&'static str],
     pub(crate) test: fn(&Subject<'_>) -> Finding,
 }
 
-/// What it means that a rule is broken.
+/// Whether a plugin that breaks a rule may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// The plugin must not run.
     Required,
-    /// The plugin may run, and will be a nuisance.
+    /// The plugin may run, but will be a nuisance.
     Recommended,
 }
 
 impl Level {
-    /// In a word.
+    /// The level's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,17 +48,17 @@ impl std::fmt::Debug for Rule {
     }
 }
 
-/// What a rule has found.
+/// The finding of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is kept, as far as so much was tried.
+    /// The rule held on everything that was tried.
     Passed {
         /// What was tried.
         tried: String,
     },
-    /// It is broken.
+    /// The rule is broken.
     Failed {
-        /// How.
+        /// How it is broken.
         how: String,
     },
     /// There was nothing to try it on.
@@ -66,12 +66,12 @@ pub enum Finding {
         /// What is missing.
         why: String,
     },
-    /// It is not about this plugin, which lacks the role or the ability.
+    /// The rule does not apply: the plugin lacks the role or the ability.
     NotApplicable {
         /// What the plugin lacks.
         why: String,
     },
-    /// Another rule is broken, without which this one says nothing.
+    /// A rule that has to hold for this one is broken or blocked.
     Blocked {
         /// The other rule's id.
         by: &'static str,

@@ -24,37 +24,37 @@ pub struct Suite<'a> {
     pub component: Vec<u8>,
     /// The component's name in reports.
     pub name: String,
-    /// Limits and settings, as they will run.
+    /// The limits and settings that the component will run with.
     pub activation: Activation,
     /// The cases.
     pub files: Vec<CaseFile>,
-    /// What was recorded; rules try it, too.
+    /// Recordings, which rules try, too.
     pub recordings: &'a [Recording],
-    /// What is left to chance follows from it.
+    /// The seed of everything random.
     pub seed: u64,
-    /// How much is tried.
+    /// How much rules try.
     pub effort: Effort,
-    /// Whether everything that the plugin declares has to be used by a case, or be left out with a reason.
+    /// Whether everything that the plugin declares must be used by a case, or be left out with a reason.
     pub strict: bool,
-    /// Whether rules behind the first one that is broken are left out.
+    /// Whether the suite stops at the first broken rule.
     pub fail_fast: bool,
 }
 
-/// How much is tried.
+/// How much rules try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
-    /// The calls that an instance has served before it is asked again.
+    /// How many calls an instance serves before it is asked again.
     pub calls: u32,
-    /// The decisions of a handler, and the reactions of a saga, that rules look at.
+    /// How many decisions of a handler, and how many reactions of a saga, rules look at.
     pub decisions: usize,
-    /// The histories of entities that rules look at.
+    /// How many histories of entities rules look at.
     pub histories: usize,
-    /// The data that no right client sends, of each type.
+    /// How many hostile data of each type rules try, about.
     pub hostile: usize,
 }
 
 impl Effort {
-    /// Enough for a look between two changes.
+    /// Enough for a quick look between two changes.
     pub const QUICK: Self = Self { calls: 1_200, decisions: 40, histories: 16, hostile: 200 };
 }
 
@@ -70,17 +70,17 @@ pub enum Untestable {
     /// The component is not a plugin.
     #[error(transparent)]
     Plugin(#[from] LoadError),
-    /// Cases say what cannot be.
+    /// Cases cannot be run.
     #[error("{}", .0.join("\n"))]
     Cases(Vec<String>),
 }
 
-/// What rules look at.
+/// The plugin and the inputs that rules test.
 pub(crate) struct Subject<'a> {
     pub(crate) suite: &'a Suite<'a>,
-    /// Its instances serve many calls.
+    /// The plugin with instances that serve many calls.
     pub(crate) plugin: &'a LoadedPlugin,
-    /// Each call of a projection or saga gets a fresh instance.
+    /// The plugin with a fresh instance for each call of a projection or saga.
     pub(crate) fresh: &'a LoadedPlugin,
     pub(crate) meter: &'a Meter,
     pub(crate) corpus: Corpus,
@@ -120,16 +120,16 @@ fn fresh(suite: &Suite<'_>, plugin: &LoadedPlugin) -> Result<LoadedPlugin, LoadE
 }
 
 impl Suite<'_> {
-    /// Tests the cases, and these rules; all where none is named.
+    /// Tests these rules. If none is named, tests the cases and all rules.
     ///
     /// # Errors
     ///
-    /// Nothing was tested: the component is no plugin, or cases say what cannot be.
+    /// Nothing was tested: the component is not a plugin, or cases cannot be run.
     pub async fn run(&self, only: &[String]) -> Result<Report, Untestable> {
         self.run_telling(only, |_, _| {}).await
     }
 
-    /// The same, and tells each rule before it is tested, with its place among all rules, from 1.
+    /// As [`Suite::run`], and calls `tell` before each rule, with the rule and its place among all rules, from 1.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl Suite<'_> {
         }
         if plugin.projection().is_some() || plugin.saga().is_some() {
             let mut of_cases = given.streams.clone();
-            // What its handler decides may be what its view shows.
+            // The plugin's view may show the events of its own handler.
             of_cases.extend(
                 corpus.histories.iter().map(|history| history.events.clone()).filter(|e| !e.is_empty()),
             );

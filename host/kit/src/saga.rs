@@ -1,4 +1,4 @@
-//! A saga's instances in memory, driven as the host drives them, without its clock.
+//! A saga's instances in memory, driven as the host drives them, but without its clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use pelton_core::time::Timestamp;
 
 use crate::guest::{Saga, words};
 
-/// What an instance did about an input.
+/// An instance's answer to an input.
 pub(crate) type Done = Result<Result<Reaction, Failure>, PluginFault>;
 
-/// An instance's input, with what it did.
+/// An instance's input, with its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Reacted {
     pub(crate) instance: String,
@@ -28,7 +28,7 @@ pub(crate) struct Reacted {
 }
 
 impl Reacted {
-    /// The same input again.
+    /// Reacts to the same input again.
     pub(crate) fn again(&self, saga: &Saga<'_>) -> Done {
         saga.react(&self.instance, self.state.as_deref(), &self.input, &self.context)
     }
@@ -69,11 +69,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An event of the stream. What each instance did about it.
+    /// Hands over an event of the stream. Returns the reaction of each instance.
     ///
     /// # Errors
     ///
-    /// What is wrong with the answer of `correlate`.
+    /// `correlate` fails, or its answer is wrong.
     pub(crate) fn event(&mut self, saga: &Saga<'_>, event: &RecordedEvent) -> Result<Vec<Reacted>, String> {
         if !event.event.is_of(&saga.descriptor().events) {
             return Ok(Vec::new());
@@ -96,7 +96,7 @@ impl World {
         Ok(all)
     }
 
-    /// A timer that is set goes off at this time.
+    /// A timer that is set goes off at this time, or when it is due if that is later.
     pub(crate) fn timer(
         &mut self,
         saga: &Saga<'_>,
@@ -183,7 +183,7 @@ impl World {
     }
 }
 
-/// An instance that the host can keep. The error says what is wrong with its id.
+/// Checks that the host can store an instance of this id. The error says what is wrong.
 pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
     let id = InstanceId::new(instance).map_err(|error| format!("the instance id {instance:?} {error}"))?;
     match id.as_str().len() {
@@ -194,12 +194,12 @@ pub(crate) fn check_instance(instance: &str) -> Result<(), String> {
     }
 }
 
-/// Whether the host passes it the outcomes of its commands.
+/// Whether the host passes the saga the outcomes of its commands.
 pub(crate) fn takes_outcomes(descriptor: &SagaDescriptor) -> bool {
     descriptor.takes_outcomes
 }
 
-/// Every way in which a command may end.
+/// Results for every way in which a command may end.
 pub(crate) fn results() -> Vec<CommandResult> {
     let rejected = |code: &str, details: Vec<(String, String)>| {
         CommandResult::Rejected(Rejection { code: code.to_owned(), message: "a rule".to_owned(), details })

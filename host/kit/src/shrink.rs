@@ -1,13 +1,13 @@
-//! Makes a failing input as small as it can be found.
+//! Makes a failing input as small as possible.
 
 use std::time::{Duration, Instant};
 
 /// The most inputs that are tried.
 const MOST_TRIES: usize = 100;
-/// How long is tried: where each call runs into its limit of time, a longer input has to do.
+/// The longest that inputs are tried. If each call runs into its time limit, a longer input has to do.
 const MOST_TIME: Duration = Duration::from_secs(1);
 
-/// The smallest list found that still fails: items are left out, many at once first.
+/// The smallest list found that still fails. At first many items are left out at once, then fewer.
 pub(crate) fn list<T: Clone>(failing: &[T], mut fails: impl FnMut(&[T]) -> bool) -> Vec<T> {
     let mut best = failing.to_vec();
     let mut size = best.len().div_ceil(2).max(1);

@@ -1,4 +1,4 @@
-//! What a plugin declares and no case uses.
+//! Declarations of a plugin that no case uses.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use pelton_wasm::LoadedPlugin;
 use crate::case::{CaseFile, LeftOut};
 use crate::cases::Used;
 
-/// Something that a plugin declares, in words.
+/// The kind and the name of something that a plugin declares.
 type Named = (&'static str, String);
 
-/// What no case uses and no file leaves out, and what is left out without need; one a line.
+/// What no case uses and no file leaves out, and entries of `left-out` that are wrong or not needed.
 pub(crate) fn unused(files: &[CaseFile], plugin: &LoadedPlugin, used: &Used) -> Vec<String> {
     let declared = declared(plugin);
     let used = self::used(used);

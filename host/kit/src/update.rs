@@ -1,12 +1,12 @@
-//! Writes what cases gave into their files, in place of what they expect.
+//! Writes the results of cases into their files, in place of the expected results.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, TableLike, Value as Toml};
 
 use crate::case::CaseFile;
 use crate::report::CaseResult;
 
-/// The text of a file with what its cases gave in place of what they expect; of those keys of `then` that are there, or of
-/// all of them where there are none. Comments stay. `None`: nothing is to be changed.
+/// The text of a file in which the results of failed cases replace the expected ones: those of the keys that `then`
+/// has, or all if it has none. Comments stay. `None` if no case failed.
 ///
 /// # Errors
 ///
@@ -53,14 +53,14 @@ fn nth_table(item: &mut Item, nth: usize) -> Option<&mut dyn TableLike> {
     }
 }
 
-/// Puts what was got in place of what is expected.
+/// Puts the result in place of the expected one.
 fn replace(holder: &mut dyn TableLike, got: &[(&'static str, serde_json::Value)]) -> Result<(), String> {
     let expected: Vec<String> = holder
         .get("then")
         .and_then(Item::as_table_like)
         .map(|then| then.iter().map(|(key, _)| key.to_owned()).collect())
         .unwrap_or_default();
-    // An accepted command where a rejection was expected, and the other way round.
+    // The command was accepted where a rejection was expected, or the other way round.
     let other = |key: &str| match key {
         "events" => expected.iter().any(|expected| expected == "rejection"),
         "rejection" => expected.iter().any(|expected| expected == "events"),

@@ -1,7 +1,7 @@
-//! A verdict: what came of a suite, kept beside the component, so that whoever is about to run it need not test again.
+//! A verdict: the result of a suite, kept beside the component, so that a host need not test the component again.
 //!
-//! It counts for what it was made of: the component with its settings, the rules, the host's version, the cases, the
-//! limits, and how much was tried. Where one of them has changed, it says nothing.
+//! It holds for its basis: the component with its settings, the rules, the host's version, the cases, the limits, and
+//! how much was tried. If one of them has changed, the verdict is stale.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::report::Report;
 use crate::rule::{self, Finding};
 use crate::run::Suite;
 
-/// What a verdict was made of.
+/// What a verdict depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Basis {
@@ -27,17 +27,17 @@ pub struct Basis {
     pub cases: String,
     /// A fingerprint of the limits, and of what the component may import.
     pub limits: String,
-    /// A fingerprint of how much was tried, and whether strictly.
+    /// A fingerprint of how much was tried, and of whether the suite was strict.
     pub effort: String,
 }
 
-/// What came of a suite.
+/// The result of a suite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Verdict {
-    /// What it was made of.
+    /// What the verdict depends on.
     pub basis: Basis,
-    /// Whether no case and no required rule failed.
+    /// Whether the suite passed.
     pub passed: bool,
     /// The seed.
     pub seed: u64,
@@ -50,7 +50,7 @@ pub struct Verdict {
 /// What to do about rules that had nothing to test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotTested {
-    /// Say so.
+    /// Run the plugin, and warn.
     Warn,
     /// Do not run the plugin.
     Refuse,
@@ -59,16 +59,16 @@ pub enum NotTested {
 /// Why a verdict does not allow a plugin to run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There is none.
+    /// There is no verdict.
     #[error("there is no verdict of it; test it first")]
     Missing,
-    /// It is no verdict.
+    /// The text is not a verdict.
     #[error("its verdict cannot be read: {0}")]
     Unreadable(String),
-    /// It was made of something else.
+    /// The verdict has another basis.
     #[error("its verdict is of another {}; test it again", .0.join(", "))]
     Stale(Vec<&'static str>),
-    /// It failed.
+    /// The suite failed.
     #[error("it failed: {0}")]
     Failed(String),
     /// Rules had nothing to test.
@@ -77,7 +77,7 @@ pub enum Refused {
 }
 
 impl Suite<'_> {
-    /// What a verdict on this plugin, loaded of the suite's component, is made of.
+    /// The basis of a verdict on this plugin, which was loaded from the suite's component.
     #[must_use]
     pub fn basis(&self, plugin: &LoadedPlugin) -> Basis {
         self.basis_of(plugin.digest())
@@ -113,7 +113,7 @@ fn limits(Activation { limits, tier, .. }: &Activation) -> String {
 }
 
 impl Verdict {
-    /// The verdict of a suite that has run as a whole.
+    /// The verdict of a suite that has run with all its rules.
     #[must_use]
     pub fn of(suite: &Suite<'_>, report: &Report) -> Self {
         let not_tested =
@@ -133,26 +133,26 @@ impl Verdict {
         component.with_extension("verdict.json")
     }
 
-    /// As it is kept.
+    /// The text of its file.
     #[must_use]
     pub fn written(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
-    /// Reads what is kept.
+    /// Reads the text of a file.
     ///
     /// # Errors
     ///
-    /// It is no verdict.
+    /// The text is not a verdict.
     pub fn read(text: &str) -> Result<Self, Refused> {
         serde_json::from_str(text).map_err(|error| Refused::Unreadable(error.to_string()))
     }
 
-    /// Whether a loaded plugin may run. Whoever made the verdict chose the cases and how much was tried.
+    /// Whether a loaded plugin may run. The verdict's own cases and effort are accepted.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why it may not run.
     pub fn allows_running(
         &self,
         plugin: &LoadedPlugin,
@@ -169,11 +169,11 @@ impl Verdict {
         self.allows(&basis, not_tested)
     }
 
-    /// Whether a plugin on this basis may run.
+    /// Whether a plugin with this basis may run.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why it may not run.
     pub fn allows(&self, basis: &Basis, not_tested: NotTested) -> Result<(), Refused> {
         let Basis { component, rules, host, cases, limits, effort } = &self.basis;
         let parts = [

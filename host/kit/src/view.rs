@@ -1,4 +1,4 @@
-//! A view in memory, kept by a projection as the host has it kept.
+//! A view in memory. The projection folds events into it as under the host.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,12 +12,12 @@ use crate::guest::{Projection, words};
 /// The keys of a view with their values.
 pub(crate) type View = BTreeMap<String, Bytes>;
 
-/// Why a projection did not do what was asked.
+/// Why a projection did not fold events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It trapped, or ran into a limit.
     Broke(String),
-    /// It said that it cannot.
+    /// It returned a failure.
     Failed(String),
     /// Its answer breaks the contract.
     Wrong(String),
@@ -52,8 +52,8 @@ pub(crate) fn keys(projection: &Projection<'_>, events: &[RecordedEvent]) -> Res
     Ok(keys)
 }
 
-/// What the projection changes for a batch of events. Keys are passed in the order in which events name them, or the
-/// other way round.
+/// The projection's changes for a batch of events. Keys are passed in the order in which events name them, or in
+/// reverse.
 pub(crate) fn changes(
     projection: &Projection<'_>,
     events: &[RecordedEvent],
@@ -119,7 +119,7 @@ pub(crate) fn fold<'a>(
     Ok(())
 }
 
-/// Where two views differ first.
+/// The first difference of two views.
 pub(crate) fn difference(expected: &View, got: &View) -> Option<String> {
     let shown = |value: Option<&Bytes>| match value {
         Some(value) => String::from_utf8_lossy(value).chars().take(200).collect::<String>(),

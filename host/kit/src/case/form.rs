@@ -1,9 +1,9 @@
-//! What may stand in a file of cases, said once.
+//! The form of a file of cases: its tables, their keys, and the kinds of values.
 
 /// A table of the file.
 #[derive(Debug)]
 pub(crate) struct Form {
-    /// What it is, for messages: `a case`.
+    /// The table's name in messages, such as `a case`.
     pub(crate) title: &'static str,
     /// Its keys.
     pub(crate) keys: &'static [Key],
@@ -15,20 +15,20 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) required: bool,
-    /// What it means, for people.
+    /// The key's meaning, for people.
     pub(crate) doc: &'static str,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     /// Text that is not empty.
     Text,
     /// A whole number from 1.
     Version,
-    /// RFC 3339.
+    /// A time in RFC 3339.
     Time,
-    /// Such as `2h`.
+    /// A duration, such as `2h`.
     Duration,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -36,15 +36,15 @@ pub(crate) enum Kind {
     Json,
     /// Any JSON value, with matchers in it.
     Pattern,
-    /// A table of any keys, with values of that kind.
+    /// A table with any keys, and values of this kind.
     Map(&'static Kind),
-    /// A table.
+    /// A table of this form.
     Table(&'static Form),
-    /// Tables, one behind the other.
+    /// A list of tables of this form.
     List(&'static Form),
-    /// A table of one of these forms; the first key of each tells it.
+    /// A table of one of these forms. The first key of a form identifies it.
     OneOf(&'static [&'static Form]),
-    /// Text, or a table.
+    /// Text, or a table of this form.
     TextOr(&'static Form),
 }
 
@@ -56,7 +56,7 @@ const fn may(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key { name, kind, required: false, doc }
 }
 
-/// A file.
+/// A file of cases.
 pub(crate) static FILE: Form = Form {
     title: "a file of cases",
     keys: &[
@@ -70,7 +70,7 @@ pub(crate) static FILE: Form = Form {
     ],
 };
 
-/// Something that is left out.
+/// An entry of `left-out`.
 pub(crate) static LEFT_OUT: Form = Form {
     title: "an entry of `left-out`",
     keys: &[
@@ -169,7 +169,7 @@ pub(crate) static GIVEN_OUTCOME: Form = Form {
     ],
 };
 
-/// What follows.
+/// The expected result.
 pub(crate) static THEN: Form = Form {
     title: "`then`",
     keys: &[

@@ -26,7 +26,7 @@ pub(crate) use values::parse_duration;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CaseFile {
-    /// Where it was read.
+    /// The file's path.
     #[serde(skip)]
     pub path: PathBuf,
     /// Its text.
@@ -35,7 +35,7 @@ pub struct CaseFile {
     /// The entity of cases that name none.
     #[serde(default)]
     pub entity: Option<String>,
-    /// What no case uses, with the reason.
+    /// What no case uses, each with the reason.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
     /// The cases.
@@ -66,28 +66,28 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// Given events, an input, and what follows; or several such steps.
+/// A case: given events, an input and the expected result, or several such steps.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Case {
-    /// What it is about.
+    /// The case's name.
     pub name: String,
-    /// The entity of a handler's case, as its id reads.
+    /// The entity's id. `None` means the file's entity.
     #[serde(default)]
     pub entity: Option<String>,
-    /// What happened before, in order.
+    /// The events before the input, in order.
     #[serde(default)]
     pub given: Vec<GivenEvent>,
-    /// How much time passes between what is given and the input.
+    /// How much time passes between the given events and the input.
     #[serde(default)]
     pub after: Option<Span>,
-    /// What is asked of a handler, or happens to a projection or a saga.
+    /// The input.
     #[serde(default)]
     pub when: Option<When>,
-    /// What follows.
+    /// The expected result.
     #[serde(default)]
     pub then: Option<Then>,
-    /// What happens next, one step after the other.
+    /// The next steps, in order.
     #[serde(default, rename = "step")]
     pub steps: Vec<Step>,
 }
@@ -96,19 +96,19 @@ pub struct Case {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Step {
-    /// How much time passes before it.
+    /// How much time passes before the input.
     #[serde(default)]
     pub after: Option<Span>,
-    /// Its input. None: only time passes.
+    /// The input. If `None`, only time passes.
     #[serde(default)]
     pub when: Option<When>,
-    /// What follows.
+    /// The expected result.
     #[serde(default)]
     pub then: Then,
 }
 
 impl Case {
-    /// Its steps; what stands in the case itself is the first.
+    /// All steps. The case's own `when` and `then` are the first.
     pub(crate) fn all_steps(&self) -> Vec<Step> {
         let own =
             Step { after: self.after, when: self.when.clone(), then: self.then.clone().unwrap_or_default() };
@@ -126,13 +126,13 @@ pub struct GivenEvent {
     /// The version of its type.
     #[serde(default = "one")]
     pub version: u32,
-    /// The entity that it happened to, where it is not that of the case.
+    /// The entity that it happened to. `None` means the case's entity.
     #[serde(default)]
     pub entity: Option<String>,
-    /// When it happened; none: at the time of the case.
+    /// When it happened. `None` means the case's current time.
     #[serde(default)]
     pub at: Option<Timestamp>,
-    /// Attributes that are added to it.
+    /// CloudEvents extensions that are added to it.
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// Its data.
@@ -164,10 +164,10 @@ pub enum When {
 pub struct GivenCommand {
     /// Its type.
     pub command: String,
-    /// Who asks for it, as the host vouches for.
+    /// The sender, whom the host vouches for.
     #[serde(default)]
     pub principal: Option<String>,
-    /// The sender's additions.
+    /// The sender's metadata.
     #[serde(default)]
     pub metadata: Map<String, Value>,
     /// Its data.
@@ -216,7 +216,7 @@ pub enum Ended {
     Failed,
 }
 
-/// What follows. What is left out is not looked at.
+/// The expected result. A missing key is not checked, but a rejection without `rejection` is a difference.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Then {
@@ -249,7 +249,7 @@ pub struct ExpectedEvent {
     /// The version of its type.
     #[serde(default = "one")]
     pub version: u32,
-    /// Its data; none: any.
+    /// Its data. `None` accepts any.
     #[serde(default)]
     pub data: Option<Value>,
 }
@@ -259,9 +259,9 @@ pub struct ExpectedEvent {
 pub struct ExpectedRejection {
     /// Its code.
     pub code: String,
-    /// Its message; none: any.
+    /// Its message. `None` accepts any.
     pub message: Option<Value>,
-    /// Its details; none: any.
+    /// Its details. `None` accepts any.
     pub details: Option<Map<String, Value>>,
 }
 
@@ -292,10 +292,10 @@ impl<'de> Deserialize<'de> for ExpectedRejection {
 pub struct ExpectedCommand {
     /// Its type.
     pub command: String,
-    /// Its reference; none: any.
+    /// Its reference. `None` accepts any.
     #[serde(default)]
     pub reference: Option<String>,
-    /// Its data; none: any.
+    /// Its data. `None` accepts any.
     #[serde(default)]
     pub data: Option<Value>,
 }
@@ -306,21 +306,21 @@ pub struct ExpectedCommand {
 pub struct ExpectedTimer {
     /// Its type.
     pub timer: String,
-    /// Its id; none: any.
+    /// Its id. `None` accepts any.
     #[serde(default)]
     pub id: Option<String>,
-    /// How long after the time of the step it is due; none: any.
+    /// How long after the step's time it is due. `None` accepts any time.
     #[serde(default, rename = "in")]
     pub due_in: Option<Span>,
-    /// When it is due; none: any.
+    /// When it is due. `None` accepts any time.
     #[serde(default)]
     pub at: Option<Timestamp>,
-    /// Its data; none: any.
+    /// Its data. `None` accepts any.
     #[serde(default)]
     pub data: Option<Value>,
 }
 
-/// A time that passes.
+/// An amount of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -334,15 +334,15 @@ impl<'de> Deserialize<'de> for Span {
 /// A file of cases that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MalformedCases {
-    /// The file is not there, or may not be read.
+    /// The file is missing, or cannot be read.
     #[error("{}: {cause}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         cause: std::io::Error,
     },
-    /// It is not what a file of cases is.
+    /// The text is not a file of cases.
     #[error("{}", lines(.path, .mistakes))]
     Malformed {
         /// The file.
@@ -406,14 +406,14 @@ impl CaseFile {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is not a file of cases; the error has every mistake with its place.
+    /// The file cannot be read, or is not a file of cases. The error lists the mistakes with their places.
     pub fn read(path: &Path) -> Result<Self, MalformedCases> {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| MalformedCases::Unreadable { path: path.to_owned(), cause })?;
         Self::parse(path, &text)
     }
 
-    /// Reads this text of a file.
+    /// Reads the text of a file.
     ///
     /// # Errors
     ///

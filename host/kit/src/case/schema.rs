@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::form::{FILE, Form, Kind};
 
-/// The JSON Schema (draft 2020-12) of a file of cases, made of the same description that files are read by.
+/// The JSON Schema (draft 2020-12) of a file of cases, made from the same form that files are checked against.
 #[must_use]
 pub fn schema() -> Value {
     let mut schema = table(&FILE);
@@ -47,7 +47,7 @@ fn kind(of: Kind) -> Value {
 mod tests {
     use super::*;
 
-    /// `BLESS=1` writes it.
+    /// `BLESS=1` writes the schema.
     #[test]
     fn the_published_schema_is_the_one_that_files_are_read_by() {
         let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cases.schema.json");

@@ -1,4 +1,4 @@
-//! Durations, as cases write them.
+//! Durations in cases.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is not a duration, or is too long"))
 }
 
-/// A duration as [`parse_duration`] reads it.
+/// Writes a duration in a form that [`parse_duration`] reads.
 #[cfg(test)]
 pub(crate) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

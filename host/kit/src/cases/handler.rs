@@ -78,7 +78,7 @@ pub(super) fn run(
     Ok(outcome)
 }
 
-/// What was got, as `then` would say it.
+/// The answer, in the form of `then`.
 fn got(answer: &Answer) -> Vec<(&'static str, Value)> {
     match answer {
         Ok(Ok(events)) => {
@@ -102,7 +102,7 @@ fn one(r#type: &str, version: u32, data: Option<Value>) -> Value {
     event
 }
 
-/// An answer in a line.
+/// An answer on one line.
 pub(crate) fn shown(answer: &Answer) -> String {
     match answer {
         Ok(Ok(events)) if events.is_empty() => "accepted without events".to_owned(),

@@ -30,7 +30,7 @@ pub(super) fn run(
             Some(_) => return Err("a projection has events only in its steps".to_owned()),
             None => {}
         }
-        // The host skips what the descriptor does not list.
+        // The host skips events that the descriptor does not list.
         let new: Vec<_> = stream[applied..]
             .iter()
             .filter(|event| event.event.is_of(&projection.descriptor().events))

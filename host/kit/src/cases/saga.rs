@@ -28,7 +28,7 @@ pub(super) fn run(
     }
     let mut outcome = Outcome::default();
     for (n, step) in steps.iter().enumerate() {
-        // What is given has happened: its commands are not those of the first step, unless nothing else is.
+        // Reactions to given events do not belong to the first step, unless it has neither an input nor a wait.
         if n > 0 || step.when.is_some() || step.after.is_some() {
             life.use_up(used);
         }
@@ -62,9 +62,9 @@ struct Life<'a> {
     saga: &'a Saga<'a>,
     world: World,
     now: Timestamp,
-    /// What it did in this step.
+    /// The reactions of this step.
     did: Vec<Reaction>,
-    /// What went wrong in this step.
+    /// The errors of this step.
     wrong: Vec<String>,
 }
 
@@ -92,13 +92,13 @@ impl Life<'_> {
         }
     }
 
-    /// Time passes, and what becomes due goes off.
+    /// Lets time pass. Timers that become due go off.
     fn pass(&mut self, by: Duration) {
         let until = later(self.now, by);
         if by.is_zero() {
             return;
         }
-        // A timer may set another one that is due, too.
+        // The reaction to a timer may set another one that is due, too.
         while let Some((instance, timer)) =
             self.world.timers().into_iter().find(|(_, timer)| timer.due <= until)
         {
@@ -148,7 +148,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// Counts what was done as used by cases, and begins anew.
+    /// Counts the commands and timers of the reactions as used, and clears the reactions.
     fn use_up(&mut self, used: &mut Used) {
         for reaction in self.did.drain(..) {
             used.commands.extend(reaction.commands.into_iter().map(|command| command.r#type));
@@ -210,7 +210,7 @@ impl Life<'_> {
         (found, got)
     }
 
-    /// The timers that are expected and those that are set, in one form.
+    /// The expected timers and the set ones, in one form.
     fn timers(&self, expected: &[ExpectedTimer]) -> (Value, Value) {
         let mut set = self.world.timers();
         set.sort_by(|(_, one), (_, other)| one.id.cmp(&other.id));
@@ -264,7 +264,7 @@ fn one<const N: usize>(key: &str, r#type: &str, more: [(&str, Option<Value>); N]
     value
 }
 
-/// What a reaction has that the descriptor does not list.
+/// The first command or timer of a reaction that the descriptor does not list.
 pub(crate) fn undeclared(saga: &Saga<'_>, reaction: &Reaction) -> Option<String> {
     let descriptor = saga.descriptor();
     let command = reaction.commands.iter().find(|command| !descriptor.commands.contains(&command.r#type));

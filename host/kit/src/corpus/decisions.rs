@@ -1,4 +1,4 @@
-//! Decisions: commands on histories that can come to be, with what a fresh instance decides.
+//! Decisions: commands on histories that may occur, with the answers of fresh instances.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::guest::{Answer, Handler, History, broke};
 use crate::inputs::{self, START, later};
 use crate::run::Effort;
 
-/// How many changed commands are made of one.
+/// The most changed commands that are made from one.
 const VARIANTS: usize = 3;
-/// How many events the long history has at most: more than one call of `evolve` gets.
+/// The most events of the long history. One call of `evolve` gets fewer.
 const LONG: usize = 1_100;
-/// So many calls that break say enough.
+/// The search stops after this many broken calls.
 pub(crate) const ENOUGH: usize = 2;
-/// How many commands in a row may add nothing to the long history.
+/// The long history ends after this many commands in a row that add no event.
 const PATIENCE: usize = 200;
 
-/// A command on a history, and what a fresh instance decides.
+/// A command on a history, and the answer of a fresh instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Decision {
     pub(crate) history: History,
@@ -33,7 +33,7 @@ pub(crate) struct Decision {
     pub(crate) answer: Answer,
 }
 
-/// Commands of every type: of cases, of schemas, and changed ones.
+/// Commands of every type: from cases, from schemas, and changed ones.
 pub(crate) fn templates(
     handler: &Handler<'_>,
     plugin: &LoadedPlugin,
@@ -81,7 +81,7 @@ pub(crate) fn command_on(
     inputs::command(&template.given, &history.entity, later(last, wait), id).ok()
 }
 
-/// What comes of commands on what came of commands, widest first.
+/// Decides commands on histories, and on the histories that result from them, breadth first.
 pub(crate) fn explore(
     corpus: &mut Corpus,
     handler: &Handler<'_>,
@@ -113,7 +113,7 @@ pub(crate) fn explore(
         let (mut own, mut others): (Vec<&Template>, Vec<&Template>) =
             corpus.templates.iter().partition(|template| template.entity == history.entity);
         own.sort_by_key(|template| template.origin);
-        // Every command of a case is decided at least once.
+        // On the first history, every command of a case on its entity is decided.
         let of_cases = own.iter().filter(|template| at == 0 && template.origin == Origin::Case).count();
         let share = (left / (queue.len() - at)).max(4).max(of_cases);
         random.shuffle(&mut others);
@@ -141,7 +141,7 @@ pub(crate) fn explore(
         at += 1;
     }
     if broken > 0 {
-        // Each of its calls may take as long as a call may.
+        // The long history is left out: each of its calls may run into the time limit.
         corpus.histories = queue;
         return;
     }
@@ -150,7 +150,7 @@ pub(crate) fn explore(
     corpus.histories = queue;
 }
 
-/// A long life of one entity: accepted commands, one after the other.
+/// A long history of one entity, made from accepted commands.
 fn long(
     handler: &Handler<'_>,
     histories: &[History],
@@ -193,7 +193,7 @@ fn long(
     best.filter(|history| history.events.len() > 2)
 }
 
-/// The same history of an entity with another id.
+/// The same history, of an entity with another id.
 pub(crate) fn elsewhere(history: &History, nth: u8) -> History {
     let mut other = history.clone();
     other.entity = other_id(&history.entity, nth);

@@ -1,4 +1,4 @@
-//! Reactions of a saga to what may happen to it, with what a fresh instance does.
+//! Reactions of a saga: inputs that may occur, with the answers of fresh instances.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use crate::run::Effort;
 pub(crate) use crate::saga::Reacted;
 use crate::saga::{World, takes_outcomes};
 
-/// How many timers and commands of one moment are tried.
+/// The most timers, and the most commands, that are tried at a time. A stream ends with as many rounds of them.
 const SENT: usize = 4;
 
-/// Drives the saga over all streams of the corpus; in between, timers go off and commands are accepted. What else may happen, another rule tries.
+/// Drives the saga over all streams of the corpus. In between, timers go off and commands are accepted. The rule
+/// `inputs-any-order` tries other inputs.
 pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
     let outcomes = takes_outcomes(saga.descriptor());
     let mut all = Vec::new();
@@ -30,7 +31,7 @@ pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
             if all.len() >= effort.decisions || broken >= ENOUGH {
                 break;
             }
-            // What may happen next, each in a world of its own.
+            // Each timer and outcome that may come next is tried in a world of its own.
             let now = later(event.recorded_at, Duration::from_secs(1));
             for (instance, timer) in world.timers().into_iter().take(SENT) {
                 all.extend(world.clone().timer(saga, &instance, &timer.id, now));
@@ -42,7 +43,7 @@ pub(crate) fn explore(corpus: &mut Corpus, saga: &Saga<'_>, effort: &Effort) {
                 }
             }
         }
-        // The life goes on: everything that is set goes off, and all commands are accepted.
+        // Then the same world goes on: timers go off, and commands are accepted.
         for _ in 0..SENT {
             for (instance, timer) in world.timers().into_iter().take(SENT) {
                 all.extend(world.timer(

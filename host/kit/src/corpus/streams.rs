@@ -1,4 +1,4 @@
-//! Streams of events, for projections and sagas: those of cases, put together in other ways, and what schemas allow.
+//! Streams of events for projections and sagas: those of cases, those that schemas allow, and mixtures.
 
 use fastrand::Rng;
 use pelton_core::id::Sequence;
@@ -9,12 +9,12 @@ use super::of_schema;
 use super::variants::Pool;
 use crate::inputs::{self, START};
 
-/// How many streams are put together of others.
+/// How many streams are mixed from others.
 const MIXED: usize = 6;
-/// The most events of a stream that is put together.
+/// The most events of a stream that is made from others.
 const LONGEST: usize = 120;
 
-/// The events at the places 1, 2, 3, … of one stream.
+/// The events with the sequences 1, 2, 3, …
 pub(crate) fn renumbered(mut events: Vec<RecordedEvent>) -> Vec<RecordedEvent> {
     for (event, at) in events.iter_mut().zip(1..) {
         event.sequence = Sequence(at);
@@ -24,7 +24,7 @@ pub(crate) fn renumbered(mut events: Vec<RecordedEvent>) -> Vec<RecordedEvent> {
     events
 }
 
-/// Streams of events of these types: first as cases have them.
+/// Streams of events of these types. The streams of cases come first.
 pub(crate) fn streams(
     plugin: &LoadedPlugin,
     reads: &[EventType],
@@ -51,7 +51,7 @@ pub(crate) fn streams(
     if all.is_empty() {
         return all;
     }
-    // One case behind the other, events that differ in one value, and a mixture of everything.
+    // The streams in a row, then mixtures in which some events have one changed value.
     let everything: Vec<RecordedEvent> = all.concat();
     all.push(renumbered(everything.iter().take(LONGEST).cloned().collect()));
     let pool = Pool::of(everything.iter().map(|event| &event.event.data));

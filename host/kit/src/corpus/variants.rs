@@ -1,4 +1,5 @@
-//! Right data, changed so that they are likely still right: a value is put in where another of the same name was.
+//! Valid data with one value changed, so that they are probably still valid: most take the value of another field with
+//! the same name.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,7 @@ use crate::json;
 pub(crate) struct Pool(BTreeMap<String, Vec<Value>>);
 
 impl Pool {
-    /// With all values of these data.
+    /// A pool with all values of these data.
     pub(crate) fn of<'a>(data: impl IntoIterator<Item = &'a Bytes>) -> Self {
         let mut pool = Self::default();
         for value in data.into_iter().filter_map(|data| serde_json::from_slice::<Value>(data).ok()) {
@@ -27,7 +28,7 @@ impl Pool {
         pool
     }
 
-    /// Some data of the same form with one value changed.
+    /// Up to `most` variants of the data, each with one value changed.
     pub(crate) fn variants(&self, data: &Bytes, most: usize, random: &mut Rng) -> Vec<Bytes> {
         let Ok(value) = serde_json::from_slice::<Value>(data) else { return Vec::new() };
         let mut made: Vec<Bytes> = Vec::new();
@@ -60,14 +61,14 @@ impl Pool {
     }
 }
 
-/// An id of the same form: its last letter or digit is another.
+/// An id of the same form, with another last letter or digit.
 pub(crate) fn other_id(id: &str, nth: u8) -> String {
     let mut bytes = id.as_bytes().to_vec();
     if let Some(last) = bytes.iter_mut().rfind(|byte| byte.is_ascii_alphanumeric()) {
         let step = nth % 5 + 1;
         *last = match *last {
             digit @ b'0'..=b'9' => b'0' + (digit - b'0' + step) % 10,
-            // Within a to f, so that a hexadecimal id stays one.
+            // It stays within a to f, so that a hexadecimal id stays hexadecimal.
             letter @ b'a'..=b'f' => b'a' + (letter - b'a' + step) % 6,
             letter @ b'A'..=b'F' => b'A' + (letter - b'A' + step) % 6,
             letter @ b'g'..=b'z' => b'g' + (letter - b'g' + step) % 20,

@@ -1,4 +1,4 @@
-//! Handlers: commands, entity by entity.
+//! Replays the commands of handlers, entity by entity.
 
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ pub(super) fn replay(
     }
     for entity in order {
         let turns = turns(&entities[entity]);
-        // Of another handler of the stream.
+        // An entity without such a command belongs to another handler of the stream.
         let is_its = |turn: &Turn<'_>| {
             turn.command(recording)
                 .is_some_and(|command| new.descriptor().commands.contains(&command.r#type.to_string()))
@@ -44,7 +44,7 @@ pub(super) fn replay(
     }
 }
 
-/// The end of a command, or events that nobody's command led to.
+/// The end of a command, or events that no command led to.
 struct Turn<'a> {
     first: &'a Entry,
     events: Vec<RecordedEvent>,
@@ -65,7 +65,7 @@ impl Turn<'_> {
     }
 }
 
-/// An entity's messages, command by command.
+/// An entity's messages, grouped by command.
 fn turns<'a>(entries: &[&'a Entry]) -> Vec<Turn<'a>> {
     let mut turns: Vec<Turn<'a>> = Vec::new();
     for entry in entries {
@@ -84,7 +84,7 @@ fn turns<'a>(entries: &[&'a Entry]) -> Vec<Turn<'a>> {
                     end: End::Accepted,
                 });
             }
-            // The mark of a command whose dead letter was retried lies behind its events.
+            // If a command's dead letter was retried, its mark lies behind its events.
             (Recorded::Mark(_), Some(last)) if is_of_last && !last.events.is_empty() => {}
             (Recorded::Mark(mark), _) => {
                 let end = match &mark.outcome {
@@ -125,7 +125,7 @@ impl Replaying<'_> {
         }
     }
 
-    /// An error where the entity cannot be folded: nothing that follows can be compared.
+    /// Replays one turn. Fails if the entity cannot be folded: then no later turn can be compared.
     fn turn(
         &mut self,
         entity: &Entity,
@@ -176,11 +176,11 @@ fn unfolded(place: String, fault: &PluginFault) -> Difference {
     }
 }
 
-/// An entity in a sandbox, made again after a fault.
+/// An entity in a sandbox. It is made again after a fault.
 struct Live<'a> {
     handler: &'a Handler<'a>,
     id: &'a str,
-    /// What happened to it, and how much of that the instance has folded.
+    /// The entity's events. The instance has folded the first `folded` of them.
     events: Vec<RecordedEvent>,
     folded: usize,
     instance: Option<guest::Entity<'a>>,
@@ -191,7 +191,7 @@ impl<'a> Live<'a> {
         Self { handler, id: entity.id(), events: Vec::new(), folded: 0, instance: None }
     }
 
-    /// The instance, with everything folded.
+    /// The instance, after it has folded all events.
     fn entity(&mut self) -> Result<&mut guest::Entity<'a>, PluginFault> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,

@@ -1,4 +1,4 @@
-//! Projections: all events are folded into a view, by both versions.
+//! Replays projections: both versions fold all events into a view.
 
 use pelton_core::message::RecordedEvent;
 

@@ -1,5 +1,5 @@
-//! Sagas: each event is correlated, and reacted to on the state of the version to compare with. Timers and outcomes are not in the
-//! stream of events, so reactions to them are not replayed.
+//! Replays sagas: each event is correlated, and reacted to on the state of the version to compare with. Timers and
+//! outcomes are not in the stream of events, so reactions to them are not replayed.
 
 use super::{Difference, Replayed, events};
 use crate::guest::Saga;
@@ -57,7 +57,7 @@ pub(super) fn replay(new: &Saga<'_>, old: Option<&Saga<'_>>, recording: &Recordi
     }
 }
 
-/// What follows from a reaction for others: commands and timers, and whether the instance goes on.
+/// What a reaction shows to others: its commands and timers, and whether the instance goes on.
 fn sent(reaction: &crate::saga::Done) -> String {
     match reaction {
         Ok(Ok(reaction)) => {

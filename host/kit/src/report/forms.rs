@@ -1,4 +1,4 @@
-//! A report for other programs: TAP, JUnit XML, CTRF JSON; and for people elsewhere: Markdown and HTML.
+//! The forms of a report: TAP, JUnit XML and CTRF JSON for other programs; Markdown and HTML for people.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use super::{Report, milliseconds};
 /// A form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// For a terminal.
+    /// Text for a terminal.
     Terminal,
     /// Everything, as JSON.
     Json,
@@ -18,11 +18,11 @@ pub enum Form {
     Tap,
     /// JUnit XML, as CI servers read it.
     Junit,
-    /// Common Test Report Format, JSON.
+    /// The Common Test Report Format, as JSON.
     Ctrf,
-    /// For a comment or a summary.
+    /// Markdown, for a comment or a summary.
     Markdown,
-    /// A page of its own, with a badge.
+    /// An HTML page with a badge.
     Html,
 }
 
@@ -207,7 +207,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', " ")
 }
 
-/// Text in XML. What XML cannot hold is left out.
+/// Escapes text for XML. U+FFFD replaces what XML cannot hold.
 fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,11 +1,11 @@
-//! What every form of a report lists: cases, rules, and what nothing uses, one after the other.
+//! The items of a report: cases, what no case uses, and rules.
 
 use std::time::Duration;
 
 use super::{Report, RuleResult, parts};
 use crate::rule::{Finding, Level};
 
-/// What came of an item.
+/// The result of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Passed,
@@ -16,7 +16,7 @@ pub(super) enum Status {
     Skipped,
 }
 
-/// One case, rule, or thing that no case uses.
+/// A case, a rule, or something that no case uses.
 #[derive(Debug)]
 pub(super) struct Item {
     /// `cases`, `rules` or `strict`.
@@ -29,7 +29,7 @@ pub(super) struct Item {
 }
 
 impl Report {
-    /// All items, in order. Rules that are not about the plugin are left out.
+    /// All items, in order, but for rules that do not apply to the plugin.
     pub(super) fn items(&self) -> Vec<Item> {
         let cases = self.cases.iter().map(|case| Item {
             group: "cases",

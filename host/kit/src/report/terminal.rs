@@ -1,4 +1,4 @@
-//! For a terminal: the first mistake in the first line, then one line a rule.
+//! The report for a terminal: the first mistake in the first line, then cases that failed, then rules.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::rule::{Finding, Level};
 const SLOWEST: usize = 3;
 
 impl Report {
-    /// For a terminal.
+    /// The report for a terminal.
     #[must_use]
     pub fn terminal(&self) -> String {
         let mut text = String::new();
@@ -35,7 +35,7 @@ impl Report {
         text
     }
 
-    /// The first mistake, in one line: of a rule, else of a case.
+    /// The first mistake, in one line: of a required rule, else of a case, else something unused.
     #[must_use]
     pub fn first_mistake(&self) -> Option<String> {
         let of_rule = |level| self.failed().find(|result| result.rule.level == level);
@@ -85,7 +85,7 @@ fn line(text: &mut String, RuleResult { rule, finding, .. }: &RuleResult) {
         Finding::Failed { how } => ("warn", how.clone()),
         Finding::NotTested { why } => ("-   ", format!("not tested: {why}")),
         Finding::Blocked { by } => ("-   ", format!("not tested: {by} is broken")),
-        // Of a role that the plugin does not have there is nothing to say.
+        // The plugin lacks the role or the ability: there is nothing to say.
         Finding::NotApplicable { .. } => return,
     };
     let _ = writeln!(text, "{} {:<18} {mark} {what}", rule.id, rule.name);
@@ -94,7 +94,7 @@ fn line(text: &mut String, RuleResult { rule, finding, .. }: &RuleResult) {
     }
 }
 
-/// `41 µs`, `2.3 ms`, `1.5 s`.
+/// The duration as text, such as `41 µs`, `2.3 ms` or `1.5 s`.
 fn short(duration: Duration) -> String {
     match duration.as_micros() {
         us if us < 1_000 => format!("{us} µs"),
@@ -105,7 +105,7 @@ fn short(duration: Duration) -> String {
 }
 
 impl CaseResult {
-    /// Whether it went as expected.
+    /// Whether the case went as expected.
     #[must_use]
     pub fn passed(&self) -> bool {
         self.differences.is_empty()

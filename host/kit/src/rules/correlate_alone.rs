@@ -1,4 +1,4 @@
-//! What an event concerns depends on the event alone.
+//! The instances that an event concerns depend on the event alone.
 
 use super::{NO_EVENTS, NO_SAGA, failed, not_applicable, passed, short};
 use crate::guest::words;
@@ -31,7 +31,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         let shown = format!("{} {}", event.event.r#type, short(&event.event.data));
         let concerned: Result<Vec<pelton_core::saga::model::Correlation>, String> =
             named(fresh.correlate(event));
-        // Its answer breaks the contract; a failure is an answer.
+        // A fault breaks the contract; a failure is an answer.
         if let Err(fault) = fresh.correlate(event) {
             return failed(format!("{shown}: {}", fault.what));
         }
@@ -46,7 +46,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         }
         first.push((event, shown, concerned));
     }
-    // Once more, after it has reacted.
+    // Once more, after reactions.
     for reacted in &subject.corpus.reactions {
         let _ = reacted.again(&warm);
     }

@@ -1,4 +1,4 @@
-//! Who lets the host decide ahead does not look at sequences.
+//! A handler that lets the host decide ahead does not look at sequences.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::id::Sequence;

@@ -1,4 +1,4 @@
-//! A handler emits what it declared.
+//! A handler emits only what it declares.
 
 use pelton_core::command::decision;
 

@@ -1,4 +1,4 @@
-//! Whatever a client sends is answered.
+//! A handler answers every command, whatever a client sends.
 
 use bytes::Bytes;
 use pelton_core::command::decision;
@@ -24,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
-/// On how many histories the data are tried.
+/// How many histories the data are tried on.
 const HISTORIES: usize = 4;
 
 fn test(subject: &Subject<'_>) -> Finding {
@@ -43,7 +43,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         };
         let histories = histories(subject, r#type, entity);
         for (n, history) in histories.iter().enumerate() {
-            // All of it where the command does something, less elsewhere.
+            // The first history gets all data: the command is accepted there, if anywhere. The others get fewer.
             for data in hostile::data(&data, &mut random, if n == 0 { most } else { most / 8 }) {
                 let command = Command { data, ..like.clone() };
                 if let Some(how) = breaks(&handler, history, &command) {
@@ -64,7 +64,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "commands", NO_COMMANDS)
 }
 
-/// Histories on which the command is accepted, and others.
+/// Histories on which the command is accepted, then others.
 fn histories(subject: &Subject<'_>, r#type: &str, entity: &str) -> Vec<History> {
     let of_type = |accepted: bool| {
         subject
@@ -94,7 +94,7 @@ fn breaks(handler: &Handler<'_>, history: &History, command: &Command) -> Option
     Some(format!("{} with the data {}: {what}", command.r#type, short(&command.data)))
 }
 
-/// The command with every attribute left out, or strange.
+/// The command with attributes left out, or strange.
 fn attributes(command: &Command) -> Vec<Command> {
     let text = |text: &str| Some(text.to_owned());
     let strange = vec![("x".to_owned(), String::new()), ("tenant".to_owned(), "\u{202e}🚰".repeat(50))];

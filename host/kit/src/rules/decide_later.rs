@@ -1,4 +1,4 @@
-//! To decide leaves nothing behind for later.
+//! A decision does not affect later ones.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::Command;
@@ -32,7 +32,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     })
 }
 
-/// It is asked, its append meets a conflict, more events are folded, and it is asked again.
+/// The entity decides, its append meets a conflict, it folds more events, and it decides again.
 fn after_conflict(
     handler: &Handler<'_>,
     history: &History,
@@ -57,7 +57,7 @@ fn after_conflict(
     })
 }
 
-/// Its events are stored and folded, and it is asked again.
+/// The entity decides, its events are stored and folded, and it decides again.
 fn after_its_events(
     handler: &Handler<'_>,
     history: &History,

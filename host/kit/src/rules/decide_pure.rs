@@ -1,4 +1,4 @@
-//! To decide changes nothing.
+//! A decision does not change the entity.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::Command;
@@ -32,7 +32,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     })
 }
 
-/// Asked again at once, and after other commands.
+/// Asks again at once, and after other commands.
 fn again(
     handler: &Handler<'_>,
     history: &History,
@@ -47,7 +47,7 @@ fn again(
         return Some(format!("asked again, it decides {}", differs(first, &second)));
     }
     for other in others {
-        // What is about another entity is asked of this one, too: that is what clients may send.
+        // Commands on other entities are put to this one, too: clients may send them.
         let other = Command { entity: command.entity.clone(), ..(*other).clone() };
         let _ = entity.decide(&other);
         let third = entity.decide(command);

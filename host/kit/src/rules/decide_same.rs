@@ -31,7 +31,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         }
     }
     let worn = handler.apart();
-    // An instance lives for as long as it has an entity.
+    // An instance lives as long as it has an entity.
     let _lives_on = decisions.first().and_then(|first| worn.folded(Isolation::Shared, &first.history).ok());
     let mut calls = 0;
     while calls < subject.suite.effort.calls && !decisions.is_empty() {

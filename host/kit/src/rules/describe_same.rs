@@ -1,4 +1,4 @@
-//! What a plugin says of itself never changes.
+//! A plugin's descriptor never changes.
 
 use super::failed;
 use crate::rule::{Finding, Level, Rule};
@@ -48,7 +48,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     Finding::Passed { tried: format!("{roles} roles, asked {} times", 2 * TIMES) }
 }
 
-/// Where two descriptions part.
+/// The first difference of two descriptions.
 fn difference(one: &str, other: &str) -> String {
     let common = one.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
     let part = |text: &str| {

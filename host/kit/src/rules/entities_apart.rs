@@ -48,7 +48,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     })
 }
 
-/// Another entity, with what happened to it and what is asked of it.
+/// Another entity's history, and a command on it.
 fn other(decision: &Decision, than: &History, nth: u8) -> (History, Command) {
     let mut history = decision.history.clone();
     if history.entity == than.entity {
@@ -61,7 +61,7 @@ fn other(decision: &Decision, than: &History, nth: u8) -> (History, Command) {
     (history, command)
 }
 
-/// What the entity decides while the others live, after one has gone, and made again.
+/// The entity's decisions: with others in its instance, which come and go, and after it was made again there.
 fn among(
     handler: &Handler<'_>,
     history: &History,
@@ -75,7 +75,7 @@ fn among(
         lives.push((together.create(&other.entity, shared)?, other, command));
     }
     let mut entity = together.create(&history.entity, shared)?;
-    // One event of each, in turns; what others cannot fold says nothing of this one.
+    // The entities fold one event each, in turn. Faults of the others do not matter.
     let longest = others[..2].iter().map(|(other, _)| other.events.len()).max().unwrap_or(0);
     for n in 0..history.events.len().max(longest) {
         for (live, other, command) in &mut lives {
@@ -109,7 +109,7 @@ fn among(
     Ok(answers)
 }
 
-/// An entity that had events, and one of the same id without: the second knows nothing of the first.
+/// How an entity without events is affected by another of the same id that has events, if it is.
 fn made_anew(handler: &Handler<'_>, decisions: &[Decision]) -> Option<String> {
     for decision in decisions.iter().filter(|decision| !decision.history.events.is_empty()).take(60) {
         let Decision { history, command, .. } = decision;
@@ -117,7 +117,7 @@ fn made_anew(handler: &Handler<'_>, decisions: &[Decision]) -> Option<String> {
         let alone = handler.reference(&empty, command);
         let together = handler.apart();
         let Ok(first) = together.folded(Isolation::Shared, history) else { continue };
-        // It holds the instance.
+        // This entity keeps the instance alive.
         let _holder = together.create(&elsewhere(&empty, 1).entity, Isolation::Shared);
         for (when, first) in [("while", Some(first)), ("after", None)] {
             let answer = together.decided(Isolation::Shared, &empty, command);

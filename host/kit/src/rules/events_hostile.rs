@@ -1,4 +1,4 @@
-//! What is stored and cannot be read is said.
+//! A plugin says that it cannot read a stored event.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::{Event, RecordedEvent};
@@ -30,7 +30,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     let mut random = subject.random();
     let most = subject.suite.effort.hostile / 2;
     let mut tried = 0;
-    // Each with what happened before it.
+    // Events, each with those before it.
     let mut all: Vec<(History, RecordedEvent)> = Vec::new();
     let histories = subject.corpus.histories.iter().map(|history| (history.entity.clone(), &history.events));
     let streams = subject.corpus.streams.iter().map(|events| ("1".to_owned(), events));
@@ -65,7 +65,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "events", NO_EVENTS)
 }
 
-/// The event with every attribute left out, or strange.
+/// The event with attributes left out, or strange.
 fn attributes(like: &RecordedEvent) -> Vec<RecordedEvent> {
     let with = |change: fn(&mut Event)| {
         let mut event = like.clone();

@@ -1,4 +1,4 @@
-//! It does not matter how events are handed over.
+//! It does not matter how events are split over calls.
 
 use fastrand::Rng;
 use pelton_core::command::ports::Isolation;
@@ -21,7 +21,7 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
-/// How many ways of cutting one history are tried.
+/// How many random ways of cutting a history are tried.
 const CUTS: usize = 2;
 
 fn test(subject: &Subject<'_>) -> Finding {
@@ -32,7 +32,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         "histories, cut and whole",
         "no case gives a handler two events; add one",
         |history, command, whole| {
-            // With what follows from the command, too.
+            // The history with the command's events is tried, too.
             let mut longer = history.clone();
             if let Ok(Ok(events)) = whole {
                 longer.events.extend(inputs::stored(command, events, &history.events));
@@ -57,7 +57,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         },
     );
     let (Finding::Passed { tried }, Some(long)) = (&found, &subject.corpus.long) else { return found };
-    // As long as one call of `evolve` gets, and longer.
+    // The long history may have more events than one call of `evolve` gets.
     for decision in subject.corpus.decisions.iter().filter(|d| d.history.entity == long.entity).take(2) {
         let whole = handler.reference(long, &decision.command);
         for size in [1, long.events.len().div_ceil(2)] {

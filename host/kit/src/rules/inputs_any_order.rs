@@ -1,4 +1,4 @@
-//! Timers and outcomes come late, twice, in any order, and of other versions.
+//! Timers and outcomes may come late, twice, in any order, and from other versions.
 
 use bytes::Bytes;
 use pelton_core::message::Metadata;
@@ -110,7 +110,7 @@ fn timers(subject: &Subject<'_>, types: &[String]) -> Vec<SagaInput> {
     all.collect()
 }
 
-/// References that the saga gives its commands, one that it does not, and none.
+/// References of the saga's commands, an unknown one, and none.
 fn references(subject: &Subject<'_>) -> Vec<Option<String>> {
     let mut all = vec![None, Some("unknown".to_owned())];
     for reacted in &subject.corpus.reactions {

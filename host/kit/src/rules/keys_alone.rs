@@ -25,7 +25,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     };
     let mut tried = 0;
     for stream in &subject.corpus.streams {
-        // What it cannot read by itself is set aside by itself.
+        // An event that cannot be read by itself is left out: the host sets it aside.
         let alone: Vec<(RecordedEvent, Vec<String>)> =
             stream.iter().filter_map(|event| Some((event.clone(), one(&fresh, event).ok()?))).collect();
         let events: Vec<RecordedEvent> = alone.iter().map(|(event, _)| event.clone()).collect();
@@ -46,7 +46,7 @@ fn test(subject: &Subject<'_>) -> Finding {
                 }
             }
         }
-        // And by an instance that has made views.
+        // An instance that has made views names the same keys.
         let _ = view::fold(&warm, &mut View::new(), events.iter().map(std::slice::from_ref));
         for (event, by_itself) in alone.iter().chain(alone.iter().rev()) {
             match one(&warm, event) {

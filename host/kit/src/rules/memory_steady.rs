@@ -20,7 +20,7 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
-/// For so many calls what is left behind is reckoned.
+/// What is left behind is extrapolated to this many calls.
 const CALLS: u64 = 100_000;
 
 fn test(subject: &Subject<'_>) -> Finding {
@@ -53,7 +53,8 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
 }
 
-/// Makes calls, and reckons what so many leave behind. The first calls may fill what is kept for good.
+/// Makes calls, and extrapolates how many bytes [`CALLS`] of them leave behind. The first third is not counted: it may
+/// fill what is kept for good.
 fn grown(subject: &Subject<'_>, plugin: &LoadedPlugin, mut round: impl FnMut() -> u64) -> Option<u64> {
     let wanted = u64::from(subject.suite.effort.calls);
     let (mut calls, mut marks) = (0, Vec::new());
@@ -70,7 +71,7 @@ fn grown(subject: &Subject<'_>, plugin: &LoadedPlugin, mut round: impl FnMut() -
         let ((calls, bytes), (later, more)) = (marks[from], marks[to]);
         more.saturating_sub(bytes) * CALLS / (later - calls).max(1)
     };
-    // A leak goes on; a heap that finds its size does not.
+    // A leak goes on; a heap that reaches its size stops growing.
     Some(rate(0, 1).min(rate(1, 2)))
 }
 
@@ -82,7 +83,7 @@ fn of_handler(subject: &Subject<'_>, plugin: &LoadedPlugin) -> Option<u64> {
     grown(subject, plugin, || {
         let mut calls = 0;
         for decision in decisions.iter().take(50) {
-            // An error replaces the instance, and with it what was left behind.
+            // An error replaces the instance, and frees what was left behind.
             let Ok(mut entity) = handler.folded(Isolation::Shared, &decision.history) else { continue };
             let _ = entity.decide(&decision.command);
             let _ = entity.snapshot();

@@ -1,4 +1,4 @@
-//! The state of another version is taken over in one way.
+//! A saga takes over the state of another version in the same way each time.
 
 use super::{NO_SAGA, failed, not_applicable, not_tested, passed};
 use crate::guest::broke;

@@ -99,7 +99,7 @@ fn not_applicable(why: &str) -> Finding {
     Finding::NotApplicable { why: why.to_owned() }
 }
 
-/// So many were tried, and all was well; or there was nothing to try.
+/// Passed, if `count` inputs were tried; not tested, if there were none.
 fn passed(count: usize, what: &str, missing: &str) -> Finding {
     match count {
         0 => not_tested(missing),
@@ -107,17 +107,17 @@ fn passed(count: usize, what: &str, missing: &str) -> Finding {
     }
 }
 
-/// What trying one input came to.
+/// The result of trying one input.
 enum Trial {
     /// The rule holds.
     Held,
-    /// It says nothing here.
+    /// The rule says nothing about this input.
     Skipped,
-    /// It is broken, in this way.
+    /// The rule is broken, in this way.
     Broken(String),
 }
 
-/// Tries decisions of the corpus, until one breaks the rule. Its history is made as short as it can be.
+/// Tries the decisions of the corpus until one breaks the rule, and shortens its history.
 fn over_decisions(
     subject: &Subject<'_>,
     what: &str,
@@ -135,7 +135,7 @@ fn over_decisions(
     passed(tried, what, missing)
 }
 
-/// How it breaks on as short a history as can be found, with the command and the history.
+/// How the rule breaks on the shortest history that was found, with the command and the history.
 fn shrunk(
     subject: &Subject<'_>,
     history: &History,
@@ -161,12 +161,12 @@ fn shrunk(
         None => false,
     });
     let history = History { entity: history.entity.clone(), events };
-    // The last that was tried need not be the smallest.
+    // The rule need not break again.
     let how = breaks(&history.events).unwrap_or(last);
     format!("{}: {how}", on(command, &history))
 }
 
-/// A command and what happened before, in a few words.
+/// A command and its history, in a few words.
 fn on(command: &Command, history: &History) -> String {
     let data = short(&command.data);
     let events: Vec<_> = history.events.iter().map(|event| event.event.r#type.as_str()).collect();
@@ -178,7 +178,7 @@ fn on(command: &Command, history: &History) -> String {
     format!("{} {data} on {}{after}", command.r#type, history.entity)
 }
 
-/// The beginning of some data, as one line.
+/// The beginning of some data, on one line.
 fn short(data: &[u8]) -> String {
     const SHOWN: usize = 100;
     let text = String::from_utf8_lossy(data);
@@ -187,7 +187,7 @@ fn short(data: &[u8]) -> String {
     if text.chars().count() > SHOWN { format!("{line}… ({} bytes)", data.len()) } else { line }
 }
 
-/// Two answers that a caller cannot tell apart. A fault names its sandbox; that there is one is what counts.
+/// Whether a caller cannot tell two answers apart. All faults count as the same, because a fault names its sandbox.
 fn same(one: &Answer, other: &Answer) -> bool {
     match (one, other) {
         (Ok(one), Ok(other)) => one == other,
@@ -222,7 +222,7 @@ fn differs(expected: &Answer, got: &Answer) -> String {
     format!("{} → {}", shown(expected), shown(got))
 }
 
-/// The first place at which two data differ, as a JSON pointer with both sides.
+/// The first place at which two data differ, as a JSON pointer with both values.
 fn place(one: &[u8], other: &[u8]) -> Option<String> {
     let (one, other) = (read(one), read(other));
     for (at, value) in crate::json::leaves(&one) {
@@ -247,7 +247,7 @@ fn shown(answer: &Answer) -> String {
     }
 }
 
-/// Two reactions that lead to the same. States that are JSON are compared as such.
+/// Whether two reactions have the same effects. States that are JSON are compared as JSON.
 fn same_reaction(one: &Done, other: &Done) -> bool {
     match (one, other) {
         (Ok(Ok(one)), Ok(Ok(other))) => {

@@ -1,4 +1,4 @@
-//! Numbers are not cut.
+//! Whole numbers are not cut to fewer bits.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::Command;
@@ -21,7 +21,7 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
-/// Numbers that fewer bits cut, and every language can hold.
+/// Numbers that fewer bits would cut, and that every language can hold.
 const LARGE: [u64; 6] = [257, 65_537, 2_147_483_653, 4_294_967_301, 1_099_511_627_783, 9_007_199_254_740_991];
 
 fn test(subject: &Subject<'_>) -> Finding {
@@ -49,7 +49,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
 }
 
-/// What the command's events say with another number at this place.
+/// The data of the events, if the command has another number at this place.
 fn events_with(
     handler: &Handler<'_>,
     history: &History,
@@ -66,7 +66,7 @@ fn events_with(
     }
 }
 
-/// The places of events that repeat the number, as a second number shows.
+/// The places of events that repeat the number. They have to repeat a second number, too.
 fn repeated(
     handler: &Handler<'_>,
     history: &History,
@@ -89,7 +89,7 @@ fn repeated(
     if first.is_empty() {
         return first;
     }
-    // Another number may not be accepted; then nothing is known.
+    // The handler may accept none of these; then no place is known.
     let others = [small + 1, small.saturating_sub(1), small + 7, small * 2];
     let second =
         others.iter().filter(|other| **other != small).map(|other| places(*other)).find(|p| !p.is_empty());
@@ -97,7 +97,7 @@ fn repeated(
     first.into_iter().filter(|place| second.contains(place)).collect()
 }
 
-/// Whether a large number is cut at this place of the events.
+/// How a large number is cut at this place of the events, if it is.
 fn cut(
     handler: &Handler<'_>,
     history: &History,
@@ -117,7 +117,7 @@ fn cut(
     None
 }
 
-/// Whether this is what fewer bits leave of the number.
+/// Whether `got` is what fewer bits leave of the number.
 fn is_cut(large: u64, got: &Value) -> bool {
     #[expect(
         clippy::cast_possible_truncation,

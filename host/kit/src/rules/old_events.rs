@@ -1,4 +1,4 @@
-//! A handler folds what it says that it folds.
+//! A handler folds every event that it lists in `folds`.
 
 use bytes::Bytes;
 use pelton_core::command::ports::Isolation;
@@ -66,7 +66,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         match (made.is_empty(), folded, why) {
             (true, ..) => missing.push(named),
             (_, true, _) => {}
-            // Not one of those that its own schema allows.
+            // None of the events that its own schema allows is folded.
             (_, false, why) => return failed(why.unwrap_or(named)),
         }
     }

@@ -1,25 +1,25 @@
 //! Events that share a sequence: the parts that an upcaster makes of one stored event.
 //!
-//! What a plugin makes of events may hold their sequences. So numberings are compared: some in which every event has
-//! a sequence of its own, and one in which they come in pairs. Where the first lead to the same but for the
-//! numbers, the last has to as well.
+//! A plugin's results may hold the sequences of events. So numberings are compared: some in which each event has a
+//! sequence of its own, and one in which two events share one. If the results of the first differ in nothing but the
+//! numbers, neither may that of the last.
 
 use pelton_core::id::Sequence;
 use pelton_core::message::RecordedEvent;
 
-/// Far from any number that something else means.
+/// Numbers that are unlikely to mean something else.
 const FIRST: u64 = 7_310_041;
 const SECOND: u64 = 8_420_059;
 const PAIRS: u64 = 9_530_071;
 
-/// A numbering.
+/// Which sequences events get.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Numbering {
-    /// Each has its own.
+    /// Each event has its own.
     Own,
-    /// Each has its own, another one, this far from the one before.
+    /// Each event has its own, from another range, with this gap between two.
     Other(u64),
-    /// Two share one.
+    /// Two events share one.
     Pairs,
 }
 
@@ -43,7 +43,7 @@ impl Numbering {
         events
     }
 
-    /// A text in which the numbers of the first numbering stand, with these instead.
+    /// The text with the numbers of [`Numbering::Own`] replaced by those of this numbering.
     fn in_place_of_own(self, text: &str, count: usize) -> String {
         (0..count).fold(text.to_owned(), |text, at| {
             text.replace(&Self::Own.sequence(at).to_string(), &self.sequence(at).to_string())
@@ -51,8 +51,8 @@ impl Numbering {
     }
 }
 
-/// Whether the parts of an event are taken for one event: how that shows. `make` says what comes of events, as text.
-/// `None`: nothing can be said, or all is well; the flag tells which.
+/// Whether the plugin treats each part of an event as an event; `false` if that cannot be told. `make` gives the
+/// plugin's result for events, as text. An error has the expected text and the one that the parts lead to.
 pub(super) fn differ(
     events: &[RecordedEvent],
     make: impl Fn(&[RecordedEvent]) -> Option<String>,
@@ -61,7 +61,7 @@ pub(super) fn differ(
     let Some(own) = made(Numbering::Own) else { return Ok(false) };
     for gap in [1, 2, 3] {
         let other = Numbering::Other(gap);
-        // It makes something else of numbers than to show them.
+        // The plugin does more with the numbers than to show them.
         if made(other) != Some(other.in_place_of_own(&own, events.len())) {
             return Ok(false);
         }

@@ -46,7 +46,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "views", "no case has two events; add one")
 }
 
-/// The events that it takes one by one; the host sets the others aside.
+/// The events that the projection folds one by one. The host sets the others aside.
 pub(super) fn readable(projection: &Projection<'_>, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
     let mut view = View::new();
     let takes =
@@ -54,7 +54,7 @@ pub(super) fn readable(projection: &Projection<'_>, events: &[RecordedEvent]) ->
     events.iter().filter(takes).cloned().collect()
 }
 
-/// How the view in batches differs.
+/// How the view that is made in batches differs, if it does.
 fn differs(
     projection: &Projection<'_>,
     events: &[RecordedEvent],

@@ -1,4 +1,4 @@
-//! Parts of one stored event are events.
+//! Each part of a stored event is an event.
 
 use super::parts::differ;
 use super::project_batches::readable;

@@ -33,7 +33,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         }
         streams.push((events, expected));
     }
-    // Instances that serve one stream after the other, again and again.
+    // The instances serve one stream after the other, again and again.
     let rounds = (subject.suite.effort.calls as usize
         / streams.iter().map(|(e, _)| 4 * e.len()).sum::<usize>().max(1))
     .clamp(2, 50);
@@ -43,9 +43,9 @@ fn test(subject: &Subject<'_>) -> Finding {
             let checkpoint = random.usize(0..=events.len());
             for (n, event) in events.iter().enumerate() {
                 let batch = std::slice::from_ref(event);
-                // A try that was not stored, as before a crash.
+                // The first try is not stored, as before a crash.
                 let lost = view::changes(&warm, batch, &view, false);
-                // The rest elsewhere, as after one.
+                // In every second round, other instances do the rest, as after a crash.
                 let projection = if n >= checkpoint && round % 2 == 1 { &fresh } else { &warm };
                 let changes = match view::changes(projection, batch, &view, false) {
                     Ok(changes) => changes,

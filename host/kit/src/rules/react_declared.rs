@@ -1,4 +1,4 @@
-//! A saga sends what it declared.
+//! A saga sends only what it declares.
 
 use pelton_core::cloudevents::is_plugin_extension;
 use pelton_core::contract::MAX_COMMANDS;

@@ -1,4 +1,4 @@
-//! Parts of one stored event are inputs.
+//! Each part of a stored event is an input.
 
 use super::parts::differ;
 use super::{NO_SAGA, failed, not_applicable, passed};

@@ -1,4 +1,4 @@
-//! What was refused leaves nothing behind.
+//! A refused input leaves nothing behind.
 
 use bytes::Bytes;
 use pelton_core::command::ports::Isolation;
@@ -25,9 +25,9 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
-/// How many inputs are refused in between.
+/// How many hostile data are made, about.
 const BAD: usize = 40;
-/// How many answers are asked for afterwards.
+/// How many good inputs are tried again after bad ones.
 const GOOD: usize = 30;
 /// How many streams of events are tried.
 const STREAMS: usize = 4;
@@ -106,12 +106,12 @@ fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "answers after refusals", super::NO_EVENTS)
 }
 
-/// Inputs that it cannot take, in every call.
+/// Calls the projection's functions with inputs that it cannot take.
 fn refuse(projection: &Projection<'_>, event: &RecordedEvent, data: &Bytes, view: &View) {
     let mut broken = event.clone();
     broken.event.data = data.clone();
     let _ = view::changes(projection, &[event.clone(), broken.clone()], view, false);
-    // Its own answer to `keys` may have kept the host from asking for more.
+    // If `keys` failed, `project` was not called.
     if let Ok(Ok(keys)) = projection.keys(std::slice::from_ref(event)) {
         for value in [None, Some(data.clone())] {
             let views: Vec<_> =
@@ -122,7 +122,7 @@ fn refuse(projection: &Projection<'_>, event: &RecordedEvent, data: &Bytes, view
     }
 }
 
-/// The same input on a state that it cannot read, and an event that it cannot read.
+/// The input on a state that the saga cannot read, and an event that it cannot read.
 fn bad_inputs(reacted: &Reacted, data: &Bytes) -> Vec<Reacted> {
     let mut all = vec![Reacted { state: Some(data.to_vec()), ..reacted.clone() }];
     if let SagaInput::Event(event) = &reacted.input {

@@ -1,4 +1,4 @@
-//! What is no snapshot is refused by name.
+//! A handler refuses bytes that are not a snapshot.
 
 use bytes::Bytes;
 use pelton_core::command::ports::Isolation;

@@ -1,4 +1,4 @@
-//! What is folded from events does not depend on settings.
+//! States and views do not depend on settings.
 
 use pelton_core::command::ports::Isolation;
 use pelton_wasm::{LoadedPlugin, PluginSettings};
@@ -29,7 +29,7 @@ fn test(subject: &Subject<'_>) -> Finding {
         .filter_map(|settings| {
             let mut activation = subject.suite.activation.clone();
             activation.settings = settings;
-            // It may not work with these.
+            // The plugin may not work with these settings.
             subject.suite.sandbox.load_again(subject.plugin, activation).ok()
         })
         .collect();
@@ -46,7 +46,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
 }
 
-/// No settings, and each with other numbers and texts.
+/// No settings, and all settings with other numbers and texts.
 fn others(subject: &Subject<'_>) -> Vec<PluginSettings> {
     let changed = |text: &str| match text.parse::<u64>() {
         Ok(number) => (number * 2 + 1).to_string(),
@@ -67,7 +67,7 @@ fn differ(subject: &Subject<'_>, other: &LoadedPlugin) -> Result<usize, String> 
             subject.corpus.decisions.iter().filter(|decision| !decision.history.events.is_empty()).take(60)
         {
             let (history, command) = (&decision.history, &decision.command);
-            // Folded under the other settings, decided under these.
+            // The entity folds under the other settings, and decides under these.
             let snapshot = changed.folded(Isolation::Alone, history).and_then(|mut entity| entity.snapshot());
             let Ok(Some(snapshot)) = snapshot else { continue };
             let Ok(Ok(mut entity)) = handler.restore(&history.entity, &snapshot, Isolation::Alone) else {

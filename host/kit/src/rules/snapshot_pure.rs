@@ -1,4 +1,4 @@
-//! To give a snapshot changes nothing.
+//! Giving a snapshot does not change the entity.
 
 use pelton_core::command::ports::Isolation;
 

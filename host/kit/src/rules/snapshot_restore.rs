@@ -1,4 +1,4 @@
-//! A snapshot holds all that decisions depend on.
+//! A snapshot holds everything that decisions depend on.
 
 use pelton_core::command::ports::Isolation;
 use pelton_core::message::Command;
@@ -47,7 +47,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     )
 }
 
-/// Whether it was restored after so many events, and decided the same.
+/// Compares decisions after a restore from a snapshot that was taken after `at` events. `false` if there is none.
 fn from(
     handler: &Handler<'_>,
     history: &History,
@@ -75,7 +75,7 @@ fn from(
                 differs(expected, &answer)
             ));
         }
-        // The next one is restored from the snapshot of what was restored.
+        // The next entity is restored from the snapshot of this one.
         match again {
             Ok(Some(again)) => snapshot = again,
             Ok(None) => return Err("restored, it gives no snapshot any more".to_owned()),

@@ -1,4 +1,4 @@
-//! A projection writes what it has named.
+//! A projection writes only keys that it has named.
 
 use super::{NO_EVENTS, NO_PROJECTION, failed, not_applicable, passed};
 use crate::rule::{Finding, Level, Rule};
