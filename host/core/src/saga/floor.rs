@@ -1,15 +1,15 @@
-//! Up to where everything of a stream was handled, while later messages may be, too.
+//! The floor of a stream: up to where everything was handled. Some later messages may be handled, too.
 
 use std::collections::BTreeMap;
 
 use crate::id::Sequence;
 
-/// The messages of one stream that were read, in order.
+/// The floor of one stream, whose messages are read in order.
 #[derive(Debug)]
 pub(super) struct Floor {
-    /// The last that was read.
+    /// The last message that was read.
     read: Sequence,
-    /// Those that are not handled, with the number of instances that have still to.
+    /// The messages that are not handled yet, with the number of instances that still have to handle them.
     open: BTreeMap<Sequence, usize>,
 }
 
@@ -18,7 +18,7 @@ impl Floor {
         Self { read, open: BTreeMap::new() }
     }
 
-    /// A message was read that so many instances have to handle.
+    /// Notes that a message was read, which this many instances have to handle.
     pub(super) fn read(&mut self, sequence: Sequence, instances: usize) {
         self.read = sequence;
         if instances > 0 {
@@ -26,7 +26,7 @@ impl Floor {
         }
     }
 
-    /// One instance has handled it.
+    /// Notes that one instance has handled a message.
     pub(super) fn handled(&mut self, sequence: Sequence) {
         if let Some(left) = self.open.get_mut(&sequence) {
             *left -= 1;
@@ -41,7 +41,7 @@ impl Floor {
         self.read
     }
 
-    /// Up to here, every message was handled.
+    /// The place up to which every message was handled.
     pub(super) fn get(&self) -> Sequence {
         self.open.keys().next().map_or(self.read, |first| Sequence(first.0 - 1))
     }

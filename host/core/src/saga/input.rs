@@ -1,4 +1,4 @@
-//! What an instance has to react to, as the reader found it.
+//! The inputs that instances have to react to, as the reader found them.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ pub enum OwnInput {
     Outcome(CommandReport),
 }
 
-/// A timer on its way: armed as a scheduled message, and handed over as this one when it is due.
+/// The message of a timer. It is scheduled when the timer is armed, and handed over when the timer is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct FiredTimer {
@@ -35,7 +35,7 @@ pub struct FiredTimer {
     pub instance: InstanceId,
     /// Its id.
     pub id: String,
-    /// What the instance has armed.
+    /// The timer as the instance has armed it.
     #[serde(flatten)]
     pub armed: ArmedTimer,
     /// The plugin's data.
@@ -49,7 +49,7 @@ impl FiredTimer {
     }
 }
 
-/// A timer in the words of the contract.
+/// A timer in the contract's terms.
 pub(super) fn timer(id: &str, armed: &ArmedTimer, data: Bytes) -> Timer {
     Timer { id: id.to_owned(), r#type: armed.r#type.clone(), due: armed.due, data }
 }
@@ -66,7 +66,7 @@ impl OwnInput {
     /// Reads the payload.
     ///
     /// # Errors
-    /// It is no input.
+    /// The payload is not an input.
     pub fn from_bytes(payload: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(payload).map_err(|error| format!("it is not an input of a saga: {error}"))
     }
@@ -88,11 +88,11 @@ pub struct Input {
     pub message: Incoming,
     /// Its place in that message's stream.
     pub position: Position,
-    /// What came.
+    /// The content of an input.
     pub what: What,
 }
 
-/// What came.
+/// The content of an input.
 #[derive(Debug, Clone)]
 pub enum What {
     /// An event, and what it means to the instance.
@@ -115,12 +115,12 @@ impl Input {
         Self { message, position, what }
     }
 
-    /// Whether it lies there.
+    /// Whether the input's message is at this place.
     pub(super) fn is_at(&self, place: &Place) -> bool {
         self.message.stream.as_str() == place.stream && self.message.sequence == place.sequence
     }
 
-    /// When it came to be, by the clock of the server. A timer is handed over when it is due, never before.
+    /// The time of the input, by the server's clock. The time of a timer is never before it is due.
     #[must_use]
     pub fn time(&self) -> Timestamp {
         match &self.what {
@@ -130,7 +130,7 @@ impl Input {
         }
     }
 
-    /// What log lines say of it.
+    /// The span of log lines about the input.
     pub(super) fn span(&self, saga: &Name, plugin: &impl Plugin, instance: Option<&InstanceId>) -> Span {
         let (input, trace) = match &self.what {
             What::Event(event, _) => {

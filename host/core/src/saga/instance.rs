@@ -1,6 +1,6 @@
 //! The stored form of an instance: one message, which every reaction replaces as a whole.
 //!
-//! It is the truth on the instance's timers: what goes off and is not armed here changes nothing.
+//! It says which timers are armed: a timer that goes off and is not armed here changes nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,27 +25,26 @@ pub struct Instance {
     pub life: Option<InputKey>,
     /// The plugin's state. `None` once the instance has ended.
     pub state: Option<Vec<u8>>,
-    /// The version of its form, as the plugin that wrote it said.
+    /// The version of the state's form, from the plugin that wrote it.
     pub state_version: u32,
     /// The digest of the plugin that wrote it.
     pub digest: String,
-    /// How many timers it has set and outcomes it has got in this life. They are numbered by it.
+    /// How many timers it has set and outcomes it has got in this life. Each gets its number from this.
     pub numbered: u64,
     /// The process that its last input belonged to.
     pub correlation_id: String,
     /// The commands of the last reaction that sent any.
     pub outbox: Vec<OutgoingCommand>,
-    /// What they have in common: correlation, causation and trace.
+    /// The metadata that these commands share: correlation, causation, trace and depth.
     pub process: Metadata,
-    /// The message that led to them. They were sent before any later message of its stream was settled.
+    /// The message that led to them. They are sent before it is settled.
     pub outbox_of: Option<Place>,
-    /// The commands that have no final outcome yet, by [`CommandId::in_instance`]. Of a saga that takes no outcomes none
-    /// are listed.
+    /// The commands that have no final outcome yet, by [`CommandId::in_instance`]. Empty if the saga takes no outcomes.
     pub open: BTreeMap<String, OpenCommand>,
     /// The timers that are set, by their ids.
     pub timers: BTreeMap<String, ArmedTimer>,
-    /// The dead letter of an input that could not be handled. Later inputs are parked behind it, as long as the instance has
-    /// dead letters.
+    /// The dead letter of an input that could not be handled. Later inputs are parked behind it, as long as the
+    /// instance has dead letters.
     pub quarantined_by: Option<String>,
     /// The last reactions, for people.
     pub recent: VecDeque<Turn>,
@@ -56,7 +55,7 @@ pub struct Instance {
 pub struct Place {
     /// The stream.
     pub stream: String,
-    /// Its position there.
+    /// The message's sequence.
     pub sequence: Sequence,
 }
 
@@ -67,7 +66,7 @@ pub struct OutgoingCommand {
     pub id: CommandId,
     /// Its type.
     pub r#type: String,
-    /// What the plugin calls it. The handler does not see it.
+    /// The plugin's name for it. The handler does not see it.
     pub reference: Option<String>,
     /// The media type of the data.
     pub datacontenttype: String,
@@ -83,7 +82,7 @@ pub struct OutgoingCommand {
 pub struct OpenCommand {
     /// Its type.
     pub r#type: String,
-    /// Whether it lies among the dead letters.
+    /// Whether it is a dead letter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub set_aside: bool,
 }
@@ -104,13 +103,13 @@ pub struct ArmedTimer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Turn {
-    /// When the input came to be.
+    /// The time of the input.
     pub time: Timestamp,
     /// The input's id.
     pub input: String,
-    /// What came: the type of an event or a timer, or how a command ended.
+    /// The input: the type of an event, the id of a timer, or how a command ended.
     pub what: String,
-    /// What followed: the types of commands, and timers.
+    /// The effects: the types of commands, the changes of timers, and the end of the instance.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<String>,
 }
@@ -183,7 +182,7 @@ impl Instance {
     /// Reads the message.
     ///
     /// # Errors
-    /// It is no instance.
+    /// The message is not an instance.
     pub fn from_bytes(bytes: &Bytes) -> Result<Self, String> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or("it has no line of JSON")?;
         let head: Head = serde_json::from_slice(&bytes[..end]).map_err(|error| error.to_string())?;

@@ -1,8 +1,8 @@
-//! Which host runs a saga, and how far the saga has read: one message that the host replaces, so that no two hosts think
-//! for long that they run it.
+//! Which host runs a saga, and how far the saga has read. Both are in one message, which this host replaces, so that
+//! two hosts do not believe for long that they run the saga.
 //!
-//! A host that is silent for [`SILENCE`] is replaced by another. It may still believe that it runs the saga: every write of
-//! an instance is conditional, so nothing goes wrong then.
+//! A host that is silent for [`SILENCE`] is replaced by another. It may still believe that it runs the saga. Nothing
+//! goes wrong then, because every write of an instance is conditional.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::id::{Name, Sequence};
 use crate::store::{CommitError, Unavailable};
 use crate::time::Timestamp;
 
-/// How often the host that runs a saga says so.
+/// The interval at which the host that runs a saga says so.
 pub const SIGN_EVERY: Duration = Duration::from_millis(500);
 /// After this time without a sign another host takes over.
 pub const SILENCE: Duration = Duration::from_millis(2_000);
-/// How often a host that stands by looks.
+/// The interval at which a host that stands by looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Where a saga begins to read, when it is first made.
+/// Where a new saga begins to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
@@ -36,7 +36,7 @@ pub enum Start {
     Time(Timestamp),
 }
 
-/// How far a saga has read, and who reads.
+/// How far a saga has read, and which host reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SagaPosition {
@@ -45,19 +45,19 @@ pub struct SagaPosition {
     /// Whether that process has stopped, so that another need not wait.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
-    /// For each stream the sequence up to which every input was handled, and every command that followed was sent.
+    /// For each stream, the sequence up to which every input was handled and every command of theirs was sent.
     pub handled: BTreeMap<String, Sequence>,
 }
 
 impl SagaPosition {
-    /// Up to where everything of this stream was handled.
+    /// The sequence up to which everything of this stream was handled.
     #[must_use]
     pub fn of(&self, stream: &str) -> Sequence {
         self.handled.get(stream).copied().unwrap_or_default()
     }
 }
 
-/// That this process runs the saga.
+/// The right of this process to run the saga.
 #[derive(Debug)]
 pub(super) struct Lead {
     pub(super) position: SagaPosition,
@@ -69,7 +69,7 @@ pub(super) struct Lead {
 pub(super) struct Deposed;
 
 impl Lead {
-    /// Waits until nobody else runs the saga.
+    /// Waits until no other host runs the saga, and takes it over.
     pub(super) async fn take<S: SagaStore>(
         store: &S,
         saga: &Name,
@@ -125,18 +125,18 @@ impl Lead {
         }
     }
 
-    /// Says that this host is there and how far it is.
+    /// Stores that this host runs the saga, and how far it has read.
     pub(super) async fn sign<S: SagaStore>(&mut self, store: &S) -> Result<(), Deposed> {
         match store.keep_position(&self.position, self.revision).await {
             Ok(revision) => self.revision = revision,
             Err(CommitError::Conflict) => return self.look(store).await,
-            // Whether it was stored shows with the next sign.
+            // The next sign shows whether it was stored.
             Err(error) => tracing::warn!("saying how far a saga is: {error}"),
         }
         Ok(())
     }
 
-    /// After a conflict: whether the last writer was this process, whose answer was lost.
+    /// After a conflict, looks whether the last writer was this process, which lost the answer.
     async fn look<S: SagaStore>(&mut self, store: &S) -> Result<(), Deposed> {
         match store.position().await {
             Ok(Some((position, revision))) if position.host == self.position.host => {

@@ -1,4 +1,4 @@
-//! A saga's inputs and reactions, in the words of the contract.
+//! A saga's inputs and reactions, in the contract's terms.
 
 use bytes::Bytes;
 
@@ -75,7 +75,7 @@ pub struct CommandOutcome {
     pub result: CommandResult,
 }
 
-/// The one thing that an instance reacts to.
+/// An input that an instance reacts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SagaInput {
     /// An event of the stream.
@@ -86,21 +86,21 @@ pub enum SagaInput {
     Outcome(CommandOutcome),
 }
 
-/// What comes with every input.
+/// The context of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputContext {
     /// No other input of the instance has this id. It is the same on every try.
     pub input_id: String,
-    /// When the input came to be, the same on every try.
+    /// The time of the input. It is the same on every try.
     pub time: Timestamp,
     /// The process that the input belongs to.
     pub correlation_id: String,
-    /// The host's additions.
+    /// The metadata that the host adds.
     pub metadata: Metadata,
 }
 
 impl InputContext {
-    /// What comes with an event.
+    /// The context of an event.
     #[must_use]
     pub fn of_event(event: &RecordedEvent) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl InputContext {
     }
 }
 
-/// What an instance does about an input.
+/// An instance's reaction to an input.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reaction {
     /// The new state. `None` ends the instance.
@@ -128,6 +128,6 @@ pub struct Reaction {
 pub struct Migrated {
     /// The state.
     pub state: Vec<u8>,
-    /// All timers that go on.
+    /// All timers that the instance keeps.
     pub timers: Vec<Timer>,
 }

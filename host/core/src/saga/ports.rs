@@ -1,4 +1,5 @@
-//! The ports of a saga: a store of instances, timers and inputs that also sends commands, and a plugin in the role `saga`.
+//! The ports of a saga: a store of instances, timers and inputs, which also sends commands, and a plugin in the role
+//! `saga`.
 
 use std::future::Future;
 
@@ -44,7 +45,7 @@ pub trait SagaPlugin: Plugin {
         event: &RecordedEvent,
     ) -> impl Future<Output = Result<Result<Vec<Correlation>, Failure>, PluginFault>> + Send;
 
-    /// What an instance does about one input.
+    /// An instance's reaction to one input.
     fn react(
         &self,
         instance: &InstanceId,
@@ -53,7 +54,7 @@ pub trait SagaPlugin: Plugin {
         context: &InputContext,
     ) -> impl Future<Output = Result<Result<Reaction, Failure>, PluginFault>> + Send;
 
-    /// The instance in the form that the plugin has now, from the form of this version.
+    /// Brings an instance from the form of this version into the form that the plugin has now.
     fn migrate(
         &self,
         instance: &InstanceId,
@@ -63,8 +64,8 @@ pub trait SagaPlugin: Plugin {
     ) -> impl Future<Output = Result<Migration, PluginFault>> + Send;
 }
 
-/// What came of the attempt to bring an instance into the present form; `None` if the plugin has no migration. The inner
-/// error is the plugin's own word for why it cannot.
+/// The result of bringing an instance into the present form. `None` if the plugin has no migration. The inner error is
+/// the plugin's reason why it cannot.
 pub type Migration = Option<Result<Migrated, String>>;
 
 /// A change of a timer, stored together with the instance that says the same.
@@ -79,24 +80,24 @@ pub enum TimerWrite {
         /// The plugin's data.
         data: Bytes,
     },
-    /// The timer of this id is armed no more.
+    /// The timer of this id is no longer armed.
     Cancel {
         /// Its id.
         id: String,
     },
 }
 
-/// What became of a command that was sent.
+/// The result of sending a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// It is logged, since now or before.
+    /// The command is logged, now or before.
     Logged,
-    /// No handler takes commands of its type, so that nobody will ever report how it ended.
+    /// No handler takes commands of its type, so that no host will ever report how it ended.
     NobodyTakes,
 }
 
-/// The store of one saga. It holds the instances, their timers, the inputs of the saga's own, and how far it has read; and
-/// it sends the saga's commands.
+/// The store of one saga. It holds the instances, their timers, the saga's own inputs, and how far the saga has read.
+/// It also sends the saga's commands.
 pub trait SagaStore: Send + Sync + 'static {
     /// Reads the instance from the leader, with the revision for the next write (0 if nothing is stored).
     fn load(
@@ -113,7 +114,7 @@ pub trait SagaStore: Send + Sync + 'static {
         revision: u64,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
 
-    /// The data of a timer, whether it has gone off or not. `None`: its message is lost.
+    /// The data of a timer, whether it has gone off or not. `None` if its message is lost.
     fn timer_data(
         &self,
         instance: &InstanceId,
@@ -121,7 +122,7 @@ pub trait SagaStore: Send + Sync + 'static {
         armed: &ArmedTimer,
     ) -> impl Future<Output = Result<Option<Bytes>, Unavailable>> + Send;
 
-    /// Logs a command. Sending it again is harmless, because its id is the same. A command whose id another command has is
+    /// Logs a command. Sending it again is harmless, because its id is the same. A command with another command's id is
     /// refused.
     fn send(
         &self,
@@ -134,38 +135,38 @@ pub trait SagaStore: Send + Sync + 'static {
     /// Stores how a command ended as an input of the saga. Storing it again changes nothing.
     fn report(&self, report: &CommandReport) -> impl Future<Output = Result<(), Unavailable>> + Send;
 
-    /// How far the saga has read and who reads, from the leader, with the revision for the next write. `None`: nobody has
-    /// ever read.
+    /// How far the saga has read and which host reads, from the leader, with the revision for the next write. `None` if
+    /// no host has ever read.
     fn position(&self) -> impl Future<Output = Result<Option<(SagaPosition, u64)>, Unavailable>> + Send;
 
-    /// Stores how far the saga has read if nobody has done so since this revision.
+    /// Stores how far the saga has read, if no host has done so since this revision.
     fn keep_position(
         &self,
         position: &SagaPosition,
         revision: u64,
     ) -> impl Future<Output = Result<u64, CommitError>> + Send;
 
-    /// The place in the event stream behind which a saga with this start begins to read.
+    /// The place in the event stream after which a saga with this start begins to read.
     fn begin(&self, start: &Start) -> impl Future<Output = Result<Sequence, Unavailable>> + Send;
 
-    /// Deletes the inputs of the saga's own up to this one. All of them have been handled.
+    /// Deletes the saga's own inputs up to this one. All of them have been handled.
     fn let_go(&self, up_to: Sequence) -> impl Future<Output = Result<(), Unavailable>> + Send;
 }
 
 /// The feeds of one saga.
 pub trait SagaFeeds: Send + Sync + 'static {
-    /// A feed of either.
+    /// The type of both feeds.
     type Feed: EventFeed + 'static;
 
     /// The events of these types, and perhaps others. An empty list means all types.
     fn events(&self, types: &[EventType]) -> Self::Feed;
 
-    /// The inputs of the saga's own.
+    /// The saga's own inputs.
     fn own(&self) -> Self::Feed;
 
-    /// The stream that holds the inputs of the saga's own.
+    /// The stream that holds the saga's own inputs.
     fn own_stream(&self) -> String;
 
-    /// Completes once the saga is to be stopped.
+    /// Completes once the saga has to stop.
     fn stopped(&self) -> impl Future<Output = ()> + Send + 'static;
 }

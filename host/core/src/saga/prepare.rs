@@ -1,4 +1,4 @@
-//! What an input means to an instance as it is now: a call of the plugin, several, or nothing.
+//! What an input means to an instance as it is now: one call of the plugin, several, or none.
 
 use crate::cloudevents::{CAUSATION_ID, CORRELATION_ID, DEPTH, TRACEPARENT};
 use crate::dead_letter::Retries;
@@ -17,27 +17,27 @@ use crate::time::Timestamp;
 /// One call of the plugin.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// What the plugin gets.
+    /// The input that the plugin gets.
     pub(super) input: SagaInput,
     pub(super) context: InputContext,
-    /// What tells this input from all others of the instance. The ids of commands follow from it.
+    /// Tells this input from all others of the instance. The ids of commands follow from it.
     pub(super) key: InputKey,
-    /// What the commands have in common.
+    /// The metadata that the commands share.
     pub(super) process: Metadata,
     /// How many reactions of sagas led to this one without a pause.
     pub(super) depth: u32,
-    /// What came, for people.
+    /// The input, for people.
     pub(super) what: String,
 }
 
-/// A call of the plugin, and whether the input is handled with it.
+/// A call of the plugin, and whether the input is handled after it.
 pub(super) struct Next {
     pub(super) prepared: Prepared,
     pub(super) is_last: bool,
 }
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// The next call of the plugin that the input leads to. `None`: it changes nothing any more.
+    /// The next call of the plugin that the input leads to. `None` if there is none.
     pub(super) async fn prepare(
         &self,
         id: &InstanceId,
@@ -127,7 +127,7 @@ fn timer_input(instance: &Instance, timer: Timer, key: InputKey, time: Timestamp
     let correlation_id = instance.correlation_id.clone();
     Prepared {
         process: process(&correlation_id, key.as_str(), None),
-        // The pause that it waited is what keeps a saga from running in circles.
+        // The wait for the timer was a pause, so the count begins anew.
         depth: 0,
         what: format!("timer {}", timer.id),
         context: context(&key, time, correlation_id),

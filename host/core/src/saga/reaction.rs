@@ -1,4 +1,4 @@
-//! What follows from a reaction: the instance's next form.
+//! The instance's next form, which follows from a reaction.
 
 use super::instance::{Instance, OpenCommand, OutgoingCommand, Place, Turn};
 use super::model::{Reaction, SagaInput};
@@ -15,7 +15,7 @@ use crate::saga::input::Input;
 use crate::saga::model::TimerChange;
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Makes the instance what it is after the reaction. Answers what becomes of its timers.
+    /// Makes the instance what it is after the reaction. Returns the changes of its timers.
     pub(super) fn follow(
         &self,
         id: &InstanceId,
@@ -34,7 +34,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         }
         match &input {
             SagaInput::Event(_) => {}
-            // It is not set any more.
+            // The timer is no longer set.
             SagaInput::Timer(due) => drop(next.timers.remove(&due.timer.id)),
             SagaInput::Outcome(outcome) => {
                 next.number();
@@ -73,7 +73,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         next.state = reaction.state;
         let changes = match next.state {
             Some(_) => reaction.timers,
-            // What it sets at its end would find no instance.
+            // A timer that is set at the end would find no instance.
             None => next.timers.keys().cloned().map(TimerChange::Cancel).collect(),
         };
         if next.state.is_none() {
@@ -133,7 +133,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 }
 
-/// What a reaction does, for people.
+/// The effects of a reaction, for people.
 fn told(reaction: &Reaction) -> Vec<String> {
     let commands = reaction.commands.iter().map(|command| command.r#type.clone());
     let timers = reaction.timers.iter().map(|change| match change {

@@ -22,16 +22,16 @@ use crate::retry::Verdict;
 const MAX_ITEMS: usize = 256;
 /// The most bytes of them.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The wait before a feed is asked again that did not answer.
+/// The wait before a feed or a store that did not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A message that was read, and what it means to instances.
+/// A message that was read, and the inputs that instances get from it.
 pub(super) struct Read {
     pub(super) sequence: Sequence,
     pub(super) inputs: Vec<(InstanceId, Input)>,
 }
 
-/// The messages of a feed behind this place, until the feed is stopped.
+/// The messages of a feed after this place, until the feed is stopped.
 pub(super) fn items<F: EventFeed + 'static>(feed: F, after: Sequence) -> BoxStream<'static, Vec<FeedItem>> {
     let next = async |(mut feed, seek): (F, Option<Sequence>)| {
         if let Some(after) = seek {
@@ -54,8 +54,8 @@ pub(super) fn items<F: EventFeed + 'static>(feed: F, after: Sequence) -> BoxStre
     Box::pin(stream::unfold((feed, Some(after)), next).fuse())
 }
 
-/// What events mean to instances. An event of which the plugin cannot tell is tried again and then set aside; events behind it
-/// wait, because nobody knows which instances are concerned.
+/// The inputs that instances get from events. An event that the plugin cannot correlate is tried again and then set
+/// aside. Later events wait meanwhile, because it is not known which instances the event concerns.
 pub(super) async fn events<P: SagaPlugin, S: SagaStore, L: Retries>(
     flow: Arc<SagaFlow<P, S, L>>,
     items: Vec<FeedItem>,
@@ -111,7 +111,7 @@ async fn concerned<P: SagaPlugin, S: SagaStore, L: Retries>(
     }
 }
 
-/// What messages of the saga's own stream mean to instances.
+/// The inputs that instances get from messages of the saga's own stream.
 pub(super) async fn own<P: SagaPlugin, S: SagaStore, L: Retries>(
     flow: &SagaFlow<P, S, L>,
     items: Vec<FeedItem>,
@@ -136,7 +136,7 @@ pub(super) async fn own<P: SagaPlugin, S: SagaStore, L: Retries>(
     read
 }
 
-/// Keeps a message that concerns no instance that is known as a dead letter. Nothing waits behind it.
+/// Keeps a message as a dead letter, because it is not known which instances it concerns. Nothing waits behind it.
 async fn keep<P: SagaPlugin, S: SagaStore, L: Retries>(
     flow: &SagaFlow<P, S, L>,
     message: &Incoming,

@@ -17,7 +17,7 @@ use crate::retry::{NotProcessed, Verdict};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::Unavailable;
 
-/// Counts a failure of the plugin, and answers the number for [`crate::retry::RetryPolicy::verdict`].
+/// Counts a failure of the plugin, and returns the number for [`crate::retry::RetryPolicy::verdict`].
 pub(super) fn attempt(stop: &NotProcessed, faults: &mut u32) -> u32 {
     match stop {
         NotProcessed::Plugin(fault) if fault.kind == FaultKind::NoRoom => 1,
@@ -33,7 +33,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// Retries the dead letters of an instance.
     ///
     /// # Errors
-    /// The store does not answer. What is done is done.
+    /// The store does not answer. Dead letters that were settled stay settled.
     pub(super) async fn retry_instance(&self, id: &InstanceId) -> Result<(), Unavailable> {
         tracing::info!(saga = %self.id, instance = %id, "trying inputs again");
         // An input that is parked meanwhile joins the end of the queue.

@@ -1,9 +1,9 @@
-//! The loop of a saga: one host at a time reads its inputs, and its instances react side by side, each to one input after
-//! the other.
+//! The loop of a saga: one host at a time reads its inputs, and its instances react side by side, each to one input at
+//! a time.
 //!
-//! Each instance with inputs in hand has a lane. What is to be tried again stays at the head of its lane and holds up
-//! nobody else. Lanes that can go on take turns, one input a turn. How far the saga has read is stored twice a second:
-//! everything up to there was handled, and its commands were sent.
+//! Each instance with inputs in hand has a lane. An input that has to be tried again stays at the head of its lane and
+//! does not hold up other lanes. Lanes that can go on take turns, one input a turn. How far the saga has read is stored
+//! twice a second: everything up to there was handled, and its commands were sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -31,7 +31,7 @@ use crate::id::{InstanceId, Sequence};
 
 /// The interval at which a saga looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
-/// The interval at which the inputs of the saga's own that were handled are deleted.
+/// The interval at which the saga's own inputs that were handled are deleted.
 const LET_GO_EVERY: Duration = Duration::from_secs(10);
 /// The most instances that react at a time.
 const MAX_WORKING: usize = 256;
@@ -46,7 +46,7 @@ const MAX_IDLE_BYTES: usize = 16 * 1024;
 /// The wait before an operator's request is worked on again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What an instance has to do.
+/// A job of an instance.
 enum Job {
     Input(Box<Input>),
     Retry(RetryRequest),
@@ -59,13 +59,13 @@ struct Lane {
     known: Option<Loaded>,
     /// How often the plugin has failed on the first job.
     faults: u32,
-    /// Whether its turn comes by itself: it works, waits for its turn, or rests before it tries again.
+    /// Whether the lane works, waits for its turn, or rests before a retry. A new job need not start it then.
     busy: bool,
     /// Whether an operator's request is being worked on.
     retrying: bool,
 }
 
-/// What a turn of a lane has come to.
+/// The result of a lane's turn.
 struct Done {
     id: InstanceId,
     job: Job,
@@ -74,7 +74,7 @@ struct Done {
     again: Option<Duration>,
 }
 
-/// Up to where everything was handled.
+/// The floors of the saga's two streams.
 #[derive(Clone, Copy)]
 struct Floors {
     events: Sequence,
@@ -88,8 +88,8 @@ enum End {
 }
 
 impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// Runs the saga whenever no other host does, until it is stopped. `host` tells this process from all others. `versions`
-    /// has the version of the plugin that runs, and then those that take its place.
+    /// Runs the saga whenever no other host does, until it is stopped. `host` tells this process from all others.
+    /// `versions` has the version of the plugin that runs, and then those that replace it.
     ///
     /// # Panics
     ///
@@ -123,7 +123,7 @@ struct Runner<P, S, L> {
     lead: Lead,
     own_stream: String,
     lanes: HashMap<InstanceId, Lane>,
-    /// The lanes whose turn comes, first come first served.
+    /// The lanes that wait for their turn, first come, first served.
     ready: VecDeque<InstanceId>,
     working: JoinSet<Done>,
     resting: FuturesUnordered<BoxFuture<'static, InstanceId>>,
@@ -135,7 +135,7 @@ struct Runner<P, S, L> {
     let_go: Sequence,
     event_items: BoxStream<'static, Vec<FeedItem>>,
     own_items: BoxStream<'static, Vec<FeedItem>>,
-    /// Events that were read, while the plugin says which instances they concern.
+    /// Events that were read and that the plugin correlates now.
     sorting: Option<BoxFuture<'static, Vec<Read>>>,
 }
 
@@ -176,7 +176,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
             self.begin_turns();
             let has_room = self.in_hand < MAX_IN_HAND && self.in_hand_bytes < MAX_IN_HAND_BYTES;
             tokio::select! {
-                // Work in hand comes before more work. Once the lanes are empty, more is read.
+                // Work in hand comes before more work. More is read when nothing else is ready.
                 biased;
                 () = &mut stopped => {
                     self.finish().await;
@@ -190,7 +190,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
                 _ = let_go.tick() => self.let_go().await,
                 Ok(()) = versions.changed() => {
                     let plugin = versions.borrow_and_update().clone();
-                    // It may read other types of events. What is being sorted is read again.
+                    // It may read other types of events. Events that are being correlated are read again.
                     self.sorting = None;
                     self.event_items = items(feeds.events(&plugin.descriptor().events), self.events.last());
                     self.flow = Arc::new(self.flow.with(plugin));
@@ -217,7 +217,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         }
     }
 
-    /// An input was read: every instance that it concerns gets it.
+    /// Hands a message that was read to every instance that it concerns.
     fn take(&mut self, Read { sequence, inputs }: Read, is_event: bool) {
         let floor = if is_event { &mut self.events } else { &mut self.own };
         floor.read(sequence, inputs.len());
@@ -287,7 +287,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         self.lead.sign(&*self.flow.store).await
     }
 
-    /// Finishes what is being worked on. What waits is read again by whoever runs the saga next.
+    /// Finishes the turns that have begun. The host that runs the saga next reads the waiting inputs again.
     async fn finish(&mut self) {
         while let Some(done) = self.working.join_next().await {
             if let Ok(done) = done {
@@ -319,7 +319,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         }
     }
 
-    /// Deletes the inputs of the saga's own that were handled, as far as it is stored that they were.
+    /// Deletes the saga's own inputs that had been handled at the last sign.
     async fn let_go(&mut self) {
         let handled = self.lead.position.of(&self.own_stream);
         if handled <= self.let_go {

@@ -23,7 +23,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let by = loaded.instance.quarantined_by.clone().unwrap_or_default();
         for _ in 0..MAX_CONFLICTS {
             let Some(last) = self.dead_letters.last(&self.id, id.as_str()).await? else {
-                // It is stored with the reaction.
+                // The end of the quarantine is stored with the reaction.
                 loaded.instance.quarantined_by = None;
                 return Ok(true);
             };
@@ -39,7 +39,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 
     /// Keeps the input as a dead letter. Unless the instance goes on without it, marks the instance, so that its later
-    /// inputs are parked behind the dead letter. Answers after which time that is to be tried again; `None`: it is done.
+    /// inputs are parked behind the dead letter. Returns the wait before the next try, or `None` if it is done.
     pub(super) async fn set_aside(
         &self,
         id: &InstanceId,

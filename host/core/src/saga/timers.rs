@@ -1,7 +1,8 @@
-//! The timers of an instance: which is due, and what a reaction makes of them.
+//! The timers of an instance: which is due, and how a reaction changes them.
 //!
-//! The server hands timers over when they are due, and those that were due during an outage in any order. So a message of a
-//! timer only says that it is time: the instance handles everything that is armed and due by then, earliest first.
+//! The server hands timers over when they are due. Those that were due during an outage come in any order. So the
+//! message of a timer only says that it is time: the instance first handles the armed timers that were due before it,
+//! earliest first.
 
 use std::collections::BTreeMap;
 
@@ -23,12 +24,12 @@ pub(super) enum Due {
     Now { timer: Timer, key: InputKey, is_last: bool },
     /// The timer was cancelled or set again, has gone off before, or its instance has ended.
     Never(&'static str),
-    /// It is not due yet, so that the server's clock was wrong: it is armed again.
+    /// The timer is not due yet: the server's clock was wrong. It is armed again.
     Later,
 }
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// What goes off next.
+    /// The timer that goes off next, once the message of one has come.
     pub(super) async fn due(
         &self,
         id: &InstanceId,
@@ -52,14 +53,14 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                     let (timer, key) = (timer(other, earlier, data), earlier.key.clone());
                     return Ok(Due::Now { timer, key, is_last: false });
                 }
-                // It cannot go off, and must not hold up the others.
+                // This timer cannot go off, and must not hold up the others.
                 None => tracing::error!(timer = other, "the message of an armed timer is lost"),
             }
         }
         Ok(Due::Now { timer: fired.to_timer(), key: armed.key.clone(), is_last: true })
     }
 
-    /// Arms a timer once more that went off too soon.
+    /// Arms a timer again that went off too soon.
     pub(super) async fn arm_again(
         &self,
         id: &InstanceId,
@@ -92,7 +93,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         Ok(timers)
     }
 
-    /// Gives the instance these timers in place of those that it has.
+    /// Replaces the instance's timers with these.
     pub(super) fn replace_timers(
         &self,
         instance: &mut Instance,
@@ -109,8 +110,8 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         self.change_timers(instance, changes.collect())
     }
 
-    /// Changes the instance's timers as a reaction says, and answers what has to be written for it: of several changes of
-    /// one timer the last.
+    /// Changes the instance's timers as a reaction says, and returns the writes for it: of several changes of one
+    /// timer, the last.
     pub(super) fn change_timers(
         &self,
         instance: &mut Instance,
@@ -150,7 +151,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     }
 }
 
-/// The timers of an instance that are due by this time, but for one, earliest first.
+/// The timers of an instance that are due by this time and before the timer `but`, earliest first.
 fn before<'a>(
     instance: &'a Instance,
     but: &str,
