@@ -1,8 +1,8 @@
-//! The plugin store: components under their digests, and for each plugin the record of what its name runs.
+//! The plugin store: components under their digests, and for each plugin the record of what it runs.
 //!
-//! A component is an object of the object store `plugins` and is never changed. The record of a plugin is one key of the
-//! bucket `plugins`; each revision of it is one switch. A host runs what the record says ([`Following`]); an operator has
-//! hosts get ready for a version first ([`preparation`]), and switches then ([`PluginStore::switch`]).
+//! A component is an object of the object store `plugins`, and never changes. The record of a plugin is one key of the
+//! bucket `plugins`. Each revision of it is one switch. A host runs what the record says ([`Following`]). An operator
+//! first has hosts get ready for a version ([`preparation`]), and then switches ([`PluginStore::switch`]).
 
 pub mod activation;
 mod following;
@@ -39,25 +39,25 @@ pub struct Component {
     pub plugin: Name,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// The version, as who pushed it calls it.
+    /// The version's name, from the operator who pushed it.
     pub version: String,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// What it exports, as the contract calls it.
+    /// The roles that it exports, by their names in the contract.
     pub roles: Vec<String>,
     /// Who pushed it.
     pub by: String,
     /// When it was pushed.
     pub at: Timestamp,
-    /// The verdict of `pelton test` on it, as that writes it.
+    /// The verdict of `pelton test` on it, in the form of its file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<serde_json::Value>,
 }
 
-/// Why the store did not do what it was asked for.
+/// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It did not answer, or cannot at the moment.
+    /// The store did not answer, or cannot at the moment.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// There is no such component.
@@ -66,15 +66,15 @@ pub enum StoreError {
         /// Its digest.
         digest: String,
     },
-    /// What the store gave has another digest than what was asked for.
+    /// The stored bytes have another digest than the component that was asked for.
     #[error("the plugin store's component {digest} is damaged: its bytes are {is}; push it again")]
     Damaged {
         /// The digest that was asked for.
         digest: String,
-        /// The digest of what came.
+        /// The digest of the stored bytes.
         is: String,
     },
-    /// Somebody else switched meanwhile.
+    /// Another operator, or a host, has switched the plugin meanwhile.
     #[error(
         "somebody else has switched the plugin {plugin} meanwhile, and nothing was changed: `pelton plugin show {plugin}` says to what"
     )]
@@ -93,7 +93,7 @@ pub struct PluginStore {
 }
 
 impl PluginStore {
-    /// The store on this server. `replicated`: it has replicas, which may be behind.
+    /// The store on this server. `replicated` says that it has replicas, which may be behind.
     ///
     /// # Errors
     ///
@@ -104,12 +104,12 @@ impl PluginStore {
         Ok(Self { nats: nats.clone(), components, replicated })
     }
 
-    /// Stores a component under its digest, and for the plugin. The same component again changes nothing but its verdict, if it
-    /// comes with another one. Returns whether it was new.
+    /// Stores a component under its digest, and its record for the plugin. If the plugin has it already, only another
+    /// verdict is stored. Returns whether it was new.
     ///
     /// # Errors
     ///
-    /// The store is away or full. What was stored by then does no harm.
+    /// The store is away or full. Whatever was stored before that does no harm.
     pub async fn push(&self, component: &Component, bytes: &[u8]) -> Result<bool, StoreError> {
         match self.fetch(&component.digest).await {
             Ok(_) => {}
@@ -150,7 +150,7 @@ impl PluginStore {
         Ok(found)
     }
 
-    /// The bytes of a component, which have its digest.
+    /// The bytes of a component. Their digest is checked.
     pub async fn fetch(&self, digest: &str) -> Result<Vec<u8>, StoreError> {
         let missing = || StoreError::Missing { digest: digest.to_owned() };
         let mut object = match self.components.get(hex(digest)).await {
@@ -160,7 +160,7 @@ impl PluginStore {
         };
         let mut bytes = Vec::with_capacity(object.info().size);
         let read = async { object.read_to_end(&mut bytes).await };
-        // The client waits for the next piece without end.
+        // The client waits for the next piece without a limit.
         match tokio::time::timeout(self.nats.request_timeout() * 4, read).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Err(away("fetching a component", &error).into()),
@@ -170,7 +170,7 @@ impl PluginStore {
         if is == digest { Ok(bytes) } else { Err(StoreError::Damaged { digest: digest.to_owned(), is }) }
     }
 
-    /// Removes the record of a component, and the component itself where no other plugin has it. Whoever removes makes sure
+    /// Removes the record of a component, and the component itself if no other plugin has it. The caller makes sure
     /// that nothing runs it.
     pub async fn remove(&self, component: &Component) -> Result<(), StoreError> {
         let subject = subjects::component_record(&component.plugin, hex(&component.digest));
@@ -187,7 +187,7 @@ impl PluginStore {
         Ok(())
     }
 
-    /// What a plugin runs; none: nothing was activated yet. Read from the leader.
+    /// What a plugin runs, read from the leader. `None` if nothing was activated yet.
     pub async fn active(&self, plugin: &Name) -> Result<Option<Activation>, StoreError> {
         let (stream, subject) = (subjects::bucket_stream(PLUGINS), subjects::activation(plugin));
         let message = wire::leader_last(&self.nats, &stream, &subject).await?;
@@ -200,11 +200,11 @@ impl PluginStore {
         Ok(all.into_iter().map(|activation| (activation.plugin.clone(), activation)).collect())
     }
 
-    /// Has the plugin run this version from now on, if what it runs is still `now`. One write is the whole switch.
+    /// Has the plugin run this version from now on, if it still runs `now`. One write is the whole switch.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Switched`]: somebody else was first. Where the store is away meanwhile, the switch may have been made.
+    /// [`StoreError::Switched`] if another switch was first. If the store is away, the switch may have been made.
     pub async fn switch(
         &self,
         plugin: &Name,
@@ -241,7 +241,7 @@ impl PluginStore {
     }
 }
 
-/// What knows its position in the bucket's stream.
+/// A record that can be given its position in the bucket's stream.
 trait Positioned {
     fn at(self, position: Sequence) -> Self;
 }
@@ -266,7 +266,7 @@ fn is_removed(message: &StoredMessage) -> bool {
     message.headers.get(crate::views::DELETED.0).is_some()
 }
 
-/// The hexadecimal digits of a digest: what objects and records are named by.
+/// The hexadecimal digits of a digest, which name objects and records.
 fn hex(digest: &str) -> &str {
     digest.trim_start_matches("sha256:")
 }

@@ -1,4 +1,4 @@
-//! The activation record: what a plugin's name runs, and what a rollback brings back.
+//! The activation record: what a plugin runs, and what a rollback brings back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The most versions that rollbacks can bring back, one after the other.
 const MAX_BEFORE: usize = 16;
-/// The most versions that are remembered as taken back.
+/// The most versions that were taken back and are remembered.
 const MAX_WITHDRAWN: usize = 64;
 
 /// A version of a plugin: its component with its settings.
@@ -18,12 +18,12 @@ const MAX_WITHDRAWN: usize = 64;
 pub struct PluginVersion {
     /// `sha256:` and 64 hexadecimal digits.
     pub component: String,
-    /// The version, as who pushed it calls it.
+    /// The version's name, from the operator who pushed it.
     pub version: String,
-    /// What it reads as its settings.
+    /// The settings that it reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
-    /// The version before cannot read what this one writes, so there is no way back from it.
+    /// Whether there is no way back from it, because the version before cannot read what it writes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
 }
@@ -57,7 +57,7 @@ pub enum Cause {
     RolledBack,
     /// A host went back to it, because the version after it failed where this one did not.
     Broke {
-        /// What the version after it did.
+        /// The fault of the version after it.
         fault: String,
     },
 }
@@ -68,18 +68,18 @@ pub enum Cause {
 pub struct Activation {
     /// The plugin's name in configurations.
     pub plugin: Name,
-    /// What it runs.
+    /// The version that it runs.
     pub runs: PluginVersion,
-    /// Why.
+    /// Why it was switched.
     pub cause: Cause,
     /// Who switched it.
     pub by: String,
-    /// When.
+    /// When it was switched.
     pub at: Timestamp,
-    /// What rollbacks bring back, the next one last.
+    /// The versions that rollbacks bring back, the next one last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<PluginVersion>,
-    /// What was taken back, and was not activated again since: what it made of events is not used.
+    /// The versions that were taken back and not activated again since. What they made of events is not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<PluginVersion>,
     /// The position of the record in the bucket's stream: one for every switch.
@@ -88,7 +88,7 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// What a rollback brings back. The error says why there is no way back.
+    /// The version that a rollback brings back. The error says why there is no way back.
     pub fn rollback(&self) -> Result<&PluginVersion, String> {
         let Self { plugin, runs, before, .. } = self;
         if runs.one_way {
@@ -113,7 +113,7 @@ impl Activation {
         match (&cause, now) {
             (Cause::Activated, Some(now)) => before.push(now.runs.clone()),
             (_, None) => {}
-            // What was gone back from is no place to go back to.
+            // A version that was taken back is not one to go back to.
             (Cause::RolledBack | Cause::Broke { .. }, Some(now)) => {
                 before.pop();
                 withdrawn.push(now.runs.clone());

@@ -1,4 +1,4 @@
-//! What plugins run, as it changes.
+//! Follows the switches of plugins.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::activation::Activation;
 use super::{PluginStore, StoreError};
 use crate::subjects;
 
-/// How often the records are looked at although nobody said that they changed: what is said can get lost.
+/// The interval at which the records are read even if no message says that they changed: messages can get lost.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// The switches of some plugins, each told at once, and the last one of each for certain.
+/// The switches of some plugins, without delay. The last switch of each plugin is not missed, but earlier ones may be.
 pub struct Following {
     store: PluginStore,
     known: BTreeMap<Name, Sequence>,
@@ -24,13 +24,13 @@ pub struct Following {
 }
 
 impl PluginStore {
-    /// The switches after these.
+    /// Follows the switches after these revisions.
     ///
     /// # Errors
     ///
     /// There is no connection.
     pub async fn follow(&self, known: BTreeMap<Name, Sequence>) -> Result<Following, StoreError> {
-        // A write to the bucket is a message that everybody can hear who subscribes to its subject.
+        // A write to the bucket is a message, which every subscriber to its subject gets.
         let switches = self.nats.client().subscribe(subjects::activations()).await;
         let switches = switches.map_err(|error| super::away("following the plugin store", &error))?;
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -40,7 +40,7 @@ impl PluginStore {
 }
 
 impl Following {
-    /// The next switch. Never ends; a store that is away is asked again. May be dropped and called again.
+    /// The next switch, whenever it comes. A store that is away is asked again. May be dropped and called again.
     pub async fn next(&mut self) -> Activation {
         loop {
             tokio::select! {
@@ -55,7 +55,7 @@ impl Following {
                         let Some(activation) = found.remove(plugin) else { continue };
                         if activation.revision > *known {
                             *known = activation.revision;
-                            // The others are found by the next look.
+                            // The next look finds the others.
                             self.look.reset_immediately();
                             return activation;
                         }

@@ -42,7 +42,7 @@ pub enum Act {
     Switched {
         /// The version.
         to: PluginVersion,
-        /// Why.
+        /// Why the plugin was switched.
         cause: Cause,
         /// The revision of the record.
         revision: Sequence,
@@ -71,20 +71,20 @@ pub enum Act {
 pub struct Entry {
     /// The plugin.
     pub plugin: Name,
-    /// When, by the writer's clock.
+    /// The time, by the writer's clock.
     pub at: Timestamp,
-    /// Who.
+    /// The operator or host that did it.
     pub by: String,
-    /// What.
+    /// What was done.
     #[serde(flatten)]
     pub act: Act,
 }
 
 impl PluginStore {
-    /// Notes what was done.
+    /// Adds an entry to the history.
     pub async fn note(&self, plugin: &Name, by: &str, act: Act) -> Result<(), StoreError> {
         let entry = Entry { plugin: plugin.clone(), at: Timestamp::now(), by: by.to_owned(), act };
-        // A switch is noted once, whoever notes it.
+        // A switch is noted once, even if several processes note it.
         let unique = match &entry.act {
             Act::Switched { revision, .. } => format!("switched-{revision}"),
             _ => format!("{:016x}", rand::random::<u64>()),
@@ -96,7 +96,7 @@ impl PluginStore {
         }
     }
 
-    /// What was done to a plugin, in order.
+    /// The history of a plugin, in order.
     pub async fn history(&self, plugin: &Name) -> Result<Vec<Entry>, Unavailable> {
         let filter = subjects::plugin_entries(plugin);
         let (mut entries, mut next) = (Vec::new(), Some(Sequence(1)));

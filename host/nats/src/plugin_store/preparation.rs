@@ -1,7 +1,7 @@
 //! The first phase of a switch: hosts are asked to get ready for a version, and say whether they are.
 //!
-//! A host answers twice: at once, that it was reached, and then whether it can run the version. So who asks knows for whom
-//! to wait. Nothing is stored.
+//! A host answers twice: at once, that it was reached, and then whether it can run the version. So the asking process
+//! knows which hosts to wait for. Nothing is stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::Verdict;
 use super::activation::PluginVersion;
 use crate::connection::Nats;
 
-/// Where hosts are asked.
+/// The subject on which hosts are asked.
 pub(crate) const SUBJECT: &str = "pelton.prepare";
 /// How long hosts have to say that they were reached.
 const REACHED_WITHIN: Duration = Duration::from_millis(500);
@@ -28,26 +28,26 @@ const REACHED_WITHIN: Duration = Duration::from_millis(500);
 pub struct Candidate {
     /// The plugin's name in configurations.
     pub plugin: Name,
-    /// What it would run.
+    /// The version that it would run.
     pub version: PluginVersion,
 }
 
-/// How far a host is.
+/// How far a host is with getting ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum Readiness {
-    /// It was reached, and is at it.
+    /// The host was reached, and is getting ready.
     Reached,
     /// It can run the version at once.
     Ready {
         /// How long that took, in milliseconds.
         ms: u64,
-        /// What it found about the version among the plugins that it runs.
+        /// The host's findings on the version among the plugins that it runs.
         gate: Vec<Verdict>,
     },
     /// It cannot run it.
     Refused {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -59,8 +59,8 @@ struct Answer {
     readiness: Readiness,
 }
 
-/// Asks all hosts that run the plugin, and waits until each can run the version or cannot, at most this long. Hosts that
-/// are still [`Readiness::Reached`] did not finish.
+/// Asks all hosts that run the plugin, and waits until each says whether it can run the version, at most this long.
+/// Hosts that are still [`Readiness::Reached`] did not finish.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub async fn ask(
         let waits = hosts.values().any(|readiness| *readiness == Readiness::Reached);
         let until = began + if waits { patience.max(REACHED_WITHIN) } else { REACHED_WITHIN };
         let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await else { return Ok(hosts) };
-        // That nobody is there is an answer too, without a payload.
+        // If no host listens, the server answers without a payload.
         if let Ok(Answer { host, readiness }) = serde_json::from_slice(&answer.payload) {
             hosts.insert(host, readiness);
         }
@@ -101,12 +101,12 @@ pub struct Question {
     nats: Nats,
     host: String,
     reply: async_nats::Subject,
-    /// What to get ready for.
+    /// The version to get ready for.
     pub candidate: Candidate,
 }
 
 impl Questions {
-    /// Of the host that calls itself so.
+    /// The questions to the host of this name.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl Questions {
 }
 
 impl Question {
-    /// Says how far the host is.
+    /// Answers how far the host is.
     pub async fn answer(&self, readiness: Readiness) {
         let answer = Answer { host: self.host.clone(), readiness };
         let Ok(payload) = serde_json::to_vec(&answer) else { return };
