@@ -11,7 +11,7 @@ use pelton_core::saga::ports::{SagaDescriptor, SagaPlugin};
 use pelton_wasm::LoadedPlugin;
 
 use crate::config::typed::{Handler, Plugin, Saga, Typed, TypedRole};
-use crate::config::{At, Problem, suggestion};
+use crate::config::{At, PluginSource, Problem, suggestion};
 use crate::role::Role;
 use crate::terminal::one_line;
 
@@ -52,6 +52,12 @@ impl Inspected {
     #[must_use]
     pub(crate) fn roles(&self) -> Vec<&'static str> {
         Role::ALL.into_iter().filter(|role| self.has(*role)).map(Role::in_contract).collect()
+    }
+
+    /// Whether it takes commands of this type.
+    #[must_use]
+    pub(crate) fn takes(&self, command: &str) -> bool {
+        self.handler.as_ref().is_some_and(|handler| handler.commands.iter().any(|taken| taken == command))
     }
 
     fn has(&self, role: Role) -> bool {
@@ -132,6 +138,11 @@ impl<'a> Comparison<'a> {
         self.inspections.get(&plugin?.value)?.as_ref().ok()
     }
 
+    fn is_from_the_store(&self, plugin: &str) -> bool {
+        let mut plugins = self.typed.plugins.iter();
+        plugins.any(|known| known.name.value.as_str() == plugin && known.source == PluginSource::Store)
+    }
+
     /// Checks that the plugin exports the role that it is used in.
     fn role(&mut self, used: TypedRole<'_>) {
         let (Some(plugin), Some(inspected)) = (used.plugin, self.inspected(used.plugin)) else { return };
@@ -161,11 +172,20 @@ impl<'a> Comparison<'a> {
         for command in &handler.commands {
             let name = command.r#type.value.as_str();
             if !descriptor.commands.iter().any(|taken| taken == name) {
-                let problem = Problem::new(
-                    command.r#type.span,
-                    format!("the plugin `{plugin}` takes no command `{name}`"),
-                );
                 let help = suggestion(name, descriptor.commands.iter().map(String::as_str));
+                let span = command.r#type.span;
+                let problem = match self.is_from_the_store(plugin) {
+                    // A version with the command can only be activated where the configuration has it.
+                    true => Problem::new(
+                        span,
+                        format!(
+                            "this version of the plugin `{plugin}` takes no command `{name}`: clients are told \
+                             that it is not served yet"
+                        ),
+                    )
+                    .warning(),
+                    false => Problem::new(span, format!("the plugin `{plugin}` takes no command `{name}`")),
+                };
                 self.problems.push(problem.help_if(help));
             }
         }
@@ -211,7 +231,7 @@ impl<'a> Comparison<'a> {
                     commands(unsent.iter().copied()),
                     handler.name.value
                 );
-                let help = "add [[routes]]; without one, clients send it to `POST /commands` or over NATS";
+                let help = "add [[routes]]; without one, clients send it over NATS";
                 self.problems.push(Problem::new(handler.name.span, title).help(help).warning());
             }
         }

@@ -1,5 +1,6 @@
 //! The gate: checks whether a version may replace the running one, and whether all readers can read what it writes.
 
+use pelton_core::id::CommandType;
 use pelton_core::message::EventType;
 use pelton_nats::plugin_store::Verdict;
 
@@ -24,12 +25,10 @@ impl Candidate<'_> {
         config: &Config,
         running: impl Fn(&str) -> Option<Inspected>,
     ) -> Vec<Verdict> {
-        let streams: Vec<_> = config
-            .handlers
-            .values()
-            .filter(|handler| handler.plugin.as_str() == self.plugin)
-            .map(|handler| &handler.stream)
-            .collect();
+        let handlers: Vec<_> =
+            config.handlers.values().filter(|handler| handler.plugin.as_str() == self.plugin).collect();
+        let commands: Vec<_> = handlers.iter().flat_map(|handler| handler.commands.keys()).collect();
+        let streams: Vec<_> = handlers.iter().map(|handler| &handler.stream).collect();
         // A component with several roles reads with the candidate's descriptor.
         let plugin =
             |name: &str| if name == self.plugin { Some(self.inspected.clone()) } else { running(name) };
@@ -43,11 +42,49 @@ impl Candidate<'_> {
             Some((format!("the saga {name}"), plugin(saga.plugin.as_str())?.saga?.events))
         });
         let readers: Vec<_> = projections.chain(sagas).collect();
-        vec![self.way_back(), self.readers(&readers), self.forms()]
+        let sent = self.inspected.saga.iter().flat_map(|saga| &saga.commands);
+        let sent_too_early = sent.filter_map(|command| {
+            let mut handlers = config.handlers.values();
+            let of =
+                handlers.find(|handler| handler.commands.keys().any(|taken| taken.as_str() == command))?;
+            let decides = plugin(of.plugin.as_str())?;
+            (!decides.takes(command)).then(|| (command.as_str(), of.plugin.as_str()))
+        });
+        vec![
+            self.commands(&commands, &sent_too_early.collect::<Vec<_>>()),
+            self.way_back(),
+            self.readers(&readers),
+            self.forms(),
+        ]
     }
 
     fn emits(&self) -> &[EventType] {
         self.inspected.handler.as_ref().map_or(&[], |handler| &handler.emits)
+    }
+
+    /// Checks that the candidate takes the commands that the running version takes, and sends none that would have to wait.
+    /// What the running version does not take either may come with a later one. `sent_too_early` are commands that it sends
+    /// as a saga, each with the plugin whose running version does not take it.
+    fn commands(&self, configured: &[&CommandType], sent_too_early: &[(&str, &str)]) -> Verdict {
+        let lacking = configured.iter().map(|command| command.as_str());
+        let lacking = lacking.filter(|command| !self.inspected.takes(command));
+        let (lost, later): (Vec<_>, Vec<_>) =
+            lacking.partition(|command| self.present.as_ref().is_some_and(|present| present.takes(command)));
+        let mut problems = Vec::new();
+        if !lost.is_empty() {
+            problems.push(format!(
+                "it does not take {}, which the version that runs takes; take that out of the configuration first",
+                lost.join(", ")
+            ));
+        }
+        problems.extend(sent_too_early.iter().map(|(command, plugin)| {
+            format!("it sends {command}, which the running version of {plugin} does not take; switch {plugin} first")
+        }));
+        let found = match later.as_slice() {
+            [] => "all are taken".to_owned(),
+            later => format!("not served yet: {}", later.join(", ")),
+        };
+        verdict("commands", &problems, found)
     }
 
     /// Checks that the version a rollback returns to folds every event type that the candidate emits.
@@ -203,6 +240,28 @@ mod tests {
                 passed || verdict.found.contains("the projection readers cannot read lent v2"),
                 "{verdict:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_command_may_come_with_a_later_version_and_not_go_with_one() {
+        let taking = |commands: &[&str]| {
+            let mut inspected = handler(&[], &[]);
+            let handler = inspected.handler.as_mut().expect("a handler");
+            handler.commands = commands.iter().map(|command| (*command).to_owned()).collect();
+            inspected
+        };
+        let configured = ["lend", "renew"].map(|command| CommandType::new(command).expect("a type"));
+        for (is, was, sent, passed, found) in [
+            (&["lend", "renew"][..], &["lend"][..], None, true, "all are taken"),
+            (&["lend"], &["lend"], None, true, "not served yet: renew"),
+            (&["lend"], &["lend", "return"], None, true, "not served yet: renew"),
+            (&["lend"], &["lend", "renew"], None, false, "it does not take renew, which"),
+            (&["lend", "renew"], &["lend"], Some(("pay", "till")), false, "it sends pay, which"),
+        ] {
+            let sent: Vec<_> = sent.into_iter().collect();
+            let verdict = candidate(taking(is), taking(was), true).commands(&configured.each_ref(), &sent);
+            assert!(verdict.passed == passed && verdict.found.contains(found), "{verdict:?}");
         }
     }
 

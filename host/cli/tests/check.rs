@@ -123,7 +123,7 @@ fn commands_that_nothing_sends_are_one_warning() {
     fs::write(&config, text).expect("a configuration");
     let parts = [
         "no route and no saga sends the commands `book-room`, `check-in` of the handler `booking`",
-        "clients send it to `POST /commands` or over NATS",
+        "clients send it over NATS",
         "1 warning",
     ];
     check(&pelton(&["check", "--config", &config.display().to_string()]), 0, &parts);

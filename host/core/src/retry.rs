@@ -24,6 +24,16 @@ pub enum NotProcessed {
     /// The message cannot be read as a command.
     #[error(transparent)]
     Unreadable(#[from] IntakeError),
+    /// The running version of the plugin does not take the command's type. A later version may.
+    #[error("plugin {plugin} ({digest}): this version does not take commands of type {type:?}")]
+    NotServed {
+        /// The plugin's name in the configuration.
+        plugin: String,
+        /// The digest of its component.
+        digest: String,
+        /// The command's type.
+        r#type: String,
+    },
     /// A stored message that the command depends on cannot be read.
     #[error("{0}")]
     Damaged(Unreadable),
@@ -72,6 +82,10 @@ impl Default for RetryPolicy {
     }
 }
 
+/// How long a command waits for a version that takes its type: longer than all hosts need to switch. Then it is set aside,
+/// because those behind it wait, too.
+pub const UNSERVED_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What to do with a message that was not processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -93,9 +107,13 @@ impl RetryPolicy {
             | NotProcessed::Contended(_)
             // A host that was configured before the type was added leaves it to those that come.
             | NotProcessed::Unreadable(IntakeError::UnknownType(_)) => Verdict::Retry(self.delay(attempt)),
-            NotProcessed::Unreadable(_) | NotProcessed::Damaged(_) | NotProcessed::Failed(_) => {
-                Verdict::SetAside
+            NotProcessed::NotServed { .. } if self.waited(attempt) < UNSERVED_PATIENCE => {
+                Verdict::Retry(self.delay(attempt))
             }
+            NotProcessed::NotServed { .. }
+            | NotProcessed::Unreadable(_)
+            | NotProcessed::Damaged(_)
+            | NotProcessed::Failed(_) => Verdict::SetAside,
             NotProcessed::Plugin(fault) => self.verdict_on(fault, attempt),
         }
     }
@@ -110,6 +128,11 @@ impl RetryPolicy {
             FaultKind::Broke | FaultKind::Gone => Verdict::Retry(self.delay(attempt)),
             FaultKind::RetryAfter(after) => Verdict::Retry(after),
         }
+    }
+
+    /// The sum of the waits before the given attempt (from 1), or of the first ones.
+    fn waited(&self, attempt: u32) -> Duration {
+        (1..attempt.min(64)).map(|attempt| self.delay(attempt)).fold(Duration::ZERO, Duration::saturating_add)
     }
 
     /// The wait after the given attempt (from 1), before jitter.

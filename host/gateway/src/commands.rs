@@ -33,6 +33,9 @@ pub(crate) async fn submit<I: Ingress, V>(
     r#type: CommandType,
     request: Request,
 ) -> Result<Response, Refusal> {
+    if shared.plugins.unserved.borrow().contains(&r#type) {
+        return Err(Refusal::NotYetServed { command: r#type });
+    }
     let (head, body) = request.into_parts();
     headers::require_json(&head.headers)?;
     let body = body::read(body, shared.settings.max_body_bytes, shared.settings.body_timeout).await?;

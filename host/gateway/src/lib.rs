@@ -17,4 +17,4 @@ mod views;
 
 pub use router::Gateway;
 pub use routes::{Route, RouteError, Routes};
-pub use state::{Settings, Unfit};
+pub use state::{PluginState, Settings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use pelton_core::id::{CommandId, Sequence, TokenError};
+use pelton_core::id::{CommandId, CommandType, Sequence, TokenError};
 use pelton_core::intake::IntakeError;
 use pelton_core::message::Rejection;
 use pelton_core::store::Unavailable;
@@ -63,6 +63,8 @@ pub(crate) enum Refusal {
     NotReady(Unavailable),
     /// A plugin does not run the version that it should.
     Unfit { plugin: String, why: String },
+    /// The running version of the plugin does not take commands of this type.
+    NotYetServed { command: CommandType },
     /// This host cannot work any more and has to be started again.
     Broken(Unavailable),
     /// The command is larger than the store accepts.
@@ -201,6 +203,13 @@ impl Refusal {
             .member("commandId", command.as_str()),
             Self::Broken(cause) | Self::NotReady(cause) => unavailable(cause.to_string()),
             Self::Unfit { plugin, why } => unavailable(format!("the plugin {plugin}: {why}")),
+            Self::NotYetServed { command } => Problem::new(
+                S::SERVICE_UNAVAILABLE,
+                "not-yet-served",
+                format!("the running version of the plugin does not take the command {command}; a later one may"),
+            )
+            .member("command", command.as_str())
+            .header(RETRY_AFTER, RETRY_AFTER_SECONDS),
             Self::IdInUse { command } => Problem::new(
                 S::CONFLICT,
                 "command-id-reused",

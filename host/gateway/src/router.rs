@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use crate::http::{serve, trace};
 use crate::refusal::Refusal;
 use crate::routes::Routes;
-use crate::state::{Settings, Shared, Unfit};
+use crate::state::{PluginState, Settings, Shared};
 use crate::{commands, views};
 
 /// Answers HTTP requests.
@@ -35,9 +35,9 @@ impl Gateway {
         intake: Arc<Intake>,
         ingress: Arc<I>,
         views: Arc<V>,
-        unfit: Unfit,
+        plugins: PluginState,
     ) -> Self {
-        let shared = Arc::new(Shared { settings: settings.clone(), routes, intake, ingress, views, unfit });
+        let shared = Arc::new(Shared { settings: settings.clone(), routes, intake, ingress, views, plugins });
         Self { router: router(shared), settings }
     }
 
@@ -94,7 +94,7 @@ async fn ready<I: Ingress, V: ViewReader>(
     State(shared): State<Arc<Shared<I, V>>>,
 ) -> Result<Json<serde_json::Value>, Refusal> {
     shared.ingress.ready().await.map_err(Refusal::NotReady)?;
-    if let Some((plugin, why)) = shared.unfit.borrow().iter().next() {
+    if let Some((plugin, why)) = shared.plugins.unfit.borrow().iter().next() {
         return Err(Refusal::Unfit { plugin: plugin.to_string(), why: why.clone() });
     }
     Ok(Json(json!({ "status": "ready" })))

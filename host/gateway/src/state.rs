@@ -1,10 +1,10 @@
 //! The state that all requests share: the bounds, the routes, the ingress and the views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pelton_core::id::Name;
+use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::Intake;
 use tokio::sync::watch;
 
@@ -47,8 +47,14 @@ pub(crate) struct Shared<I, V> {
     pub(crate) intake: Arc<Intake>,
     pub(crate) ingress: Arc<I>,
     pub(crate) views: Arc<V>,
-    pub(crate) unfit: Unfit,
+    pub(crate) plugins: PluginState,
 }
 
-/// The plugins that should run another version on this host, and why they do not: the host is not ready then.
-pub type Unfit = watch::Receiver<BTreeMap<Name, String>>;
+/// What the gateway has to know of the plugins of its host. It changes with their versions.
+#[derive(Debug, Clone)]
+pub struct PluginState {
+    /// The plugins that should run another version, and why they do not: the host is not ready then.
+    pub unfit: watch::Receiver<BTreeMap<Name, String>>,
+    /// The commands that no running version takes yet: they are refused.
+    pub unserved: watch::Receiver<BTreeSet<CommandType>>,
+}

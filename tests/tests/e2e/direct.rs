@@ -16,7 +16,7 @@ use pelton_tests::PATIENCE;
 
 const STRUCTURED: &str = "application/cloudevents+json";
 
-async fn publish(house: &House, subject: &str, headers: &[(&str, &str)], payload: &str) {
+pub(crate) async fn publish(house: &House, subject: &str, headers: &[(&str, &str)], payload: &str) {
     let mut map = HeaderMap::new();
     headers.iter().for_each(|(name, value)| map.insert(*name, *value));
     let streams = house.streams().await;
@@ -25,7 +25,7 @@ async fn publish(house: &House, subject: &str, headers: &[(&str, &str)], payload
     stored.expect("it is sent").await.expect("it is stored");
 }
 
-fn binary<'a>(id: &'a str, r#type: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn binary<'a>(id: &'a str, r#type: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", "/test"), ("ce-type", r#type)]
 }
 

@@ -8,6 +8,7 @@ use pelton_tests::process::{Ended, Pelton};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::direct::{binary, publish};
 use crate::hostile::HANDLER;
 use crate::hostile::guests::{handler, one_event};
 use crate::house::{Host, House, eventually};
@@ -289,6 +290,52 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
     for host in hosts {
         host.stop().await;
     }
+}
+
+/// The configuration has a command before there is a version that takes it.
+#[tokio::test]
+async fn a_command_of_a_later_version_is_not_served_before_and_waits_after_a_rollback() {
+    let house = house().await;
+    house.configure(|text| {
+        text + &HANDLER.replace("component = \"hostile.wasm\"", "source = \"store\"").replace(
+            "commands.do = { id = \"/order/id\" }",
+            "commands.do = { id = \"/order/id\" }\ncommands.redo = { id = \"/order/id\" }",
+        ) + "\n[[routes]]\npath = \"/redo\"\ncommand = \"redo\"\n"
+    });
+    let event = one_event(*b"done", 10);
+    let later = component(&house, "later", &handler(&[("commands", "do redo"), ("decide", event.as_str())]));
+    let [quiet, saying] = versions(&house);
+    push(&house, &quiet, "1").await;
+    push(&house, &later, "2").await;
+    push(&house, &saying, "3").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let host = house.host().await;
+    let redo = async |id: &str, wait: &str| {
+        let body = json!({ "id": id, "data": { "order": { "id": 7 } } }).to_string();
+        host.send(&Request::put("/redo", body).with("Prefer", wait)).await
+    };
+    let answer = redo("early", "wait=30").await;
+    assert_eq!((answer.status, answer.at("/code").as_str()), (503, "not-yet-served"), "{answer}");
+    // A client that uses NATS is not refused. Its command waits, and so does what comes after it for the entity.
+    let order = json!({ "order": { "id": 7 } }).to_string();
+    publish(&house, "command.redo.by-nats", &binary("by-nats", "redo"), &order).await;
+    let said = done(&house, &["activate", "hostile@2"]).await;
+    assert!(said.contains("commands ok (all are taken)"), "{said}");
+    eventually("the command is decided", async || {
+        let answer = host.get("/commands/by-nats").await;
+        anyhow::ensure!(answer.at("/status") == "accepted", "{answer}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(redo("later", "wait=30").await.status, 201);
+    let expected = "commands: it does not take redo, which the version that runs takes";
+    refused(&house, &["activate", "hostile@3"], expected).await;
+    done(&house, &["rollback", "hostile"]).await;
+    assert_eq!(redo("again", "wait=30").await.status, 503);
+    assert_eq!(send(&host, "still", 7).await.status, 200);
+    host.stop().await;
+    let streams = house.streams().await;
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
 }
 
 /// A host that starts after the switch had no version before, so what broke became dead letters.

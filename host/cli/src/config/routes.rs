@@ -43,7 +43,7 @@ static EXAMPLE: Key<Text, Optional> = Key {
 pub(super) static TABLE: Table = Table {
     name: "routes",
     header: "[[routes]]",
-    doc: "A command over HTTP. Every command can also be sent to `POST /commands`, and over NATS.",
+    doc: "A command over HTTP. Every command can also be sent over NATS.",
     keys: &[&METHOD, &PATH, &COMMAND, &EXAMPLE],
     tables: &[],
     free: None,

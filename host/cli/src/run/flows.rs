@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::from_store;
 use super::prepare::Prepared;
 use super::tasks::Tasks;
-use super::versions::{Terms, Versions, isolated};
+use super::versions::{HandlerTerms, Terms, Versions, isolated};
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::operator;
 
@@ -208,7 +208,11 @@ impl Running {
         let stream: Arc<str> = handler.stream.as_str().into();
         let before = terms.on_trial.as_ref().and_then(|on_trial| on_trial.before.handler().cloned());
         let before = before.map(|plugin| isolated(plugin, handler.isolation));
-        let versions = self.versions.handler(name, &handler.plugin, plugin, terms, handler.isolation);
+        let of_versions = HandlerTerms {
+            isolation: handler.isolation,
+            commands: handler.commands.keys().cloned().collect(),
+        };
+        let versions = self.versions.handler(name, &handler.plugin, plugin, terms, of_versions);
         let flow = |_| {
             let version = versions.borrow().for_shard();
             let first = before.as_ref().unwrap_or(&version.plugin).for_shard();

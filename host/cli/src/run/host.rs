@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use pelton_core::intake::Intake;
-use pelton_gateway::{Gateway, Routes, Unfit};
+use pelton_gateway::{Gateway, PluginState, Routes};
 use pelton_nats::topology::Apply;
 use pelton_nats::{BucketReader, ConnectSettings, Credentials, Nats, StreamIngress, Topology, TopologyError};
 use tokio::net::TcpListener;
@@ -66,7 +66,8 @@ async fn start(config: &Config, nats: Nats, flows: Flows<'_>, apply: Apply) -> a
     let ingress = Arc::new(StreamIngress::open(&nats, super::commands(config, &nats, &intake)).await?);
     let views = Arc::new(BucketReader::new(&nats, flows.buckets()));
     let versions = Versions::default();
-    let gateway = gateway(config, intake.clone(), ingress.clone(), views, versions.unfit())?;
+    let plugins = PluginState { unfit: versions.unfit(), unserved: versions.unserved() };
+    let gateway = gateway(config, intake.clone(), ingress.clone(), views, plugins)?;
 
     let close = CancellationToken::new();
     let mut running = flows.start(&nats, &intake, versions).await?;
@@ -116,14 +117,14 @@ fn gateway(
     intake: Arc<Intake>,
     ingress: Arc<StreamIngress>,
     views: Arc<BucketReader>,
-    unfit: Unfit,
+    plugins: PluginState,
 ) -> anyhow::Result<Gateway> {
     let routes = config.routes.iter().map(|configured| configured.route.clone()).collect();
     let routes = Routes::new(routes, config.projections.keys().cloned()).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!("the routes cannot be served: {}", errors.join("; "))
     })?;
-    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, ingress, views, unfit))
+    Ok(Gateway::new(config.gateway.http.clone(), routes, intake, ingress, views, plugins))
 }
 
 impl Started {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use pelton_core::command::ports::Isolation;
+use pelton_core::command::ports::{HandlerPlugin, Isolation};
 use pelton_core::command::trial::{HandlerVersion, Trial};
-use pelton_core::id::Name;
+use pelton_core::id::{CommandType, Name};
 use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
@@ -19,6 +19,8 @@ pub(crate) struct Versions {
     running: Vec<Version>,
     /// The plugins that should run another version, each with the reason why they do not.
     unfit: watch::Sender<BTreeMap<Name, String>>,
+    /// The commands of handlers that their running versions do not take.
+    unserved: watch::Sender<BTreeSet<CommandType>>,
 }
 
 /// The version of one handler, projection or saga.
@@ -33,9 +35,16 @@ struct Version {
 
 #[derive(Debug)]
 enum Role {
-    Handler(watch::Sender<HandlerVersion<WasmHandler>>, Isolation),
+    Handler(watch::Sender<HandlerVersion<WasmHandler>>, HandlerTerms),
     Projection(watch::Sender<WasmProjection>),
     Saga(watch::Sender<WasmSaga>),
+}
+
+/// What the configuration says of a handler's versions.
+#[derive(Debug)]
+pub(super) struct HandlerTerms {
+    pub(super) isolation: Isolation,
+    pub(super) commands: Vec<CommandType>,
 }
 
 /// The digests of versions that were taken back.
@@ -84,10 +93,11 @@ impl Versions {
         plugin: &Name,
         runs: WasmHandler,
         terms: &Terms,
-        isolation: Isolation,
+        handler: HandlerTerms,
     ) -> watch::Receiver<HandlerVersion<WasmHandler>> {
-        let (version, versions) = watch::channel(terms.apply_to(isolated(runs, isolation)));
-        self.add(name, plugin, Role::Handler(version, isolation));
+        let (version, versions) = watch::channel(terms.apply_to(isolated(runs, handler.isolation)));
+        self.add(name, plugin, Role::Handler(version, handler));
+        self.note_unserved();
         versions
     }
 
@@ -130,11 +140,22 @@ impl Versions {
         self.unfit.subscribe()
     }
 
+    /// A watch of the commands that no running version takes yet.
+    pub(crate) fn unserved(&self) -> watch::Receiver<BTreeSet<CommandType>> {
+        self.unserved.subscribe()
+    }
+
+    fn note_unserved(&self) {
+        self.unserved.send_replace(self.running.iter().flat_map(Version::unserved).collect());
+    }
+
     /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
     /// Returns what goes on with the version that it has, because the states of the two are not of the same form.
     pub(crate) fn replace(&self, plugin: &LoadedPlugin, terms: &Terms) -> Vec<Kept> {
         let versions = self.running.iter().filter(|version| version.plugin.as_str() == plugin.name());
-        versions.filter_map(|version| version.replace(plugin, terms)).collect()
+        let kept = versions.filter_map(|version| version.replace(plugin, terms)).collect();
+        self.note_unserved();
+        kept
     }
 }
 
@@ -147,10 +168,21 @@ impl Version {
         }
     }
 
+    fn unserved(&self) -> Vec<CommandType> {
+        let Role::Handler(version, HandlerTerms { commands, .. }) = &self.role else { return Vec::new() };
+        let version = version.borrow();
+        let taken = &version.plugin.descriptor().commands;
+        commands
+            .iter()
+            .filter(|command| !taken.iter().any(|taken| taken == command.as_str()))
+            .cloned()
+            .collect()
+    }
+
     fn replace(&self, plugin: &LoadedPlugin, terms: &Terms) -> Option<Kept> {
         let kept = |role: &str, why: String| Some(Kept { what: format!("the {role} {}", self.name), why });
         match &self.role {
-            Role::Handler(version, isolation) => {
+            Role::Handler(version, HandlerTerms { isolation, .. }) => {
                 let plugin = isolated(plugin.handler()?.clone(), *isolation);
                 version.send_replace(terms.apply_to(plugin));
                 None

@@ -11,7 +11,7 @@ use super::CommandFlow;
 use crate::command::answer;
 use crate::command::decision::Batch;
 use crate::command::entity::{LiveEntity, as_stored};
-use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin, NewMessage};
+use crate::command::ports::{CommandStore, HandlerPlugin, NewMessage};
 use crate::dead_letter::Retries;
 use crate::id::Sequence;
 use crate::message::Command;
@@ -45,7 +45,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         if entity.may_have_marked(first) {
             self.learn_marks(&mut entity, first).await?;
         }
-        let commands = &commands[..new(&entity, commands)];
+        let commands = &commands[..self.new_ones(&entity, commands)];
         if entity.is_held() || commands.len() < 2 {
             self.put(first.entity.clone(), entity);
             return Ok(0);
@@ -71,6 +71,19 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             (from, told) = (*end, told + 1);
         }
         Ok(told)
+    }
+
+    /// How many of the first commands nothing is known of, nor can be, and can be decided on any state.
+    fn new_ones(&self, entity: &LiveEntity<P::Instance>, commands: &[&Command]) -> usize {
+        let mut ids = HashSet::new();
+        let is_new = |command: &&&Command| {
+            command.expected.is_none()
+                && self.serves(command)
+                && !entity.may_have_marked(command)
+                && entity.history().end_of(&command.id).is_none()
+                && ids.insert(command.id.clone())
+        };
+        commands.iter().take(MAX_AHEAD_COMMANDS).take_while(is_new).count()
     }
 
     /// Decides one command after the other, each on what follows from those before it.
@@ -114,16 +127,4 @@ struct Planned {
     ends: Vec<usize>,
     /// The sandbox broke at the command after these.
     broke: bool,
-}
-
-/// How many of the first commands nothing is known of, nor can be, and can be decided on any state.
-fn new<I: EntityInstance>(entity: &LiveEntity<I>, commands: &[&Command]) -> usize {
-    let mut ids = HashSet::new();
-    let is_new = |command: &&&Command| {
-        command.expected.is_none()
-            && !entity.may_have_marked(command)
-            && entity.history().end_of(&command.id).is_none()
-            && ids.insert(command.id.clone())
-    };
-    commands.iter().take(MAX_AHEAD_COMMANDS).take_while(is_new).count()
 }

@@ -102,6 +102,10 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
             Ok(()) = versions.changed(), if open => {
                 let version = versions.borrow_and_update().for_shard();
                 flow = Arc::new(flow.succeeded_by(version));
+                // What the version before could not do, this one may be able to.
+                resting.clear();
+                let lanes = lanes.iter().filter(|(_, waiting)| waiting.resting.is_some());
+                resting.extend(lanes.map(|(lane, _)| rest_for(Duration::ZERO, lane.clone())));
             }
             command = commands.recv(), if open => {
                 let Some(in_hand) = command else {

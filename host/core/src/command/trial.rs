@@ -126,7 +126,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 trial.count(&fault);
                 Ok(answer)
             }
-            Err(NotProcessed::Plugin(_)) => Err(NotProcessed::Plugin(fault)),
+            Err(NotProcessed::Plugin(_) | NotProcessed::NotServed { .. }) => Err(NotProcessed::Plugin(fault)),
             Err(other) => Err(other),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Account {
 pub(crate) struct Manners {
     /// A version of the plugin with a rule more: no odd amounts.
     pub(crate) stricter: bool,
+    /// A command that a version from before does not take.
+    pub(crate) lacks: Option<&'static str>,
     /// How many of the next decisions break the sandbox. The first may break a shared one, which is no attempt.
     pub(crate) breaks: Arc<AtomicU32>,
     /// How many of the next decisions find no room.
@@ -60,10 +62,11 @@ impl Account {
     pub(crate) fn new(manners: Manners) -> Self {
         let event = |name: &str| EventType { r#type: name.to_owned(), version: 1 };
         let identity = Identity { name: "account".to_owned(), version: "1.0.0".to_owned() };
-        let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"].map(str::to_owned).to_vec();
+        let commands = ["deposit", "withdraw", "split", "nothing", "undeclared"];
+        let commands = commands.iter().filter(|command| manners.lacks != Some(**command));
         let descriptor = HandlerDescriptor {
             identity,
-            commands,
+            commands: commands.map(|command| (*command).to_owned()).collect(),
             emits: vec![event("deposited"), event("withdrawn")],
             folds: vec![event("deposited"), event("withdrawn")],
             rejections: ["too-little", "odd"].map(str::to_owned).to_vec(),

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pelton_core::command::outcome::Outcome;
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::command::trial::{HandlerVersion, Trial};
 use pelton_core::memory::FlakyNetwork;
+use pelton_core::retry::UNSERVED_PATIENCE;
 use tokio::sync::watch;
 
 use crate::account::{Account, Manners, Snapshot};
@@ -135,6 +137,42 @@ async fn a_version_that_breaks_nothing_or_no_more_than_the_one_before_is_not_los
     assert_eq!(tried(0, 0).await, (6, false), "nothing breaks");
     let (accepted, lost) = tried(u32::MAX, u32::MAX).await;
     assert_eq!((accepted, lost), (1, false), "both break, so it is the commands' fault");
+}
+
+/// Commands of a type that was added to the configuration before there is a version that takes it. That one comes after this
+/// time. Returns the commands that had ended by then, and the bank afterwards.
+async fn with_a_type_of_a_later_version(comes_after: Duration) -> (BTreeSet<String>, Bank) {
+    let mut bank = Bank::new(FlakyNetwork::reliable());
+    bank.manners.lacks = Some("withdraw");
+    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
+    let host = bank.host_with(theirs);
+    // Enough at a time that they would be decided ahead.
+    for n in 0..10 {
+        bank.send(&format!("d{n}"), "deposit", 1, 2);
+        bank.send(&format!("w{n}"), "withdraw", 1, 2);
+    }
+    bank.send("other", "deposit", 2, 2);
+    tokio::time::sleep(comes_after).await;
+    let ended = bank.outcomes().into_keys().map(|id| id.to_string()).collect();
+    versions.send_replace(Account::new(Manners { lacks: None, ..bank.manners.clone() }).into());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    crash(host).await;
+    (ended, bank)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_this_version_does_not_take_waits_for_one_that_does() {
+    let (ended, bank) = with_a_type_of_a_later_version(UNSERVED_PATIENCE / 2).await;
+    assert_eq!(ended, BTreeSet::from(["d0", "other"].map(str::to_owned)), "the entity waits, in order");
+    let all = bank.outcomes().into_keys().map(|id| id.to_string()).collect();
+    assert_eq!(bank.audit(&all), 21, "they are tried again as soon as it is there, and none has failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_no_version_comes_for_does_not_keep_others_forever() {
+    let (_, bank) = with_a_type_of_a_later_version(UNSERVED_PATIENCE * 4).await;
+    let Outcome::Failed { cause } = bank.outcome("w0") else { panic!("it is a dead letter") };
+    assert!(cause.contains("does not take commands of type \"withdraw\""), "{cause}");
 }
 
 /// A version that was taken back may have folded wrongly: neither its live entities nor its snapshots are used.

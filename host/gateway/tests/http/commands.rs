@@ -190,6 +190,12 @@ async fn every_outcome_has_its_answer() {
             .header("retry-after", "1")
             .has("/commandId", "c-1")
             .submits_id("c-1"),
+        request("PUT", "/mutation/renovate")
+            .with("content-type", "application/json")
+            .body(booking(C1))
+            .refuses(503, "not-yet-served")
+            .has("/command", "renovate")
+            .header("retry-after", "1"),
         book(booking(C1)).when(Answer::TooLarge).refuses(413, "too-large").has("/maxBytes", 1_048_576).submits_id("c-1"),
         book(booking(C1)).when(Answer::IdInUse).refuses(409, "command-id-reused").has("/commandId", "c-1").submits_id("c-1"),
     ])

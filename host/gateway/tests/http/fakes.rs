@@ -1,6 +1,6 @@
 //! An ingress that answers as told and remembers submissions, and views that hold four keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use pelton_core::message::{Fingerprint, Rejection};
 use pelton_core::store::Unavailable;
 use pelton_core::subject::EntityTemplate;
 use pelton_core::time::Timestamp;
-use pelton_gateway::{Gateway, Route, Routes, Settings};
+use pelton_gateway::{Gateway, PluginState, Route, Routes, Settings};
 use tokio::sync::watch;
 
 /// The answer of the ingress.
@@ -173,14 +173,15 @@ impl ViewReader for Views {
     }
 }
 
-/// The hotel's front desk: `book-room` by PUT and POST, `check-in` by PUT, the view `bookings`; bodies of at most
-/// 1,000 bytes.
+/// The hotel's front desk: `book-room` by PUT and POST, `check-in` by PUT, `renovate`, which no version takes yet, and the
+/// view `bookings`; bodies of at most 1,000 bytes.
 pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
     let command = |name| CommandType::new(name).unwrap();
     let routes = vec![
         Route::new(None, "/mutation/book-room", command("book-room")).unwrap(),
         Route::new(Some("POST"), "/mutation/book-room", command("book-room")).unwrap(),
         Route::new(None, "/mutation/checkin", command("check-in")).unwrap(),
+        Route::new(None, "/mutation/renovate", command("renovate")).unwrap(),
     ];
     let routes = Routes::new(routes, [Name::new("bookings").unwrap()]).unwrap();
     let tokens =
@@ -190,8 +191,9 @@ pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
         tokens: tokens.into(),
         partitions: pelton_core::partition::Partitions::ONE,
     };
-    let intake =
-        Intake::new(HashMap::from(["book-room", "check-in"].map(|name| (name.to_owned(), booking.clone()))));
+    let intake = Intake::new(HashMap::from(
+        ["book-room", "check-in", "renovate"].map(|name| (name.to_owned(), booking.clone())),
+    ));
     let settings = Settings {
         max_body_bytes: 1000,
         head_timeout: Duration::from_secs(5),
@@ -200,6 +202,8 @@ pub(crate) fn hotel(answer: &Answer) -> (Gateway, Arc<FakeIngress>) {
     };
     let ingress = Arc::new(FakeIngress { answer: answer.clone(), submitted: Mutex::default() });
     let views = Arc::new(Views::new(matches!(answer, Answer::Away)));
-    let (_, unfit) = watch::channel(BTreeMap::new());
-    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&ingress), views, unfit), ingress)
+    let unserved = BTreeSet::from([CommandType::new("renovate").expect("a type")]);
+    let plugins =
+        PluginState { unfit: watch::channel(BTreeMap::new()).1, unserved: watch::channel(unserved).1 };
+    (Gateway::new(settings, routes, Arc::new(intake), Arc::clone(&ingress), views, plugins), ingress)
 }

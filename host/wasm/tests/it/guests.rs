@@ -23,7 +23,8 @@ pub(crate) struct Beside {
 /// and the code `no`, and does nothing.
 ///
 /// `parts` replaces bodies of functions by name (`describe`, `constructor`, `restore`, `evolve`, `decide`, `snapshot`),
-/// sets the number of `pages` that its memory starts with, or adds `more` fields to the module. A function may use
+/// sets the `commands` that it takes (separated by spaces) or the number of `pages` that its memory starts with, or adds
+/// `more` fields to the module. A function may use
 /// `$log`, and `$heap`, where the host's arguments lie from 64 KiB on.
 pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
     handler_beside(None, parts)
@@ -33,7 +34,8 @@ pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
 pub(crate) fn handler_beside(beside: Option<Beside>, parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
-    let commands = data.list(&[("do", None)]);
+    let commands = parts.iter().find(|(part, _)| *part == "commands").map_or("do", |(_, commands)| commands);
+    let commands = data.list(&commands.split(' ').map(|command| (command, None)).collect::<Vec<_>>());
     let events = data.list(&[("done", Some(1))]);
     let codes = data.list(&[("no", None)]);
     let descriptor =
