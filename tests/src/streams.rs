@@ -1,6 +1,7 @@
 //! The contents of a stream, read with the NATS client alone, without Pelton.
 
 use anyhow::Context;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::{self, stream::Info};
 use async_nats::{Client, HeaderMap};
 use futures::TryStreamExt;
@@ -38,6 +39,17 @@ impl Stored {
 #[derive(Debug, Clone)]
 pub struct Streams {
     jetstream: jetstream::Context,
+}
+
+impl From<StreamMessage> for Stored {
+    fn from(message: StreamMessage) -> Self {
+        Self {
+            sequence: message.sequence,
+            subject: message.subject.to_string(),
+            headers: message.headers,
+            payload: String::from_utf8_lossy(&message.payload).into_owned(),
+        }
+    }
 }
 
 impl Streams {
@@ -101,13 +113,15 @@ impl Streams {
                 Err(error) if error.kind() == NoMessageFound => continue,
                 Err(error) => return Err(error).with_context(|| format!("message {sequence} of {stream}")),
             };
-            messages.push(Stored {
-                sequence,
-                subject: message.subject.to_string(),
-                headers: message.headers,
-                payload: String::from_utf8_lossy(&message.payload).into_owned(),
-            });
+            messages.push(message.into());
         }
         Ok(messages)
+    }
+
+    /// The last message of a subject.
+    pub async fn last(&self, stream: &str, subject: &str) -> anyhow::Result<Stored> {
+        let found = self.jetstream.get_stream(stream).await.with_context(|| format!("no stream {stream}"))?;
+        let last = found.get_last_raw_message_by_subject(subject).await;
+        Ok(last.with_context(|| format!("no message {subject} in {stream}"))?.into())
     }
 }

@@ -115,14 +115,14 @@ impl House {
             let commands = streams.commands_waiting().await?;
             anyhow::ensure!(commands == 0, "{commands} commands wait");
             let own = streams.read(SAGA).await?;
-            let position = own.iter().find(|stored| stored.subject == POSITION).map(Stored::data);
-            let position = position.unwrap_or_default();
-            let handled = |stream: &str| position["handled"][stream].as_u64().unwrap_or_default();
             let events = streams.events(EVENTS).await?;
             let is_read = |stored: &&Stored| READ.contains(&stored.header("ce-type"));
             let event = events.iter().rfind(is_read).map_or(0, |stored| stored.sequence);
             let input = own.iter().rfind(|stored| stored.subject.starts_with(INPUTS));
             let input = input.map_or(0, |stored| stored.sequence);
+            // Last, because it is replaced all the time.
+            let position = streams.last(SAGA, POSITION).await?.data();
+            let handled = |stream: &str| position["handled"][stream].as_u64().unwrap_or_default();
             anyhow::ensure!(
                 handled(EVENTS) >= event && handled(SAGA) >= input,
                 "{position}: {event}, {input}"

@@ -1,12 +1,17 @@
 //! The hotel with its booking in JavaScript and in Python, in the place of the one in Rust.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pelton_tests::{hotel, place};
+use pelton_tests::{PAUSE, hotel, place};
+use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use crate::house::{Host, House};
+use crate::house::{Host, House, book, check_in, eventually};
 use crate::scenario::{a_process_can_be_followed, goes_as_expected};
+use crate::store::done;
 
 const RUST: &str = r#"booking = { crate = "booking", component = "#;
 
@@ -73,6 +78,78 @@ async fn three_languages_decide_side_by_side_in_instances_that_are_retired() {
         for trouble in ["loaded anew", "will be tried again", "broke"] {
             assert!(!said.contains(trouble), "{said}");
         }
+    }
+}
+
+/// Guests book rooms until it is cancelled, and others who want the same room are refused, whichever language decides.
+/// Returns how many rooms were booked.
+async fn guests(host: &Host, rooms: &AtomicUsize, stop: &CancellationToken) -> usize {
+    let mut booked = 0;
+    while !stop.is_cancelled() {
+        let room = rooms.fetch_add(1, Ordering::Relaxed);
+        let first = host.send(&book(&format!("first-{room}"), room, 1).with("Prefer", "wait=30")).await;
+        assert_eq!(first.status, 201, "{first}");
+        let other = host.send(&book(&format!("other-{room}"), room, 2).with("Prefer", "wait=30")).await;
+        assert_eq!((other.status, other.at("/code").as_str()), (409, "room-already-booked"), "{other}");
+        let early = host.send(&check_in(&format!("early-{room}"), room, 1).with("Prefer", "wait=30")).await;
+        assert_eq!((early.status, early.at("/code").as_str()), (409, "room-not-available"), "{early}");
+        // Of a room that the version before may have decided on.
+        let again = room / 2;
+        let late = host.send(&book(&format!("late-{room}"), again, 3).with("Prefer", "wait=30")).await;
+        assert!([201, 409].contains(&late.status), "{late}");
+        booked += 1;
+        sleep(PAUSE).await;
+    }
+    booked
+}
+
+/// The rules stay, the language changes: no caller notices it, forth and back.
+#[tokio::test]
+async fn a_handler_in_rust_is_replaced_under_load_by_one_in_javascript_and_comes_back() {
+    let house = House::open().await;
+    configure(&house, "hotel-booking.wasm", ", source = \"store\", tier = \"deterministic\"");
+    let plugins = place::plugins().expect("the components");
+    for (file, version) in [("hotel-booking.wasm", "rust"), ("hotel-booking-js.wasm", "js")] {
+        let file = plugins.join(file).display().to_string();
+        done(&house, &["push", "booking", &file, "--version", version]).await;
+    }
+    done(&house, &["activate", "booking@rust"]).await;
+    let host = house.host().await;
+    let (rooms, stop) = (AtomicUsize::new(0), CancellationToken::new());
+    let load = async { futures::future::join_all((0..4).map(|_| guests(&host, &rooms, &stop))).await };
+    // The version that runs has booked rooms.
+    let decides = async || {
+        let shown = done(&house, &["show", "booking", "--json"]).await;
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        let runs = shown["activation"]["runs"]["component"].as_str().expect("a digest").to_owned();
+        eventually("it decides", async || {
+            let events = house.events().await;
+            let booked = events.iter().rev().filter(|event| event.header("ce-type") == "room-booked");
+            let by_it = booked.take(20).filter(|event| event.header("Pelton-Plugin").starts_with(&runs));
+            anyhow::ensure!(by_it.count() > 10, "others do");
+            Ok(())
+        })
+        .await;
+    };
+    let switches = async {
+        let said = done(&house, &["activate", "booking@js"]).await;
+        for step in ["smoke ok", "commands ok", "way back ok", "readers ok"] {
+            assert!(said.contains(step), "{step}: {said}");
+        }
+        decides().await;
+        done(&house, &["rollback", "booking"]).await;
+        decides().await;
+        stop.cancel();
+    };
+    let (booked, ()) = tokio::join!(load, switches);
+    house.settle().await;
+    house.each_once().await;
+    house.views_equal_the_fold(&host).await;
+    assert!(booked.into_iter().sum::<usize>() > 0);
+    assert_eq!(house.streams().await.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    let said = host.stop().await.stderr;
+    for trouble in ["will be tried again", "broke", "set aside"] {
+        assert!(!said.contains(trouble), "{said}");
     }
 }
 

@@ -42,7 +42,7 @@ async fn plugin(house: &House, arguments: &[&str]) -> Ended {
     pelton.ended().await.expect("it ends")
 }
 
-async fn done(house: &House, arguments: &[&str]) -> String {
+pub(crate) async fn done(house: &House, arguments: &[&str]) -> String {
     let ended = plugin(house, arguments).await;
     assert_eq!(ended.code, Some(0), "{arguments:?}: {}{}", ended.stdout, ended.stderr);
     ended.stdout
