@@ -16,7 +16,7 @@ const COMMAND_BYTES: usize = 256;
 /// The number of concurrent publishes while work is stored in advance.
 const PUBLISHES: usize = 512;
 /// The wait for an answer after which the run counts as broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The number of events that follow from a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,15 @@ pub(crate) struct Message {
     data: Bytes,
 }
 
+impl Message {
+    /// Publishes it as a command whose answer goes to this subject.
+    pub(crate) async fn send(self, client: &Client, reply_to: String) -> anyhow::Result<()> {
+        let Self { subject, mut headers, data } = self;
+        headers.insert("Pelton-Reply-To", reply_to);
+        Ok(client.publish_with_headers(subject, headers, data).await?)
+    }
+}
+
 /// The name of an account.
 pub(crate) fn account(number: usize) -> String {
     format!("a{number:06}")
@@ -80,9 +89,13 @@ impl Teller {
 
     /// Commands for accounts drawn at random, all equally likely.
     pub(crate) fn any_account(&mut self, kind: Kind, count: usize) -> Vec<Message> {
-        let draw = |random: &mut Rng| random.usize(..self.accounts);
-        let drawn: Vec<_> = (0..count).map(|_| draw(&mut self.random)).collect();
-        drawn.into_iter().map(|number| self.command(kind, number)).collect()
+        (0..count).map(|_| self.draw(kind)).collect()
+    }
+
+    /// A command for an account drawn at random.
+    pub(crate) fn draw(&mut self, kind: Kind) -> Message {
+        let number = self.random.usize(..self.accounts);
+        self.command(kind, number)
     }
 
     fn command(&mut self, kind: Kind, number: usize) -> Message {
@@ -174,20 +187,23 @@ pub(crate) async fn converse(
     let mut free: Vec<usize> = (0..clients).collect();
     while times.len() < total {
         while let Some(client_number) = free.pop() {
-            let Some(Message { subject, mut headers, data }) = commands.next() else { break };
-            headers.insert("Pelton-Reply-To", format!("{inbox}.{client_number}"));
+            let Some(command) = commands.next() else { break };
             sent[client_number] = Instant::now();
-            client.publish_with_headers(subject, headers, data).await?;
+            command.send(client, format!("{inbox}.{client_number}")).await?;
         }
         let Ok(answer) = tokio::time::timeout(PATIENCE, answers.next()).await else {
             bail!("a command was not answered within {PATIENCE:?}");
         };
-        let answer = answer.context("the subscription has ended")?;
-        let number: usize = answer.subject.rsplit('.').next().unwrap_or_default().parse()?;
+        let number = accepted(&answer.context("the subscription has ended")?)?;
         times.push(sent[number].elapsed());
-        let accepted = answer.payload.windows(10).any(|part| part == b"\"accepted\"");
-        ensure!(accepted, "a command was not accepted: {}", String::from_utf8_lossy(&answer.payload));
         free.push(number);
     }
     Ok(times)
+}
+
+/// Checks that the command was accepted. Returns the number at the end of the answer's subject.
+pub(crate) fn accepted(answer: &async_nats::Message) -> anyhow::Result<usize> {
+    let accepted = answer.payload.windows(10).any(|part| part == b"\"accepted\"");
+    ensure!(accepted, "a command was not accepted: {}", String::from_utf8_lossy(&answer.payload));
+    Ok(answer.subject.rsplit('.').next().unwrap_or_default().parse()?)
 }

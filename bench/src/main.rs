@@ -6,6 +6,7 @@ mod explain;
 mod inside;
 mod instructions;
 mod ledger;
+mod open_loop;
 mod parts;
 mod process;
 mod projections;
@@ -13,7 +14,9 @@ mod report;
 mod servers;
 mod side;
 mod stats;
+mod swap;
 mod testing;
+mod versions;
 mod whole;
 
 use std::fs;
@@ -71,7 +74,7 @@ impl Size {
     }
 }
 
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "commands",
     "commands_r3",
     "commands_fsync",
@@ -85,6 +88,7 @@ const PARTS: [&str; 13] = [
     "memory",
     "start",
     "testing",
+    "swap",
 ];
 
 #[tokio::main]
@@ -143,6 +147,7 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "memory" => parts::memory(report, size).await,
         "start" => parts::start(report, size).await,
         "testing" => parts::testing(report, size).await,
+        "swap" => parts::swap(report, size).await,
         other => bail!("no part {other}"),
     }
 }

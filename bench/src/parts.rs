@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::servers::Setup;
 use crate::side::Side;
 use crate::stats::{percentile_ms, quotients};
+use crate::swap::{self, Switches};
 use crate::{Size, inside, testing, whole};
 
 /// The number of accounts that commands are spread over.
@@ -211,6 +212,33 @@ pub(crate) async fn testing(report: &mut Report, size: Size) -> anyhow::Result<(
     let recorded = testing::recorded(size.of(RECORDED), size.of(ACCOUNTS)).await?;
     report.put("testing.record_s", recorded.record.as_secs_f64());
     report.put("testing.replay_s", recorded.replay.as_secs_f64());
+    Ok(())
+}
+
+/// `swap`: the callers of a host whose plugin is switched. A quick run makes fewer switches.
+pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let [undisturbed, rare, frequent] = if size == Size::Full { [20, 3, 30] } else { [5, 1, 4] };
+    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent } = swap::measure(swap::Plan {
+        accounts: size.of(ACCOUNTS),
+        commands: size.of(60_000),
+        undisturbed: Duration::from_secs(undisturbed),
+        rare: Switches { count: usize::try_from(rare)?, every: Duration::from_secs(10) },
+        frequent: Switches { count: usize::try_from(frequent)?, every: Duration::from_millis(600) },
+    })
+    .await?;
+    report.put("swap.full_per_s", full_per_s);
+    report.put("swap.per_s", per_s);
+    for (name, load) in [("none", &undisturbed), ("10s", &rare), ("0_6s", &frequent)] {
+        report.put(format!("swap.p50_ms_{name}"), load.p50_ms);
+        report.put(format!("swap.p99_ms_{name}"), load.p99_ms);
+        report.put(format!("swap.stall_ms_{name}"), load.stall_ms);
+        if let Some(between) = load.between_ms {
+            report.put(format!("swap.between_ms_{name}"), between);
+        }
+    }
+    report.put("swap.p99_ratio_10s", rare.p99_ms / undisturbed.p99_ms);
+    report.put("swap.p99_ratio_0_6s", frequent.p99_ms / undisturbed.p99_ms);
+    report.put("swap.longest_stall_ms", rare.stall_ms.max(frequent.stall_ms));
     Ok(())
 }
 

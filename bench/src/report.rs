@@ -28,7 +28,7 @@ enum Reach {
 }
 
 /// The targets on two processors that are shared with the server.
-const REACH: [(&str, Reach); 21] = [
+const REACH: [(&str, Reach); 24] = [
     ("commands.c1.ratio_bare", Reach::AtLeast(0.85)),
     ("commands.c1.ratio_same", Reach::AtLeast(0.95)),
     ("commands.c16.ratio_bare", Reach::AtLeast(0.85)),
@@ -50,6 +50,9 @@ const REACH: [(&str, Reach); 21] = [
     ("testing.javascript_s", Reach::AtMost(30.0)),
     ("testing.watch_s", Reach::AtMost(1.0)),
     ("testing.replay_s", Reach::AtMost(3.0)),
+    ("swap.p99_ratio_10s", Reach::AtMost(1.1)),
+    ("swap.p99_ratio_0_6s", Reach::AtMost(1.5)),
+    ("swap.longest_stall_ms", Reach::AtMost(50.0)),
 ];
 
 impl Report {

@@ -87,8 +87,7 @@ impl Servers {
 
     /// Creates what Pelton would create itself.
     async fn prepare(&self) -> anyhow::Result<()> {
-        let settings = ConnectSettings { urls: self.urls(), ..ConnectSettings::new("") };
-        let nats = Nats::connect(&settings).await?;
+        let nats = self.nats().await?;
         let ledger = pelton_core::id::Name::new(LEDGER)?;
         let route = CommandRoute {
             template: EntityTemplate::parse("ledger.{account}")?,
@@ -159,6 +158,12 @@ impl Servers {
     pub(crate) async fn connect(&self) -> anyhow::Result<async_nats::Client> {
         let urls: Vec<ServerAddr> = self.urls().iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
         async_nats::connect(urls).await.context("no connection to NATS")
+    }
+
+    /// A connection of Pelton's own kind.
+    pub(crate) async fn nats(&self) -> anyhow::Result<Nats> {
+        let settings = ConnectSettings { urls: self.urls(), ..ConnectSettings::new("") };
+        Ok(Nats::connect(&settings).await?)
     }
 
     /// The processor time that the servers have used together.

@@ -26,6 +26,8 @@ pub(crate) enum Side {
 pub(crate) enum Work {
     /// Decide commands.
     Commands(Setup),
+    /// Decide commands with a plugin from the plugin store; only Pelton does this.
+    FromStore,
     /// Keep the view of accounts.
     View,
     /// Both; only Pelton does this.
@@ -41,7 +43,7 @@ impl Side {
             |what: &'static str| [what.to_owned(), urls.clone(), servers.replicas().to_string()].into_iter();
         match (self, work) {
             (Self::Pelton, _) => {
-                fs::write(folder.join("pelton.toml"), config(work, servers)?)?;
+                configure(folder, work, servers, &compiled_code())?;
                 host(folder, &["--nats", &urls]).await
             }
             (_, Work::View) => Process::start(&beside("yardstick")?, yardstick("view"), folder).await,
@@ -74,15 +76,28 @@ pub(crate) fn compiled_code() -> PathBuf {
     place::root().join("target/bench/compiled")
 }
 
+/// Writes Pelton's configuration into a folder. Compiled code is kept in `compiled`.
+pub(crate) fn configure(
+    folder: &Path,
+    work: Work,
+    servers: &Servers,
+    compiled: &Path,
+) -> anyhow::Result<PathBuf> {
+    let file = folder.join("pelton.toml");
+    fs::write(&file, config(work, servers, compiled)?)?;
+    Ok(file)
+}
+
 /// The configuration of a side. Other settings keep Pelton's defaults.
-fn config(work: Work, servers: &Servers) -> anyhow::Result<String> {
+fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<String> {
     let plugins = place::plugins()?;
     let component = |name: &str| json!(plugins.join(name).with_extension("wasm"));
+    let source = if work == Work::FromStore { "source = \"store\", " } else { "" };
     let mut text = format!(
         "[nats]\nreplicas = {}\n[wasm]\ncompiled-code = {}\n[streams.ledger]\nsubjects = [\"ledger.>\"]\n[plugins]\n\
-         ledger = {{ component = {} }}\naccounts = {{ component = {} }}\n",
+         ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\n",
         servers.replicas(),
-        json!(compiled_code()),
+        json!(compiled),
         component("bench-ledger"),
         component("bench-accounts"),
     );

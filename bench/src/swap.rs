@@ -1,0 +1,184 @@
+//! Switches of a plugin's version under load: what its callers notice.
+//!
+//! One host decides deposits with the ledger from the plugin store, under open-loop load at a share of what it can do. The
+//! load runs three times: without switches, with few, and with as many as `pelton plugin activate` can make. Every version
+//! is new to the host, which compiles it during the load. It is pushed before. The host, the server, the callers and the
+//! operator's program share the machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use async_nats::Client;
+use pelton_core::id::Name;
+use pelton_nats::PluginStore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::ledger::{Kind, Teller, converse};
+use crate::open_loop::{self, Answers};
+use crate::process::Process;
+use crate::servers::{LEDGER, Servers, Setup};
+use crate::side::{self, Work};
+use crate::stats::percentile_ms;
+use crate::versions::Operator;
+
+/// The share of the full load that the callers make.
+const LOAD: f64 = 0.7;
+/// The number of clients that make the full load.
+const IN_FLIGHT: usize = 256;
+/// How long the time around a switch goes on after it.
+const AFTERWARDS: Duration = Duration::from_millis(500);
+/// The longest time of one switch.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The amount of work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) accounts: usize,
+    /// The number of commands that measure the full load.
+    pub(crate) commands: usize,
+    /// How long the load runs without switches.
+    pub(crate) undisturbed: Duration,
+    /// The switches of the two loads with switches.
+    pub(crate) rare: Switches,
+    pub(crate) frequent: Switches,
+}
+
+/// So many switches, and the time from one to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Switches {
+    pub(crate) count: usize,
+    pub(crate) every: Duration,
+}
+
+/// What the callers noticed.
+#[derive(Debug)]
+pub(crate) struct Figures {
+    /// Commands a second: those of the full load, and of the load.
+    pub(crate) full_per_s: f64,
+    pub(crate) per_s: f64,
+    pub(crate) undisturbed: Noticed,
+    pub(crate) rare: Noticed,
+    pub(crate) frequent: Noticed,
+}
+
+/// What the callers noticed of one load.
+#[derive(Debug)]
+pub(crate) struct Noticed {
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    /// The longest time without any answer: around a switch, or throughout if there are none.
+    pub(crate) stall_ms: f64,
+    /// The time from one switch to the next, if there are several.
+    pub(crate) between_ms: Option<f64>,
+}
+
+pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
+    let servers = Servers::start(Setup::File).await?;
+    let mut world = World::open(&servers, plan.rare.count + plan.frequent.count).await?;
+    let mut teller = Teller::new(plan.accounts, 0);
+    converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
+    let full_per_s = full(&world.client, teller.any_account(Kind::One, plan.commands)).await?;
+    let per_s = LOAD * full_per_s;
+    let client = world.client.clone();
+    let began = Instant::now();
+    let pause = async { Ok(sleep(plan.undisturbed).await) };
+    let ((), answers) = open_loop::run(&client, &mut teller, per_s, pause).await?;
+    let undisturbed = noticed(&answers, &[(began, Instant::now())])?;
+    let mut disturbed = async |switches| {
+        let (made, answers) = open_loop::run(&client, &mut teller, per_s, world.make(switches)).await?;
+        noticed(&answers, &made)
+    };
+    let rare = disturbed(plan.rare).await?;
+    let frequent = disturbed(plan.frequent).await?;
+    world.end().await?;
+    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent })
+}
+
+/// Commands a second when all clients wait for answers.
+async fn full(client: &Client, commands: Vec<crate::ledger::Message>) -> anyhow::Result<f64> {
+    let (count, began) = (commands.len(), Instant::now());
+    converse(client, IN_FLIGHT, commands).await?;
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+/// `times` are those in which a stall counts: around each switch, from the start of `pelton plugin activate`.
+fn noticed(answers: &Answers, times: &[(Instant, Instant)]) -> anyhow::Result<Noticed> {
+    let percentile = |percent| percentile_ms(&answers.latencies, percent).context("no command was sent");
+    let stalls = times.iter().map(|(from, to)| answers.longest_gap(*from, *to));
+    let first_to_last = times.last().zip(times.first()).map(|(last, first)| last.1 - first.1);
+    Ok(Noticed {
+        p50_ms: percentile(50)?,
+        p99_ms: percentile(99)?,
+        stall_ms: stalls.max().unwrap_or_default().as_secs_f64() * 1e3,
+        between_ms: first_to_last
+            .filter(|_| times.len() > 1)
+            .map(|all| all.as_secs_f64() * 1e3 / (times.len() - 1) as f64),
+    })
+}
+
+/// A host, its operator, and versions that were pushed.
+struct World {
+    client: Client,
+    process: Process,
+    operator: Arc<Operator>,
+    store: PluginStore,
+    plugin: Name,
+    /// The version that is activated next.
+    next: usize,
+}
+
+impl World {
+    async fn open(servers: &Servers, switches: usize) -> anyhow::Result<Self> {
+        let operator = Arc::new(Operator::new(servers)?);
+        for version in 0..=switches {
+            operator.push(version).await?;
+        }
+        // The host has to find a version when it starts.
+        operator.activate(0, 0).await?;
+        side::configure(servers.folder(), Work::FromStore, servers, &servers.folder().join("compiled"))?;
+        let process = side::host(servers.folder(), &["--nats", &servers.urls().join(",")]).await?;
+        let store = PluginStore::open(&servers.nats().await?, false).await?;
+        let client = servers.connect().await?;
+        Ok(Self { client, process, operator, store, plugin: Name::new(LEDGER)?, next: 1 })
+    }
+
+    /// Makes switches, the first after half the time. Returns from when to when each was under way, and the time after it.
+    ///
+    /// A program that has switched waits until the host says that it runs the version. Meanwhile the next one may begin.
+    async fn make(&mut self, switches: Switches) -> anyhow::Result<Vec<(Instant, Instant)>> {
+        let active = self.store.active(&self.plugin).await?.context("no version is active")?;
+        let known = BTreeMap::from([(self.plugin.clone(), active.revision)]);
+        let mut records = self.store.follow(known).await?;
+        let (mut programs, mut made) = (JoinSet::new(), Vec::new());
+        let mut next = tokio::time::Instant::now() + switches.every / 2;
+        for _ in 0..switches.count {
+            sleep_until(next).await;
+            let (operator, version, began) = (self.operator.clone(), self.next, Instant::now());
+            self.next += 1;
+            next = tokio::time::Instant::now() + switches.every;
+            programs.spawn(async move { operator.activate(version, 1).await });
+            loop {
+                tokio::select! {
+                    switched = timeout(PATIENCE, records.next()) => {
+                        switched.context("nothing was switched")?;
+                        break;
+                    }
+                    Some(ended) = programs.join_next() => ended??,
+                }
+            }
+            made.push((began, Instant::now() + AFTERWARDS));
+        }
+        sleep_until(next).await;
+        while let Some(ended) = programs.join_next().await {
+            ended??;
+        }
+        Ok(made)
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.process.end().await
+    }
+}

@@ -1,0 +1,71 @@
+//! Equal versions of the ledger's plugin under different digests, and the `pelton plugin` that pushes and activates them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use pelton_tests::place;
+use tokio::process::Command;
+
+use crate::servers::{LEDGER, Servers};
+use crate::side::{self, Work};
+
+/// The longest time that `pelton plugin activate` waits for the host.
+const WAIT: &str = "20s";
+
+/// Runs `pelton plugin` with a configuration and compiled code of its own, as on another machine.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    folder: PathBuf,
+    servers: String,
+}
+
+impl Operator {
+    pub(crate) fn new(servers: &Servers) -> anyhow::Result<Self> {
+        let folder = servers.folder().join("operator");
+        fs::create_dir_all(&folder)?;
+        side::configure(&folder, Work::FromStore, servers, &folder.join("compiled"))?;
+        Ok(Self { folder, servers: servers.urls().join(",") })
+    }
+
+    /// Brings a version into the plugin store.
+    pub(crate) async fn push(&self, version: usize) -> anyhow::Result<()> {
+        let file = self.folder.join("version.wasm");
+        fs::write(&file, component(version)?)?;
+        let (file, version) = (file.display().to_string(), version.to_string());
+        self.pelton(&["push", LEDGER, &file, "--version", &version]).await
+    }
+
+    /// Has so many hosts, at least, get ready for a version, and switches.
+    pub(crate) async fn activate(&self, version: usize, hosts: usize) -> anyhow::Result<()> {
+        let (version, hosts) = (format!("{LEDGER}@{version}"), hosts.to_string());
+        self.pelton(&["activate", &version, "--min-ready", &hosts, "--wait", WAIT]).await
+    }
+
+    async fn pelton(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = Command::new(place::pelton()?);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
+        {
+            command.env_remove(name);
+        }
+        command.arg("plugin").args(arguments).args(["--nats", &self.servers]);
+        command.current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.context("starting pelton")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`pelton plugin {}`: {}", arguments.join(" "), said.trim_end());
+        Ok(())
+    }
+}
+
+/// The ledger's component with a custom section that changes nothing but the digest.
+fn component(version: usize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = fs::read(place::plugins()?.join("bench-ledger.wasm"))?;
+    let name = format!("version-{version}");
+    let length = u8::try_from(name.len())?;
+    ensure!(length < 0x7f, "a length of one byte");
+    // A custom section: its id, its length, and a name with its own length.
+    bytes.extend([0, length + 1, length]);
+    bytes.extend(name.bytes());
+    Ok(bytes)
+}
