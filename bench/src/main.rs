@@ -147,7 +147,7 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "memory" => parts::memory(report, size).await,
         "start" => parts::start(report, size).await,
         "testing" => parts::testing(report, size).await,
-        "swap" => parts::swap(report, size).await,
+        "swap" => Box::pin(parts::swap(report, size)).await,
         other => bail!("no part {other}"),
     }
 }

@@ -218,14 +218,15 @@ pub(crate) async fn testing(report: &mut Report, size: Size) -> anyhow::Result<(
 /// `swap`: the callers of a host whose plugin is switched. A quick run makes fewer switches.
 pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> {
     let [undisturbed, rare, frequent] = if size == Size::Full { [20, 3, 30] } else { [5, 1, 4] };
-    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent } = swap::measure(swap::Plan {
+    let plan = swap::Plan {
         accounts: size.of(ACCOUNTS),
         commands: size.of(60_000),
         undisturbed: Duration::from_secs(undisturbed),
         rare: Switches { count: usize::try_from(rare)?, every: Duration::from_secs(10) },
         frequent: Switches { count: usize::try_from(frequent)?, every: Duration::from_millis(600) },
-    })
-    .await?;
+    };
+    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent } =
+        Box::pin(swap::measure(plan)).await?;
     report.put("swap.full_per_s", full_per_s);
     report.put("swap.per_s", per_s);
     for (name, load) in [("none", &undisturbed), ("10s", &rare), ("0_6s", &frequent)] {

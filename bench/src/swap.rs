@@ -84,7 +84,10 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     let per_s = LOAD * full_per_s;
     let client = world.client.clone();
     let began = Instant::now();
-    let pause = async { Ok(sleep(plan.undisturbed).await) };
+    let pause = async {
+        sleep(plan.undisturbed).await;
+        Ok(())
+    };
     let ((), answers) = open_loop::run(&client, &mut teller, per_s, pause).await?;
     let undisturbed = noticed(&answers, &[(began, Instant::now())])?;
     let mut disturbed = async |switches| {
