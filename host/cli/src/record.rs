@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufWriter;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -91,10 +92,11 @@ impl<'a> Recorder<'a> {
         let mut writer = Writer::begin(BufWriter::new(File::create(file)?), header)?;
         // Events are read first, or the log would lack the commands of those that are stored meanwhile. They are written last.
         let up_to = self.last_event().await?;
+        let last_command = recording::last_command(self.nats).await?;
         let mut next = Some(Sequence(1));
         while let Some(from) = next {
             let Page { messages, next: after } =
-                recording::commands(self.nats, from, self.replicated).await?;
+                recording::commands(self.nats, from..=last_command, self.replicated).await?;
             next = after;
             for Stored { message, .. } in messages {
                 let command = self.intake.decode(&message);
@@ -107,12 +109,9 @@ impl<'a> Recorder<'a> {
         }
         let mut next = Some(Sequence(1));
         while let Some(from) = next {
-            let Page { messages, next: after } = self.events(from).await?;
-            next = after.filter(|after| *after <= up_to);
+            let Page { messages, next: after } = self.events(from..=up_to).await?;
+            next = after;
             for Stored { message, is_mark, cause } in messages {
-                if message.sequence > up_to {
-                    break;
-                }
                 let cause = cause.map(|cause| Cause {
                     command: cause.command,
                     events: cause.events,
@@ -125,8 +124,8 @@ impl<'a> Recorder<'a> {
         Ok(writer.end()?)
     }
 
-    async fn events(&self, from: Sequence) -> Result<Page, Unavailable> {
-        recording::events(self.nats, &self.stream, self.entity.as_ref(), from, self.replicated).await
+    async fn events(&self, part: RangeInclusive<Sequence>) -> Result<Page, Unavailable> {
+        recording::events(self.nats, &self.stream, self.entity.as_ref(), part, self.replicated).await
     }
 
     async fn last_event(&self) -> anyhow::Result<Sequence> {

@@ -1,5 +1,7 @@
 //! Reads streams message by message, as they are stored, to record them.
 
+use std::ops::RangeInclusive;
+
 use pelton_core::command::ports::Cause;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::message::Incoming;
@@ -35,7 +37,8 @@ pub struct Stored {
     pub cause: Option<Cause>,
 }
 
-/// The messages of an event stream from a sequence on, of all entities or of one.
+/// The first messages of a part of an event stream, of all entities or of one. The part has an end, because more may be
+/// stored meanwhile than can be read.
 ///
 /// # Errors
 ///
@@ -44,22 +47,26 @@ pub async fn events(
     nats: &Nats,
     stream: &Name,
     entity: Option<&Entity>,
-    from: Sequence,
+    part: RangeInclusive<Sequence>,
     replicated: bool,
 ) -> Result<Page, Unavailable> {
     let filter = entity.map_or_else(|| ">".to_owned(), subjects::entity_filter);
-    page(nats, stream, &filter, from, replicated).await
+    page(nats, stream, &filter, part, replicated).await
 }
 
-/// The commands of the log from a sequence on.
+/// The first commands of a part of the log.
 ///
 /// # Errors
 ///
 /// The server does not answer, or has no log.
-pub async fn commands(nats: &Nats, from: Sequence, replicated: bool) -> Result<Page, Unavailable> {
+pub async fn commands(
+    nats: &Nats,
+    part: RangeInclusive<Sequence>,
+    replicated: bool,
+) -> Result<Page, Unavailable> {
     let log = Name::new(COMMANDS)
         .map_err(|error| Unavailable { doing: format!("reading {COMMANDS}"), cause: error.to_string() })?;
-    page(nats, &log, ">", from, replicated).await
+    page(nats, &log, ">", part, replicated).await
 }
 
 /// The sequence of the last command that was logged; none where there is no log.
@@ -97,12 +104,13 @@ async fn page(
     nats: &Nats,
     stream: &Name,
     filter: &str,
-    from: Sequence,
+    part: RangeInclusive<Sequence>,
     replicated: bool,
 ) -> Result<Page, Unavailable> {
+    let (from, until) = part.into_inner();
     let page = wire::page(nats, stream.as_str(), filter, from, PAGE_MESSAGES, replicated).await?;
-    let next = page.next();
-    let messages = page.messages.into_iter().map(|message| {
+    let next = page.next().filter(|next| *next <= until);
+    let messages = page.messages.into_iter().filter(|message| message.sequence <= until).map(|message| {
         let is_mark = subjects::is_mark(&message.subject);
         let message = message.into_incoming(stream.clone());
         let cause = cause_of(&message.headers);

@@ -131,7 +131,7 @@ async fn hosts_wait_for_a_version_run_it_switch_under_load_and_go_back() {
         assert!(code == Some(0) && said.contains(expected), "{expected}: {said}");
     }
     let (code, said) = why("nobody").await;
-    assert!(code == Some(4) && said.contains("is no entity of this configuration"), "{said}");
+    assert!(code == Some(4) && said.contains("is not an entity of this configuration"), "{said}");
 
     // A host that starts later runs what runs.
     let later = house.host().await;

@@ -126,13 +126,15 @@ async fn events(
     entity: Option<&Entity>,
     before: Sequence,
 ) -> anyhow::Result<Vec<RecordedEvent>> {
+    let last = Sequence(before.0.saturating_sub(1));
     let (mut events, mut next) = (Vec::new(), Some(Sequence(1)));
-    while let Some(from) = next.filter(|from| *from < before) {
-        let page = recording::events(&client.nats, stream, entity, from, client.is_replicated()).await?;
+    while let Some(from) = next {
+        let page =
+            recording::events(&client.nats, stream, entity, from..=last, client.is_replicated()).await?;
         let Page { messages, next: after } = page;
         next = after;
         for Stored { message, is_mark, .. } in messages {
-            if is_mark || message.sequence >= before {
+            if is_mark {
                 continue;
             }
             events.push(recorded::of_message(&stream.as_str().into(), &message)?);

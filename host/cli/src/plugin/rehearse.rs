@@ -24,12 +24,14 @@ use crate::run::is_replicated;
 const MAX_COMMANDS: usize = 200;
 /// How far back in the log commands are looked for, in messages.
 const LOOK_BACK: u64 = 5_000;
+/// How many of them are read before it is seen whether these are enough.
+const LOOK_AT_ONCE: u64 = 500;
 /// An entity with more events is left out.
 const MAX_EVENTS: usize = 2_000;
 /// The last messages of a stream that projections and sagas are given.
 const LAST_MESSAGES: u64 = 300;
 /// After this time no further entity is read: whoever activates a version waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A rehearsal of a version.
 pub(super) struct Rehearsal<'a> {
@@ -80,17 +82,20 @@ impl Rehearsal<'_> {
         let intake =
             Intake::new(handler.routes().map(|(r#type, route)| (r#type.to_string(), route)).collect());
         let last = recording::last_command(nats).await?;
-        let mut found = Vec::new();
-        let begin = (last != Sequence::NONE).then(|| Sequence(last.0.saturating_sub(LOOK_BACK).max(1)));
-        let mut next = begin;
-        while let Some(from) = next {
-            let Page { messages, next: after } =
-                recording::commands(nats, from, is_replicated(config)).await?;
-            found.extend(messages.iter().filter_map(|stored| intake.decode(&stored.message).ok()));
-            let surplus = found.len().saturating_sub(MAX_COMMANDS);
-            found.drain(..surplus);
-            next = after;
+        let (mut found, mut end) = (Vec::new(), last.0);
+        while found.len() < MAX_COMMANDS && end > last.0.saturating_sub(LOOK_BACK) {
+            let begin = end.saturating_sub(LOOK_AT_ONCE);
+            let (mut earlier, mut next) = (Vec::new(), Some(Sequence(begin + 1)));
+            while let Some(from) = next {
+                let page = recording::commands(nats, from..=Sequence(end), is_replicated(config)).await?;
+                earlier.extend(page.messages.iter().filter_map(|stored| intake.decode(&stored.message).ok()));
+                next = page.next;
+            }
+            earlier.append(&mut found);
+            (found, end) = (earlier, begin);
         }
+        let surplus = found.len().saturating_sub(MAX_COMMANDS);
+        found.drain(..surplus);
         Ok(found)
     }
 
@@ -143,9 +148,11 @@ impl Rehearsal<'_> {
     /// All events of an entity. `None`: there are too many.
     async fn events(&self, stream: &Name, entity: &Entity) -> anyhow::Result<Option<Vec<RecordedEvent>>> {
         let Client { nats, config, .. } = self.client;
+        let last = recording::last(nats, stream).await?;
         let (mut events, mut next) = (Vec::new(), Some(Sequence(1)));
         while let Some(from) = next {
-            let page = recording::events(nats, stream, Some(entity), from, is_replicated(config)).await?;
+            let page =
+                recording::events(nats, stream, Some(entity), from..=last, is_replicated(config)).await?;
             next = page.next;
             events.extend(read(stream, page));
             if events.len() > MAX_EVENTS {
@@ -158,10 +165,12 @@ impl Rehearsal<'_> {
     async fn last_events(&self, stream: &Name) -> anyhow::Result<Vec<RecordedEvent>> {
         let Client { nats, config, .. } = self.client;
         let last = recording::last(nats, stream).await?;
-        let begin = (last != Sequence::NONE).then(|| Sequence(last.0.saturating_sub(LAST_MESSAGES).max(1)));
-        let (mut events, mut next) = (Vec::new(), begin);
+        let (mut events, mut next) = (
+            Vec::new(),
+            Some(Sequence(last.0.saturating_sub(LAST_MESSAGES) + 1)).filter(|from| *from <= last),
+        );
         while let Some(from) = next {
-            let page = recording::events(nats, stream, None, from, is_replicated(config)).await?;
+            let page = recording::events(nats, stream, None, from..=last, is_replicated(config)).await?;
             next = page.next;
             events.extend(read(stream, page));
         }

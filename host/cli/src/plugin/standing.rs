@@ -33,14 +33,15 @@ impl Standing {
         let Client { nats, config, .. } = client;
         let (mut standing, until) = (Self::default(), Instant::now() + PATIENCE);
         for handler in config.handlers.values().filter(|handler| handler.plugin == *plugin) {
+            let last = recording::last(nats, &handler.stream).await?;
             let mut next = recording::first_since(nats, &handler.stream, activation.at).await?;
             while let Some(from) = next {
                 if Instant::now() > until {
                     standing.stopped_at = Some(from);
                     break;
                 }
-                let page =
-                    recording::events(nats, &handler.stream, None, from, is_replicated(config)).await?;
+                let page = recording::events(nats, &handler.stream, None, from..=last, is_replicated(config))
+                    .await?;
                 next = page.next;
                 standing.add(&page, &activation.runs.component);
             }

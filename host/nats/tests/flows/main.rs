@@ -14,6 +14,7 @@ mod parking;
 mod pinned;
 mod plugin_store;
 mod poison;
+mod recording;
 mod sagas;
 mod server;
 mod snapshots;
