@@ -5,6 +5,7 @@
 //! faults and their times follow from a seed. The interleaving of the processes depends on the machine.
 
 mod answers;
+mod broken;
 mod check;
 mod clients;
 mod dead_letters;
@@ -152,6 +153,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<Summary> {
     if violations.is_empty() {
         // What held then must still hold now.
         violations = Checker::default().check(&run.jetstream(), &run.clients.ledger).await?;
+    }
+    if let Some(swaps) = &swaps {
+        print!("{}", swaps.stopped());
     }
     let summary = run.summary(violations).await?;
     if !summary.violations.is_empty() {

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::broken::{Broken, Stopped};
 use super::{Counts, add};
 use crate::place;
 
@@ -34,25 +35,25 @@ pub(super) struct Swaps {
     config: PathBuf,
     servers: String,
     number: u32,
-}
-
-/// What must not run.
-#[derive(Debug, Clone, Copy)]
-enum Broken {
-    /// The first half of a component.
-    Half,
-    /// A component with another role.
-    OtherRole,
-    /// A component that takes other commands.
-    OtherContract,
-    /// No component.
-    Text,
+    stopped: Stopped,
 }
 
 impl Swaps {
     /// `config` is the configuration of a host; `servers` are reached without proxies.
     pub(super) fn new(random: Rng, folder: &Path, config: PathBuf, servers: &[String]) -> Self {
-        Self { random, folder: folder.to_owned(), config, servers: servers.join(","), number: 0 }
+        Self {
+            random,
+            folder: folder.to_owned(),
+            config,
+            servers: servers.join(","),
+            number: 0,
+            stopped: Stopped::default(),
+        }
+    }
+
+    /// Which steps have stopped which candidates.
+    pub(super) fn stopped(&self) -> &Stopped {
+        &self.stopped
     }
 
     /// Has the hosts, which wait for it, run a first version.
@@ -77,12 +78,8 @@ impl Swaps {
         while !stop.is_cancelled() {
             sleep(Duration::from_millis(self.random.u64(BETWEEN_MS))).await;
             if self.random.u32(0..BROKEN_OF) == 0 {
-                let broken = [Broken::Half, Broken::OtherRole, Broken::OtherContract, Broken::Text];
-                let broken = broken[self.random.usize(0..broken.len())];
-                if self.tries(broken).await? {
-                    violations.push(format!("{broken:?} was activated"));
-                }
-                add(&counts.refused, 1);
+                let broken = Broken::ALL[self.random.usize(0..Broken::ALL.len())];
+                violations.extend(self.tries(broken, counts).await?);
                 continue;
             }
             let done = match self.random.u32(0..4) {
@@ -90,7 +87,7 @@ impl Swaps {
                 _ => {
                     let file = self.version()?;
                     self.push(&file).await?;
-                    self.activate(PLUGIN).await?
+                    self.activate(PLUGIN, &[]).await?
                 }
             };
             // While a server is away nothing can be switched.
@@ -99,27 +96,29 @@ impl Swaps {
         Ok(violations)
     }
 
-    /// Whether it could be pushed and activated.
-    async fn tries(&mut self, broken: Broken) -> anyhow::Result<bool> {
-        let plugins = place::plugins()?;
-        let file = match broken {
-            Broken::OtherRole => plugins.join("payment-orders-view.wasm"),
-            Broken::OtherContract => plugins.join("hotel-booking.wasm"),
-            Broken::Half | Broken::Text => {
-                let whole = fs::read(self.version()?)?;
-                let file = self.folder.join("broken.wasm");
-                let text = matches!(broken, Broken::Text);
-                fs::write(&file, if text { b"(component)" } else { &whole[..whole.len() / 2] })?;
-                file
-            }
-        };
+    /// Tries a candidate that must not run. Returns what is wrong if it was activated.
+    async fn tries(&mut self, broken: Broken, counts: &Counts) -> anyhow::Result<Option<String>> {
+        let good = fs::read(self.version()?)?;
+        let file = self.folder.join("broken.wasm");
+        fs::write(&file, broken.candidate(&good)?)?;
         let pushed = self.push(&file).await?;
-        if !pushed.is_some_and(|output| output.status.success()) {
-            return Ok(false);
+        let activated = match &pushed {
+            Some(output) if output.status.success() => {
+                let version = format!("{PLUGIN}@{}", self.number);
+                let one_way: &[_] = if broken.is_one_way() { &["--one-way"] } else { &[] };
+                self.activate(&version, one_way).await?
+            }
+            _ => None,
+        };
+        if activated.as_ref().is_some_and(|output| output.status.success()) && !broken.may_be_on_trial() {
+            return Ok(Some(format!("{broken:?} was activated")));
         }
-        // Pushed it may be: what it cannot do is seen where it would run.
-        let version = format!("{PLUGIN}@{}", self.number);
-        Ok(self.activate(&version).await?.is_some_and(|output| output.status.success()))
+        // While a server is away nothing is tried.
+        if let Some(by) = [pushed, activated].iter().flatten().find_map(stopped_by) {
+            self.stopped.add(broken, &by);
+            add(&counts.refused, 1);
+        }
+        Ok(None)
     }
 
     async fn push(&mut self, file: &Path) -> anyhow::Result<Option<Output>> {
@@ -129,8 +128,8 @@ impl Swaps {
     }
 
     /// As soon as one host is ready: others are killed or stand still.
-    async fn activate(&self, version: &str) -> anyhow::Result<Option<Output>> {
-        self.pelton(&["activate", version, "--min-ready", "1", "--wait", WAIT]).await
+    async fn activate(&self, version: &str, more: &[&str]) -> anyhow::Result<Option<Output>> {
+        self.pelton(&[&["activate", version, "--min-ready", "1", "--wait", WAIT], more].concat()).await
     }
 
     /// The component under another digest.
@@ -159,6 +158,17 @@ impl Swaps {
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
         Ok(timeout(TIMEOUT, output).await.ok().transpose()?)
     }
+}
+
+/// The step that has stopped a candidate, by what the operator was told. `None`: nothing has, or a server was away.
+fn stopped_by(output: &Output) -> Option<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("cannot be pushed") {
+        return Some("push".to_owned());
+    }
+    let (_, why) = said.split_once("was not switched: ")?;
+    let step = why.split_once(": ").map(|(step, _)| step).filter(|step| step.len() < 30);
+    Some(step.unwrap_or("the hosts").to_owned())
 }
 
 fn succeeded(output: Option<Output>) -> anyhow::Result<()> {

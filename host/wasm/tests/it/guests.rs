@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::str::SplitWhitespace;
 
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -23,7 +24,8 @@ pub(crate) struct Beside {
 /// and the code `no`, and does nothing.
 ///
 /// `parts` replaces bodies of functions by name (`describe`, `constructor`, `restore`, `evolve`, `decide`, `snapshot`),
-/// sets the `commands` that it takes (separated by spaces) or the number of `pages` that its memory starts with, or adds
+/// sets the `commands` that it takes and the `events` that it emits and folds (separated by spaces, an event with `@` and
+/// its version), or the number of `pages` that its memory starts with, or adds
 /// `more` fields to the module. A function may use
 /// `$log`, and `$heap`, where the host's arguments lie from 64 KiB on.
 pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
@@ -34,9 +36,14 @@ pub(crate) fn handler(parts: &[(&str, &str)]) -> Vec<u8> {
 pub(crate) fn handler_beside(beside: Option<Beside>, parts: &[(&str, &str)]) -> Vec<u8> {
     let mut data = Data::default();
     let identity = data.identity("hostile");
-    let commands = parts.iter().find(|(part, _)| *part == "commands").map_or("do", |(_, commands)| commands);
-    let commands = data.list(&commands.split(' ').map(|command| (command, None)).collect::<Vec<_>>());
-    let events = data.list(&[("done", Some(1))]);
+    let commands: Vec<_> = words(parts, "commands", "do").map(|command| (command, None)).collect();
+    let events: Vec<_> = words(parts, "events", "done")
+        .map(|event| match event.split_once('@') {
+            Some((event, version)) => (event, Some(version.parse().expect("a version"))),
+            None => (event, Some(1)),
+        })
+        .collect();
+    let (commands, events) = (data.list(&commands), data.list(&events));
     let codes = data.list(&[("no", None)]);
     let descriptor =
         data.words(&[&identity[..], &commands, &events, &events, &codes, &[1], &[0, 0]].concat());
@@ -59,6 +66,10 @@ pub(crate) fn handler_beside(beside: Option<Beside>, parts: &[(&str, &str)]) -> 
             ("snapshot", "[method]entity.snapshot", "(param i32) (result i32)", "(i32.const 512)"),
         ],
     )
+}
+
+fn words<'p>(parts: &[(&str, &'p str)], name: &str, default: &'p str) -> SplitWhitespace<'p> {
+    parts.iter().find(|(part, _)| *part == name).map_or(default, |(_, words)| *words).split_whitespace()
 }
 
 /// A guest in the role `projection` that reads all events and touches no key; `parts` as for [`handler`].
