@@ -1,9 +1,9 @@
 //! Switches of a plugin's version under load: what its callers notice.
 //!
 //! One host decides deposits with the ledger from the plugin store, under open-loop load at a share of what it can do. The
-//! load runs three times: without switches, with few, and with as many as `pelton plugin activate` can make. Every version
-//! is new to the host, which compiles it during the load. It is pushed before. The host, the server, the callers and the
-//! operator's program share the machine.
+//! load runs three times: without switches, with few, and with as many as `pelton plugin activate` can make. Two equal
+//! versions take turns, and both were compiled before. The host, the server, the callers and the operator's program, which
+//! rehearses every switch, share the machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::process::Process;
 use crate::servers::{LEDGER, Servers, Setup};
 use crate::side::{self, Work};
 use crate::stats::percentile_ms;
-use crate::versions::Operator;
+use crate::versions::{Operator, compiled};
 
 /// The share of the full load that the callers make.
 const LOAD: f64 = 0.7;
@@ -77,7 +77,7 @@ pub(crate) struct Noticed {
 
 pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     let servers = Servers::start(Setup::File).await?;
-    let mut world = World::open(&servers, plan.rare.count + plan.frequent.count).await?;
+    let mut world = World::open(&servers).await?;
     let mut teller = Teller::new(plan.accounts, 0);
     converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
     let full_per_s = full(&world.client, teller.any_account(Kind::One, plan.commands)).await?;
@@ -122,30 +122,30 @@ fn noticed(answers: &Answers, times: &[(Instant, Instant)]) -> anyhow::Result<No
     })
 }
 
-/// A host, its operator, and versions that were pushed.
+/// A host, its operator, and the versions that were pushed.
 struct World {
     client: Client,
     process: Process,
     operator: Arc<Operator>,
     store: PluginStore,
     plugin: Name,
-    /// The version that is activated next.
+    /// The version that is activated next: 0 or 1.
     next: usize,
 }
 
 impl World {
-    async fn open(servers: &Servers, switches: usize) -> anyhow::Result<Self> {
+    async fn open(servers: &Servers) -> anyhow::Result<Self> {
         let operator = Arc::new(Operator::new(servers)?);
-        for version in 0..=switches {
-            operator.push(version).await?;
-        }
+        operator.push(0).await?;
+        operator.push(1).await?;
         // The host has to find a version when it starts.
         operator.activate(0, 0).await?;
-        side::configure(servers.folder(), Work::FromStore, servers, &servers.folder().join("compiled"))?;
+        side::configure(servers.folder(), Work::FromStore, servers, &compiled(servers))?;
         let process = side::host(servers.folder(), &["--nats", &servers.urls().join(",")]).await?;
+        operator.activate(1, 1).await?;
         let store = PluginStore::open(&servers.nats().await?, false).await?;
         let client = servers.connect().await?;
-        Ok(Self { client, process, operator, store, plugin: Name::new(LEDGER)?, next: 1 })
+        Ok(Self { client, process, operator, store, plugin: Name::new(LEDGER)?, next: 0 })
     }
 
     /// Makes switches, the first after half the time. Returns from when to when each was under way, and the time after it.
@@ -160,7 +160,7 @@ impl World {
         for _ in 0..switches.count {
             sleep_until(next).await;
             let (operator, version, began) = (self.operator.clone(), self.next, Instant::now());
-            self.next += 1;
+            self.next = 1 - self.next;
             next = tokio::time::Instant::now() + switches.every;
             programs.spawn(async move { operator.activate(version, 1).await });
             loop {

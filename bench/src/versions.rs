@@ -14,7 +14,12 @@ use crate::side::{self, Work};
 /// The longest time that `pelton plugin activate` waits for the host.
 const WAIT: &str = "20s";
 
-/// Runs `pelton plugin` with a configuration and compiled code of its own, as on another machine.
+/// Where compiled code is kept, for the host and for the operator.
+pub(crate) fn compiled(servers: &Servers) -> PathBuf {
+    servers.folder().join("compiled")
+}
+
+/// Runs `pelton plugin` with a configuration of its own.
 #[derive(Debug)]
 pub(crate) struct Operator {
     folder: PathBuf,
@@ -25,7 +30,7 @@ impl Operator {
     pub(crate) fn new(servers: &Servers) -> anyhow::Result<Self> {
         let folder = servers.folder().join("operator");
         fs::create_dir_all(&folder)?;
-        side::configure(&folder, Work::FromStore, servers, &folder.join("compiled"))?;
+        side::configure(&folder, Work::FromStore, servers, &compiled(servers))?;
         Ok(Self { folder, servers: servers.urls().join(",") })
     }
 

@@ -87,23 +87,37 @@ impl Candidate<'_> {
         verdict("commands", &problems, found)
     }
 
-    /// Checks that the version a rollback returns to folds every event type that the candidate emits.
+    /// Checks that the version a rollback returns to can read what the candidate writes: events, and states of instances.
     fn way_back(&self) -> Verdict {
         let step = "way back";
-        let Some(present) = self.present.as_ref().and_then(|present| present.handler.as_ref()) else {
+        let Some(present) = &self.present else {
             return verdict(step, &[], "no version before reads what it writes".to_owned());
         };
-        let unread: Vec<_> = self.emits().iter().filter(|emitted| !present.folds.contains(emitted)).collect();
+        let mut unread = Vec::new();
+        if let Some(handler) = &present.handler {
+            let types = self.emits().iter().filter(|emitted| !handler.folds.contains(emitted));
+            let types: Vec<_> = types.collect();
+            if !types.is_empty() {
+                unread.push(format!("fold {}", listed(&types)));
+            }
+        }
+        if let (Some(is), Some(was)) = (&self.inspected.saga, &present.saga)
+            && is.state_version != was.state_version
+            && !was.migrates
+        {
+            unread.push(format!("read states of version {}", is.state_version));
+        }
         match (unread.as_slice(), self.one_way) {
-            ([], _) => verdict(step, &[], "the version that runs folds all that it emits".to_owned()),
+            ([], _) => verdict(step, &[], "the version that runs reads all that it writes".to_owned()),
             (unread, true) => {
-                verdict(step, &[], format!("none: the version that runs cannot fold {}", listed(unread)))
+                let unread = unread.join(" and ");
+                verdict(step, &[], format!("none: the version that runs cannot {unread}"))
             }
             (unread, false) => {
                 let problem = format!(
-                    "the version that runs cannot fold {}, so there would be no way back; activate a version first that \
-                     folds it and does not emit it, or this one with --one-way",
-                    listed(unread)
+                    "the version that runs cannot {}, so there would be no way back; activate a version first that can \
+                     and does not write it, or this one with --one-way",
+                    unread.join(" and ")
                 );
                 verdict(step, &[problem], String::new())
             }
@@ -172,6 +186,7 @@ mod tests {
     use pelton_core::command::ports::HandlerDescriptor;
     use pelton_core::plugin::Identity;
     use pelton_core::projection::ports::ProjectionDescriptor;
+    use pelton_core::saga::ports::SagaDescriptor;
 
     use super::*;
 
@@ -219,6 +234,31 @@ mod tests {
             (new(), old(), false, false),
             (new(), reading(), false, true),
             (new(), old(), true, true),
+        ] {
+            let verdict = candidate(is, was, one_way).way_back();
+            assert_eq!(verdict.passed, passed, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_saga_that_migrates_states_has_no_way_back() {
+        let saga = |state_version, migrates| {
+            let saga = SagaDescriptor {
+                identity: identity(),
+                events: Vec::new(),
+                commands: Vec::new(),
+                timers: Vec::new(),
+                takes_outcomes: false,
+                state_version,
+                migrates,
+            };
+            Inspected { saga: Some(saga), ..Inspected::default() }
+        };
+        for (is, was, one_way, passed) in [
+            (saga(1, false), saga(1, false), false, true),
+            (saga(2, true), saga(1, false), false, false),
+            (saga(2, true), saga(1, false), true, true),
+            (saga(2, true), saga(1, true), false, true),
         ] {
             let verdict = candidate(is, was, one_way).way_back();
             assert_eq!(verdict.passed, passed, "{verdict:?}");

@@ -13,6 +13,7 @@ pub mod partition;
 pub mod subject;
 pub mod text;
 pub mod time;
+pub mod trial;
 
 pub mod consumer;
 pub mod contract;

@@ -69,6 +69,14 @@ impl PluginFault {
     }
 }
 
+impl PluginFault {
+    /// Whether the plugin did something wrong, so that another version may do better.
+    #[must_use]
+    pub fn is_breakage(&self) -> bool {
+        matches!(self.kind, FaultKind::Broke | FaultKind::Refused)
+    }
+}
+
 fn diagnostics(backtrace: &[String], log: &[String]) -> String {
     let block = |title: &str, lines: &[String]| match lines {
         [] => String::new(),

@@ -13,6 +13,7 @@ pub mod ports;
 mod reader;
 mod retry;
 mod rows;
+mod trial;
 pub mod view;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::projection::ports::{ProjectionPlugin, ViewStore};
 use crate::projection::view::{Checkpoint, MAX_PARKED_BYTES};
 use crate::retry::RetryPolicy;
 use crate::store::{CommitError, Unavailable};
+use crate::trial::{OnTrial, Version};
 use batch::Batch;
 use batch_size::BatchSize;
 use pipeline::{Changes, Pipeline, Stopped};
@@ -53,6 +55,8 @@ pub struct ProjectionFlow<P, V, L> {
     pub stream: Arc<str>,
     /// The plugin that folds.
     pub plugin: Arc<P>,
+    /// The version before, which applies what this one breaks, if this one is on trial.
+    pub on_trial: Option<OnTrial<Arc<P>>>,
     /// The store of the view.
     pub store: Arc<V>,
     /// The store of the events that cannot be applied.
@@ -100,16 +104,19 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
     pub async fn run_versions<F: EventFeed + 'static>(
         &mut self,
         feed: impl Fn() -> F,
-        mut versions: watch::Receiver<P>,
+        mut versions: watch::Receiver<Version<P>>,
     ) where
         P: Clone,
     {
         loop {
+            let Version { plugin, on_trial } = versions.borrow_and_update().clone();
+            self.plugin = Arc::new(plugin);
+            self.on_trial =
+                on_trial.map(|OnTrial { trial, before }| OnTrial { trial, before: Arc::new(before) });
             tokio::select! {
                 () = self.run(feed()) => return,
                 Ok(()) = versions.changed() => {}
             }
-            self.plugin = Arc::new(versions.borrow_and_update().clone());
         }
     }
 

@@ -26,6 +26,7 @@ mod retry;
 pub mod run;
 mod set_aside;
 mod timers;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ use crate::saga::instance::Instance;
 use crate::saga::model::{Migrated, Relation};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
+use crate::trial::{OnTrial, Version};
 use prepare::{Next, Prepared};
 
 /// The most tries of one write, each after another host changed the instance.
@@ -61,6 +63,8 @@ pub struct SagaFlow<P, S, L> {
     pub stream: Arc<str>,
     /// The plugin that reacts.
     pub plugin: P,
+    /// The same with the version before, which reacts where this one breaks, if this one is on trial.
+    pub on_trial: Option<OnTrial<Arc<Self>>>,
     /// The store of its instances.
     pub store: Arc<S>,
     /// The store of the inputs that cannot be handled.
@@ -99,9 +103,14 @@ enum Turn {
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     /// The same with another version of the plugin.
     #[must_use]
-    pub fn with(&self, plugin: P) -> Self {
+    pub fn with(&self, Version { plugin, on_trial }: Version<P>) -> Self {
+        let on_trial = on_trial.map(|OnTrial { trial, before }| {
+            let before = Arc::new(self.with(before.into()));
+            OnTrial { trial, before }
+        });
         Self {
             plugin,
+            on_trial,
             id: self.id.clone(),
             stream: self.stream.clone(),
             store: self.store.clone(),
@@ -127,6 +136,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
             let stop = match self.advance(id, input, &floor, known, false).await {
                 Ok(()) => return None,
                 Err(stop) => stop,
+            };
+            let Err(stop) = self.advance_by_version_before(id, input, &floor, known, stop).await else {
+                return None;
             };
             match self.retry.verdict(&stop, retry::attempt(&stop, faults)) {
                 Verdict::Retry(delay) => {

@@ -24,6 +24,7 @@ const FLOORS: [Floor; 5] = [
             "retry",
             "store",
             "telemetry",
+            "trial",
         ],
         siblings: true,
     },

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::direct::{binary, publish};
 use crate::hostile::HANDLER;
-use crate::hostile::guests::{handler, one_event};
+use crate::hostile::guests::{handler, one_event, projection};
 use crate::house::{Host, House, eventually};
 
 /// A house whose plugin `hostile` comes from the store.
@@ -336,6 +336,51 @@ async fn a_command_of_a_later_version_is_not_served_before_and_waits_after_a_rol
     host.stop().await;
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+}
+
+const VIEW: &str = r#"
+[plugins.seen]
+source = "store"
+
+[projections.seen]
+plugin = "seen"
+stream = "shop"
+"#;
+
+/// A projection's events were dead letters, or waited, until somebody went back.
+#[tokio::test]
+async fn a_projection_that_breaks_is_taken_back_by_itself_and_its_view_goes_on() {
+    let house = House::open().await;
+    let quiet = component(&house, "hostile", &handler(&[("decide", one_event(*b"done", 10).as_str())]));
+    house.configure(|text| text + HANDLER + VIEW);
+    assert!(quiet.ends_with("hostile.wasm"));
+    let works = component(&house, "works", &projection(&[])).display().to_string();
+    let broken = component(&house, "broken", &projection(&[("keys", "(unreachable)")])).display().to_string();
+    done(&house, &["push", "seen", &works, "--version", "1"]).await;
+    done(&house, &["push", "seen", &broken, "--version", "2"]).await;
+    done(&house, &["activate", "seen@1"]).await;
+    let host = house.host().await;
+    // There is no event yet that it could be tried on.
+    done(&house, &["activate", "seen@2"]).await;
+    for n in 0..30 {
+        assert_eq!(send(&host, &format!("c{n}"), n % 3).await.status, 201);
+    }
+    eventually("the view has all events", async || {
+        let answer = host.get("/views/seen").await;
+        anyhow::ensure!(answer.at("/position").parse::<u64>()? >= 30, "{answer}");
+        Ok(())
+    })
+    .await;
+    eventually("the host goes back", async || {
+        let history = done(&house, &["history", "seen"]).await;
+        anyhow::ensure!(history.contains("rolled back because the version after it broke"), "{history}");
+        Ok(())
+    })
+    .await;
+    let streams = house.streams().await;
+    assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+    refused(&house, &["activate", "seen@2"], "smoke: breaks on").await;
+    host.stop().await;
 }
 
 /// A host that starts after the switch had no version before, so what broke became dead letters.

@@ -17,6 +17,7 @@ use pelton_core::projection::ProjectionFlow;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::SagaFlow;
 use pelton_core::time::Timestamp;
+use pelton_core::trial::Version;
 use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::sagas::SagaTimes;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
@@ -140,11 +141,13 @@ impl<'a> Flows<'a> {
             running.handler(config, nats, intake, (name, handler, plugin, &terms)).await?;
         }
         for (name, projection, plugin, bucket) in projections {
-            let versions = running.versions.projection(name, &projection.plugin, plugin.clone());
+            let terms = terms.get(projection.plugin.as_str()).cloned().unwrap_or_default();
+            let versions = running.versions.projection(name, &projection.plugin, plugin.clone(), &terms);
             let mut flow = ProjectionFlow {
                 name: name.clone(),
                 stream: projection.stream.as_str().into(),
                 plugin: Arc::new(plugin),
+                on_trial: None,
                 store: Arc::new(BucketViews::new(nats, bucket)),
                 dead_letters: dead_letters.clone(),
                 retry: config.retry,
@@ -159,7 +162,8 @@ impl<'a> Flows<'a> {
             });
         }
         for (name, saga, plugin) in sagas {
-            let versions = running.versions.saga(name, &saga.plugin, plugin.clone());
+            let terms = terms.get(saga.plugin.as_str()).cloned().unwrap_or_default();
+            let versions = running.versions.saga(name, &saga.plugin, plugin.clone(), &terms);
             running.saga(config, nats, intake, (name, saga, plugin), versions)?;
         }
         if !config.handlers.is_empty() {
@@ -256,7 +260,7 @@ impl Running {
         nats: &Nats,
         intake: &Arc<Intake>,
         (name, saga, plugin): (&Name, &SagaConfig, WasmSaga),
-        versions: watch::Receiver<WasmSaga>,
+        versions: watch::Receiver<Version<WasmSaga>>,
     ) -> anyhow::Result<()> {
         let times = SagaTimes { keep: saga.keep, ..SagaTimes::default() };
         let (intake, replicated) = (intake.clone(), is_replicated(config));
@@ -269,6 +273,7 @@ impl Running {
             id: saga.id.clone(),
             stream: saga.stream.as_str().into(),
             plugin,
+            on_trial: None,
             store,
             dead_letters: dead_letters(config, nats),
             retry: config.retry,

@@ -127,7 +127,7 @@ async fn fetch_and_load(
     prepared.load_version(arguments, running, name.as_str(), bytes, Some(settings(version)?)).await
 }
 
-/// The trial of a handler's version, which began with its activation. None, if there is no version to go back to, or it cannot
+/// The trial of a version, which began with its activation. None, if there is no version to go back to, or it cannot
 /// run here.
 async fn on_trial(
     prepared: &Prepared,
@@ -136,7 +136,6 @@ async fn on_trial(
     activation: &Activation,
     plugin: &LoadedPlugin,
 ) -> Option<OnTrial> {
-    plugin.handler()?;
     let (name, before) = (&activation.plugin, version_before(activation)?);
     match fetch_and_load(prepared, arguments, &prepared.plugins, store, (name, before)).await {
         Ok(before) if before.digest() == plugin.digest() => None,

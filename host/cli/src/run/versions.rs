@@ -5,18 +5,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use pelton_core::command::ports::{HandlerPlugin, Isolation};
-use pelton_core::command::trial::{HandlerVersion, Trial};
+use pelton_core::command::trial::HandlerVersion;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::ports::SagaPlugin;
+use pelton_core::trial::{self, Trial, Version};
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
 use tokio::sync::watch;
 
 /// The version of every handler, projection and saga of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
-    running: Vec<Version>,
+    running: Vec<Running>,
     /// The plugins that should run another version, each with the reason why they do not.
     unfit: watch::Sender<BTreeMap<Name, String>>,
     /// The commands of handlers that their running versions do not take.
@@ -25,7 +26,7 @@ pub(crate) struct Versions {
 
 /// The version of one handler, projection or saga.
 #[derive(Debug)]
-struct Version {
+struct Running {
     /// The plugin's name in the configuration.
     plugin: Name,
     /// The name of the handler, projection or saga.
@@ -36,8 +37,8 @@ struct Version {
 #[derive(Debug)]
 enum Role {
     Handler(watch::Sender<HandlerVersion<WasmHandler>>, HandlerTerms),
-    Projection(watch::Sender<WasmProjection>),
-    Saga(watch::Sender<WasmSaga>),
+    Projection(watch::Sender<Version<WasmProjection>>),
+    Saga(watch::Sender<Version<WasmSaga>>),
 }
 
 /// What the configuration says of a handler's versions.
@@ -50,7 +51,7 @@ pub(super) struct HandlerTerms {
 /// The digests of versions that were taken back.
 pub(crate) type Withdrawn = Arc<BTreeSet<String>>;
 
-/// The terms under which a version runs; see [`HandlerVersion`].
+/// The terms under which a version runs; see [`HandlerVersion`] and [`Version`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pub(crate) on_trial: Option<OnTrial>,
@@ -61,14 +62,32 @@ pub(crate) struct Terms {
 #[derive(Debug, Clone)]
 pub(crate) struct OnTrial {
     pub(crate) trial: Arc<Trial>,
-    /// The version before, which decides what this one breaks.
+    /// The version before, which does what this one breaks.
     pub(crate) before: LoadedPlugin,
 }
 
 impl Terms {
-    fn apply_to(&self, plugin: WasmHandler) -> HandlerVersion<WasmHandler> {
+    fn of_handler(&self, plugin: WasmHandler) -> HandlerVersion<WasmHandler> {
         let trial = self.on_trial.as_ref().map(|on_trial| on_trial.trial.clone());
         HandlerVersion { plugin, trial, withdrawn: self.withdrawn.clone() }
+    }
+
+    fn of_projection(&self, plugin: WasmProjection) -> Version<WasmProjection> {
+        let version = plugin.descriptor().view_version;
+        let is_same = |before: &WasmProjection| before.descriptor().view_version == version;
+        Version { on_trial: self.on_trial(|before| before.projection().cloned().filter(is_same)), plugin }
+    }
+
+    /// A version before with another form of state cannot go on where this one breaks.
+    fn of_saga(&self, plugin: WasmSaga) -> Version<WasmSaga> {
+        let version = plugin.descriptor().state_version;
+        let is_same = |before: &WasmSaga| before.descriptor().state_version == version;
+        Version { on_trial: self.on_trial(|before| before.saga().cloned().filter(is_same)), plugin }
+    }
+
+    fn on_trial<P>(&self, before: impl FnOnce(&LoadedPlugin) -> Option<P>) -> Option<trial::OnTrial<P>> {
+        let on_trial = self.on_trial.as_ref()?;
+        Some(trial::OnTrial { trial: on_trial.trial.clone(), before: before(&on_trial.before)? })
     }
 }
 
@@ -95,7 +114,7 @@ impl Versions {
         terms: &Terms,
         handler: HandlerTerms,
     ) -> watch::Receiver<HandlerVersion<WasmHandler>> {
-        let (version, versions) = watch::channel(terms.apply_to(isolated(runs, handler.isolation)));
+        let (version, versions) = watch::channel(terms.of_handler(isolated(runs, handler.isolation)));
         self.add(name, plugin, Role::Handler(version, handler));
         self.note_unserved();
         versions
@@ -106,20 +125,27 @@ impl Versions {
         name: &Name,
         plugin: &Name,
         runs: WasmProjection,
-    ) -> watch::Receiver<WasmProjection> {
-        let (version, versions) = watch::channel(runs);
+        terms: &Terms,
+    ) -> watch::Receiver<Version<WasmProjection>> {
+        let (version, versions) = watch::channel(terms.of_projection(runs));
         self.add(name, plugin, Role::Projection(version));
         versions
     }
 
-    pub(super) fn saga(&mut self, name: &Name, plugin: &Name, runs: WasmSaga) -> watch::Receiver<WasmSaga> {
-        let (version, versions) = watch::channel(runs);
+    pub(super) fn saga(
+        &mut self,
+        name: &Name,
+        plugin: &Name,
+        runs: WasmSaga,
+        terms: &Terms,
+    ) -> watch::Receiver<Version<WasmSaga>> {
+        let (version, versions) = watch::channel(terms.of_saga(runs));
         self.add(name, plugin, Role::Saga(version));
         versions
     }
 
     fn add(&mut self, name: &Name, plugin: &Name, role: Role) {
-        self.running.push(Version { plugin: plugin.clone(), name: name.clone(), role });
+        self.running.push(Running { plugin: plugin.clone(), name: name.clone(), role });
     }
 
     /// The running digests by handler, projection and saga.
@@ -146,7 +172,7 @@ impl Versions {
     }
 
     fn note_unserved(&self) {
-        self.unserved.send_replace(self.running.iter().flat_map(Version::unserved).collect());
+        self.unserved.send_replace(self.running.iter().flat_map(Running::unserved).collect());
     }
 
     /// Gives everything that runs the plugin of this name this version of it, whose descriptors fit the configuration.
@@ -159,12 +185,12 @@ impl Versions {
     }
 }
 
-impl Version {
+impl Running {
     fn digest(&self) -> String {
         match &self.role {
             Role::Handler(version, _) => version.borrow().plugin.digest().to_owned(),
-            Role::Projection(version) => version.borrow().digest().to_owned(),
-            Role::Saga(version) => version.borrow().digest().to_owned(),
+            Role::Projection(version) => version.borrow().plugin.digest().to_owned(),
+            Role::Saga(version) => version.borrow().plugin.digest().to_owned(),
         }
     }
 
@@ -184,24 +210,26 @@ impl Version {
         match &self.role {
             Role::Handler(version, HandlerTerms { isolation, .. }) => {
                 let plugin = isolated(plugin.handler()?.clone(), *isolation);
-                version.send_replace(terms.apply_to(plugin));
+                version.send_replace(terms.of_handler(plugin));
                 None
             }
             Role::Projection(version) => {
                 let new = plugin.projection()?;
-                let (was, is) = (version.borrow().descriptor().view_version, new.descriptor().view_version);
+                let (was, is) =
+                    (version.borrow().plugin.descriptor().view_version, new.descriptor().view_version);
                 if was != is {
                     let why = format!(
                         "the view version was {was} and is {is}; start again, and the view is made anew from all events"
                     );
                     return kept("projection", why);
                 }
-                version.send_replace(new.clone());
+                version.send_replace(terms.of_projection(new.clone()));
                 None
             }
             Role::Saga(version) => {
                 let new = plugin.saga()?;
-                let (was, is) = (version.borrow().descriptor().state_version, new.descriptor().state_version);
+                let (was, is) =
+                    (version.borrow().plugin.descriptor().state_version, new.descriptor().state_version);
                 if was != is && !new.descriptor().migrates {
                     return kept(
                         "saga",
@@ -211,7 +239,7 @@ impl Version {
                         ),
                     );
                 }
-                version.send_replace(new.clone());
+                version.send_replace(terms.of_saga(new.clone()));
                 None
             }
         }

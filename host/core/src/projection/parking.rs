@@ -48,6 +48,11 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
                 Err(fault) => Err(ViewError::Batch(fault.clone())),
             };
             match tried {
+                Err(ViewError::Batch(fault))
+                    if self.is_applied_by_version_before(event, reaches, &fault, pipeline).await? =>
+                {
+                    return Ok(());
+                }
                 Err(ViewError::Batch(fault)) => match self.retry.verdict_on(&fault, attempt) {
                     Verdict::Retry(delay) => {
                         let (sequence, why) = (event.sequence, fault.in_short());

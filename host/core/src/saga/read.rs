@@ -98,6 +98,10 @@ async fn concerned<P: SagaPlugin, S: SagaStore, L: Retries>(
             Ok(concerned) => return concerned,
             Err(stop) => stop,
         };
+        let stop = match flow.correlate_by_version_before(event, stop).await {
+            Ok(concerned) => return concerned,
+            Err(stop) => stop,
+        };
         match flow.retry.verdict(&stop, attempt(&stop, &mut faults)) {
             Verdict::Retry(delay) => {
                 tracing::warn!(?delay, "will be tried again: {}", stop.in_short());

@@ -28,6 +28,7 @@ use super::{Loaded, SagaFlow};
 use crate::consumer::FeedItem;
 use crate::dead_letter::{Retries, RetryRequest};
 use crate::id::{InstanceId, Sequence};
+use crate::trial::Version;
 
 /// The interval at which a saga looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
@@ -99,9 +100,9 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         feeds: F,
         start: Start,
         host: String,
-        mut versions: watch::Receiver<P>,
+        mut versions: watch::Receiver<Version<P>>,
     ) {
-        let mut flow = Arc::new(self);
+        let mut flow = Arc::new(self.with(versions.borrow_and_update().clone()));
         let mut stopped = std::pin::pin!(feeds.stopped());
         loop {
             let lead = tokio::select! {
@@ -168,7 +169,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         &mut self,
         feeds: &F,
         mut stopped: Pin<&mut impl Future<Output = ()>>,
-        versions: &mut watch::Receiver<P>,
+        versions: &mut watch::Receiver<Version<P>>,
     ) -> End {
         let (mut signs, mut requests, mut let_go) =
             (every(SIGN_EVERY), every(REQUESTS_EVERY), every(LET_GO_EVERY));
@@ -189,11 +190,12 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
                 _ = requests.tick() => self.look_for_requests().await,
                 _ = let_go.tick() => self.let_go().await,
                 Ok(()) = versions.changed() => {
-                    let plugin = versions.borrow_and_update().clone();
+                    let version = versions.borrow_and_update().clone();
                     // It may read other types of events. Events that are being correlated are read again.
                     self.sorting = None;
-                    self.event_items = items(feeds.events(&plugin.descriptor().events), self.events.last());
-                    self.flow = Arc::new(self.flow.with(plugin));
+                    let read = &version.plugin.descriptor().events;
+                    self.event_items = items(feeds.events(read), self.events.last());
+                    self.flow = Arc::new(self.flow.with(version));
                 }
                 Some(done) = self.working.join_next(), if !self.working.is_empty() => match done {
                     Ok(done) => self.end_turn(done),

@@ -17,6 +17,7 @@ use pelton_core::projection::view::{Checkpoint, MAX_PARKED_BYTES, ViewChange, Vi
 use pelton_core::projection::{MAX_ROWS, ProjectionFlow};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::store::{CommitError, Unavailable};
+use pelton_core::trial::{OnTrial, Trial};
 
 use tokio::sync::Notify;
 use tracing::Level;
@@ -177,6 +178,7 @@ impl Run {
             name,
             stream: "stream".into(),
             plugin: Arc::new(plugin),
+            on_trial: None,
             store,
             dead_letters: Arc::new(dead_letters.clone()),
             on_failure: OnFailure::Park,
@@ -221,6 +223,27 @@ async fn a_view_is_the_fold_of_its_events_and_says_how_far_it_has_come() {
         run.feed(&["a:1", "b:2", "a,b:3", "other", "c:4", "c:gone", "a:5", "other"]).await;
         assert_eq!(run.rows(), rows(&[("a", "135"), ("b", "23")]));
         assert_eq!((run.views.present_checkpoint().position, run.dead_letters()), (Sequence(8), vec![]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_version_on_trial_breaks_on_the_one_before_applies_at_once() {
+    let events = ["a:1", "b:1", "a:bad", "b:2", "a:3", "c:stray", "other"];
+    for (max_batch, does_better) in [(1, true), (3, true), (100, true), (3, false)] {
+        let mut run = Run::new(FlakyNetwork::reliable(), max_batch);
+        let Appender(_, descriptor, _) = &*run.flow.plugin;
+        let before = Appender(Native, descriptor.clone(), AtomicBool::new(does_better));
+        let trial = Arc::new(Trial::default());
+        run.flow.on_trial = Some(OnTrial { trial: trial.clone(), before: Arc::new(before) });
+        run.feed(&events).await;
+        let is_lost = tokio::time::timeout(Duration::from_secs(60), trial.lost()).await;
+        assert_eq!(is_lost.is_ok(), does_better, "what both break is the event's fault");
+        if does_better {
+            assert_eq!(run.rows(), rows(&[("a", "1bad3"), ("b", "12"), ("c", "stray")]));
+            assert_eq!((run.views.present_checkpoint().position, run.dead_letters()), (Sequence(7), vec![]));
+        } else {
+            assert_eq!((run.rows(), run.dead_letters().len()), (rows(&[("a", "1"), ("b", "12")]), 3));
+        }
     }
 }
 

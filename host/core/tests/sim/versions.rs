@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use pelton_core::command::outcome::Outcome;
 use pelton_core::command::snapshot::SnapshotPolicy;
-use pelton_core::command::trial::{HandlerVersion, Trial};
+use pelton_core::command::trial::HandlerVersion;
 use pelton_core::memory::FlakyNetwork;
 use pelton_core::retry::UNSERVED_PATIENCE;
+use pelton_core::trial::Trial;
 use tokio::sync::watch;
 
 use crate::account::{Account, Manners, Snapshot};

@@ -89,8 +89,20 @@ pub(crate) fn projection_beside(beside: Option<Beside>, parts: &[(&str, &str)]) 
         parts,
         &[
             ("describe", "describe", "(result i32)", &format!("(i32.const {descriptor})")),
-            ("keys", "keys", "(param i32 i32) (result i32)", "(i32.const 512)"),
-            ("project", "project", "(param i32 i32 i32 i32) (result i32)", "(i32.const 512)"),
+            // As many empty lists as there are events, at an address of zeros. A list lies behind 8 bytes: a failure has a
+            // number of 64 bits in its place.
+            (
+                "keys",
+                "keys",
+                "(param i32 i32) (result i32)",
+                "(i32.store (i32.const 520) (i32.const 4096)) (i32.store (i32.const 524) (local.get 1)) (i32.const 512)",
+            ),
+            (
+                "project",
+                "project",
+                "(param i32 i32 i32 i32) (result i32)",
+                "(i32.store (i32.const 520) (i32.const 0)) (i32.store (i32.const 524) (i32.const 0)) (i32.const 512)",
+            ),
         ],
     )
 }

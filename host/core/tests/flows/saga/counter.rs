@@ -21,6 +21,7 @@ use pelton_core::saga::model::{
 };
 use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin};
 use pelton_core::time::Timestamp;
+use pelton_core::trial::Version;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -44,7 +45,7 @@ pub(crate) struct Counter {
     pub(crate) descriptor: Arc<SagaDescriptor>,
     /// What the plugin was called with, in order.
     pub(crate) calls: Arc<Mutex<Vec<String>>>,
-    tries: Arc<Mutex<BTreeMap<String, u32>>>,
+    pub(crate) tries: Arc<Mutex<BTreeMap<String, u32>>>,
     /// Whether every reaction fails for good.
     pub(crate) is_off: bool,
 }
@@ -220,7 +221,7 @@ pub(crate) struct World {
 pub(crate) struct Host {
     task: JoinHandle<()>,
     end: MemorySagas,
-    versions: watch::Sender<Counter>,
+    versions: watch::Sender<Version<Counter>>,
 }
 
 impl Host {
@@ -237,8 +238,8 @@ impl Host {
     }
 
     /// Gives it another version of the plugin.
-    pub(crate) async fn swap(&self, plugin: Counter) {
-        self.versions.send_replace(plugin);
+    pub(crate) async fn swap(&self, version: impl Into<Version<Counter>>) {
+        self.versions.send_replace(version.into());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -267,6 +268,7 @@ impl World {
             id: Name::new("counter").unwrap(),
             stream: "stream".into(),
             plugin: self.plugin.clone(),
+            on_trial: None,
             store: Arc::new(self.sagas.clone()),
             dead_letters: Arc::new(self.dead_letters.clone()),
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },
@@ -274,7 +276,7 @@ impl World {
             max_depth: self.max_depth,
         };
         let end = self.sagas.feeds();
-        let (versions, runs) = watch::channel(self.plugin.clone());
+        let (versions, runs) = watch::channel(self.plugin.clone().into());
         let task = tokio::spawn(flow.run(end.clone(), self.start, name.to_owned(), runs));
         Host { task, end, versions }
     }

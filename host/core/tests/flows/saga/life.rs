@@ -1,12 +1,14 @@
 //! The life of an instance: it starts, handles each input once, and ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pelton_core::cloudevents::DEPTH;
 use pelton_core::id::{CommandId, InstanceId};
+use pelton_core::trial::{OnTrial, Trial, Version};
 use tracing::Level;
 
-use super::counter::{UNREADABLE_FORM, World};
+use super::counter::{Counter, UNREADABLE_FORM, World};
 use crate::event;
 use crate::log::{self, Log};
 
@@ -92,6 +94,26 @@ async fn a_state_of_another_version_is_migrated_once_with_its_timers() {
     world.hand_in("go", "c").await;
     assert!(world.dead_letters()[0].cause.contains("a state of version 9 for version 2: too old"));
     assert_eq!((world.instance("c").unwrap().state_version, world.count("c")), (UNREADABLE_FORM, Some(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_version_on_trial_breaks_the_one_before_reacts_at_once() {
+    for does_better in [true, false] {
+        let world = World::new();
+        let host = world.host("a");
+        world.hand_in("start", "a").await;
+        let broken = |is_off| Counter { is_off, ..world.plugin.clone() };
+        let trial = Arc::new(Trial::default());
+        let on_trial = OnTrial { trial: trial.clone(), before: broken(!does_better) };
+        host.swap(Version { plugin: broken(true), on_trial: Some(on_trial) }).await;
+        world.hand_in("go", "a").await;
+        world.hand_in("start", "b").await;
+        let is_lost = tokio::time::timeout(Duration::from_secs(60), trial.lost()).await;
+        assert_eq!(is_lost.is_ok(), does_better, "what both break is the input's fault");
+        let counts = (world.count("a"), world.count("b"), world.dead_letters().len());
+        assert_eq!(counts, if does_better { (Some(2), Some(1), 0) } else { (Some(1), None, 2) });
+        host.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

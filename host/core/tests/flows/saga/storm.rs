@@ -291,6 +291,7 @@ impl Storm {
             id: Name::new("ledger").unwrap(),
             stream: "stream".into(),
             plugin: Ledger::default(),
+            on_trial: None,
             store: Arc::new(store),
             dead_letters: Arc::new(self.dead_letters.clone()),
             retry: RetryPolicy { max_delay: Duration::from_millis(400), ..RetryPolicy::default() },
@@ -298,7 +299,7 @@ impl Storm {
             max_depth: 100,
         };
         self.started += 1;
-        let (end, versions) = (self.sagas.feeds(), watch::channel(Ledger::default()).1);
+        let (end, versions) = (self.sagas.feeds(), watch::channel(Ledger::default().into()).1);
         let task =
             tokio::spawn(flow.run(end.clone(), Start::Beginning, format!("h{}", self.started), versions));
         self.hosts.push(Host { task, end, is_silent });
