@@ -217,15 +217,17 @@ pub(crate) async fn testing(report: &mut Report, size: Size) -> anyhow::Result<(
 
 /// `swap`: the callers of a host whose plugin is switched. A quick run makes fewer switches.
 pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> {
-    let [undisturbed, rare, frequent] = if size == Size::Full { [20, 3, 30] } else { [5, 1, 4] };
+    let full = size == Size::Full;
+    let [undisturbed, rare, frequent] = if full { [20, 3, 30] } else { [5, 1, 4] };
     let plan = swap::Plan {
         accounts: size.of(ACCOUNTS),
         commands: size.of(60_000),
         undisturbed: Duration::from_secs(undisturbed),
         rare: Switches { count: usize::try_from(rare)?, every: Duration::from_secs(10) },
         frequent: Switches { count: usize::try_from(frequent)?, every: Duration::from_millis(600) },
+        many: if full { [100, 900] } else { [10, 10] },
     };
-    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent } =
+    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent, held: [early, late] } =
         Box::pin(swap::measure(plan)).await?;
     report.put("swap.full_per_s", full_per_s);
     report.put("swap.per_s", per_s);
@@ -240,6 +242,11 @@ pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> 
     report.put("swap.p99_ratio_10s", rare.p99_ms / undisturbed.p99_ms);
     report.put("swap.p99_ratio_0_6s", frequent.p99_ms / undisturbed.p99_ms);
     report.put("swap.longest_stall_ms", rare.stall_ms.max(frequent.stall_ms));
+    let left = |early: usize, late: usize| late as f64 - early as f64;
+    report.put("swap.left_mib", (late.resident_bytes as f64 - early.resident_bytes as f64) / 1024.0 / 1024.0);
+    report.put("swap.left_mappings", left(early.mappings, late.mappings));
+    report.put("swap.left_threads", left(early.threads, late.threads));
+    report.put("swap.left_descriptors", left(early.descriptors, late.descriptors));
     Ok(())
 }
 

@@ -84,6 +84,17 @@ impl Process {
         Ok(kib.context("no VmRSS")?.parse::<u64>()? * 1024)
     }
 
+    /// What it holds of the machine.
+    pub(crate) fn holds(&self) -> anyhow::Result<Holds> {
+        let of = |part: &str| format!("/proc/{}/{part}", self.pid);
+        Ok(Holds {
+            resident_bytes: self.resident_bytes()?,
+            mappings: fs::read_to_string(of("maps"))?.lines().count(),
+            threads: fs::read_dir(of("task"))?.count(),
+            descriptors: fs::read_dir(of("fd"))?.count(),
+        })
+    }
+
     /// Stops the program until [`Process::let_go`]. On return every thread is stopped.
     pub(crate) async fn hold(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
@@ -130,6 +141,15 @@ impl Process {
         let lines: Vec<_> = said.lines().collect();
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
+}
+
+/// What a program holds of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holds {
+    pub(crate) resident_bytes: u64,
+    pub(crate) mappings: usize,
+    pub(crate) threads: usize,
+    pub(crate) descriptors: usize,
 }
 
 /// The processor time of a process, in user mode and in the kernel. The kernel counts it in hundredths of a second.

@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use async_nats::Client;
+use futures::StreamExt;
 use pelton_core::id::Name;
 use pelton_nats::PluginStore;
+use pelton_nats::plugin_store::activation::Cause;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::ledger::{Kind, Teller, converse};
 use crate::open_loop::{self, Answers};
-use crate::process::Process;
+use crate::process::{Holds, Process};
 use crate::servers::{LEDGER, Servers, Setup};
 use crate::side::{self, Work};
 use crate::stats::percentile_ms;
@@ -44,6 +46,8 @@ pub(crate) struct Plan {
     /// The switches of the two loads with switches.
     pub(crate) rare: Switches,
     pub(crate) frequent: Switches,
+    /// How many switches there are, one behind the other, before it is seen what the host holds, and how many after.
+    pub(crate) many: [usize; 2],
 }
 
 /// So many switches, and the time from one to the next.
@@ -62,6 +66,8 @@ pub(crate) struct Figures {
     pub(crate) undisturbed: Noticed,
     pub(crate) rare: Noticed,
     pub(crate) frequent: Noticed,
+    /// What the host held after the first of many switches, and after all.
+    pub(crate) held: [Holds; 2],
 }
 
 /// What the callers noticed of one load.
@@ -96,8 +102,12 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     };
     let rare = disturbed(plan.rare).await?;
     let frequent = disturbed(plan.frequent).await?;
+    let held = [
+        world.switch_at_once(plan.many[0], &mut teller).await?,
+        world.switch_at_once(plan.many[1], &mut teller).await?,
+    ];
     world.end().await?;
-    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent })
+    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent, held })
 }
 
 /// Commands a second when all clients wait for answers.
@@ -179,6 +189,30 @@ impl World {
             ended??;
         }
         Ok(made)
+    }
+
+    /// Makes switches without rehearsals, each as soon as the one before has decided a command. Returns what the host holds
+    /// then.
+    async fn switch_at_once(&self, switches: usize, teller: &mut Teller) -> anyhow::Result<Holds> {
+        let inbox = self.client.new_inbox();
+        let mut answers = self.client.subscribe(inbox.clone()).await?;
+        for _ in 0..switches {
+            let now = self.store.active(&self.plugin).await?.context("no version is active")?;
+            let to = now.rollback().map_err(|why| anyhow!(why))?.clone();
+            let component = to.component.clone();
+            self.store.switch(&self.plugin, Some(&now), to, Cause::Activated, "bench").await?;
+            let decided = async {
+                loop {
+                    teller.draw(Kind::One).send(&self.client, inbox.clone()).await?;
+                    let answer = answers.next().await.context("the subscription has ended")?;
+                    if String::from_utf8_lossy(&answer.payload).contains(&component) {
+                        return anyhow::Ok(());
+                    }
+                }
+            };
+            timeout(PATIENCE, decided).await.context("the version does not decide")??;
+        }
+        self.process.holds()
     }
 
     async fn end(self) -> anyhow::Result<()> {

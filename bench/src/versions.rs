@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
+use pelton_tests::component::with_section;
 use pelton_tests::place;
 use tokio::process::Command;
 
@@ -63,14 +64,8 @@ impl Operator {
     }
 }
 
-/// The ledger's component with a custom section that changes nothing but the digest.
+/// The ledger's component under a digest of its own.
 fn component(version: usize) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = fs::read(place::plugins()?.join("bench-ledger.wasm"))?;
-    let name = format!("version-{version}");
-    let length = u8::try_from(name.len())?;
-    ensure!(length < 0x7f, "a length of one byte");
-    // A custom section: its id, its length, and a name with its own length.
-    bytes.extend([0, length + 1, length]);
-    bytes.extend(name.bytes());
-    Ok(bytes)
+    let component = fs::read(place::plugins()?.join("bench-ledger.wasm"))?;
+    Ok(with_section(&component, &format!("version-{version}"), 0))
 }

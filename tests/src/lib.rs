@@ -4,6 +4,7 @@
 //! demo shows it, the tests check it.
 #![forbid(unsafe_code)]
 
+pub mod component;
 pub mod crash;
 pub mod example;
 pub mod hotel;

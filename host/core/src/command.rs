@@ -62,6 +62,7 @@ use trial::OnTrial;
 
 pub use ahead::MAX_AHEAD_COMMANDS;
 pub use answer::{accepted_record, marked_record};
+pub use generation::MAX_BEFORE;
 pub use load::{MAX_SNAPSHOTS_IN_HAND, TakenSnapshot};
 
 /// The most times that a command is decided again at once because its entity changed meanwhile. After that the command

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::broken::{Broken, Stopped};
 use super::{Counts, add};
+use crate::component::with_section;
 use crate::place;
 
 /// The plugin, as the configuration names it.
@@ -134,15 +135,9 @@ impl Swaps {
 
     /// The component under another digest.
     fn version(&self) -> anyhow::Result<PathBuf> {
-        let mut bytes = fs::read(place::plugins()?.join("payment-order.wasm"))?;
-        let name = format!("storm-{}", self.number);
-        let length = u8::try_from(name.len())?;
-        ensure!(length < 0x7f, "a length of one byte");
-        // A custom section: its id, its length, and a name.
-        bytes.extend([0, length + 1, length]);
-        bytes.extend(name.bytes());
+        let component = fs::read(place::plugins()?.join("payment-order.wasm"))?;
         let file = self.folder.join("version.wasm");
-        fs::write(&file, bytes)?;
+        fs::write(&file, with_section(&component, &format!("storm-{}", self.number), 0))?;
         Ok(file)
     }
 

@@ -1,5 +1,5 @@
 //! A storm over the hotel's saga: hosts that crash at every step of a saga and of its commands, that are killed, stopped and
-//! paused, and a server that is killed; with timers that come due meanwhile.
+//! paused, and a server that is killed; with timers that come due, and versions of the saga that take turns, meanwhile.
 //!
 //! `PELTON_SAGA_SEED=n` replays a storm, as far as processes can be replayed; `PELTON_SAGA_ROUNDS=n` makes it longer.
 
@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use pelton_nats::failpoint::{SAGA_NAMES, VARIABLE};
+use pelton_tests::component::with_section;
 use pelton_tests::http::{Http, Request};
+use pelton_tests::place;
 use pelton_tests::process::{Pelton, Signal};
 use pelton_tests::streams::Stored;
 use serde_json::json;
 use tokio::time::sleep;
 
 use crate::house::{House, SAGA, eventually};
+use crate::store::{done, plugin};
 
+/// Equal versions of the saga's plugin, which take turns.
+const VERSIONS: [&str; 2] = ["a", "b"];
 /// How long a booking waits to be paid.
 const PAY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -48,6 +53,12 @@ async fn insist(hosts: &[Option<(Pelton, String)>], request: &Request) -> bool {
     false
 }
 
+/// Whether the version was activated.
+async fn activate(house: &House, version: &str, more: &[&str]) -> bool {
+    let version = format!("housekeeping@{version}");
+    plugin(house, &[&["activate", version.as_str()], more].concat()).await.code == Some(0)
+}
+
 async fn start(house: &House, failpoint: Option<String>) -> Option<(Pelton, String)> {
     let config = house.config();
     let variables: Vec<_> = failpoint.map(|failpoint| (VARIABLE, failpoint)).into_iter().collect();
@@ -63,14 +74,26 @@ async fn every_instance_is_the_fold_of_its_inputs_whatever_crashes() {
     println!("PELTON_SAGA_SEED={seed}");
     let mut random = Rng::with_seed(seed);
     let mut house = House::open().await;
+    let component = place::plugins().expect("the components").join("hotel-housekeeping.wasm");
     house.configure(|text| {
         let within = format!("pay-within-seconds = \"{}\"", PAY_WITHIN.as_secs());
-        text.replace("pay-within-seconds = \"900\"", &within)
+        let of_file = format!("crate = \"housekeeping\"\ncomponent = \"{}\"", component.display());
+        assert!(text.contains(&of_file), "{text}");
+        text.replace("pay-within-seconds = \"900\"", &within).replace(&of_file, "source = \"store\"")
     });
+    let component = std::fs::read(component).expect("the component");
+    for version in VERSIONS {
+        let file = house.config().with_file_name(format!("{version}.wasm"));
+        std::fs::write(&file, with_section(&component, version, 0)).expect("a file");
+        let file = file.display().to_string();
+        done(&house, &["push", "housekeeping", &file, "--version", version]).await;
+    }
+    assert!(activate(&house, VERSIONS[0], &[]).await);
     let rounds = number("PELTON_SAGA_ROUNDS").unwrap_or(10);
     let mut hosts = [start(&house, None).await, None];
     let mut open: Vec<Request> = Vec::new();
     let (mut room, mut failpoints) = (0, SAGA_NAMES.iter().cycle());
+    let (mut version, mut switches) = (0, 0);
     for round in 0..rounds {
         for _ in 0..random.usize(2..5) {
             room += 1;
@@ -112,6 +135,12 @@ async fn every_instance_is_the_fold_of_its_inputs_whatever_crashes() {
             }
         }
         open = left;
+        if random.bool() {
+            version = 1 - version;
+            // Where no host gets ready in time, nothing is switched.
+            let soon = ["--min-ready", "1", "--wait", "2s"];
+            switches += usize::from(activate(&house, VERSIONS[version], &soon).await);
+        }
     }
     for host in hosts.into_iter().flatten() {
         drop(host.0.kill().await);
@@ -126,6 +155,7 @@ async fn every_instance_is_the_fold_of_its_inputs_whatever_crashes() {
     .await;
     let released = eventually("every timer is done", async || check(&house, room).await).await;
     assert!(room > 20 && released > 0, "{released} of {room} bookings were released");
+    println!("{room} bookings, {released} released, {switches} switches");
     for host in hosts.iter_mut().filter_map(Option::take) {
         host.0.stop().await.expect("it stops");
     }

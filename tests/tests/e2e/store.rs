@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use pelton_tests::component::with_section;
 use pelton_tests::http::{Answer, Request};
 use pelton_tests::process::{Ended, Pelton};
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ fn versions(house: &House) -> [PathBuf; 2] {
     ]
 }
 
-async fn plugin(house: &House, arguments: &[&str]) -> Ended {
+pub(crate) async fn plugin(house: &House, arguments: &[&str]) -> Ended {
     let folder = house.config().parent().expect("a folder").to_owned();
     let all = ["plugin"].iter().chain(arguments);
     let pelton = Pelton::start(&folder, all).expect("pelton starts");
@@ -205,8 +206,11 @@ async fn a_host_that_cannot_run_the_version_says_why_and_is_not_ready() {
         text + &HANDLER.replace("component = \"hostile.wasm\"", "source = \"store\"") + limits
     });
     let small = house.host().await;
-    let padded =
-        component(&house, "large", &padded(&handler(&[("decide", &one_event(*b"done", 10))]), 100_000));
+    let padded = component(
+        &house,
+        "large",
+        &with_section(&handler(&[("decide", &one_event(*b"done", 10))]), "x", 100_000),
+    );
     house.configure(|text| text + &HANDLER.replace("component = \"hostile.wasm\"", "source = \"store\""));
     push(&house, &padded, "3").await;
     refused(&house, &["activate", "hostile@3"], "1 of 2 hosts are ready").await;
@@ -225,23 +229,6 @@ async fn a_host_that_cannot_run_the_version_says_why_and_is_not_ready() {
     assert_eq!(small.get("/readyz").await.status, 200);
     small.stop().await;
     host.stop().await;
-}
-
-/// The component with a custom section of so many bytes, which changes its digest and nothing else.
-fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
-    let mut padded = component.to_vec();
-    let mut section = vec![1, b'x'];
-    section.resize(bytes + 2, 0);
-    padded.push(0);
-    let mut size = section.len();
-    // LEB128
-    while size >= 0x80 {
-        padded.push(u8::try_from(size % 0x80).expect("seven bits") | 0x80);
-        size /= 0x80;
-    }
-    padded.push(u8::try_from(size).expect("seven bits"));
-    padded.extend(section);
-    padded
 }
 
 /// The version before decides what the new one breaks, until all hosts have gone back to it.

@@ -20,6 +20,10 @@ use crate::command::ports::{CommandStore, EntityInstance, HandlerPlugin};
 use crate::dead_letter::Retries;
 use crate::subject::Entity;
 
+/// The most generations of which entities are handed on. Those of earlier ones are loaded when they are needed, or versions
+/// that came and went would keep their sandboxes.
+pub const MAX_BEFORE: usize = 4;
+
 /// The generation before, for as long as it has entities or work.
 #[derive(Debug)]
 pub(super) struct Before<F>(Mutex<Option<Arc<F>>>);
@@ -55,6 +59,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     #[must_use]
     pub fn succeeded_by(self: &Arc<Self>, version: HandlerVersion<P>) -> Self {
         self.on_trial.end();
+        self.forget_beyond(MAX_BEFORE - 1);
         let HandlerVersion { plugin, trial, withdrawn } = version;
         let (name, stream) = (self.name.clone(), self.stream.clone());
         let (store, dead_letters) = (self.store.clone(), self.dead_letters.clone());
@@ -64,6 +69,15 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             on_trial: OnTrial::of(self.clone(), trial),
             withdrawn,
             ..Self::new(name, stream, plugin, store, dead_letters, self.settings)
+        }
+    }
+
+    /// Forgets the generations that are more than so many before this one.
+    fn forget_beyond(&self, generations: usize) {
+        match (generations, self.before.get()) {
+            (0, _) => self.before.forget(),
+            (more, Some(before)) => before.forget_beyond(more - 1),
+            (_, None) => {}
         }
     }
 

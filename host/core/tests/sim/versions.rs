@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use pelton_core::command::MAX_BEFORE;
 use pelton_core::command::outcome::Outcome;
 use pelton_core::command::snapshot::SnapshotPolicy;
 use pelton_core::command::trial::HandlerVersion;
@@ -62,6 +63,35 @@ async fn live_entities_are_handed_on_with_their_states_and_nothing_is_read() {
     let mut bank = Bank::new(FlakyNetwork::reliable());
     assert_eq!(folded_after_a_swap(&mut bank, &stricter()).await, ACCOUNTS, "only what came since");
     assert_eq!(bank.manners.asked.load(Ordering::Relaxed), ACCOUNTS, "each gave its state once");
+}
+
+/// An entity that is idle over so many switches. Returns how many events were folded at its next command.
+async fn folded_after_idle_switches(switches: usize) -> u32 {
+    let bank = Bank::new(FlakyNetwork::reliable());
+    let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
+    let host = bank.host_with(theirs);
+    for n in 0..5 {
+        bank.send(&format!("d{n}"), "deposit", 1, 2);
+        bank.settled().await;
+    }
+    let folded = &bank.manners.folded;
+    let before = folded.load(Ordering::Relaxed);
+    for _ in 0..switches {
+        versions.send_replace(Account::new(bank.manners.clone()).into());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    bank.send("last", "withdraw", 1, 10);
+    bank.settled().await;
+    crash(host).await;
+    assert!(matches!(bank.outcome("last"), Outcome::Accepted { .. }));
+    folded.load(Ordering::Relaxed) - before
+}
+
+/// Each version that came and went kept its sandboxes for as long as one of its entities was idle.
+#[tokio::test(start_paused = true)]
+async fn an_entity_is_handed_on_over_some_switches_and_loaded_after_many() {
+    assert_eq!(folded_after_idle_switches(MAX_BEFORE).await, 1, "only its own event");
+    assert_eq!(folded_after_idle_switches(MAX_BEFORE + 1).await, 6, "all events anew");
 }
 
 #[tokio::test(start_paused = true)]
