@@ -225,13 +225,16 @@ pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> 
         undisturbed: Duration::from_secs(undisturbed),
         rare: Switches { count: usize::try_from(rare)?, every: Duration::from_secs(10) },
         frequent: Switches { count: usize::try_from(frequent)?, every: Duration::from_millis(600) },
+        without_snapshots: Switches { count: if full { 5 } else { 2 }, every: Duration::from_millis(600) },
         many: if full { [100, 900] } else { [10, 10] },
     };
-    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent, held: [early, late] } =
+    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent, without, held: [early, late] } =
         Box::pin(swap::measure(plan)).await?;
     report.put("swap.full_per_s", full_per_s);
     report.put("swap.per_s", per_s);
-    for (name, load) in [("none", &undisturbed), ("10s", &rare), ("0_6s", &frequent)] {
+    for (name, load) in
+        [("none", &undisturbed), ("10s", &rare), ("0_6s", &frequent), ("0_6s_without", &without)]
+    {
         report.put(format!("swap.p50_ms_{name}"), load.p50_ms);
         report.put(format!("swap.p99_ms_{name}"), load.p99_ms);
         report.put(format!("swap.stall_ms_{name}"), load.stall_ms);
@@ -241,6 +244,7 @@ pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> 
     }
     report.put("swap.p99_ratio_10s", rare.p99_ms / undisturbed.p99_ms);
     report.put("swap.p99_ratio_0_6s", frequent.p99_ms / undisturbed.p99_ms);
+    report.put("swap.p99_ratio_0_6s_without", without.p99_ms / undisturbed.p99_ms);
     report.put("swap.longest_stall_ms", rare.stall_ms.max(frequent.stall_ms));
     let left = |early: usize, late: usize| late as f64 - early as f64;
     report.put("swap.left_mib", (late.resident_bytes as f64 - early.resident_bytes as f64) / 1024.0 / 1024.0);

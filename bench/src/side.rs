@@ -26,8 +26,8 @@ pub(crate) enum Side {
 pub(crate) enum Work {
     /// Decide commands.
     Commands(Setup),
-    /// Decide commands with a plugin from the plugin store; only Pelton does this.
-    FromStore,
+    /// Decide commands with a plugin from the plugin store, which gives snapshots or not; only Pelton does this.
+    FromStore { snapshots: bool },
     /// Keep the view of accounts.
     View,
     /// Both; only Pelton does this.
@@ -92,7 +92,11 @@ pub(crate) fn configure(
 fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<String> {
     let plugins = place::plugins()?;
     let component = |name: &str| json!(plugins.join(name).with_extension("wasm"));
-    let source = if work == Work::FromStore { "source = \"store\", " } else { "" };
+    let source = match work {
+        Work::FromStore { snapshots: true } => "source = \"store\", settings = { snapshots = \"yes\" }, ",
+        Work::FromStore { snapshots: false } => "source = \"store\", ",
+        _ => "",
+    };
     let mut text = format!(
         "[nats]\nreplicas = {}\n[wasm]\ncompiled-code = {}\n[streams.ledger]\nsubjects = [\"ledger.>\"]\n[plugins]\n\
          ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\n",

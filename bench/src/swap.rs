@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     /// The switches of the two loads with switches.
     pub(crate) rare: Switches,
     pub(crate) frequent: Switches,
+    /// The switches of a plugin that gives no snapshots.
+    pub(crate) without_snapshots: Switches,
     /// How many switches there are, one behind the other, before it is seen what the host holds, and how many after.
     pub(crate) many: [usize; 2],
 }
@@ -66,6 +68,7 @@ pub(crate) struct Figures {
     pub(crate) undisturbed: Noticed,
     pub(crate) rare: Noticed,
     pub(crate) frequent: Noticed,
+    pub(crate) without: Noticed,
     /// What the host held after the first of many switches, and after all.
     pub(crate) held: [Holds; 2],
 }
@@ -83,7 +86,7 @@ pub(crate) struct Noticed {
 
 pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     let servers = Servers::start(Setup::File).await?;
-    let mut world = World::open(&servers).await?;
+    let mut world = World::open(&servers, true).await?;
     let mut teller = Teller::new(plan.accounts, 0);
     converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
     let full_per_s = full(&world.client, teller.any_account(Kind::One, plan.commands)).await?;
@@ -107,7 +110,21 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
         world.switch_at_once(plan.many[1], &mut teller).await?,
     ];
     world.end().await?;
-    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent, held })
+    let without = Box::pin(without_snapshots(plan, per_s)).await?;
+    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent, without, held })
+}
+
+/// The same load on a host whose plugin gives no snapshots: every entity is loaded after every switch.
+async fn without_snapshots(plan: Plan, per_s: f64) -> anyhow::Result<Noticed> {
+    let servers = Servers::start(Setup::File).await?;
+    let mut world = World::open(&servers, false).await?;
+    let mut teller = Teller::new(plan.accounts, 0);
+    converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
+    let client = world.client.clone();
+    let (made, answers) =
+        open_loop::run(&client, &mut teller, per_s, world.make(plan.without_snapshots)).await?;
+    world.end().await?;
+    noticed(&answers, &made)
 }
 
 /// Commands a second when all clients wait for answers.
@@ -144,13 +161,14 @@ struct World {
 }
 
 impl World {
-    async fn open(servers: &Servers) -> anyhow::Result<Self> {
-        let operator = Arc::new(Operator::new(servers)?);
+    async fn open(servers: &Servers, snapshots: bool) -> anyhow::Result<Self> {
+        let work = Work::FromStore { snapshots };
+        let operator = Arc::new(Operator::new(servers, work)?);
         operator.push(0).await?;
         operator.push(1).await?;
         // The host has to find a version when it starts.
         operator.activate(0, 0).await?;
-        side::configure(servers.folder(), Work::FromStore, servers, &compiled(servers))?;
+        side::configure(servers.folder(), work, servers, &compiled(servers))?;
         let process = side::host(servers.folder(), &["--nats", &servers.urls().join(",")]).await?;
         operator.activate(1, 1).await?;
         let store = PluginStore::open(&servers.nats().await?, false).await?;

@@ -28,10 +28,10 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    pub(crate) fn new(servers: &Servers) -> anyhow::Result<Self> {
+    pub(crate) fn new(servers: &Servers, work: Work) -> anyhow::Result<Self> {
         let folder = servers.folder().join("operator");
         fs::create_dir_all(&folder)?;
-        side::configure(&folder, Work::FromStore, servers, &compiled(servers))?;
+        side::configure(&folder, work, servers, &compiled(servers))?;
         Ok(Self { folder, servers: servers.urls().join(",") })
     }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::direct::{binary, publish};
 use crate::hostile::HANDLER;
-use crate::hostile::guests::{handler, one_event, projection};
+use crate::hostile::guests::{decided, handler, one_event, projection};
 use crate::house::{Host, House, eventually};
 
 /// A house whose plugin `hostile` comes from the store.
@@ -103,6 +103,10 @@ async fn hosts_wait_for_a_version_run_it_switch_under_load_and_go_back() {
         assert_eq!(send(&hosts[1], "by-1", 9).await.status, 200);
         let said = done(&house, &["rollback", "hostile"]).await;
         assert!(said.contains("2 of 2 hosts run 2"), "{said}");
+        assert!(
+            said.contains("it decided 0 commands with events and ") && said.contains("which stand"),
+            "{said}"
+        );
         assert_eq!(send(&hosts[0], "by-2-again", 9).await.status, 201);
         stop.cancel();
     };
@@ -323,6 +327,56 @@ async fn a_command_of_a_later_version_is_not_served_before_and_waits_after_a_rol
     host.stop().await;
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
+}
+
+/// A handler whose snapshots have one byte, and whose restored entities are told from others by the number in their place.
+fn restoring(place: u32, decide: &str) -> Vec<u8> {
+    let snapshot = "(i32.store8 (i32.const 512) (i32.const 1)) (i32.store (i32.const 516) (i32.const 4096))
+        (i32.store (i32.const 520) (i32.const 1)) (i32.const 512)";
+    let restore = format!(
+        "(i32.store8 (i32.const 512) (i32.const 0)) (i32.store (i32.const 516) (call $new (i32.const {place}))) (i32.const 512)"
+    );
+    let evolve = "(i32.store8 (i32.const 512) (i32.const 0)) (i32.const 512)";
+    handler(&[("snapshot", snapshot), ("restore", &restore), ("evolve", evolve), ("decide", decide)])
+}
+
+/// A state of the version before means something else to this one.
+#[tokio::test]
+async fn a_version_that_decides_otherwise_on_a_snapshot_is_refused() {
+    let house = house().await;
+    let (nothing, event) = (decided(0, 0), one_event(*b"done", 10));
+    let old = component(&house, "old", &restoring(1, &nothing));
+    let by_place = format!(
+        "(if (result i32) (i32.eq (i32.load (local.get 0)) (i32.const 2)) (then {event}) (else {nothing}))"
+    );
+    let new = component(&house, "new", &restoring(2, &by_place));
+    push(&house, &old, "1").await;
+    push(&house, &new, "2").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let host = house.host().await;
+    for n in 0..10 {
+        assert_eq!(send(&host, &format!("c{n}"), n % 3).await.status, 200);
+    }
+    refused(&house, &["activate", "hostile@2", "--one-way"], "restored = replayed: ").await;
+    assert_eq!(send(&host, "still", 1).await.status, 200);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_failed_is_tried_on_a_version_before_it_is_activated() {
+    let house = house().await;
+    let [quiet, _] = versions(&house);
+    let undeclared = component(&house, "undeclared", &handler(&[("decide", &one_event(*b"nope", 10))]));
+    push(&house, &undeclared, "1").await;
+    push(&house, &quiet, "2").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let host = house.host().await;
+    for n in 0..3 {
+        assert_eq!(send(&host, &format!("c{n}"), n).await.status, 500);
+    }
+    let said = done(&house, &["activate", "hostile@2"]).await;
+    assert!(said.contains("dead letters ok (3 of 3 would pass now)"), "{said}");
+    host.stop().await;
 }
 
 const VIEW: &str = r#"

@@ -85,6 +85,17 @@ impl CommandHandler for Account {
             }
         })
     }
+
+    /// With the setting `snapshots`: without it, an entity's messages are the same as the yardsticks'.
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        pelton_plugin::settings::get("snapshots")?;
+        Some(self.balance.to_le_bytes().to_vec())
+    }
+
+    fn restore(snapshot: &[u8]) -> Result<Self, String> {
+        let balance = snapshot.try_into().map_err(|_| "a snapshot has 8 bytes".to_owned())?;
+        Ok(Self { balance: u64::from_le_bytes(balance) })
+    }
 }
 
 impl Account {
