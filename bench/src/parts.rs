@@ -228,13 +228,18 @@ pub(crate) async fn swap(report: &mut Report, size: Size) -> anyhow::Result<()> 
         without_snapshots: Switches { count: if full { 5 } else { 2 }, every: Duration::from_millis(600) },
         many: if full { [100, 900] } else { [10, 10] },
     };
-    let swap::Figures { full_per_s, per_s, undisturbed, rare, frequent, without, held: [early, late] } =
-        Box::pin(swap::measure(plan)).await?;
-    report.put("swap.full_per_s", full_per_s);
-    report.put("swap.per_s", per_s);
-    for (name, load) in
-        [("none", &undisturbed), ("10s", &rare), ("0_6s", &frequent), ("0_6s_without", &without)]
-    {
+    let figures = Box::pin(swap::measure(plan)).await?;
+    let swap::Figures { undisturbed, rare, frequent, without, activated, held: [early, late], .. } = &figures;
+    report.put("swap.full_per_s", figures.full_per_s);
+    report.put("swap.per_s", figures.per_s);
+    report.put("swap.activate_s", figures.activate.as_secs_f64());
+    for (name, load) in [
+        ("none", undisturbed),
+        ("10s", rare),
+        ("0_6s", frequent),
+        ("0_6s_without", without),
+        ("activate", activated),
+    ] {
         report.put(format!("swap.p50_ms_{name}"), load.p50_ms);
         report.put(format!("swap.p99_ms_{name}"), load.p99_ms);
         report.put(format!("swap.stall_ms_{name}"), load.stall_ms);

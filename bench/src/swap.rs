@@ -1,21 +1,19 @@
 //! Switches of a plugin's version under load: what its callers notice.
 //!
 //! One host decides deposits with the ledger from the plugin store, under open-loop load at a share of what it can do. The
-//! load runs three times: without switches, with few, and with as many as `pelton plugin activate` can make. Two equal
-//! versions take turns, and both were compiled before. The host, the server, the callers and the operator's program, which
-//! rehearses every switch, share the machine.
+//! load runs without switches, with few and with many. Two equal versions take turns, both were compiled before, and the
+//! host gets ready before each switch. Then `pelton plugin activate`, which rehearses the switch, runs under the load once. The
+//! host, the server, the callers and that program share the machine.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use async_nats::Client;
 use futures::StreamExt;
 use pelton_core::id::Name;
-use pelton_nats::PluginStore;
 use pelton_nats::plugin_store::activation::Cause;
-use tokio::task::JoinSet;
+use pelton_nats::plugin_store::preparation::{self, Candidate, Readiness};
+use pelton_nats::{Nats, PluginStore};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::ledger::{Kind, Teller, converse};
@@ -69,6 +67,9 @@ pub(crate) struct Figures {
     pub(crate) rare: Noticed,
     pub(crate) frequent: Noticed,
     pub(crate) without: Noticed,
+    /// How long `pelton plugin activate` took, and what the callers noticed meanwhile.
+    pub(crate) activate: Duration,
+    pub(crate) activated: Noticed,
     /// What the host held after the first of many switches, and after all.
     pub(crate) held: [Holds; 2],
 }
@@ -86,7 +87,7 @@ pub(crate) struct Noticed {
 
 pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     let servers = Servers::start(Setup::File).await?;
-    let mut world = World::open(&servers, true).await?;
+    let world = World::open(&servers, true).await?;
     let mut teller = Teller::new(plan.accounts, 0);
     converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
     let full_per_s = full(&world.client, teller.any_account(Kind::One, plan.commands)).await?;
@@ -105,19 +106,21 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     };
     let rare = disturbed(plan.rare).await?;
     let frequent = disturbed(plan.frequent).await?;
+    let (activate, answers) = open_loop::run(&client, &mut teller, per_s, world.activate()).await?;
+    let activated = noticed(&answers, &[])?;
     let held = [
         world.switch_at_once(plan.many[0], &mut teller).await?,
         world.switch_at_once(plan.many[1], &mut teller).await?,
     ];
     world.end().await?;
     let without = Box::pin(without_snapshots(plan, per_s)).await?;
-    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent, without, held })
+    Ok(Figures { full_per_s, per_s, undisturbed, rare, frequent, without, activate, activated, held })
 }
 
 /// The same load on a host whose plugin gives no snapshots: every entity is loaded after every switch.
 async fn without_snapshots(plan: Plan, per_s: f64) -> anyhow::Result<Noticed> {
     let servers = Servers::start(Setup::File).await?;
-    let mut world = World::open(&servers, false).await?;
+    let world = World::open(&servers, false).await?;
     let mut teller = Teller::new(plan.accounts, 0);
     converse(&world.client, IN_FLIGHT, teller.each_account(Kind::One)).await?;
     let client = world.client.clone();
@@ -153,17 +156,16 @@ fn noticed(answers: &Answers, times: &[(Instant, Instant)]) -> anyhow::Result<No
 struct World {
     client: Client,
     process: Process,
-    operator: Arc<Operator>,
+    operator: Operator,
     store: PluginStore,
+    nats: Nats,
     plugin: Name,
-    /// The version that is activated next: 0 or 1.
-    next: usize,
 }
 
 impl World {
     async fn open(servers: &Servers, snapshots: bool) -> anyhow::Result<Self> {
         let work = Work::FromStore { snapshots };
-        let operator = Arc::new(Operator::new(servers, work)?);
+        let operator = Operator::new(servers, work)?;
         operator.push(0).await?;
         operator.push(1).await?;
         // The host has to find a version when it starts.
@@ -171,42 +173,40 @@ impl World {
         side::configure(servers.folder(), work, servers, &compiled(servers))?;
         let process = side::host(servers.folder(), &["--nats", &servers.urls().join(",")]).await?;
         operator.activate(1, 1).await?;
-        let store = PluginStore::open(&servers.nats().await?, false).await?;
+        let nats = servers.nats().await?;
+        let store = PluginStore::open(&nats, false).await?;
         let client = servers.connect().await?;
-        Ok(Self { client, process, operator, store, plugin: Name::new(LEDGER)?, next: 0 })
+        Ok(Self { client, process, operator, store, nats, plugin: Name::new(LEDGER)? })
     }
 
     /// Makes switches, the first after half the time. Returns from when to when each was under way, and the time after it.
-    ///
-    /// A program that has switched waits until the host says that it runs the version. Meanwhile the next one may begin.
-    async fn make(&mut self, switches: Switches) -> anyhow::Result<Vec<(Instant, Instant)>> {
-        let active = self.store.active(&self.plugin).await?.context("no version is active")?;
-        let known = BTreeMap::from([(self.plugin.clone(), active.revision)]);
-        let mut records = self.store.follow(known).await?;
-        let (mut programs, mut made) = (JoinSet::new(), Vec::new());
+    async fn make(&self, switches: Switches) -> anyhow::Result<Vec<(Instant, Instant)>> {
+        let mut made = Vec::new();
         let mut next = tokio::time::Instant::now() + switches.every / 2;
         for _ in 0..switches.count {
+            let now = self.store.active(&self.plugin).await?.context("no version is active")?;
+            let to = now.rollback().map_err(|why| anyhow!(why))?.clone();
+            let candidate = Candidate { plugin: self.plugin.clone(), version: to.clone() };
+            let hosts = preparation::ask(&self.nats, &candidate, PATIENCE).await?;
+            let is_ready = |readiness: &Readiness| matches!(readiness, Readiness::Ready { .. });
+            ensure!(hosts.values().any(is_ready), "no host is ready: {hosts:?}");
             sleep_until(next).await;
-            let (operator, version, began) = (self.operator.clone(), self.next, Instant::now());
-            self.next = 1 - self.next;
-            next = tokio::time::Instant::now() + switches.every;
-            programs.spawn(async move { operator.activate(version, 1).await });
-            loop {
-                tokio::select! {
-                    switched = timeout(PATIENCE, records.next()) => {
-                        switched.context("nothing was switched")?;
-                        break;
-                    }
-                    Some(ended) = programs.join_next() => ended??,
-                }
-            }
+            let began = Instant::now();
+            self.store.switch(&self.plugin, Some(&now), to, Cause::Activated, "bench").await?;
             made.push((began, Instant::now() + AFTERWARDS));
+            next += switches.every;
         }
         sleep_until(next).await;
-        while let Some(ended) = programs.join_next().await {
-            ended??;
-        }
         Ok(made)
+    }
+
+    /// Has the operator's program make a switch. Returns how long it took.
+    async fn activate(&self) -> anyhow::Result<Duration> {
+        let now = self.store.active(&self.plugin).await?.context("no version is active")?;
+        let version = usize::from(now.runs.version == "0");
+        let began = Instant::now();
+        self.operator.activate(version, 1).await?;
+        Ok(began.elapsed())
     }
 
     /// Makes switches without rehearsals, each as soon as the one before has decided a command. Returns what the host holds

@@ -42,6 +42,7 @@ pub(crate) async fn handle(plugins: &Path, entities: usize, commands: usize) -> 
             keep: Duration::from_secs(3600),
             cache: CacheLimits { entities, bytes: usize::MAX },
             snapshots: SnapshotPolicy::default(),
+            load_beside_from: u64::MAX,
         },
     );
     let mut sequence = 0;

@@ -19,6 +19,7 @@
 mod ahead;
 mod answer;
 pub mod backlinks;
+mod beside;
 mod catch_up;
 pub mod decision;
 mod ends;
@@ -55,7 +56,8 @@ use crate::message::{Command, Incoming, Rejection};
 use crate::retry::{Failures, NotProcessed, RetryPolicy};
 use crate::telemetry;
 use answer::MarkLookUp;
-use generation::Before;
+use beside::Beside;
+use generation::{Before, Taken};
 use isolation::Apart;
 use load::Snapshots;
 use trial::OnTrial;
@@ -84,6 +86,9 @@ pub struct HandlerSettings {
     pub cache: CacheLimits,
     /// When snapshots of entities are taken.
     pub snapshots: SnapshotPolicy,
+    /// After a switch, an entity with more events than this is loaded beside its commands, which the version before decides
+    /// meanwhile, unless that version can hand it on.
+    pub load_beside_from: u64,
 }
 
 /// A command handler at work.
@@ -100,6 +105,7 @@ pub struct CommandFlow<P: HandlerPlugin, S, L> {
     apart: Apart,
     snapshots: Snapshots,
     before: Before<Self>,
+    beside: Beside,
     on_trial: OnTrial<Self>,
     withdrawn: Arc<BTreeSet<String>>,
 }
@@ -137,6 +143,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             apart: Apart::default(),
             snapshots: Snapshots::new(settings.snapshots),
             before: Before::default(),
+            beside: Beside::default(),
             on_trial: OnTrial::default(),
             withdrawn: Arc::default(),
         }
@@ -203,8 +210,14 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         wanted: Wanted<'_>,
     ) -> Result<Answer, NotProcessed> {
         let (mut entity, mut mark) = match self.take(&command.entity).await {
-            Some(entity) => (entity, MarkLookUp::NotYet),
-            None => Box::pin(self.load(command)).await?,
+            Taken::Alive(entity) => (entity, MarkLookUp::NotYet),
+            Taken::StaysWith(before) => match Box::pin(before.end(message, command, wanted)).await {
+                Err(NotProcessed::Plugin(_) | NotProcessed::NotServed { .. }) => {
+                    Box::pin(self.load(command)).await?
+                }
+                ended => return ended,
+            },
+            Taken::Nothing => Box::pin(self.load(command)).await?,
         };
         for conflicts in 0..MAX_CONFLICTS {
             make_way(conflicts).await;

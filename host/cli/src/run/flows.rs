@@ -36,6 +36,9 @@ use super::versions::{HandlerTerms, Terms, Versions, isolated};
 use crate::config::{Config, HandlerConfig, ProjectionConfig, SagaConfig};
 use crate::operator;
 
+/// An entity of more events is not loaded while a command waits, if the version before can decide.
+const LOAD_BESIDE_FROM: u64 = 2_000;
+
 /// All flows with their configuration, before they start.
 pub(crate) struct Flows<'a> {
     config: &'a Config,
@@ -208,6 +211,7 @@ impl Running {
             keep: 2 * config.commands.keep,
             cache: cache_limits(config, handler, shards),
             snapshots: handler.snapshots,
+            load_beside_from: LOAD_BESIDE_FROM,
         };
         let stream: Arc<str> = handler.stream.as_str().into();
         let before = terms.on_trial.as_ref().and_then(|on_trial| on_trial.before.handler().cloned());

@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use super::CommandFlow;
+use super::generation::Taken;
 use crate::command::answer;
 use crate::command::decision::Batch;
 use crate::command::entity::{LiveEntity, as_stored};
@@ -41,7 +42,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
 
     async fn decide_ahead(&self, commands: &[&Command]) -> Result<usize, NotProcessed> {
         let Some(first) = commands.first() else { return Ok(0) };
-        let Some(mut entity) = self.take(&first.entity).await else { return Ok(0) };
+        let Taken::Alive(mut entity) = self.take(&first.entity).await else { return Ok(0) };
         if entity.may_have_marked(first) {
             self.learn_marks(&mut entity, first).await?;
         }

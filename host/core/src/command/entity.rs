@@ -189,7 +189,11 @@ impl<I: EntityInstance> LiveEntity<I> {
     }
 
     async fn evolve(&mut self, events: &[RecordedEvent]) {
-        for chunk in events.chunks(MAX_FOLDED_EVENTS) {
+        for (n, chunk) in events.chunks(MAX_FOLDED_EVENTS).enumerate() {
+            // Other entities of the shard do not wait until all is folded.
+            if n > 0 {
+                tokio::task::yield_now().await;
+            }
             if let Ok(instance) = &mut self.instance
                 && let Err(fault) = instance.evolve(chunk).await
             {

@@ -2,7 +2,8 @@
 //!
 //! Every turn of an entity belongs to the generation that began it. The one after takes an entity over at its next
 //! command: what the old version gives as a snapshot, the new one restores, in memory, and nothing is read. Where their
-//! states have different forms, or either cannot do that, the entity is loaded as if it had not been alive.
+//! states have different forms, or either cannot do that, the entity is loaded as if it had not been alive; where it has many
+//! events, this is done beside its commands, which the version before decides meanwhile.
 //!
 //! An entity whose sandbox is worn out moves in the same way, from one sandbox of its generation to another.
 //!
@@ -82,10 +83,13 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
     }
 
     /// A live entity, of this generation or of one before, in a sandbox that is not worn out.
-    pub(super) async fn take(&self, entity: &Entity) -> Option<LiveEntity<P::Instance>> {
+    pub(super) async fn take(&self, entity: &Entity) -> Taken<LiveEntity<P::Instance>, Self> {
         match self.entities.take(entity) {
-            Some(live) if live.is_retired() => Box::pin(self.restored(&self.plugin, entity, live)).await,
-            Some(live) => Some(live),
+            Some(live) if live.is_retired() => {
+                let restored = Box::pin(self.restored(&self.plugin, entity, live)).await;
+                restored.map_or_else(|_| Taken::Nothing, Taken::Alive)
+            }
+            Some(live) => Taken::Alive(live),
             None => Box::pin(self.take_over(entity)).await,
         }
     }
@@ -108,47 +112,75 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         }
     }
 
-    async fn take_over(&self, entity: &Entity) -> Option<LiveEntity<P::Instance>> {
+    async fn take_over(&self, entity: &Entity) -> Taken<LiveEntity<P::Instance>, Self> {
         let mut before = self.before.get();
         while let Some(generation) = before {
-            if let Some(live) = generation.entities.take(entity) {
-                return self.restored(&generation.plugin, entity, live).await;
+            let Some(live) = generation.entities.take(entity) else {
+                before = generation.before.get();
+                continue;
+            };
+            if self.withdrawn.contains(generation.plugin.digest()) {
+                break;
             }
-            before = generation.before.get();
+            return match self.restored(&generation.plugin, entity, live).await {
+                Ok(live) => Taken::Alive(live),
+                Err(live) if self.is_to_be_loaded_beside(entity, &live) => {
+                    generation.put(entity.clone(), live);
+                    Taken::StaysWith(generation)
+                }
+                Err(_) => Taken::Nothing,
+            };
         }
-        None
+        Taken::Nothing
     }
 
-    /// The entity in another sandbox, of this generation.
+    /// Lets those before forget an entity.
+    pub(super) fn forget_before(&self, entity: &Entity) {
+        let mut before = self.before.get();
+        while let Some(generation) = before {
+            drop(generation.entities.take(entity));
+            before = generation.before.get();
+        }
+    }
+
+    /// The entity in another sandbox, of this generation, or as it was.
     async fn restored(
         &self,
         old: &P,
         entity: &Entity,
         mut live: LiveEntity<P::Instance>,
-    ) -> Option<LiveEntity<P::Instance>> {
-        if self.withdrawn.contains(old.digest()) {
-            return None;
-        }
+    ) -> Result<LiveEntity<P::Instance>, LiveEntity<P::Instance>> {
         let (was, is) = (old.descriptor(), self.plugin.descriptor());
         if (&was.identity.name, was.state_version) != (&is.identity.name, is.state_version) {
-            return None;
+            return Err(live);
         }
-        let state = live.instance().ok()?.snapshot().await.ok()??;
+        let state = match live.instance() {
+            Ok(instance) => instance.snapshot().await.ok().flatten(),
+            Err(_) => None,
+        };
+        let Some(state) = state else { return Err(live) };
         match self.plugin.restore(entity.id(), &state, self.isolation(entity)).await {
-            Ok(Ok(instance)) => Some(live.moved_to(instance)),
-            Ok(Err(why)) => {
-                tracing::warn!(
-                    entity = entity.prefix(),
-                    digest = self.plugin.digest(),
-                    "loaded anew: the plugin refuses the state that was handed on: {why}"
-                );
-                None
-            }
+            Ok(Ok(instance)) => return Ok(live.moved_to(instance)),
+            Ok(Err(why)) => tracing::warn!(
+                entity = entity.prefix(),
+                digest = self.plugin.digest(),
+                "loaded anew: the plugin refuses the state that was handed on: {why}"
+            ),
             Err(fault) => {
                 tracing::warn!(entity = entity.prefix(), "loaded anew: {}", fault.in_short());
                 self.set_apart(entity);
-                None
             }
         }
+        Err(live)
     }
+}
+
+/// A live entity, if there is one.
+pub(super) enum Taken<L, F> {
+    /// It can decide.
+    Alive(L),
+    /// A generation before decides for as long as this one loads it.
+    StaysWith(Arc<F>),
+    /// It has to be loaded.
+    Nothing,
 }

@@ -78,21 +78,34 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
         &self,
         command: &Command,
     ) -> Result<(LiveEntity<P::Instance>, MarkLookUp), NotProcessed> {
+        let mark = async { Ok(self.store.mark(&command.entity, &command.id).await?) };
+        let (live, mark) = self.load_with(&command.entity, mark).await?;
+        Ok((live, mark.map_or(MarkLookUp::Done, |mark| MarkLookUp::Found(Box::new(mark)))))
+    }
+
+    /// The entity for no command in particular. It does not know its marks.
+    pub(super) async fn load_entity(&self, entity: &Entity) -> Result<LiveEntity<P::Instance>, NotProcessed> {
+        self.load_with(entity, async { Ok(()) }).await.map(|(live, ())| live)
+    }
+
+    async fn load_with<T>(
+        &self,
+        entity: &Entity,
+        mark: impl Future<Output = Result<T, NotProcessed>>,
+    ) -> Result<(LiveEntity<P::Instance>, T), NotProcessed> {
         let began = Instant::now();
-        let entity = &command.entity;
         let key = SnapshotKey::new(self.plugin.descriptor(), entity);
         let (snapshot, last) = tokio::join!(self.store.snapshot(&key), self.store.last(entity));
         let last = last?;
         let rest = self.rest(entity, &key, snapshot, last.clone());
         let last_command = async { Ok(self.store.last_command().await?) };
-        let mark = async { Ok(self.store.mark(entity, &command.id).await?) };
         let (mut live, last_command, mark) = tokio::try_join!(rest, last_command, mark)?;
         live.was_read(last.as_ref(), last_command);
         let SnapshotPolicy { load_time, load_events, .. } = self.snapshots.policy;
         if began.elapsed() > load_time && live.unsaved() >= load_events {
             live.want_snapshot();
         }
-        Ok((live, mark.map_or(MarkLookUp::Done, |mark| MarkLookUp::Found(Box::new(mark)))))
+        Ok((live, mark))
     }
 
     /// The entity up to its last message: from its snapshot if that is good, else from all its events.

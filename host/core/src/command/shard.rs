@@ -15,6 +15,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
+use crate::command::beside::MAX_LOADED_BESIDE;
 use crate::command::load::TakenSnapshot;
 use crate::command::ports::{CommandStore, HandlerPlugin};
 use crate::command::reader::InHand;
@@ -65,14 +66,21 @@ pub(super) async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, D: Delive
     let mut resting = FuturesUnordered::new();
     // As many as the flow gives out at a time.
     let mut keeping = FuturesUnordered::new();
+    let mut loading = FuturesUnordered::new();
     let mut open = true;
     while open || !working.is_empty() || !keeping.is_empty() {
         tokio::select! {
             Some(()) = keeping.next(), if !keeping.is_empty() => {}
+            Some(()) = loading.next(), if !loading.is_empty() => {}
             Some(Done { lane, rest, again, snapshot }) = working.next(), if !working.is_empty() => {
                 if let Some(snapshot) = snapshot {
                     let flow = flow.clone();
                     keeping.push(async move { flow.keep_snapshot(snapshot).await });
+                }
+                while open && loading.len() < MAX_LOADED_BESIDE
+                    && let Some(entity) = flow.next_beside()
+                {
+                    loading.push(flow.clone().load_beside(entity));
                 }
                 let Some(waiting) = lanes.get_mut(&lane) else { continue };
                 rest.into_iter().rev().for_each(|held| waiting.queue.push_front(held));

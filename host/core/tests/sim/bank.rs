@@ -57,6 +57,7 @@ pub(crate) struct Bank {
     pub(crate) on_failure: OnFailure,
     pub(crate) max_attempts: u32,
     pub(crate) snapshots: SnapshotPolicy,
+    pub(crate) load_beside_from: u64,
     /// Snapshots that there were.
     older: HashMap<SnapshotKey, Bytes>,
 }
@@ -84,6 +85,7 @@ impl Bank {
             on_failure: OnFailure::Skip,
             max_attempts: 3,
             snapshots: SnapshotPolicy::default(),
+            load_beside_from: u64::MAX,
             older: HashMap::new(),
         }
     }
@@ -107,6 +109,7 @@ impl Bank {
                 keep: Duration::from_secs(3600),
                 cache: self.cache,
                 snapshots: self.snapshots,
+                load_beside_from: self.load_beside_from,
             },
         )
     }

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use tracing::Level;
 
-use account::Account;
+use account::{Account, Snapshot};
 use bank::{Bank, LIMITS, Sent, crash};
 use log::{Log, message};
 
@@ -441,6 +441,10 @@ async fn storm_of_versions(seed: u64) -> usize {
     let mut bank = Bank::new(network);
     bank.cache = CacheLimits { entities: rng.usize(0..4), bytes: 1 << 20 };
     bank.max_attempts = 1;
+    bank.load_beside_from = *rng.choice(&[0, 2, u64::MAX]).unwrap();
+    if rng.bool() {
+        bank.manners.snapshot = Snapshot::Absent;
+    }
     let mut hosts = Vec::new();
     for stricter in [false, true, true] {
         bank.manners.stricter = stricter;

@@ -65,6 +65,38 @@ async fn live_entities_are_handed_on_with_their_states_and_nothing_is_read() {
     assert_eq!(bank.manners.asked.load(Ordering::Relaxed), ACCOUNTS, "each gave its state once");
 }
 
+/// An entity with many events and without snapshots is loaded while the version before goes on deciding.
+#[tokio::test(start_paused = true)]
+async fn a_long_entity_stays_with_the_version_before_until_it_is_loaded() {
+    for events in [5, 6] {
+        let mut bank = Bank::new(FlakyNetwork::flaky(1, 40, 0));
+        bank.manners.snapshot = Snapshot::Absent;
+        bank.load_beside_from = 5;
+        let (versions, theirs) = watch::channel(Account::new(bank.manners.clone()).into());
+        let host = bank.host_with(theirs);
+        for n in 0..events {
+            bank.send(&format!("d{n}"), "deposit", 1, 2);
+            bank.settled().await;
+        }
+        let manners = Manners { stricter: true, ..bank.manners.clone() };
+        versions.send_replace(Account::new(manners).into());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        bank.send("first", "deposit", 1, 1);
+        bank.settled().await;
+        let decided_by_new = code(&bank.outcome("first")) == "odd";
+        assert_eq!(decided_by_new, events == 5, "{events} events");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        bank.send("second", "deposit", 1, 1);
+        bank.settled().await;
+        assert_eq!(code(&bank.outcome("second")), "odd", "it has been loaded");
+        // What the version before decided meanwhile is known.
+        bank.send("all", "withdraw", 1, 2 * i64::from(events));
+        bank.settled().await;
+        assert_eq!(code(&bank.outcome("all")), "accepted");
+        crash(host).await;
+    }
+}
+
 /// An entity that is idle over so many switches. Returns how many events were folded at its next command.
 async fn folded_after_idle_switches(switches: usize) -> u32 {
     let bank = Bank::new(FlakyNetwork::reliable());
