@@ -228,7 +228,8 @@ impl World {
                     }
                 }
             };
-            timeout(PATIENCE, decided).await.context("the version does not decide")??;
+            let does_not = || format!("the version does not decide:\n{}", self.process.last_lines());
+            timeout(PATIENCE, decided).await.with_context(does_not)??;
         }
         self.process.holds()
     }

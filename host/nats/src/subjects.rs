@@ -357,7 +357,8 @@ pub(crate) fn saga_entry(saga: &Name, instance: &InstanceId, unique: &str) -> St
 // ---- plugins -------------------------------------------------------------------------------------------------------
 
 /// The stream behind the object store of components.
-pub(crate) fn component_stream() -> String {
+#[must_use]
+pub fn component_stream() -> String {
     format!("OBJ_{PLUGINS}")
 }
 

@@ -362,6 +362,40 @@ async fn a_version_that_decides_otherwise_on_a_snapshot_is_refused() {
     host.stop().await;
 }
 
+/// What a rollback needs is in the host, so it does not depend on the store.
+#[tokio::test]
+async fn a_rollback_fetches_nothing() {
+    let house = house().await;
+    let [quiet, saying] = versions(&house);
+    push(&house, &quiet, "1").await;
+    push(&house, &saying, "2").await;
+    done(&house, &["activate", "hostile@1"]).await;
+    let host = house.host().await;
+    done(&house, &["activate", "hostile@2", "--one-way"]).await;
+    done(&house, &["activate", "hostile@1"]).await;
+    assert_eq!(send(&host, "by-1", 9).await.status, 200);
+    let streams = house.streams().await;
+    let components = pelton_nats::subjects::component_stream();
+    streams
+        .jetstream()
+        .get_stream(&components)
+        .await
+        .expect("it is there")
+        .purge()
+        .await
+        .expect("it is empty");
+    // The operator's program cannot load it either, and says so after the switch.
+    plugin(&house, &["rollback", "hostile"]).await;
+    let sent = AtomicUsize::new(0);
+    eventually("the host goes back", async || {
+        let answer = send(&host, &format!("back-{}", sent.fetch_add(1, Ordering::Relaxed)), 9).await;
+        anyhow::ensure!(answer.status == 201, "{answer}");
+        Ok(())
+    })
+    .await;
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn what_has_failed_is_tried_on_a_version_before_it_is_activated() {
     let house = house().await;

@@ -1,6 +1,6 @@
 //! Plugins from the plugin store: loads what their records say, and follows changes of the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use pelton_nats::plugin_store::{Act, PluginStore, StoreError};
 use pelton_nats::{Nats, Topology};
 use pelton_wasm::{LoadedPlugin, PluginSettings};
 
-use super::prepare::Prepared;
+use super::prepare::{Prepared, fits};
 use super::versions::{OnTrial, Terms, Versions, Withdrawn};
 use crate::args::common::ConfigArgs;
 use crate::config::Config;
@@ -24,6 +24,8 @@ use crate::exit::Failure;
 use crate::gate;
 use crate::operator;
 
+/// The most versions of a plugin that are kept loaded.
+const MAX_READY: usize = 3;
 /// The wait before a failed request to the store is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -184,6 +186,11 @@ impl FromTheStore {
         let mut questions = Questions::to(nats, host.clone()).await?;
         let revisions = known.iter().map(|(name, known)| (name.clone(), known.revision)).collect();
         let mut records = store.follow(revisions).await?;
+        let ready = known.iter().filter_map(|(name, activation)| {
+            let runs = prepared.plugins.get(name.as_str())?;
+            Some((name.clone(), VecDeque::from([(activation.runs.clone(), runs.clone())])))
+        });
+        let ready = ready.collect();
         let on_trial = known.into_iter().filter_map(|(name, activation)| {
             let on_trial = prepared.terms.get(name.as_str())?.on_trial.clone()?;
             Some((name, (activation, on_trial)))
@@ -195,7 +202,8 @@ impl FromTheStore {
             versions,
             host,
             running: prepared.plugins.clone(),
-            ready: BTreeMap::new(),
+            ready,
+            unreached: BTreeMap::new(),
             on_trial: on_trial.collect(),
         };
         // One for each plugin that was taken back and is not activated again.
@@ -210,6 +218,11 @@ impl FromTheStore {
                     }
                 }
                 Some(()) = telling.next(), if !telling.is_empty() => {}
+                () = tokio::time::sleep(PAUSE), if !follower.unreached.is_empty() => {
+                    for (_, activation) in std::mem::take(&mut follower.unreached) {
+                        follower.switch(&activation).await;
+                    }
+                }
             }
         }
     }
@@ -223,8 +236,10 @@ struct Follower<'a> {
     /// This host's name.
     host: String,
     running: BTreeMap<String, LoadedPlugin>,
-    /// The version that was prepared last, by plugin.
-    ready: BTreeMap<Name, (PluginVersion, LoadedPlugin)>,
+    /// The versions that were loaded last, the last one in front, by plugin: what runs, what a rollback needs, a candidate.
+    ready: BTreeMap<Name, VecDeque<(PluginVersion, LoadedPlugin)>>,
+    /// The switches that could not be made because the store did not answer.
+    unreached: BTreeMap<Name, Activation>,
     on_trial: BTreeMap<Name, (Activation, OnTrial)>,
 }
 
@@ -290,6 +305,7 @@ impl Follower<'_> {
     async fn switch(&mut self, activation: &Activation) {
         let Activation { plugin: name, runs, by, revision, .. } = activation;
         let began = Instant::now();
+        self.unreached.remove(name);
         match self.loaded(name, runs).await.and_then(|plugin| Ok((plugin, withdrawn(activation)?))) {
             Ok((plugin, withdrawn)) => {
                 let on_trial = self.begin_trial(activation, &plugin);
@@ -297,6 +313,9 @@ impl Follower<'_> {
                 tracing::info!(plugin = %name, digest = plugin.digest(), %revision, by, after = ?began.elapsed(), "switched");
             }
             Err(why) => {
+                if let Some(StoreError::Unavailable(_)) = why.downcast_ref() {
+                    self.unreached.insert(name.clone(), activation.clone());
+                }
                 let why = format!("it cannot run {runs}: {why:#}");
                 tracing::error!(plugin = %name, %revision, "this host goes on with the version that it has: {why}");
                 self.versions.note_unfit(name, Some(why));
@@ -348,17 +367,23 @@ impl Follower<'_> {
         Some(TakenBack { activation, to, fault })
     }
 
-    /// Fetches and compiles a version, unless it was prepared just before.
+    /// Fetches and compiles a version, unless it is ready.
     async fn loaded(&mut self, name: &Name, version: &PluginVersion) -> anyhow::Result<LoadedPlugin> {
-        if let Some((ready, plugin)) = self.ready.get(name)
-            && ready.is_same(version)
-        {
-            return Ok(plugin.clone());
+        let mut ready = self.ready.remove(name).unwrap_or_default();
+        let known =
+            ready.iter().position(|(ready, _)| ready.is_same(version)).and_then(|at| ready.remove(at));
+        let loaded = match known {
+            Some((_, loaded)) => fits(self.arguments, &self.running, &loaded).map(|()| loaded),
+            None => {
+                let wanted = (name, version);
+                fetch_and_load(self.prepared, self.arguments, &self.running, &self.store, wanted).await
+            }
+        };
+        if let Ok(loaded) = &loaded {
+            ready.push_front((version.clone(), loaded.clone()));
+            ready.truncate(MAX_READY);
         }
-        let wanted = (name, version);
-        let loaded =
-            fetch_and_load(self.prepared, self.arguments, &self.running, &self.store, wanted).await?;
-        self.ready.insert(name.clone(), (version.clone(), loaded.clone()));
-        Ok(loaded)
+        self.ready.insert(name.clone(), ready);
+        loaded
     }
 }
