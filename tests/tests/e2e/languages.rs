@@ -75,7 +75,8 @@ async fn three_languages_decide_side_by_side_in_instances_that_are_retired() {
     for host in hosts {
         house.views_equal_the_fold(&host).await;
         let said = host.stop().await.stderr;
-        for trouble in ["loaded anew", "will be tried again", "broke"] {
+        // Hosts may race for a view when they start, which is not the plugins' trouble.
+        for trouble in ["loaded anew", "will be tried again: plugin", "broke"] {
             assert!(!said.contains(trouble), "{said}");
         }
     }
