@@ -57,7 +57,7 @@ impl Inspected {
     /// Whether it takes commands of this type.
     #[must_use]
     pub(crate) fn takes(&self, command: &str) -> bool {
-        self.handler.as_ref().is_some_and(|handler| handler.commands.iter().any(|taken| taken == command))
+        self.handler.as_ref().is_some_and(|handler| handler.takes(command))
     }
 
     fn has(&self, role: Role) -> bool {
@@ -171,7 +171,7 @@ impl<'a> Comparison<'a> {
         let plugin = handler.plugin.as_ref().map_or("", |plugin| plugin.value.as_str());
         for command in &handler.commands {
             let name = command.r#type.value.as_str();
-            if !descriptor.commands.iter().any(|taken| taken == name) {
+            if !descriptor.takes(name) {
                 let help = suggestion(name, descriptor.commands.iter().map(String::as_str));
                 let span = command.r#type.span;
                 let problem = match self.is_from_the_store(plugin) {

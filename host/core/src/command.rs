@@ -271,7 +271,7 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
             let message = format!("the sender expects the entity at sequence {expected}; it is at {at}");
             return Ok(Decision::rejected(Rejection::new(Rejection::VERSION_MISMATCH, message)));
         }
-        if !self.serves(command) {
+        if !self.plugin.descriptor().takes(command.r#type.as_str()) {
             return Err(NotProcessed::NotServed {
                 plugin: self.plugin.name().to_owned(),
                 digest: self.plugin.digest().to_owned(),
@@ -286,11 +286,6 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
                 Ok(Decision::Events(events))
             }
         }
-    }
-
-    /// Whether this version of the plugin takes commands of this type. The configuration may be ahead of it.
-    fn serves(&self, command: &Command) -> bool {
-        self.plugin.descriptor().commands.iter().any(|taken| taken == command.r#type.as_str())
     }
 
     /// Stores a decision on the state that it was made on. `None`: the entity has changed, or may have, and has folded what

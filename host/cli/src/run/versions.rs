@@ -197,12 +197,8 @@ impl Running {
     fn unserved(&self) -> Vec<CommandType> {
         let Role::Handler(version, HandlerTerms { commands, .. }) = &self.role else { return Vec::new() };
         let version = version.borrow();
-        let taken = &version.plugin.descriptor().commands;
-        commands
-            .iter()
-            .filter(|command| !taken.iter().any(|taken| taken == command.as_str()))
-            .cloned()
-            .collect()
+        let descriptor = version.plugin.descriptor();
+        commands.iter().filter(|command| !descriptor.takes(command.as_str())).cloned().collect()
     }
 
     fn replace(&self, plugin: &LoadedPlugin, terms: &Terms) -> Option<Kept> {

@@ -76,10 +76,10 @@ impl<P: HandlerPlugin, S: CommandStore, L: Retries> CommandFlow<P, S, L> {
 
     /// How many of the first commands nothing is known of, nor can be, and can be decided on any state.
     fn new_ones(&self, entity: &LiveEntity<P::Instance>, commands: &[&Command]) -> usize {
-        let mut ids = HashSet::new();
+        let (descriptor, mut ids) = (self.plugin.descriptor(), HashSet::new());
         let is_new = |command: &&&Command| {
             command.expected.is_none()
-                && self.serves(command)
+                && descriptor.takes(command.r#type.as_str())
                 && !entity.may_have_marked(command)
                 && entity.history().end_of(&command.id).is_none()
                 && ids.insert(command.id.clone())

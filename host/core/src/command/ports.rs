@@ -203,6 +203,14 @@ pub struct HandlerDescriptor {
     pub decides_ahead: bool,
 }
 
+impl HandlerDescriptor {
+    /// Whether it takes commands of this type. The configuration may be ahead of a version.
+    #[must_use]
+    pub fn takes(&self, command: &str) -> bool {
+        self.commands.iter().any(|taken| taken == command)
+    }
+}
+
 /// A plugin in the role `command-handler`.
 pub trait HandlerPlugin: Plugin {
     /// The state of one entity in its sandbox.

@@ -1,6 +1,7 @@
 //! A projection's version on trial: an event that it breaks on, the version before applies at once.
 
 use std::slice;
+use std::sync::Arc;
 
 use super::pipeline::{Changes, Pipeline};
 use super::{ProjectionFlow, ViewError, fold};
@@ -39,7 +40,7 @@ impl<P: ProjectionPlugin, V: ViewStore, L: Retries> ProjectionFlow<P, V, L> {
         }
     }
 
-    fn with(&self, plugin: &std::sync::Arc<P>) -> Self {
+    fn with(&self, plugin: &Arc<P>) -> Self {
         Self {
             plugin: plugin.clone(),
             on_trial: None,

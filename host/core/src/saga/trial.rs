@@ -1,5 +1,7 @@
 //! A saga's version on trial: where it breaks, the version before reacts at once.
 
+use std::sync::Arc;
+
 use super::input::Input;
 use super::model::Relation;
 use super::ports::{SagaPlugin, SagaStore};
@@ -21,10 +23,10 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         known: &mut Option<Loaded>,
         stop: NotProcessed,
     ) -> Result<(), NotProcessed> {
-        let Some((before, fault)) = self.version_before(&stop) else { return Err(stop) };
-        match Box::pin(before.advance(id, input, floor, known, false)).await {
+        let Some((on_trial, fault)) = self.version_before(&stop) else { return Err(stop) };
+        match Box::pin(on_trial.before.advance(id, input, floor, known, false)).await {
             Ok(()) => {
-                self.note(before, fault);
+                self.note(on_trial, fault);
                 Ok(())
             }
             Err(NotProcessed::Plugin(_)) => Err(stop),
@@ -38,29 +40,27 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         event: &RecordedEvent,
         stop: NotProcessed,
     ) -> Result<Vec<(InstanceId, Relation)>, NotProcessed> {
-        let Some((before, fault)) = self.version_before(&stop) else { return Err(stop) };
+        let Some((on_trial, fault)) = self.version_before(&stop) else { return Err(stop) };
+        let before = &on_trial.before;
         let is_read = event.event.is_of(&before.plugin.descriptor().events);
         match if is_read { before.correlate(event).await } else { Ok(Vec::new()) } {
             Ok(concerned) => {
-                self.note(before, fault);
+                self.note(on_trial, fault);
                 Ok(concerned)
             }
             Err(_) => Err(stop),
         }
     }
 
-    /// The version before, if it may do better.
-    fn version_before<'s>(&self, stop: &'s NotProcessed) -> Option<(&Self, &'s PluginFault)> {
+    /// The version before, if it may do better, and what it may do better.
+    fn version_before<'s>(&self, stop: &'s NotProcessed) -> Option<(&OnTrial<Arc<Self>>, &'s PluginFault)> {
         let NotProcessed::Plugin(fault) = stop else { return None };
-        let on_trial = self.on_trial.as_ref().filter(|_| fault.is_breakage())?;
-        Some((&*on_trial.before, fault))
+        Some((self.on_trial.as_ref().filter(|_| fault.is_breakage())?, fault))
     }
 
-    fn note(&self, before: &Self, fault: &PluginFault) {
+    fn note(&self, OnTrial { trial, before }: &OnTrial<Arc<Self>>, fault: &PluginFault) {
         let digest = before.plugin.digest();
         tracing::warn!(saga = %self.id, digest, "the version before reacted: {}", fault.in_short());
-        if let Some(OnTrial { trial, .. }) = &self.on_trial {
-            trial.count(fault);
-        }
+        trial.count(fault);
     }
 }
