@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use pelton_core::id::{Name, Sequence};
 use pelton_core::intake::Intake;
 use pelton_core::message::Fingerprint;
@@ -91,7 +91,7 @@ impl<'a> Recorder<'a> {
         let header = Header::new(self.stream.as_str(), entity, self.redaction.pointers.clone(), &self.intake);
         let mut writer = Writer::begin(BufWriter::new(File::create(file)?), header)?;
         // Events are read first, or the log would lack the commands of those that are stored meanwhile. They are written last.
-        let up_to = self.last_event().await?;
+        let up_to = recording::last(self.nats, &self.stream).await?;
         let last_command = recording::last_command(self.nats).await?;
         let mut next = Some(Sequence(1));
         while let Some(from) = next {
@@ -126,10 +126,6 @@ impl<'a> Recorder<'a> {
 
     async fn events(&self, part: RangeInclusive<Sequence>) -> Result<Page, Unavailable> {
         recording::events(self.nats, &self.stream, self.entity.as_ref(), part, self.replicated).await
-    }
-
-    async fn last_event(&self) -> anyhow::Result<Sequence> {
-        recording::last(self.nats, &self.stream).await.map_err(|away| anyhow!(away))
     }
 }
 

@@ -188,7 +188,12 @@ impl FromTheStore {
         let mut records = store.follow(revisions).await?;
         let ready = known.iter().filter_map(|(name, activation)| {
             let runs = prepared.plugins.get(name.as_str())?;
-            Some((name.clone(), VecDeque::from([(activation.runs.clone(), runs.clone())])))
+            let mut loaded = VecDeque::from([(activation.runs.clone(), runs.clone())]);
+            let on_trial = prepared.terms.get(name.as_str()).and_then(|terms| terms.on_trial.as_ref());
+            if let (Some(on_trial), Some(before)) = (on_trial, version_before(activation)) {
+                loaded.push_back((before.clone(), on_trial.before.clone()));
+            }
+            Some((name.clone(), loaded))
         });
         let ready = ready.collect();
         let on_trial = known.into_iter().filter_map(|(name, activation)| {
