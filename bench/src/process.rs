@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use pelton_tests::process::inherit_no_settings;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
@@ -37,10 +38,7 @@ impl Process {
         let log = folder.join(name).with_extension("log");
         let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
         let mut command = Command::new(program);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
-        {
-            command.env_remove(name);
-        }
+        inherit_no_settings(&mut command);
         command.args(arguments).current_dir(folder).env("NO_COLOR", "1").kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;

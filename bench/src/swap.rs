@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, ensure};
 use async_nats::Client;
 use futures::StreamExt;
 use pelton_core::id::Name;
-use pelton_nats::plugin_store::activation::Cause;
+use pelton_nats::plugin_store::activation::{Activation, Cause, PluginVersion};
 use pelton_nats::plugin_store::preparation::{self, Candidate, Readiness};
 use pelton_nats::{Nats, PluginStore};
 use tokio::time::{sleep, sleep_until, timeout};
@@ -137,7 +137,7 @@ async fn full(client: &Client, commands: Vec<crate::ledger::Message>) -> anyhow:
     Ok(count as f64 / began.elapsed().as_secs_f64())
 }
 
-/// `times` are those in which a stall counts: around each switch, from the start of `pelton plugin activate`.
+/// `times` are those in which a stall counts: from each switch on, for a while.
 fn noticed(answers: &Answers, times: &[(Instant, Instant)]) -> anyhow::Result<Noticed> {
     let percentile = |percent| percentile_ms(&answers.latencies, percent).context("no command was sent");
     let stalls = times.iter().map(|(from, to)| answers.longest_gap(*from, *to));
@@ -179,13 +179,19 @@ impl World {
         Ok(Self { client, process, operator, store, nats, plugin: Name::new(LEDGER)? })
     }
 
+    /// What runs, and the other version.
+    async fn next(&self) -> anyhow::Result<(Activation, PluginVersion)> {
+        let now = self.store.active(&self.plugin).await?.context("no version is active")?;
+        let to = now.rollback().map_err(|why| anyhow!(why))?.clone();
+        Ok((now, to))
+    }
+
     /// Makes switches, the first after half the time. Returns from when to when each was under way, and the time after it.
     async fn make(&self, switches: Switches) -> anyhow::Result<Vec<(Instant, Instant)>> {
         let mut made = Vec::new();
         let mut next = tokio::time::Instant::now() + switches.every / 2;
         for _ in 0..switches.count {
-            let now = self.store.active(&self.plugin).await?.context("no version is active")?;
-            let to = now.rollback().map_err(|why| anyhow!(why))?.clone();
+            let (now, to) = self.next().await?;
             let candidate = Candidate { plugin: self.plugin.clone(), version: to.clone() };
             let hosts = preparation::ask(&self.nats, &candidate, PATIENCE).await?;
             let is_ready = |readiness: &Readiness| matches!(readiness, Readiness::Ready { .. });
@@ -202,10 +208,9 @@ impl World {
 
     /// Has the operator's program make a switch. Returns how long it took.
     async fn activate(&self) -> anyhow::Result<Duration> {
-        let now = self.store.active(&self.plugin).await?.context("no version is active")?;
-        let version = usize::from(now.runs.version == "0");
+        let (_, to) = self.next().await?;
         let began = Instant::now();
-        self.operator.activate(version, 1).await?;
+        self.operator.activate(to.version.parse()?, 1).await?;
         Ok(began.elapsed())
     }
 
@@ -215,8 +220,7 @@ impl World {
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await?;
         for _ in 0..switches {
-            let now = self.store.active(&self.plugin).await?.context("no version is active")?;
-            let to = now.rollback().map_err(|why| anyhow!(why))?.clone();
+            let (now, to) = self.next().await?;
             let component = to.component.clone();
             self.store.switch(&self.plugin, Some(&now), to, Cause::Activated, "bench").await?;
             let decided = async {

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 use pelton_tests::component::with_section;
 use pelton_tests::place;
+use pelton_tests::process::inherit_no_settings;
 use tokio::process::Command;
 
 use crate::servers::{LEDGER, Servers};
@@ -51,10 +52,7 @@ impl Operator {
 
     async fn pelton(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut command = Command::new(place::pelton()?);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
-        {
-            command.env_remove(name);
-        }
+        inherit_no_settings(&mut command);
         command.arg("plugin").args(arguments).args(["--nats", &self.servers]);
         command.current_dir(&self.folder).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.context("starting pelton")?;

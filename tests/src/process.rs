@@ -58,6 +58,13 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Has a program inherit none of Pelton's settings.
+pub fn inherit_no_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_")) {
+        command.env_remove(name);
+    }
+}
+
 impl Pelton {
     /// Starts `pelton` with these arguments in a folder.
     pub fn start<A: AsRef<OsStr>>(

@@ -9,6 +9,7 @@ use fastrand::Rng;
 use tokio::process::{Child, Command};
 
 use crate::place;
+use crate::process::inherit_no_settings;
 
 #[cfg(debug_assertions)]
 use pelton_nats::failpoint::{NAMES, VARIABLE};
@@ -77,10 +78,7 @@ impl Host {
         self.failpoint = name.map(|name| format!("{name}:1in={}:seed={}", dice.2, dice.3));
         let log = OpenOptions::new().create(true).append(true).open(self.log()).context("no log")?;
         let mut command = Command::new(place::pelton()?);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
-        {
-            command.env_remove(name);
-        }
+        inherit_no_settings(&mut command);
         command.arg("run").arg("--config").arg(self.config());
         command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--nats", &self.servers.join(",")]);
         command.env("NO_COLOR", "1");

@@ -16,6 +16,7 @@ use super::broken::{Broken, Stopped};
 use super::{Counts, add};
 use crate::component::with_section;
 use crate::place;
+use crate::process::inherit_no_settings;
 
 /// The plugin, as the configuration names it.
 const PLUGIN: &str = "order";
@@ -144,10 +145,7 @@ impl Swaps {
     /// Runs `pelton plugin`. `None`: it took too long.
     async fn pelton(&self, arguments: &[&str]) -> anyhow::Result<Option<Output>> {
         let mut command = Command::new(place::pelton()?);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PELTON_"))
-        {
-            command.env_remove(name);
-        }
+        inherit_no_settings(&mut command);
         command.arg("plugin").args(arguments).arg("--config").arg(&self.config);
         command.args(["--nats", &self.servers]).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();

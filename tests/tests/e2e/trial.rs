@@ -10,15 +10,31 @@ use crate::hostile::guests::{handler, one_event, projection};
 use crate::house::{House, eventually};
 use crate::store::{component, done, house, push, refused, send, versions};
 
-/// The version before decides what the new one breaks, until all hosts have gone back to it.
-#[tokio::test]
-async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
+/// Version 1 of the handler runs; version 2 breaks on every command.
+async fn house_with_a_broken_version() -> House {
     let house = house().await;
     let [quiet, _] = versions(&house);
     let broken = component(&house, "broken", &handler(&[("decide", "(unreachable)")]));
     push(&house, &quiet, "1").await;
     push(&house, &broken, "2").await;
     done(&house, &["activate", "hostile@1"]).await;
+    house
+}
+
+/// Waits until a plugin was taken back.
+async fn goes_back(house: &House, plugin: &str) {
+    eventually("the hosts go back", async || {
+        let history = done(house, &["history", plugin]).await;
+        anyhow::ensure!(history.contains("rolled back because the version after it broke"), "{history}");
+        Ok(())
+    })
+    .await;
+}
+
+/// The version before decides what the new one breaks, until all hosts have gone back to it.
+#[tokio::test]
+async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
+    let house = house_with_a_broken_version().await;
     let hosts = [house.host().await, house.host().await];
     // Nothing was sent yet, so the gate has nothing to try it on.
     done(&house, &["activate", "hostile@2"]).await;
@@ -31,13 +47,7 @@ async fn a_version_that_breaks_is_taken_back_by_itself_and_no_caller_sees_it() {
         }
     };
     let switches = async {
-        eventually("the hosts go back", async || {
-            let history = done(&house, &["history", "hostile"]).await;
-            let by_itself = "rolled back because the version after it broke";
-            anyhow::ensure!(history.contains(by_itself), "{history}");
-            Ok(())
-        })
-        .await;
+        goes_back(&house, "hostile").await;
         eventually("every host runs the first version", async || {
             let shown = done(&house, &["show", "hostile", "--json"]).await;
             let shown: Value = serde_json::from_str(&shown)?;
@@ -91,12 +101,7 @@ async fn a_projection_that_breaks_is_taken_back_by_itself_and_its_view_goes_on()
         Ok(())
     })
     .await;
-    eventually("the host goes back", async || {
-        let history = done(&house, &["history", "seen"]).await;
-        anyhow::ensure!(history.contains("rolled back because the version after it broke"), "{history}");
-        Ok(())
-    })
-    .await;
+    goes_back(&house, "seen").await;
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
     refused(&house, &["activate", "seen@2"], "smoke: breaks on").await;
@@ -106,12 +111,7 @@ async fn a_projection_that_breaks_is_taken_back_by_itself_and_its_view_goes_on()
 /// A host that starts after the switch had no version before, so what broke became dead letters.
 #[tokio::test]
 async fn a_host_that_starts_again_has_the_version_on_trial_still() {
-    let house = house().await;
-    let [quiet, _] = versions(&house);
-    let broken = component(&house, "broken", &handler(&[("decide", "(unreachable)")]));
-    push(&house, &quiet, "1").await;
-    push(&house, &broken, "2").await;
-    done(&house, &["activate", "hostile@1"]).await;
+    let house = house_with_a_broken_version().await;
     let host = house.host().await;
     done(&house, &["activate", "hostile@2"]).await;
     host.kill().await;
@@ -120,12 +120,7 @@ async fn a_host_that_starts_again_has_the_version_on_trial_still() {
         let answer = send(&host, &format!("c{n}"), n % 3).await;
         assert_eq!(answer.status, 200, "{answer}");
     }
-    eventually("the host goes back", async || {
-        let history = done(&house, &["history", "hostile"]).await;
-        anyhow::ensure!(history.contains("rolled back because the version after it broke"), "{history}");
-        Ok(())
-    })
-    .await;
+    goes_back(&house, "hostile").await;
     let streams = house.streams().await;
     assert_eq!(streams.info("DEAD_LETTERS").await.expect("the stream").state.messages, 0);
     // It starts with what it went back to, and nothing is on trial.
