@@ -15,7 +15,8 @@ pub(crate) use saga::undeclared;
 
 use crate::case::{Case, CaseFile, When};
 use crate::corpus::Given;
-use crate::guest::{Handler, Meter, Projection, Saga};
+use crate::guest::{Handler, Projection, Saga};
+use crate::meter::Meter;
 use crate::report::{CaseResult, GotStep};
 
 /// The results of all cases.

@@ -2,9 +2,6 @@
 //!
 //! A call runs on the thread that makes it. Nothing here waits: the ports' futures are ready when they are polled.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
 use futures::executor::block_on;
 use pelton_core::command::ports::{EntityInstance, HandlerDescriptor, HandlerPlugin, Isolation};
 use pelton_core::id::InstanceId;
@@ -17,43 +14,7 @@ use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin};
 use pelton_wasm::{WasmEntity, WasmHandler, WasmProjection, WasmSaga};
 
 use crate::inputs;
-
-/// Measures calls.
-#[derive(Debug, Default)]
-pub(crate) struct Meter(Mutex<Usage>);
-
-/// The number of calls, and the longest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// The number of calls.
-    pub calls: u64,
-    /// The time of the longest call, by this machine's clock.
-    pub longest: Duration,
-    /// The function of the longest call.
-    pub function: &'static str,
-}
-
-impl Meter {
-    fn usage(&self) -> MutexGuard<'_, Usage> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn so_far(&self) -> Usage {
-        *self.usage()
-    }
-
-    fn time<R>(&self, function: &'static str, call: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
-        let result = call();
-        let took = start.elapsed();
-        let mut usage = self.usage();
-        usage.calls += 1;
-        if took > usage.longest {
-            (usage.longest, usage.function) = (took, function);
-        }
-        result
-    }
-}
+use crate::meter::Meter;
 
 /// A handler's answer to a command.
 pub(crate) type Answer = Result<Result<Vec<NewEvent>, Rejection>, PluginFault>;
@@ -145,11 +106,19 @@ impl Entity<'_> {
     }
 
     pub(crate) fn decide(&mut self, command: &Command) -> Answer {
-        self.meter.time("decide", || block_on(self.wasm.decide(command)))
+        let answer = self.meter.time("decide", || block_on(self.wasm.decide(command)));
+        if let Ok(Ok(events)) = &answer {
+            self.meter.decided(events);
+        }
+        answer
     }
 
     pub(crate) fn snapshot(&mut self) -> Result<Option<Vec<u8>>, PluginFault> {
-        self.meter.time("snapshot", || block_on(self.wasm.snapshot()))
+        let snapshot = self.meter.time("snapshot", || block_on(self.wasm.snapshot()))?;
+        if let Some(state) = &snapshot {
+            self.meter.snapshot(state);
+        }
+        Ok(snapshot)
     }
 }
 
@@ -181,7 +150,11 @@ impl<'a> Projection<'a> {
         events: &[RecordedEvent],
         views: &[ViewChange],
     ) -> Result<Result<Vec<ViewChange>, Failure>, PluginFault> {
-        self.meter.time("project", || block_on(self.wasm.project(events, views)))
+        let projected = self.meter.time("project", || block_on(self.wasm.project(events, views)));
+        if let Ok(Ok(changes)) = &projected {
+            self.meter.projected(changes);
+        }
+        projected
     }
 }
 
@@ -217,7 +190,11 @@ impl<'a> Saga<'a> {
     ) -> Result<Result<Reaction, Failure>, PluginFault> {
         let id = InstanceId::new(instance)
             .map_err(|error| self.wasm.fault(format!("the instance id {instance:?} {error}")))?;
-        self.meter.time("react", || block_on(self.wasm.react(&id, state, input, context)))
+        let reacted = self.meter.time("react", || block_on(self.wasm.react(&id, state, input, context)));
+        if let Ok(Ok(reaction)) = &reacted {
+            self.meter.reacted(reaction);
+        }
+        reacted
     }
 
     pub(crate) fn migrate(

@@ -17,6 +17,7 @@ mod hostile;
 mod inputs;
 mod json;
 mod matcher;
+mod meter;
 pub mod recording;
 pub mod rehearsal;
 pub mod replay;
@@ -33,7 +34,7 @@ mod verdict;
 mod view;
 
 pub use case::{CaseFile, MalformedCases};
-pub use guest::Usage;
+pub use meter::Usage;
 pub use recording::Recording;
 pub use replay::{Replay, Replayed};
 pub use report::{Form, Report};

@@ -9,7 +9,8 @@ use pelton_core::message::{Command, RecordedEvent};
 use pelton_wasm::LoadedPlugin;
 
 use crate::cases::shown;
-use crate::guest::{Answer, Handler, History, Meter, Projection, Saga};
+use crate::guest::{Answer, Handler, History, Projection, Saga};
+use crate::meter::Meter;
 use crate::view::{self, Stop, View};
 
 /// An entity as it is, and commands on it that were sent.

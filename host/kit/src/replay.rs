@@ -12,7 +12,8 @@ use pelton_core::message::RecordedEvent;
 use pelton_wasm::{Activation, LoadedPlugin, Plugins};
 use serde_json::{Value, json};
 
-use crate::guest::{Handler, Meter, Projection, Saga};
+use crate::guest::{Handler, Projection, Saga};
+use crate::meter::Meter;
 use crate::recording::{Recorded, Recording};
 use crate::run::Untestable;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 pub use forms::Form;
 
-use crate::guest::Usage;
+use crate::meter::Usage;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Suite;
 

@@ -9,8 +9,9 @@ use pelton_wasm::{Activation, LoadedPlugin, Plugins};
 use serde_json::{Value, json};
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value as Toml};
 
-use crate::guest::{Handler, History, Meter, Projection, Saga};
+use crate::guest::{Handler, History, Projection, Saga};
 use crate::inputs::{START, read};
+use crate::meter::Meter;
 use crate::run::Untestable;
 use crate::saga::World;
 use crate::shrink;

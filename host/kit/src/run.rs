@@ -9,10 +9,11 @@ use pelton_wasm::{Activation, Limits, LoadError, LoadedPlugin, Plugins};
 
 use crate::case::CaseFile;
 use crate::corpus::{Corpus, Given, decisions, reactions, streams};
-use crate::guest::{Handler, Meter, Projection, Saga};
+use crate::guest::{Handler, Projection, Saga};
+use crate::meter::Meter;
 use crate::recording::Recording;
 use crate::report::{Report, RuleResult};
-use crate::rule::{self, Finding, Rule};
+use crate::rule::{self, Finding, Level, Rule};
 use crate::{cases, strict};
 
 /// A component with its cases.
@@ -36,7 +37,7 @@ pub struct Suite<'a> {
     pub effort: Effort,
     /// Whether everything that the plugin declares must be used by a case, or be left out with a reason.
     pub strict: bool,
-    /// Whether the suite stops at the first broken rule.
+    /// Whether the suite stops at the first required rule that is broken.
     pub fail_fast: bool,
 }
 
@@ -162,7 +163,7 @@ impl Suite<'_> {
             if !only.is_empty() && !only.iter().any(|id| id == rule.id || id == rule.name) {
                 continue;
             }
-            if self.fail_fast && report.failed().next().is_some() {
+            if self.fail_fast && report.failed().any(|broken| broken.rule.level == Level::Required) {
                 break;
             }
             tell(rule, nth);

@@ -5,6 +5,7 @@
 mod guests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use guests::{handler, one_event, projection};
 use pelton_core::id::{CommandId, CommandType, Sequence};
@@ -20,20 +21,25 @@ fn root() -> PathBuf {
 }
 
 async fn tested(component: Vec<u8>, cases: &[CaseFile]) -> Result<Report, Untestable> {
-    run(component, cases, false).await
+    run(component, cases, false, Limits::default()).await
 }
 
 async fn strictly_tested(component: Vec<u8>, cases: &[CaseFile]) -> Result<Report, Untestable> {
-    run(component, cases, true).await
+    run(component, cases, true, Limits::default()).await
 }
 
-async fn run(component: Vec<u8>, cases: &[CaseFile], strict: bool) -> Result<Report, Untestable> {
+async fn run(
+    component: Vec<u8>,
+    cases: &[CaseFile],
+    strict: bool,
+    limits: Limits,
+) -> Result<Report, Untestable> {
     let sandbox = Plugins::new(&Settings::default()).expect("a sandbox");
     let suite = Suite {
         sandbox: &sandbox,
         component,
         name: "tested".to_owned(),
-        activation: Limits::default().into(),
+        activation: limits.into(),
         files: cases.to_vec(),
         recordings: &[],
         seed: 7,
@@ -131,6 +137,26 @@ async fn a_mistake_is_found_by_the_rule_that_names_it() {
         };
         assert!(failed(rule), "{mistake}: {rule} does not say so:\n{}", report.terminal());
         assert!(!report.passed() && report.terminal().contains("why it matters"), "{mistake}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_near_a_limit_is_told() {
+    let cases = [CaseFile::parse(Path::new("cases.toml"), CASES).expect("cases")];
+    let short = Limits { call_time: Duration::from_nanos(1), ..Limits::default() };
+    let small = Limits { memory_bytes: 8 << 20, ..Limits::default() };
+    for (near, parts, limits, told) in [
+        ("a call is stopped at a tick of the clock only", vec![], short, "a call of "),
+        ("4.4 MiB of 8", vec![("pages", "70")], small, "an instance's memory had "),
+    ] {
+        let report = run(handler(&parts), &cases, false, limits).await.expect("a plugin");
+        let found = report.rules.iter().find(|result| result.rule.id == "AL-07").expect("it is tested");
+        assert!(
+            matches!(&found.finding, Finding::Failed { how } if how.contains(told)),
+            "{near}: {:?}",
+            found.finding
+        );
+        assert!(report.passed(), "a recommendation warns: {}", report.terminal());
     }
 }
 

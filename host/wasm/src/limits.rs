@@ -179,6 +179,7 @@ impl ResourceLimiter for Meter {
         }
         self.memory_bytes = total;
         self.last_growth = growth;
+        self.taken.has_memory(total);
         Ok(true)
     }
 

@@ -294,6 +294,12 @@ impl LoadedPlugin {
         self.origin.room.used_bytes()
     }
 
+    /// The most linear memory that one of its instances has had, in bytes.
+    #[must_use]
+    pub fn largest_memory_bytes(&self) -> usize {
+        self.origin.room.largest_memory_bytes()
+    }
+
     /// Has one fresh instance of each role describe itself so many times, and gives what each said, in the order of roles
     /// and calls. A host asks once; a plugin must always give the same answer.
     ///

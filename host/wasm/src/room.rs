@@ -81,6 +81,7 @@ impl Room {
             room: self.clone(),
             bytes: Budget::new(bytes.unwrap_or(self.bytes.limit / PLUGINS_PART)),
             mappings: Budget::new(self.mappings.limit / PLUGINS_PART),
+            largest_memory: AtomicUsize::new(0),
         })
     }
 }
@@ -91,6 +92,8 @@ pub(crate) struct Part {
     room: Arc<Room>,
     bytes: Budget,
     mappings: Budget,
+    /// The most bytes of linear memory that one instance has had.
+    largest_memory: AtomicUsize,
 }
 
 /// What there is no room for.
@@ -130,6 +133,11 @@ impl Part {
         self.bytes.used.load(Ordering::Relaxed)
     }
 
+    /// The most bytes of linear memory that one of the plugin's instances has had.
+    pub(crate) fn largest_memory_bytes(&self) -> usize {
+        self.largest_memory.load(Ordering::Relaxed)
+    }
+
     /// Room for an instance with this many memories, which are still to be made.
     pub(crate) fn enter(self: &Arc<Self>, memories: usize) -> Result<Taken, Lacking> {
         let mappings = MAPPINGS_PER_MEMORY.saturating_mul(memories);
@@ -167,6 +175,11 @@ impl Taken {
         }
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Notes that the instance has so many bytes of linear memory.
+    pub(crate) fn has_memory(&self, bytes: usize) {
+        self.part.largest_memory.fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// Gives back so many bytes.

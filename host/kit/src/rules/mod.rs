@@ -14,6 +14,7 @@ mod entities_apart;
 mod events_hostile;
 mod fold_parts;
 mod fold_split;
+mod headroom;
 mod inputs_any_order;
 mod keys_alone;
 mod memory_steady;
@@ -49,6 +50,7 @@ use crate::shrink;
 pub(crate) static ALL: &[&Rule] = &[
     &describe_same::RULE,
     &calls_end::RULE,
+    &headroom::RULE,
     &old_events::RULE,
     &decide_declared::RULE,
     &commands_known::RULE,

@@ -292,6 +292,9 @@ impl projection::Guest for Mutant {
                 change.value = None;
             }
         }
+        if is("memory-peak") {
+            std::hint::black_box(vec![1u8; 40 << 20]);
+        }
         if is("leak-project") {
             std::hint::black_box(Box::leak(vec![1u8; 2_000].into_boxed_slice()));
         }

@@ -298,7 +298,11 @@ fn keep(state: &State, commands: Vec<NewCommand>, timers: Vec<TimerChange>) -> R
     if is("static-in-state") {
         state.last = calls();
     }
-    reaction(serde_json::to_vec(&state).ok(), commands, timers)
+    let mut state = serde_json::to_vec(&state).unwrap_or_default();
+    if is("state-large") {
+        state.resize(state.len() + 200 * 1024, b' ');
+    }
+    reaction(Some(state), commands, timers)
 }
 
 fn reaction(state: Option<Vec<u8>>, commands: Vec<NewCommand>, timers: Vec<TimerChange>) -> Reaction {
