@@ -84,25 +84,44 @@ plugins: ## Build the plugins as components into target/plugins
 	@plugins/build.sh
 
 # ---- plugins in other languages: the component is built anew when a source, the contract or the tool changes ----------
-JS := plugins/hotel/booking-js
-PYTHON := plugins/hotel/booking-python
 CONTRACT := $(wildcard wit/*.wit)
-WORLD := command-handler-plugin
 COMPONENTIZE_QJS := $(TOOLS)/componentize-qjs
 COMPONENTIZE_PY := $(TOOLS)/componentize-py
+ZIG := $(TOOLS)/zig
+WIT_BINDGEN_VERSION := 0.60.0
+WIT_BINDGEN := $(TOOLS)/wit-bindgen
 
-plugins-polyglot: $(PELTON_PLUGINS)/hotel-booking-js.wasm $(PELTON_PLUGINS)/hotel-booking-python.wasm ## Build the plugins in JavaScript and Python
+POLYGLOT := $(addprefix $(PELTON_PLUGINS)/,$(addsuffix .wasm,hotel-booking-js hotel-booking-python library-readers-js library-waiting-js library-books-c))
 
-$(PELTON_PLUGINS)/hotel-booking-js.wasm: $(wildcard $(JS)/*.js) $(CONTRACT) $(COMPONENTIZE_QJS)/.stamp
-	@mkdir -p $(@D)
-	$(COMPONENTIZE_QJS)/node_modules/.bin/componentize-qjs --sync --wit wit --world $(WORLD) --js $(JS)/booking.js --output $@
+plugins-polyglot: $(POLYGLOT) ## Build the plugins in JavaScript, Python and C
 
+# $(call javascript,plugin,script,world). Imports may lie anywhere below this folder.
+define javascript
+$(PELTON_PLUGINS)/$(1).wasm: $(2) $(wildcard plugins/hotel/booking-js/*.js) $(CONTRACT) $(COMPONENTIZE_QJS)/.stamp
+	@mkdir -p $$(@D)
+	$(COMPONENTIZE_QJS)/node_modules/.bin/componentize-qjs --sync --wit wit --world $(3) --js $(2) --output $$@
+endef
+$(eval $(call javascript,hotel-booking-js,plugins/hotel/booking-js/booking.js,command-handler-plugin))
+$(eval $(call javascript,library-readers-js,plugins/library/readers-js/readers.js,projection-plugin))
+$(eval $(call javascript,library-waiting-js,plugins/library/waiting-js/waiting.js,saga-plugin))
+
+PYTHON := plugins/hotel/booking-python
 $(PELTON_PLUGINS)/hotel-booking-python.wasm: $(wildcard $(PYTHON)/*.py) $(CONTRACT) $(COMPONENTIZE_PY)/.stamp
 	@mkdir -p $(@D)
-	PYTHONPATH=$(COMPONENTIZE_PY) $(COMPONENTIZE_PY)/bin/componentize-py --wit-path wit --world $(WORLD) componentize plugin \
-	  --python-path $(PYTHON) --output $@
+	PYTHONPATH=$(COMPONENTIZE_PY) $(COMPONENTIZE_PY)/bin/componentize-py --wit-path wit --world command-handler-plugin \
+	  componentize plugin --python-path $(PYTHON) --output $@
 
-$(COMPONENTIZE_QJS)/.stamp: $(JS)/package.json $(JS)/package-lock.json
+C := plugins/library/books-c
+BINDINGS := $(CURDIR)/target/bindings/library-books-c
+$(PELTON_PLUGINS)/library-books-c.wasm: $(wildcard $(C)/*.[ch]) $(CONTRACT) $(ZIG)/.stamp $(WIT_BINDGEN)/.stamp-$(WIT_BINDGEN_VERSION) | plugins
+	@mkdir -p $(@D) $(BINDINGS)
+	$(WIT_BINDGEN)/bin/wit-bindgen c wit --world command-handler-plugin --out-dir $(BINDINGS)
+	ZIG_GLOBAL_CACHE_DIR=$(ZIG)/cache PYTHONPATH=$(ZIG) python3 -m ziglang cc -target wasm32-wasi -mexec-model=reactor \
+	  -Wall -Wextra -Werror -O2 -Wl,--strip-debug -Wl,-z,stack-size=262144 -I $(BINDINGS) \
+	  $(C)/*.c $(BINDINGS)/*.c $(BINDINGS)/*.o -o $(BINDINGS)/module.wasm
+	target/debug/pelton component $(BINDINGS)/module.wasm --output $@
+
+$(COMPONENTIZE_QJS)/.stamp: $(addprefix plugins/hotel/booking-js/,package.json package-lock.json)
 	@echo "tools: componentize-qjs"
 	@mkdir -p $(@D); cp $^ $(@D)/
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -113,6 +132,17 @@ $(COMPONENTIZE_PY)/.stamp: $(PYTHON)/requirements.txt
 	@rm -rf $(@D)
 	@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
 	  --target $(@D) --requirement $<
+	@touch $@
+
+$(ZIG)/.stamp: $(C)/requirements.txt
+	@echo "tools: zig"
+	@rm -rf $(@D)
+	@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
+	  --target $(@D) --requirement $<
+	@touch $@
+
+$(WIT_BINDGEN)/.stamp-$(WIT_BINDGEN_VERSION):
+	cargo install wit-bindgen-cli --version $(WIT_BINDGEN_VERSION) --locked --no-default-features --features c --debug --root $(@D)
 	@touch $@
 
 # Always builds the whole workspace: a part of it would select other features of shared dependencies, and compile them again.

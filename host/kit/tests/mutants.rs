@@ -149,7 +149,7 @@ fn wrong_plugins_are_caught_by_the_rule_that_names_the_mistake() {
     let passed = wrong.iter().filter(|caught| caught.by.is_empty());
     let missed: Vec<_> = passed.map(|caught| format!("{}/{}", caught.plugin, caught.mistake)).collect();
     let named: Vec<_> = wrong.iter().filter(|caught| caught.by == caught.expected).collect();
-    for Caught { plugin, mistake, expected, by, line, report } in &wrong {
+    for Caught { plugin, mistake, expected, by, line, .. } in &wrong {
         let mark = match () {
             () if by.is_empty() => "MISSED",
             () if by == expected => "ok",

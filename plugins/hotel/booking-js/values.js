@@ -2,7 +2,10 @@
 //
 // Fields that are not known are ignored. A known one has to be right, or the whole is unreadable.
 
-import { decode, encode, length } from "./utf8.js";
+import * as json from "./json.js";
+import { length } from "./utf8.js";
+
+export { write } from "./json.js";
 
 /** The data of a command or event is not what it has to be. */
 export class Unreadable extends Error {}
@@ -10,25 +13,16 @@ export class Unreadable extends Error {}
 const MAX_ID_BYTES = 36;
 const MAX_NAME_BYTES = 64;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-/** How deep arrays and objects may lie in each other. JSON.parse would use up the stack, which no handler survives. */
-const MAX_DEPTH = 100;
 
 /** The object that these bytes hold as JSON. */
 export function parse(data) {
   let value;
   try {
-    const text = decode(data);
-    if (isDeep(text)) throw new Error(`it lies more than ${MAX_DEPTH} deep`);
-    value = JSON.parse(text);
+    value = json.read(data);
   } catch (error) {
     throw new Unreadable(`it is no JSON: ${error.message}`);
   }
   return object(value, "the data");
-}
-
-/** This value as JSON, in bytes. */
-export function write(value) {
-  return encode(JSON.stringify(value));
 }
 
 /** A room, `{"id": 1}`. */
@@ -89,17 +83,6 @@ function id(value, of) {
 
 function isText(value) {
   return typeof value === "string" && value.isWellFormed();
-}
-
-/** Whether a text opens more brackets than may be open at a time, those in strings included. */
-function isDeep(text) {
-  if (text.split("[").length + text.split("{").length <= MAX_DEPTH) return false;
-  let [open, deepest] = [0, 0];
-  for (const bracket of text.match(/[[\]{}]/g)) {
-    open += bracket === "[" || bracket === "{" ? 1 : -1;
-    deepest = Math.max(deepest, open);
-  }
-  return deepest > MAX_DEPTH;
 }
 
 function field(of, name) {

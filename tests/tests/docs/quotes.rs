@@ -19,6 +19,7 @@ fn every_quote_is_in_its_file() {
             quotes += 1;
             let kind = match source.rsplit_once('.').map(|(_, ending)| ending) {
                 Some("rs") => "rust",
+                Some("c") => "c",
                 Some("js") => "js",
                 Some("py") => "python",
                 _ => "toml",

@@ -148,7 +148,7 @@ impl Session {
                     assert_ne!(from_store, text);
                     fs::write(config, from_store).expect("a configuration");
                 }
-                "languages" => booking_in_other_languages(&folder),
+                "languages" => other_languages(&folder),
                 other => panic!("there is no world {other:?}"),
             }
         }
@@ -193,9 +193,17 @@ impl Session {
         command.args(["-euo", "pipefail", "-c", &text]).current_dir(folder).stdin(Stdio::null());
         let ours = place::root().join("target/tools");
         let javascript = ours.join("componentize-qjs/node_modules/.bin");
-        let python = ours.join("componentize-py");
-        let path = format!("{tools}:{path}:{}:{}", javascript.display(), python.join("bin").display());
-        command.env("PATH", path).env("PYTHONPATH", python).env("NO_COLOR", "1").kill_on_drop(true);
+        let (python, c) = (ours.join("componentize-py"), ours.join("wit-bindgen/bin"));
+        let path = format!(
+            "{tools}:{path}:{}:{}:{}",
+            javascript.display(),
+            python.join("bin").display(),
+            c.display()
+        );
+        let zig = ours.join("zig");
+        command.env("PYTHONPATH", format!("{}:{}", python.display(), zig.display()));
+        command.env("ZIG_GLOBAL_CACHE_DIR", zig.join("cache"));
+        command.env("PATH", path).env("NO_COLOR", "1").kill_on_drop(true);
         // Compiled code is shared, so that the folders do not compile anew.
         command.env("CARGO_TARGET_DIR", place::root().join("target/docs")).env("PELTON", place::root());
         for setting in ["PELTON_CONFIG", "PELTON_NATS_URL", "PELTON_LISTEN", "PELTON_LOG"] {
@@ -207,15 +215,17 @@ impl Session {
     }
 }
 
-/// The sources of the hotel's booking in other languages, its cases, and the contract.
-fn booking_in_other_languages(folder: &Path) {
-    let hotel = place::root().join("plugins/hotel");
-    for (source, name) in [
-        (place::root().join("wit"), "wit"),
-        (hotel.join("booking-js"), "booking-js"),
-        (hotel.join("booking-python"), "booking-python"),
-        (hotel.join("booking"), "booking"),
+/// The sources of plugins in other languages, their cases, and the contract.
+fn other_languages(folder: &Path) {
+    for (parent, name) in [
+        ("", "wit"),
+        ("plugins/hotel", "booking-js"),
+        ("plugins/hotel", "booking-python"),
+        ("plugins/hotel", "booking"),
+        ("plugins/library", "books-c"),
+        ("plugins/library", "books"),
     ] {
+        let source = place::root().join(parent).join(name);
         std::os::unix::fs::symlink(source, folder.join(name)).expect("a link");
     }
 }

@@ -1,16 +1,16 @@
-//! The hotel with its booking in JavaScript and in Python, in the place of the one in Rust.
+//! The hotel and the library with plugins in other languages in the place of those in Rust.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pelton_tests::{PAUSE, hotel, place};
+use pelton_tests::{PAUSE, hotel, library, place};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::house::{Host, House, book, check_in, eventually};
-use crate::scenario::{a_process_can_be_followed, goes_as_expected};
+use crate::scenario::{a_process_can_be_followed, goes_as_expected, the_library_goes_as_expected};
 use crate::store::done;
 
 const RUST: &str = r#"booking = { crate = "booking", component = "#;
@@ -54,6 +54,30 @@ async fn the_hotel_goes_as_expected_in_javascript() {
 #[tokio::test]
 async fn the_hotel_goes_as_expected_in_python() {
     goes_as_in_rust("hotel-booking-python.wasm").await;
+}
+
+/// All roles: the handler in C, the view and the saga in JavaScript.
+#[tokio::test]
+async fn the_library_goes_as_expected_in_c_and_javascript() {
+    let house = House::open_with(library::example().config).await;
+    let plugins = place::plugins().expect("the components").display().to_string();
+    house.configure(|mut text| {
+        for (name, component, tier) in [
+            ("books", "library-books-c", "pure"),
+            ("readers", "library-readers-js", "deterministic"),
+            ("waiting", "library-waiting-js", "deterministic"),
+        ] {
+            let rust =
+                format!("{name} = {{ crate = \"{name}\", component = \"{plugins}/library-{name}.wasm\" }}");
+            assert!(text.contains(&rust), "{text}");
+            let other =
+                format!("{name} = {{ component = \"{plugins}/{component}.wasm\", tier = \"{tier}\" }}");
+            text = text.replace(&rust, &other);
+        }
+        text
+    });
+    assert_eq!(check(&house).await.0, Some(0));
+    the_library_goes_as_expected(&house).await;
 }
 
 /// Three hosts decide the same commands in three languages, and replace their instances again and again.

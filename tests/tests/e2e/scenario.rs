@@ -53,10 +53,13 @@ async fn the_payment_goes_as_expected_with_each_step_at_another_host() {
 /// All four plugins together: a handler decides the saga's command, which the samples of the docs once lacked (N6).
 #[tokio::test]
 async fn the_library_goes_as_expected_and_its_saga_has_a_reader_reminded() {
-    let example = library::example();
-    let house = House::open_with(example.config).await;
+    let house = House::open_with(library::example().config).await;
+    the_library_goes_as_expected(&house).await;
+}
+
+pub(crate) async fn the_library_goes_as_expected(house: &House) {
     let host = house.host().await;
-    goes_as_expected(&example, &house, &[&host]).await;
+    goes_as_expected(&library::example(), house, &[&host]).await;
     let streams = house.streams().await;
     let reminded = eventually("ada is reminded", async || {
         let events = streams.read("library").await?;
