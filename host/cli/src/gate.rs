@@ -19,11 +19,13 @@ pub(crate) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// The verdicts of a host. `running` is the plugin of the same name that runs now.
+    /// The verdicts of a host. `running` is the plugin of the same name that runs now; `draining` are its versions with which
+    /// instances of its saga go on.
     pub(crate) fn verdicts(
         &self,
         config: &Config,
         running: impl Fn(&str) -> Option<Inspected>,
+        draining: impl Fn(&str) -> Vec<Inspected>,
     ) -> Vec<Verdict> {
         let handlers: Vec<_> =
             config.handlers.values().filter(|handler| handler.plugin.as_str() == self.plugin).collect();
@@ -41,7 +43,17 @@ impl Candidate<'_> {
         let sagas = sagas.filter_map(|(name, saga)| {
             Some((format!("the saga {name}"), plugin(saga.plugin.as_str())?.saga?.events))
         });
-        let readers: Vec<_> = projections.chain(sagas).collect();
+        let of_stream = config.sagas.iter().filter(|(_, saga)| streams.contains(&&saga.stream));
+        let drain = of_stream.flat_map(|(name, saga)| {
+            let sagas = draining(saga.plugin.as_str()).into_iter().filter_map(|version| version.saga);
+            sagas.map(move |saga| {
+                (
+                    format!("the saga {name}, in the version {} that drains,", saga.identity.version),
+                    saga.events,
+                )
+            })
+        });
+        let readers: Vec<_> = projections.chain(sagas).chain(drain).collect();
         let sent = self.inspected.saga.iter().flat_map(|saga| &saga.commands);
         let sent_too_early = sent.filter_map(|command| {
             let mut handlers = config.handlers.values();
@@ -101,8 +113,10 @@ impl Candidate<'_> {
                 unread.push(format!("fold {}", listed(&types)));
             }
         }
+        // Without a migration no instance changes its form: after a rollback they go on with the candidate.
         if let (Some(is), Some(was)) = (&self.inspected.saga, &present.saga)
             && is.state_version != was.state_version
+            && is.migrates
             && !was.migrates
         {
             unread.push(format!("read states of version {}", is.state_version));
@@ -139,9 +153,9 @@ impl Candidate<'_> {
         verdict("readers", &problems, format!("{} projections and sagas read what it emits", readers.len()))
     }
 
-    /// Checks that the view version stays, and that a saga with another state version has a migration.
+    /// Checks that the view version stays, and says what becomes of instances of another form.
     fn forms(&self) -> Verdict {
-        let mut problems = Vec::new();
+        let (mut problems, mut found) = (Vec::new(), "views and instances keep their form".to_owned());
         let present = self.present.as_ref();
         if let (Some(is), Some(was)) =
             (&self.inspected.projection, present.and_then(|p| p.projection.as_ref()))
@@ -155,16 +169,15 @@ impl Candidate<'_> {
             }
         }
         if let (Some(is), Some(was)) = (&self.inspected.saga, present.and_then(|p| p.saga.as_ref())) {
-            let migrates = is.migrates;
-            let (was, is) = (was.state_version, is.state_version);
-            if was != is && !migrates {
-                problems.push(format!(
-                    "the state version of the saga was {was} and is {is}, there are instances with the old one, and it has \
-                     no migration"
-                ));
+            let (old, new) = (was.state_version, is.state_version);
+            if old != new {
+                found = match is.migrates {
+                    true => format!("instances of state version {old} are migrated to {new}"),
+                    false => format!("instances of state version {old} end with the version that runs"),
+                };
             }
         }
-        verdict("forms", &problems, "views and instances keep their form".to_owned())
+        verdict("forms", &problems, found)
     }
 }
 

@@ -12,6 +12,7 @@
 //!    the input again, and sends what may not have been.
 //! 4. A timer that goes off counts only if the instance has it armed, under the key that it was armed with.
 
+pub mod drain;
 mod floor;
 pub mod input;
 pub mod instance;
@@ -45,6 +46,7 @@ use crate::saga::model::{Migrated, Relation};
 use crate::saga::ports::{SagaPlugin, SagaStore};
 use crate::store::CommitError;
 use crate::trial::{OnTrial, Version};
+use drain::SagaVersions;
 use prepare::{Next, Prepared};
 
 /// The most tries of one write, each after another host changed the instance.
@@ -65,6 +67,8 @@ pub struct SagaFlow<P, S, L> {
     pub plugin: P,
     /// The same with the version before, which reacts where this one breaks, if this one is on trial.
     pub on_trial: Option<OnTrial<Arc<Self>>>,
+    /// The same with the versions for instances in other forms.
+    pub draining: Vec<Arc<Self>>,
     /// The store of its instances.
     pub store: Arc<S>,
     /// The store of the inputs that cannot be handled.
@@ -101,16 +105,26 @@ enum Turn {
 }
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// The same with another version of the plugin.
+    /// The same with other versions of the plugin.
     #[must_use]
-    pub fn with(&self, Version { plugin, on_trial }: Version<P>) -> Self {
+    pub fn with(
+        &self,
+        SagaVersions { runs: Version { plugin, on_trial }, draining }: SagaVersions<P>,
+    ) -> Self {
+        let draining: Vec<_> =
+            draining.into_iter().map(|version| Arc::new(self.with_plugin(version, Vec::new()))).collect();
         let on_trial = on_trial.map(|OnTrial { trial, before }| {
-            let before = Arc::new(self.with(before.into()));
+            let before = Arc::new(self.with_plugin(before, draining.clone()));
             OnTrial { trial, before }
         });
+        Self { on_trial, ..self.with_plugin(plugin, draining) }
+    }
+
+    fn with_plugin(&self, plugin: P, draining: Vec<Arc<Self>>) -> Self {
         Self {
             plugin,
-            on_trial,
+            on_trial: None,
+            draining,
             id: self.id.clone(),
             stream: self.stream.clone(),
             store: self.store.clone(),
@@ -177,7 +191,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 *known = Some(loaded);
                 return Ok(());
             }
-            if let Turn::Done = self.turn(id, input, &mut loaded).await? {
+            if let Turn::Done = self.turn_in_its_version(id, input, &mut loaded).await? {
                 *known = Some(loaded);
                 return Ok(());
             }
@@ -259,7 +273,13 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         let Some(state) = instance.state.as_deref().filter(|_| from != to) else { return Ok(Vec::new()) };
         let timers = self.armed(id, instance).await?;
         match self.plugin.migrate(id, from, state, &timers).await? {
-            None => Ok(Vec::new()),
+            None => {
+                let what = format!(
+                    "the instance is of version {from} of the state, and the plugin has version {to} and no migration; an \
+                     instance goes on with a plugin of its version, or with one that migrates it"
+                );
+                Err(self.plugin.fault(what).into())
+            }
             Some(Ok(Migrated { state, timers })) => {
                 instance.state = Some(state);
                 Ok(self.replace_timers(instance, timers)?)

@@ -85,7 +85,7 @@ impl Meter {
 
     pub(crate) fn projected(&self, changes: &[ViewChange]) {
         let values = changes.iter().filter_map(|change| change.value.as_ref());
-        let bytes = values.map(|value| value.len()).max().unwrap_or(0);
+        let bytes = values.map(bytes::Bytes::len).max().unwrap_or(0);
         self.took("a value of a view", bytes, MAX_VALUE_BYTES);
     }
 

@@ -17,7 +17,8 @@ export const saga = {
       events: Object.keys(EVENTS).map((type) => ({ type, version: 1 })),
       commands: ["remind-reader"],
       timers: ["remind-again"],
-      stateVersion: 1,
+      // Its states have another form than those of ../waiting.
+      stateVersion: 2,
       metadata: [],
     };
   },

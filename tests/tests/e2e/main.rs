@@ -8,6 +8,7 @@ mod crash;
 mod dead_letters;
 mod dev;
 mod direct;
+mod drain;
 mod fold;
 mod gate;
 mod hostile;

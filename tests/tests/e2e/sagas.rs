@@ -13,7 +13,7 @@ use crate::house::{House, SAGA, book, eventually};
 const INSTANCE: &str = "7~2022-12-12";
 
 /// Runs `pelton saga`, which must exit with this code, and returns the objects that it writes.
-async fn saga(house: &House, arguments: &[&str], code: i32) -> Vec<Value> {
+pub(crate) async fn saga(house: &House, arguments: &[&str], code: i32) -> Vec<Value> {
     let config = house.config();
     let folder = config.parent().expect("a folder");
     let arguments = [&["saga"], arguments, &["--json"]].concat();

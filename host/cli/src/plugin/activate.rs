@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::client::{Client, sandbox};
 use super::conformance;
+use super::drain;
 use super::rehearse::Rehearsal;
 use super::standing::Standing;
 use crate::args::common::ServerArgs;
@@ -32,14 +33,18 @@ pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
     let configured = client.configured(plugin)?;
     let component = client.find(plugin, arguments.plugin.version.as_deref()).await?;
     let version = Client::version(configured, &component, arguments.one_way);
-    let now = client.active(plugin).await?;
+    let mut now = client.active(plugin).await?;
+    if let Some(now) = &mut now {
+        drain::forget_ended(&client, plugin, now).await.map_err(Failure::Run)?;
+    }
     let by = operator::name(arguments.operator.by.as_deref());
-    let switch = Switch { client: &client, plugin, now: now.as_ref(), to: version, by: &by };
+    let mut switch = Switch { client: &client, plugin, now: now.as_ref(), to: version, by: &by };
     if switch.now.is_some_and(|now| now.runs.is_same(&switch.to)) {
         say(&format!("{plugin} runs {} already", switch.to));
         return Ok(());
     }
     let loaded = switch.load(&arguments.server).await.map_err(Failure::Unusable)?;
+    switch.to.saga = loaded.saga().map(drain::form);
     let mut gate = vec![passed("imports", "allowed"), passed("contract", "fits the configuration")];
     let activation = configured.activation();
     gate.extend(conformance::step(

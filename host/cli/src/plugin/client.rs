@@ -60,7 +60,7 @@ impl Client {
         select(components, plugin, version).map_err(Failure::Run)
     }
 
-    /// A version with the settings of the configuration, as `activate` would write it.
+    /// A version with the settings of the configuration, as `activate` would write it. It does not know its saga's form.
     pub(super) fn version(configured: &PluginConfig, component: &Component, one_way: bool) -> PluginVersion {
         let settings = configured.settings.iter();
         PluginVersion {
@@ -68,6 +68,7 @@ impl Client {
             version: component.version.clone(),
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             one_way,
+            saga: None,
         }
     }
 }

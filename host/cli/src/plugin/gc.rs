@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &GcArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What can go: not what a record names or a rollback brings back, not what a host runs, not the last ones of a plugin.
+/// What can go: not what a record names, a rollback brings back, or instances of a saga go on with, not what a host runs, not the last ones of a plugin.
 fn unused<'a>(
     components: &'a [Component],
     activations: &BTreeMap<Name, Activation>,
@@ -49,7 +49,8 @@ fn unused<'a>(
     let mut unused = Vec::new();
     for component in components.iter().rev() {
         let named = activations.get(&component.plugin).is_some_and(|activation| {
-            let mut versions = activation.before.iter().chain([&activation.runs]);
+            let Activation { before, runs, draining, .. } = activation;
+            let mut versions = before.iter().chain([runs]).chain(draining);
             versions.any(|version| version.component == component.digest)
         });
         if named || running.contains(component.digest.as_str()) {
@@ -88,7 +89,13 @@ mod tests {
 
     fn version(digest: &str) -> PluginVersion {
         let settings = BTreeMap::new();
-        PluginVersion { component: digest.to_owned(), version: digest.to_owned(), settings, one_way: false }
+        PluginVersion {
+            component: digest.to_owned(),
+            version: digest.to_owned(),
+            settings,
+            one_way: false,
+            saga: None,
+        }
     }
 
     #[test]
@@ -103,6 +110,7 @@ mod tests {
             at: Timestamp(0),
             before: vec![version("b")],
             withdrawn: Vec::new(),
+            draining: vec![version("f")],
             revision: Sequence(1),
         };
         let activations = BTreeMap::from([(plugin, activation)]);
@@ -111,8 +119,8 @@ mod tests {
             let unused = unused(&components, &activations, &running, keep);
             unused.into_iter().map(|component| component.digest.as_str()).collect()
         };
-        assert_eq!(removed(0), ["f", "d", "a"]);
-        assert_eq!(removed(1), ["d", "a"]);
+        assert_eq!(removed(0), ["d", "a"]);
+        assert_eq!(removed(1), ["a"]);
         assert_eq!(removed(9), [""; 0]);
     }
 }

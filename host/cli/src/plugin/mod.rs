@@ -4,6 +4,7 @@ mod activate;
 mod client;
 pub(crate) mod conformance;
 mod contract;
+mod drain;
 mod gc;
 mod history;
 mod push;

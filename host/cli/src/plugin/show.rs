@@ -8,6 +8,7 @@ use pelton_nats::plugin_store::activation::{Activation, Cause};
 use serde_json::json;
 
 use super::client::Client;
+use super::drain;
 use crate::args::plugin::{ListArgs, ShowArgs};
 use crate::config::PluginSource;
 use crate::exit::Failure;
@@ -73,6 +74,17 @@ pub(super) async fn show(arguments: &ShowArgs) -> Result<(), Failure> {
                 Err(why) => say(&escaped(&format!("before   {why}"))),
             }
         }
+    }
+    let draining = active.iter().flat_map(|activation| &activation.draining);
+    let instances = match draining.clone().next() {
+        Some(_) => drain::instances(&client, plugin).await.map_err(Failure::Run)?,
+        None => BTreeMap::new(),
+    };
+    for version in draining {
+        say(&escaped(&format!(
+            "drains   {version}: {} instances go on with it",
+            drain::of(version, &instances)
+        )));
     }
     for host in &hosts {
         let prefix = format!("{plugin}: ");

@@ -16,8 +16,8 @@ use pelton_core::intake::Intake;
 use pelton_core::projection::ProjectionFlow;
 use pelton_core::projection::ports::ProjectionPlugin;
 use pelton_core::saga::SagaFlow;
+use pelton_core::saga::drain::SagaVersions;
 use pelton_core::time::Timestamp;
-use pelton_core::trial::Version;
 use pelton_nats::hosts::{self, HostStatus};
 use pelton_nats::sagas::SagaTimes;
 use pelton_nats::topology::{EventStream, HandlerConsumer, View};
@@ -264,7 +264,7 @@ impl Running {
         nats: &Nats,
         intake: &Arc<Intake>,
         (name, saga, plugin): (&Name, &SagaConfig, WasmSaga),
-        versions: watch::Receiver<Version<WasmSaga>>,
+        versions: watch::Receiver<SagaVersions<WasmSaga>>,
     ) -> anyhow::Result<()> {
         let times = SagaTimes { keep: saga.keep, ..SagaTimes::default() };
         let (intake, replicated) = (intake.clone(), is_replicated(config));
@@ -278,6 +278,7 @@ impl Running {
             stream: saga.stream.as_str().into(),
             plugin,
             on_trial: None,
+            draining: Vec::new(),
             store,
             dead_letters: dead_letters(config, nats),
             retry: config.retry,

@@ -24,7 +24,7 @@ use crate::exit::Failure;
 use crate::gate;
 use crate::operator;
 
-/// The most versions of a plugin that are kept loaded.
+/// The most versions of a plugin that are kept loaded, beside those that drain.
 const MAX_READY: usize = 3;
 /// The wait before a failed request to the store is repeated.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -83,7 +83,13 @@ pub(crate) async fn load(
         let plugin = loaded.map_err(Failure::Run)?;
         let withdrawn = withdrawn(&activation).map_err(Failure::Run)?;
         let on_trial = on_trial(prepared, arguments, &store, &activation, &plugin).await;
-        prepared.terms.insert(name.to_string(), Terms { on_trial, withdrawn });
+        let mut draining = Vec::new();
+        for version in &activation.draining {
+            let loaded = fetch_and_load(prepared, arguments, running, &store, (&name, version)).await;
+            let needed = || format!("instances of a saga go on with {version} of the plugin {name}");
+            draining.push(loaded.with_context(needed).map_err(Failure::Run)?);
+        }
+        prepared.terms.insert(name.to_string(), Terms { on_trial, withdrawn, draining });
         prepared.plugins.insert(name.to_string(), plugin);
         known.insert(name, activation);
     }
@@ -193,6 +199,8 @@ impl FromTheStore {
             if let (Some(on_trial), Some(before)) = (on_trial, version_before(activation)) {
                 loaded.push_back((before.clone(), on_trial.before.clone()));
             }
+            let draining = prepared.terms.get(name.as_str()).map_or(&[][..], |terms| &terms.draining);
+            loaded.extend(activation.draining.iter().cloned().zip(draining.iter().cloned()));
             Some((name.clone(), loaded))
         });
         let ready = ready.collect();
@@ -207,6 +215,11 @@ impl FromTheStore {
             versions,
             host,
             running: prepared.plugins.clone(),
+            draining: prepared
+                .terms
+                .iter()
+                .map(|(name, terms)| (name.clone(), terms.draining.clone()))
+                .collect(),
             ready,
             unreached: BTreeMap::new(),
             on_trial: on_trial.collect(),
@@ -241,6 +254,8 @@ struct Follower<'a> {
     /// This host's name.
     host: String,
     running: BTreeMap<String, LoadedPlugin>,
+    /// The versions with which instances of sagas in other forms go on, by plugin.
+    draining: BTreeMap<String, Vec<LoadedPlugin>>,
     /// The versions that were loaded last, the last one in front, by plugin: what runs, what a rollback needs, a candidate.
     ready: BTreeMap<Name, VecDeque<(PluginVersion, LoadedPlugin)>>,
     /// The switches that could not be made because the store did not answer.
@@ -291,6 +306,11 @@ impl Follower<'_> {
         let readiness = match loaded {
             Ok(plugin) => {
                 let running = |name: &str| self.running.get(name).map(Inspected::of);
+                let draining = |name: &str| {
+                    self.draining
+                        .get(name)
+                        .map_or_else(Vec::new, |all| all.iter().map(Inspected::of).collect())
+                };
                 let candidate = gate::Candidate {
                     plugin: plugin.name(),
                     inspected: Inspected::of(&plugin),
@@ -299,7 +319,7 @@ impl Follower<'_> {
                 };
                 Readiness::Ready {
                     ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-                    gate: candidate.verdicts(&self.prepared.config, running),
+                    gate: candidate.verdicts(&self.prepared.config, running, draining),
                 }
             }
             Err(why) => Readiness::Refused { why: format!("{why:#}") },
@@ -311,10 +331,10 @@ impl Follower<'_> {
         let Activation { plugin: name, runs, by, revision, .. } = activation;
         let began = Instant::now();
         self.unreached.remove(name);
-        match self.loaded(name, runs).await.and_then(|plugin| Ok((plugin, withdrawn(activation)?))) {
-            Ok((plugin, withdrawn)) => {
+        match self.versions_of(activation).await {
+            Ok((plugin, withdrawn, draining)) => {
                 let on_trial = self.begin_trial(activation, &plugin);
-                self.replace(name, plugin.clone(), &Terms { on_trial, withdrawn });
+                self.replace(name, plugin.clone(), Terms { on_trial, withdrawn, draining });
                 tracing::info!(plugin = %name, digest = plugin.digest(), %revision, by, after = ?began.elapsed(), "switched");
             }
             Err(why) => {
@@ -328,6 +348,21 @@ impl Follower<'_> {
         }
     }
 
+    /// The version that is to run, those that were taken back, and those that drain.
+    async fn versions_of(
+        &mut self,
+        activation: &Activation,
+    ) -> anyhow::Result<(LoadedPlugin, Withdrawn, Vec<LoadedPlugin>)> {
+        let Activation { plugin, runs, draining: wanted, .. } = activation;
+        let mut draining = Vec::new();
+        for version in wanted {
+            let loaded = self.loaded(plugin, version).await;
+            draining
+                .push(loaded.with_context(|| format!("instances of its saga need {version}, which drains"))?);
+        }
+        Ok((self.loaded(plugin, runs).await?, withdrawn(activation)?, draining))
+    }
+
     /// Puts a newly activated version on trial, if a rollback is possible.
     fn begin_trial(&mut self, activation: &Activation, plugin: &LoadedPlugin) -> Option<OnTrial> {
         let name = &activation.plugin;
@@ -339,12 +374,13 @@ impl Follower<'_> {
         Some(on_trial)
     }
 
-    fn replace(&mut self, name: &Name, plugin: LoadedPlugin, terms: &Terms) {
+    fn replace(&mut self, name: &Name, plugin: LoadedPlugin, terms: Terms) {
         let kept: Vec<String> =
-            self.versions.replace(&plugin, terms).iter().map(ToString::to_string).collect();
+            self.versions.replace(&plugin, &terms).iter().map(ToString::to_string).collect();
         kept.iter().for_each(|kept| tracing::warn!(plugin = %name, "{kept}"));
         self.versions.note_unfit(name, (!kept.is_empty()).then(|| kept.join("; ")));
         self.running.insert(name.to_string(), plugin);
+        self.draining.insert(name.to_string(), terms.draining);
     }
 
     /// The next version that failed its trial, and its fault.
@@ -364,11 +400,14 @@ impl Follower<'_> {
     fn take_back(&mut self, name: &Name, fault: String) -> Option<TakenBack> {
         let (activation, OnTrial { before, .. }) = self.on_trial.remove(name)?;
         let to = activation.rollback().ok()?.clone();
-        let broken = self.running.get(name.as_str()).map(|plugin| plugin.digest().to_owned());
-        tracing::error!(plugin = %name, digest = broken, "taken back, the version before runs again: {fault}");
-        let mut terms = Terms { withdrawn: withdrawn(&activation).unwrap_or_default(), on_trial: None };
-        Arc::make_mut(&mut terms.withdrawn).extend(broken);
-        self.replace(name, before, &terms);
+        let broken = self.running.get(name.as_str()).cloned();
+        let digest = broken.as_ref().map(|broken| broken.digest().to_owned());
+        tracing::error!(plugin = %name, digest, "taken back, the version before runs again: {fault}");
+        let mut withdrawn = withdrawn(&activation).unwrap_or_default();
+        Arc::make_mut(&mut withdrawn).extend(digest);
+        let draining = self.draining.remove(name.as_str()).unwrap_or_default();
+        let draining = broken.into_iter().chain(draining).collect();
+        self.replace(name, before, Terms { withdrawn, on_trial: None, draining });
         Some(TakenBack { activation, to, fault })
     }
 
@@ -386,7 +425,7 @@ impl Follower<'_> {
         };
         if let Ok(loaded) = &loaded {
             ready.push_front((version.clone(), loaded.clone()));
-            ready.truncate(MAX_READY);
+            ready.truncate(MAX_READY + self.draining.get(name.as_str()).map_or(0, Vec::len));
         }
         self.ready.insert(name.clone(), ready);
         loaded

@@ -9,6 +9,7 @@ use pelton_core::command::trial::HandlerVersion;
 use pelton_core::id::{CommandType, Name};
 use pelton_core::plugin::Plugin;
 use pelton_core::projection::ports::ProjectionPlugin;
+use pelton_core::saga::drain::SagaVersions;
 use pelton_core::saga::ports::SagaPlugin;
 use pelton_core::trial::{self, Trial, Version};
 use pelton_wasm::{LoadedPlugin, WasmHandler, WasmProjection, WasmSaga};
@@ -38,7 +39,7 @@ struct Running {
 enum Role {
     Handler(watch::Sender<HandlerVersion<WasmHandler>>, HandlerTerms),
     Projection(watch::Sender<Version<WasmProjection>>),
-    Saga(watch::Sender<Version<WasmSaga>>),
+    Saga(watch::Sender<SagaVersions<WasmSaga>>),
 }
 
 /// What the configuration says of a handler's versions.
@@ -56,6 +57,8 @@ pub(crate) type Withdrawn = Arc<BTreeSet<String>>;
 pub(crate) struct Terms {
     pub(crate) on_trial: Option<OnTrial>,
     pub(crate) withdrawn: Withdrawn,
+    /// Versions with which a saga's instances in other forms go on, those that count first in front.
+    pub(crate) draining: Vec<LoadedPlugin>,
 }
 
 /// The trial of a version.
@@ -79,10 +82,19 @@ impl Terms {
     }
 
     /// A version before with another form of state cannot go on where this one breaks.
-    fn of_saga(&self, plugin: WasmSaga) -> Version<WasmSaga> {
+    fn of_saga(&self, plugin: WasmSaga) -> SagaVersions<WasmSaga> {
         let version = plugin.descriptor().state_version;
-        let is_same = |before: &WasmSaga| before.descriptor().state_version == version;
-        Version { on_trial: self.on_trial(|before| before.saga().cloned().filter(is_same)), plugin }
+        let is_same = |other: &WasmSaga| other.descriptor().state_version == version;
+        let draining = self.draining.iter().filter_map(LoadedPlugin::saga).filter(|other| !is_same(other));
+        let draining = draining.cloned().collect();
+        let on_trial = self.on_trial(|before| before.saga().cloned().filter(is_same));
+        SagaVersions { runs: Version { on_trial, plugin }, draining }
+    }
+
+    /// Whether instances whose state is of this version go on with one that drains.
+    fn drains(&self, state_version: u32) -> bool {
+        let mut draining = self.draining.iter().filter_map(LoadedPlugin::saga);
+        draining.any(|saga| saga.descriptor().state_version == state_version)
     }
 
     fn on_trial<P>(&self, before: impl FnOnce(&LoadedPlugin) -> Option<P>) -> Option<trial::OnTrial<P>> {
@@ -138,7 +150,7 @@ impl Versions {
         plugin: &Name,
         runs: WasmSaga,
         terms: &Terms,
-    ) -> watch::Receiver<Version<WasmSaga>> {
+    ) -> watch::Receiver<SagaVersions<WasmSaga>> {
         let (version, versions) = watch::channel(terms.of_saga(runs));
         self.add(name, plugin, Role::Saga(version));
         versions
@@ -190,7 +202,7 @@ impl Running {
         match &self.role {
             Role::Handler(version, _) => version.borrow().plugin.digest().to_owned(),
             Role::Projection(version) => version.borrow().plugin.digest().to_owned(),
-            Role::Saga(version) => version.borrow().plugin.digest().to_owned(),
+            Role::Saga(version) => version.borrow().runs.plugin.digest().to_owned(),
         }
     }
 
@@ -225,8 +237,8 @@ impl Running {
             Role::Saga(version) => {
                 let new = plugin.saga()?;
                 let (was, is) =
-                    (version.borrow().plugin.descriptor().state_version, new.descriptor().state_version);
-                if was != is && !new.descriptor().migrates {
+                    (version.borrow().runs.plugin.descriptor().state_version, new.descriptor().state_version);
+                if was != is && !new.descriptor().migrates && !terms.drains(was) {
                     return kept(
                         "saga",
                         format!(

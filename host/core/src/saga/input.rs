@@ -95,8 +95,8 @@ pub struct Input {
 /// The content of an input.
 #[derive(Debug, Clone)]
 pub enum What {
-    /// An event, and what it means to the instance.
-    Event(Box<RecordedEvent>, Relation),
+    /// An event, and what it means to the instance. `None`: it concerns the instance only in a version that drains.
+    Event(Box<RecordedEvent>, Option<Relation>),
     /// A timer went off.
     Timer(FiredTimer),
     /// A command has ended.

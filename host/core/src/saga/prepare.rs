@@ -49,9 +49,9 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         match &input.what {
             What::Event(event, relation) => {
                 let starts = match relation {
-                    Relation::Start => true,
-                    Relation::StartOnce => !instance.has_ended(),
-                    Relation::Advance => false,
+                    Some(Relation::Start) => true,
+                    Some(Relation::StartOnce) => !instance.has_ended(),
+                    Some(Relation::Advance) | None => false,
                 };
                 if instance.state.is_none() && !starts {
                     tracing::debug!("ignored: {}", missing(instance));

@@ -64,15 +64,14 @@ pub(super) async fn events<P: SagaPlugin, S: SagaStore, L: Retries>(
     for item in items {
         let sequence = item.message.sequence;
         let inputs = match recorded::of_item(&flow.stream, &item) {
-            Ok(event) if event.event.is_of(&flow.plugin.descriptor().events) => {
-                let concerned = concerned(&flow, &item.message, &event).await;
+            Ok(event) => {
+                let concerned = concerned_in_all(&flow, &item.message, &event).await;
                 let input = |(id, relation)| {
                     let (message, position) = (item.message.clone(), event.position());
                     (id, Input { message, position, what: What::Event(Box::new(event.clone()), relation) })
                 };
                 concerned.into_iter().map(input).collect()
             }
-            Ok(_) => Vec::new(),
             Err(why) => {
                 keep(&flow, &item.message, why).await;
                 Vec::new()
@@ -83,6 +82,23 @@ pub(super) async fn events<P: SagaPlugin, S: SagaStore, L: Retries>(
     read
 }
 
+/// The instances that an event concerns in the version that runs, and those only in one that drains.
+async fn concerned_in_all<P: SagaPlugin, S: SagaStore, L: Retries>(
+    flow: &SagaFlow<P, S, L>,
+    message: &Incoming,
+    event: &RecordedEvent,
+) -> Vec<(InstanceId, Option<Relation>)> {
+    let mut all: Vec<(InstanceId, Option<Relation>)> = Vec::new();
+    for (n, version) in flow.versions().enumerate().filter(|(_, version)| version.reads_event(event)) {
+        for (id, relation) in concerned(version, message, event).await {
+            if n == 0 || !all.iter().any(|(known, _)| *known == id) {
+                all.push((id, (n == 0).then_some(relation)));
+            }
+        }
+    }
+    all
+}
+
 async fn concerned<P: SagaPlugin, S: SagaStore, L: Retries>(
     flow: &SagaFlow<P, S, L>,
     message: &Incoming,
@@ -91,7 +107,7 @@ async fn concerned<P: SagaPlugin, S: SagaStore, L: Retries>(
     use tracing::Instrument;
     let mut faults = 0;
     loop {
-        let what = What::Event(Box::new(event.clone()), Relation::Advance);
+        let what = What::Event(Box::new(event.clone()), None);
         let input = Input { message: message.clone(), position: event.position(), what };
         let span = input.span(&flow.id, &flow.plugin, None);
         let stop = match flow.correlate(event).instrument(span).await {

@@ -7,7 +7,7 @@
 use tracing::Instrument;
 
 use super::SagaFlow;
-use super::input::{Input, OwnInput, What};
+use super::input::{Input, OwnInput};
 use crate::dead_letter::{DeadLetter, Retries};
 use crate::id::{InstanceId, Sequence};
 use crate::intake::IntakeError;
@@ -84,17 +84,10 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                 None => {
                     let event = recorded::of_message(&self.stream, &message)
                         .map_err(|error| NotProcessed::Unreadable(IntakeError::from(error)))?;
-                    if !event.event.is_of(&self.plugin.descriptor().events) {
-                        return Ok(());
-                    }
                     // The plugin may no longer relate the event to this instance.
-                    let concerned =
-                        self.correlate(&event).await?.into_iter().filter(|(concerned, _)| concerned == id);
-                    let input = |(_, relation)| {
-                        let (message, position) = (message.clone(), event.position());
-                        Input { message, position, what: What::Event(Box::new(event.clone()), relation) }
-                    };
-                    concerned.map(input).collect()
+                    let position = event.position();
+                    let what = self.what_of(event, id).await?;
+                    what.map(|what| Input { message, position, what }).into_iter().collect()
                 }
             };
         for input in inputs {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
+use super::drain::SagaVersions;
 use super::floor::Floor;
 use super::input::Input;
 use super::lead::{Deposed, Lead, SIGN_EVERY, Start};
@@ -28,7 +29,6 @@ use super::{Loaded, SagaFlow};
 use crate::consumer::FeedItem;
 use crate::dead_letter::{Retries, RetryRequest};
 use crate::id::{InstanceId, Sequence};
-use crate::trial::Version;
 
 /// The interval at which a saga looks for operators' requests.
 const REQUESTS_EVERY: Duration = Duration::from_secs(1);
@@ -100,7 +100,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         feeds: F,
         start: Start,
         host: String,
-        mut versions: watch::Receiver<Version<P>>,
+        mut versions: watch::Receiver<SagaVersions<P>>,
     ) {
         let mut flow = Arc::new(self.with(versions.borrow_and_update().clone()));
         let mut stopped = std::pin::pin!(feeds.stopped());
@@ -144,7 +144,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
     fn new<F: SagaFeeds>(flow: Arc<SagaFlow<P, S, L>>, feeds: &F, lead: Lead) -> Self {
         let own_stream = feeds.own_stream();
         let (from, own_from) = (lead.position.of(&flow.stream), lead.position.of(&own_stream));
-        let event_items = items(feeds.events(&flow.plugin.descriptor().events), from);
+        let event_items = items(feeds.events(&flow.reads()), from);
         Self {
             event_items,
             own_items: items(feeds.own(), own_from),
@@ -169,7 +169,7 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
         &mut self,
         feeds: &F,
         mut stopped: Pin<&mut impl Future<Output = ()>>,
-        versions: &mut watch::Receiver<Version<P>>,
+        versions: &mut watch::Receiver<SagaVersions<P>>,
     ) -> End {
         let (mut signs, mut requests, mut let_go) =
             (every(SIGN_EVERY), every(REQUESTS_EVERY), every(LET_GO_EVERY));
@@ -190,12 +190,10 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> Runner<P, S, L> {
                 _ = requests.tick() => self.look_for_requests().await,
                 _ = let_go.tick() => self.let_go().await,
                 Ok(()) = versions.changed() => {
-                    let version = versions.borrow_and_update().clone();
-                    // It may read other types of events. Events that are being correlated are read again.
+                    self.flow = Arc::new(self.flow.with(versions.borrow_and_update().clone()));
+                    // They may read other types of events. Events that are being correlated are read again.
                     self.sorting = None;
-                    let read = &version.plugin.descriptor().events;
-                    self.event_items = items(feeds.events(read), self.events.last());
-                    self.flow = Arc::new(self.flow.with(version));
+                    self.event_items = items(feeds.events(&self.flow.reads()), self.events.last());
                 }
                 Some(done) = self.working.join_next(), if !self.working.is_empty() => match done {
                     Ok(done) => self.end_turn(done),

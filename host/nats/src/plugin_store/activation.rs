@@ -26,6 +26,19 @@ pub struct PluginVersion {
     /// Whether there is no way back from it, because the version before cannot read what it writes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
+    /// The form of its saga's instances, if it has this role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga: Option<SagaForm>,
+}
+
+/// The form of a saga's instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SagaForm {
+    /// The version of their state.
+    pub state_version: u32,
+    /// Whether the plugin takes over instances of other forms.
+    pub migrates: bool,
 }
 
 impl PluginVersion {
@@ -82,6 +95,10 @@ pub struct Activation {
     /// The versions that were taken back and not activated again since. What they made of events is not used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<PluginVersion>,
+    /// The versions with which a saga's instances in other forms go on until they end, one for each form, the last one that ran
+    /// in front. Each is needed as long as such instances exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<PluginVersion>,
     /// The position of the record in the bucket's stream: one for every switch.
     #[serde(skip, default)]
     pub revision: Sequence,
@@ -110,6 +127,7 @@ impl Activation {
     ) -> Self {
         let mut before = now.map_or_else(Vec::new, |now| now.before.clone());
         let mut withdrawn = now.map_or_else(Vec::new, |now| now.withdrawn.clone());
+        let draining = draining(&to, now);
         match (&cause, now) {
             (Cause::Activated, Some(now)) => before.push(now.runs.clone()),
             (_, None) => {}
@@ -130,9 +148,25 @@ impl Activation {
             at: Timestamp::now(),
             before,
             withdrawn,
+            draining,
             revision: Sequence(0),
         }
     }
+}
+
+fn draining(to: &PluginVersion, now: Option<&Activation>) -> Vec<PluginVersion> {
+    let Some(SagaForm { state_version, migrates: false }) = to.saga else { return Vec::new() };
+    let mut forms = vec![state_version];
+    let mut draining = Vec::new();
+    for version in now.into_iter().flat_map(|now| [&now.runs].into_iter().chain(&now.draining)) {
+        if let Some(SagaForm { state_version, .. }) = version.saga
+            && !forms.contains(&state_version)
+        {
+            forms.push(state_version);
+            draining.push(version.clone());
+        }
+    }
+    draining
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -145,7 +179,8 @@ mod tests {
 
     fn version(version: &str) -> PluginVersion {
         let component = format!("sha256:{version}");
-        PluginVersion { component, version: version.to_owned(), settings: BTreeMap::new(), one_way: false }
+        let settings = BTreeMap::new();
+        PluginVersion { component, version: version.to_owned(), settings, one_way: false, saga: None }
     }
 
     fn activated(versions: &[&str]) -> Activation {
@@ -184,5 +219,30 @@ mod tests {
         let now = activated(&versions.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(now.before.len(), MAX_BEFORE);
         assert_eq!(now.rollback().unwrap().version, "38");
+    }
+
+    #[test]
+    fn instances_of_other_forms_go_on_with_the_last_version_that_has_theirs() {
+        let name = Name::new("waiting").unwrap();
+        let saga = |v: &str, state_version, migrates| {
+            let saga = Some(SagaForm { state_version, migrates });
+            PluginVersion { saga, ..version(v) }
+        };
+        let mut now = None;
+        for (to, cause, drains) in [
+            (saga("1", 1, false), Cause::Activated, vec![]),
+            (saga("2", 1, false), Cause::Activated, vec![]),
+            (saga("3", 2, false), Cause::Activated, vec!["2"]),
+            (saga("4", 3, false), Cause::Activated, vec!["3", "2"]),
+            // Those that began with version 4 go on with it.
+            (saga("3", 2, false), Cause::RolledBack, vec!["4", "2"]),
+            (saga("1", 1, false), Cause::Activated, vec!["3", "4"]),
+            (saga("5", 4, true), Cause::Activated, vec![]),
+        ] {
+            let next = Activation::after(&name, now.as_ref(), to, cause, "anna");
+            let draining: Vec<_> = next.draining.iter().map(|version| version.version.as_str()).collect();
+            assert_eq!(draining, drains, "{}", next.runs);
+            now = Some(next);
+        }
     }
 }

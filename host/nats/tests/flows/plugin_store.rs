@@ -36,7 +36,13 @@ fn component(plugin: &str, bytes: &[u8]) -> Component {
 
 fn version(component: &str) -> PluginVersion {
     let settings = BTreeMap::new();
-    PluginVersion { component: component.to_owned(), version: "1".to_owned(), settings, one_way: false }
+    PluginVersion {
+        component: component.to_owned(),
+        version: "1".to_owned(),
+        settings,
+        one_way: false,
+        saga: None,
+    }
 }
 
 async fn activate(store: &PluginStore, now: Option<&Activation>, to: &str) -> Result<Activation, StoreError> {
@@ -195,6 +201,7 @@ async fn whoever_pushes_cannot_release_and_the_other_way_round() {
         version: "1".into(),
         settings: BTreeMap::new(),
         one_way: false,
+        saga: None,
     };
     let switch = async |store: &PluginStore| {
         store.switch(&name("booking"), None, version.clone(), Cause::Activated, "anna").await

@@ -14,6 +14,7 @@ use pelton_core::outcomes::{CommandReport, CommandResult};
 use pelton_core::plugin::{Identity, Plugin, PluginFault};
 use pelton_core::retry::RetryPolicy;
 use pelton_core::saga::SagaFlow;
+use pelton_core::saga::drain::SagaVersions;
 use pelton_core::saga::instance::Instance;
 use pelton_core::saga::lead::Start;
 use pelton_core::saga::model::{
@@ -21,7 +22,6 @@ use pelton_core::saga::model::{
 };
 use pelton_core::saga::ports::{Migration, SagaDescriptor, SagaPlugin};
 use pelton_core::time::Timestamp;
-use pelton_core::trial::Version;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -74,6 +74,14 @@ impl Counter {
     pub(crate) fn of_version(&self, state_version: u32) -> Self {
         let descriptor = SagaDescriptor { state_version, ..(*self.descriptor).clone() };
         Self { descriptor: Arc::new(descriptor), ..self.clone() }
+    }
+
+    /// A version with another form of state, which cannot take over the instances of others.
+    pub(crate) fn without_migration(&self, state_version: u32, events: &[&str]) -> Self {
+        let events = events.iter().map(|t| EventType { r#type: (*t).to_owned(), version: 1 }).collect();
+        let descriptor =
+            SagaDescriptor { state_version, events, migrates: false, ..(*self.descriptor).clone() };
+        Self { descriptor: Arc::new(descriptor), calls: Arc::default(), ..self.clone() }
     }
 
     /// The number of earlier tries.
@@ -199,6 +207,7 @@ impl SagaPlugin for Counter {
     ) -> Result<Migration, PluginFault> {
         let timers = timers.iter().filter(|timer| timer.id != "t").cloned().collect();
         Ok(match (self.descriptor.state_version, from_version) {
+            _ if !self.descriptor.migrates => None,
             (1, _) => None,
             (_, UNREADABLE_FORM) => Some(Err("too old".to_owned())),
             _ => Some(Ok(Migrated { state: vec![state[0] * 10], timers })),
@@ -221,7 +230,7 @@ pub(crate) struct World {
 pub(crate) struct Host {
     task: JoinHandle<()>,
     end: MemorySagas,
-    versions: watch::Sender<Version<Counter>>,
+    versions: watch::Sender<SagaVersions<Counter>>,
 }
 
 impl Host {
@@ -238,7 +247,7 @@ impl Host {
     }
 
     /// Gives it another version of the plugin.
-    pub(crate) async fn swap(&self, version: impl Into<Version<Counter>>) {
+    pub(crate) async fn swap(&self, version: impl Into<SagaVersions<Counter>>) {
         self.versions.send_replace(version.into());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -269,6 +278,7 @@ impl World {
             stream: "stream".into(),
             plugin: self.plugin.clone(),
             on_trial: None,
+            draining: Vec::new(),
             store: Arc::new(self.sagas.clone()),
             dead_letters: Arc::new(self.dead_letters.clone()),
             retry: RetryPolicy { max_attempts: 3, ..RetryPolicy::default() },

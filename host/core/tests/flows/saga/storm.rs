@@ -292,6 +292,7 @@ impl Storm {
             stream: "stream".into(),
             plugin: Ledger::default(),
             on_trial: None,
+            draining: Vec::new(),
             store: Arc::new(store),
             dead_letters: Arc::new(self.dead_letters.clone()),
             retry: RetryPolicy { max_delay: Duration::from_millis(400), ..RetryPolicy::default() },
