@@ -177,8 +177,9 @@ lint: $(if $(filter $(TOOLS)/cargo-deny,$(DENY)),$(DENY_STAMP)) ## Formatting, c
 	@if timeout 60 $(DENY) fetch db >/dev/null 2>&1; then $(DENY) --workspace $(LOCKED) check advisories; \
 	  else echo "lint: advisories NOT checked: the advisory database cannot be reached from here"; fi
 
-demo: tools plugins ## Walk through the hotel, from an empty server to a checked-in guest
+demo: tools ## Walk through the hotel, from an empty server to a checked-in guest
 	cargo build --workspace --bin pelton --bin demo $(LOCKED)
+	@PELTON_BUILDER=target/debug/pelton plugins/build.sh hotel payment
 	target/debug/demo
 
 crash: tools plugins ## Kill hosts and servers under load: MINUTES=1 REPLICAS=1|3 SEED=
@@ -191,12 +192,15 @@ swap-storm: tools plugins ## The same while versions of the plugin take each oth
 
 BENCH := cargo build --release --workspace --bin pelton --bin bench --bin bench-inside --bin yardstick
 
-bench: tools plugins ## Measure Pelton against the same work done by hand: QUICK=1
+# The release build makes the plugins, so that no debug build is needed.
+bench: tools $(PELTON_PLUGINS)/hotel-booking-js.wasm ## Measure Pelton against the same work done by hand: QUICK=1
 	$(BENCH) $(LOCKED)
+	@PELTON_BUILDER=target/release/pelton plugins/build.sh hotel bench
 	target/release/bench run $(if $(QUICK),--quick)
 
-bench-instructions: plugins ## Count a command's instructions, against those on record: RECORD=1
+bench-instructions: ## Count a command's instructions, against those on record: RECORD=1
 	$(BENCH) $(LOCKED)
+	@PELTON_BUILDER=target/release/pelton plugins/build.sh bench
 	target/release/bench instructions $(if $(RECORD),--record)
 
 dev: tools plugins ## Run the hotel on this machine

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Builds the components of the examples and of the benchmark into target/plugins, with `pelton build`.
+# Builds components into target/plugins, with `pelton build`: those of the sets that are named (hotel, payment, library, bench,
+# mutants), or all.
 #
+#   PELTON_BUILDER          the pelton that builds them; without it, the debug build, brought up to date first
 #   PELTON_WASM_TOOLCHAIN   "rustup" or "debian": the compiler for WebAssembly, instead of the one that is there; a
 #                           compiler that has to be fetched is kept under target/tools
 set -euo pipefail
@@ -9,10 +11,23 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 locked=()
 [ "${CI:-}" = true ] && locked=(--locked)
 
-# From the whole workspace, so that no second set of features is compiled.
-cargo build --workspace --bin pelton "${locked[@]}"
+if [ -z "${PELTON_BUILDER:-}" ]; then
+  # From the whole workspace, so that no second set of features is compiled.
+  cargo build --workspace --bin pelton "${locked[@]}"
+  PELTON_BUILDER=target/debug/pelton
+fi
 export PELTON_TOOLS=${PELTON_TOOLS:-$PWD/target/tools}
-build() { target/debug/pelton build --profile plugin "$@" -- "${locked[@]}"; }
-build --config plugins/hotel/pelton.toml --config plugins/payment/pelton.toml --config plugins/library/pelton.toml
-build --crate plugins/bench/accounts --crate plugins/bench/ledger --crate plugins/bench/raw --out target/plugins
-build --crate plugins/mutants/handler --crate plugins/mutants/projection --crate plugins/mutants/saga --out target/plugins
+build() { "$PELTON_BUILDER" build --profile plugin "$@" -- "${locked[@]}"; }
+
+[ $# -gt 0 ] || set -- hotel payment library bench mutants
+configs=() crates=()
+for set in "$@"; do
+  case $set in
+    hotel | payment | library) configs+=(--config "plugins/$set/pelton.toml") ;;
+    bench) crates+=(--crate plugins/bench/accounts --crate plugins/bench/ledger --crate plugins/bench/raw) ;;
+    mutants) crates+=(--crate plugins/mutants/handler --crate plugins/mutants/projection --crate plugins/mutants/saga) ;;
+    *) echo "build.sh: there is no set $set" >&2; exit 2 ;;
+  esac
+done
+[ ${#configs[@]} = 0 ] || build "${configs[@]}"
+[ ${#crates[@]} = 0 ] || build "${crates[@]}" --out target/plugins

@@ -2,6 +2,7 @@
 //! from them.
 
 pub(crate) mod decisions;
+mod frontier;
 pub(crate) mod reactions;
 pub(crate) mod streams;
 mod variants;
@@ -36,6 +37,8 @@ pub(crate) enum Origin {
 #[derive(Debug, Clone)]
 pub(crate) struct Template {
     pub(crate) origin: Origin,
+    /// Templates of one group, but for 0, have the same value in the place of another.
+    pub(crate) group: u8,
     pub(crate) entity: String,
     pub(crate) given: GivenCommand,
     /// Whether a case expects the rejection `invalid-command`.

@@ -2,12 +2,16 @@
 
 use bytes::Bytes;
 use fastrand::Rng;
+use pelton_core::contract::MAX_EVENT_BYTES;
 use serde_json::{Value, json};
 
 use crate::json;
 
 /// How deep the deepest data lie: a parser that recurses needs more stack for it than a guest has.
 const DEEP: usize = 20_000;
+
+/// How many items a long list has: more than a decision may have events, a reaction commands, or an event keys.
+const MANY: usize = 150;
 
 /// Odd data, then up to `most` variants of the first valid data with one change, then some valid data with random
 /// damage.
@@ -24,6 +28,7 @@ pub(crate) fn data(right: &[Bytes], random: &mut Rng, most: usize) -> Vec<Bytes>
         Bytes::from_static(b"{\"\":{\"\":{}}}"),
         Bytes::from(deep.clone()),
         Bytes::from(json!("x".repeat(100_000)).to_string()),
+        right.first().map_or_else(Bytes::new, |right| with_a_long_text(right)),
         Bytes::from((0..256).map(|_| random.u8(..)).collect::<Vec<_>>()),
     ]
     .into();
@@ -49,11 +54,34 @@ pub(crate) fn data(right: &[Bytes], random: &mut Rng, most: usize) -> Vec<Bytes>
     all
 }
 
+/// The value with a text for which an answer that has it once is small enough, and one that has it twice is not.
+fn with_a_long_text(right: &[u8]) -> Bytes {
+    let Ok(value) = serde_json::from_slice::<Value>(right) else { return Bytes::new() };
+    let text = json::leaves(&value).into_iter().rev().find(|(_, leaf)| leaf.is_string());
+    let long = json!("x".repeat(MAX_EVENT_BYTES / 2 + 10_000));
+    text.map_or_else(Bytes::new, |(at, _)| json::with(&value, &at, long).to_string().into())
+}
+
 /// All variants of the value with one change.
 fn each(value: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     for (at, _) in json::leaves(value) {
         all.extend(odd().into_iter().map(|odd| json::with(value, &at, odd)));
+    }
+    for (at, items) in json::lists(value) {
+        let mut many = items.clone();
+        for n in 0..MANY {
+            let mut item = items[0].clone();
+            for (place, leaf) in json::leaves(&items[0]) {
+                if let Value::String(text) = leaf {
+                    item = json::with(&item, &place, json!(format!("{text}{n}")));
+                }
+            }
+            many.push(item);
+        }
+        all.push(json::with(value, &at, Value::Array(many)));
+        all.push(json::with(value, &at, json!([])));
+        all.push(json::with(value, &at, Value::Array([items.clone(), items].concat())));
     }
     for at in objects(value) {
         let Some(fields) = value.pointer(&at).and_then(Value::as_object) else { continue };
@@ -151,6 +179,13 @@ fn odd() -> Vec<Value> {
         json!("\u{0}\u{202e}🚰é"),
         json!("9".repeat(400)),
         json!("é".repeat(5_000)),
+        // Each place is inside of a character for some of these.
+        json!("aé€🚰".repeat(40)),
+        json!(format!("a{}", "é€🚰".repeat(40))),
+        json!(format!("ab{}", "🚰".repeat(300))),
+        json!("9999-12-31"),
+        json!("9999-12-31T23:59:59.999999999Z"),
+        json!("0001-01-01"),
         json!([[], {}]),
         json!({ "": "" }),
         deep,

@@ -374,6 +374,7 @@ impl Recording {
             *count += 1;
             if *count <= MAX_OF_TYPE {
                 given.commands.push(Template {
+                    group: 0,
                     origin: Origin::Case,
                     entity: command.entity.id().to_owned(),
                     given: GivenCommand {

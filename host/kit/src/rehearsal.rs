@@ -130,8 +130,11 @@ pub fn of_readers(new: &LoadedPlugin, old: Option<&LoadedPlugin>, events: &[Reco
         if let Some(folded) = folds(new) {
             rehearsed.tried += 1;
             // A view without what came before may have it say that it cannot; it does not have it break.
-            if let Err(Stop::Broke(fault) | Stop::Wrong(fault)) = folded
-                && !matches!(old.and_then(folds), Some(Err(Stop::Broke(_) | Stop::Wrong(_))))
+            if let Err(Stop::Broke(fault) | Stop::Wrong(fault) | Stop::Unusable(fault)) = folded
+                && !matches!(
+                    old.and_then(folds),
+                    Some(Err(Stop::Broke(_) | Stop::Wrong(_) | Stop::Unusable(_)))
+                )
             {
                 rehearsed.broke.push(what(&fault));
             }

@@ -56,12 +56,12 @@ pub struct Effort {
 
 impl Effort {
     /// Enough for a quick look between two changes.
-    pub const QUICK: Self = Self { calls: 1_200, decisions: 40, histories: 16, hostile: 200 };
+    pub const QUICK: Self = Self { calls: 1_200, decisions: 120, histories: 30, hostile: 200 };
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { calls: 10_000, decisions: 400, histories: 60, hostile: 400 }
+        Self { calls: 10_000, decisions: 600, histories: 100, hostile: 400 }
     }
 }
 

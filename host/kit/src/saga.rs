@@ -208,6 +208,8 @@ pub(crate) fn results() -> Vec<CommandResult> {
         CommandResult::Accepted(vec!["event:0".to_owned()]),
         CommandResult::Accepted(Vec::new()),
         rejected("unknown-code", Vec::new()),
+        // A code has 1 to 64 characters.
+        rejected("x", Vec::new()),
         rejected("invalid-command", vec![("why".to_owned(), "\u{0}\u{202e}".to_owned())]),
         CommandResult::SetAside("it was set aside".to_owned()),
         CommandResult::Failed("it was given up".to_owned()),

@@ -21,12 +21,14 @@ pub(crate) enum Stop {
     Failed(String),
     /// Its answer breaks the contract.
     Wrong(String),
+    /// The host cannot use a key or a value, because of what the event says: too many, too large, or with odd characters.
+    Unusable(String),
 }
 
 impl Stop {
     pub(crate) fn what(&self) -> &str {
         match self {
-            Self::Broke(what) | Self::Failed(what) | Self::Wrong(what) => what,
+            Self::Broke(what) | Self::Failed(what) | Self::Wrong(what) | Self::Unusable(what) => what,
         }
     }
 }
@@ -41,12 +43,12 @@ pub(crate) fn keys(projection: &Projection<'_>, events: &[RecordedEvent]) -> Res
     for (event, keys) in events.iter().zip(&keys) {
         if keys.len() > MAX_KEYS_PER_EVENT {
             let (r#type, count) = (&event.event.r#type, keys.len());
-            return Err(Stop::Wrong(format!(
+            return Err(Stop::Unusable(format!(
                 "`keys` names {count} keys for {type}; at most {MAX_KEYS_PER_EVENT} are allowed"
             )));
         }
         if let Some(wrong) = keys.iter().find_map(|key| ViewKey::new(key).err()) {
-            return Err(Stop::Wrong(format!("`keys` for {}: {wrong}", event.event.r#type)));
+            return Err(Stop::Unusable(format!("`keys` for {}: {wrong}", event.event.r#type)));
         }
     }
     Ok(keys)
@@ -87,12 +89,15 @@ pub(crate) fn changes(
             return Err(Stop::Wrong(format!("it writes the key {:?} twice in one answer", change.key)));
         }
         if let Some(bytes) = change.value.as_ref().map(Bytes::len).filter(|bytes| *bytes > MAX_VALUE_BYTES) {
-            return Err(Stop::Wrong(format!(
+            return Err(Stop::Unusable(format!(
                 "its value under {:?} has {bytes} bytes; at most {MAX_VALUE_BYTES} are allowed",
                 change.key
             )));
         }
     }
+    // Their order means nothing.
+    let mut changes = changes;
+    changes.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(changes)
 }
 

@@ -77,7 +77,8 @@ impl WasmHandler {
             let guest = guest.map_err(|e| sandbox.refuse(format!("its exports cannot be found: {e:#}")))?;
             Ok(move |sandbox: &mut Sandbox| {
                 let said = sandbox.call(&CallContext::CONSTANT, |store| guest.call_describe(store))?;
-                descriptor(said).map(|said| format!("{said:?}")).map_err(|what| sandbox.refuse(what))
+                let text = format!("{said:?}");
+                descriptor(said).map(|_| text).map_err(|what| sandbox.refuse(what))
             })
         })
     }

@@ -36,6 +36,7 @@ pub(super) fn run(
         let unreadable =
             step.then.rejection.as_ref().is_some_and(|expected| expected.code == "invalid-command");
         given.commands.push(Template {
+            group: 0,
             origin: Origin::Case,
             entity: entity.to_owned(),
             given: command.clone(),

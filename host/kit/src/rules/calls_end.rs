@@ -1,7 +1,12 @@
 //! Every call ends with an answer.
 
+use std::time::Duration;
+
+use pelton_core::command::ports::Isolation;
+
 use super::{NO_EVENTS, Trial, failed, on, passed, shrunk};
-use crate::guest::broke;
+use crate::corpus::decisions::command_on;
+use crate::guest::{Handler, broke};
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
 use crate::view::{self, Stop, View};
@@ -32,7 +37,7 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
     if let (Some(handler), Some(decision)) = (subject.handler(), subject.corpus.decisions.first()) {
         for history in subject.corpus.histories.iter().chain(&subject.corpus.long) {
-            let ended = handler.folded(pelton_core::command::ports::Isolation::Alone, history);
+            let ended = handler.folded(Isolation::Alone, history);
             let ended = ended.and_then(|mut entity| entity.snapshot());
             if let Err(fault) = ended
                 && broke(&fault)
@@ -40,6 +45,11 @@ fn test(subject: &Subject<'_>) -> Finding {
                 return failed(format!("{}: {}", on(&decision.command, history), fault.what));
             }
         }
+    }
+    if let Some(handler) = subject.handler()
+        && let Some(how) = breaks_among_others(subject, &handler)
+    {
+        return failed(how);
     }
     if let Some(projection) = subject.fresh_projection() {
         for stream in &subject.corpus.streams {
@@ -78,4 +88,24 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
     let usage = subject.meter.so_far();
     passed(tried, &format!("inputs, {} calls", usage.calls), NO_EVENTS)
+}
+
+/// Has entities decide many commands, one after the other, as other rules do.
+fn breaks_among_others(subject: &Subject<'_>, handler: &Handler<'_>) -> Option<String> {
+    let templates: Vec<_> = subject.corpus.templates.iter().filter(|template| !template.unreadable).collect();
+    let per_history = subject.suite.effort.decisions / subject.corpus.histories.len().max(1);
+    for (n, history) in subject.corpus.histories.iter().enumerate() {
+        let Ok(mut entity) = handler.folded(Isolation::Alone, history) else { continue };
+        for (m, template) in templates.iter().cycle().skip(n * per_history).take(per_history).enumerate() {
+            let wait = Duration::from_secs(if m % 3 == 0 { 90_000_000 } else { 0 });
+            let id = format!("also-{n}-{m}");
+            let Some(command) = command_on(template, history, wait, &id) else { continue };
+            if let Err(fault) = entity.decide(&command)
+                && broke(&fault)
+            {
+                return Some(format!("{}: {}", on(&command, history), fault.what));
+            }
+        }
+    }
+    None
 }

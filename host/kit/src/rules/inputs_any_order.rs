@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use pelton_core::message::Metadata;
 use pelton_core::saga::model::{CommandOutcome, DueTimer, InputContext, SagaInput, Timer};
+use pelton_core::time::Timestamp;
 
+use super::react_declared::check_reaction;
 use super::{NO_SAGA, failed, not_applicable, not_tested, passed};
 use crate::guest::broke;
 use crate::inputs::START;
@@ -15,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
     id: "SG-04",
     name: "inputs-any-order",
     level: Level::Required,
-    asserts: "timers of another form or an unknown type, and outcomes of unknown commands, twice and in any order, are handled or refused by name, in every state, and trap nothing",
+    asserts: "timers of another form or an unknown type, and outcomes of unknown commands, twice and in any order, are handled or refused by name, in every state: they trap nothing, and lead to no commands and timers that are not declared",
     why: "timers of an older version go off, outcomes change, and an instance that traps is quarantined",
     mend: "ignore what the instance does not wait for; return a failure for what cannot be read",
     after: &["AL-02"],
@@ -76,10 +78,14 @@ fn test(subject: &Subject<'_>) -> Finding {
                 metadata: Metadata::new(),
             };
             for _ in 0..2 {
-                if let Err(fault) = saga.react(instance, Some(state), input, &context)
-                    && broke(&fault)
-                {
-                    return failed(format!("{} at {instance}: {}", shown(input), fault.what));
+                let wrong = match saga.react(instance, Some(state), input, &context) {
+                    Err(fault) if broke(&fault) => Some(fault.what),
+                    Err(_) => None,
+                    Ok(Ok(reaction)) => check_reaction(&saga, &reaction).err(),
+                    Ok(Err(_)) => None,
+                };
+                if let Some(what) = wrong {
+                    return failed(format!("{} at {instance}: {what}", shown(input)));
                 }
                 tried += 1;
             }
@@ -99,15 +105,26 @@ fn timers(subject: &Subject<'_>, types: &[String]) -> Vec<SagaInput> {
     let mut random = subject.random();
     let right: Vec<Bytes> = set.take(4).collect();
     let data = crate::hostile::data(&right, &mut random, 40);
-    let types = types.iter().map(String::as_str).chain(["a-timer-of-another-version"]);
-    let all = types.flat_map(|r#type| {
+    let names = types.iter().map(String::as_str).chain(["a-timer-of-another-version"]);
+    let all = names.flat_map(|r#type| {
         right.iter().chain(&data).map(move |data| {
             let timer =
                 Timer { id: "t".to_owned(), r#type: r#type.to_owned(), due: START, data: data.clone() };
             SagaInput::Timer(DueTimer { timer, time: START })
         })
     });
-    all.collect()
+    let mut all: Vec<_> = all.collect();
+    // After an outage timers are handed over long after they were due.
+    let (long_ago, late) = (Timestamp(START.0 / 2), Timestamp(START.0 + START.0 / 2));
+    let never = Timestamp(u64::MAX);
+    for r#type in types {
+        for (due, time) in [(Timestamp(1), START), (long_ago, late), (START, late), (never, never)] {
+            let data = right.first().cloned().unwrap_or_default();
+            let timer = Timer { id: "another".to_owned(), r#type: r#type.clone(), due, data };
+            all.push(SagaInput::Timer(DueTimer { timer, time }));
+        }
+    }
+    all
 }
 
 /// References of the saga's commands, an unknown one, and none.

@@ -1,5 +1,7 @@
 //! A saga takes over the state of another version in the same way each time.
 
+use pelton_core::saga::model::{Timer, TimerChange};
+
 use super::{NO_SAGA, failed, not_applicable, not_tested, passed};
 use crate::guest::broke;
 use crate::hostile;
@@ -25,7 +27,8 @@ fn test(subject: &Subject<'_>) -> Finding {
         return not_applicable("the saga migrates no instances");
     }
     let mut random = subject.random();
-    let mut tried = 0;
+    let (mut tried, mut migrated) = (0, 0);
+    let timers = timers(subject);
     let now = fresh.descriptor().state_version;
     let states =
         subject.corpus.reactions.iter().filter_map(|reacted| Some((reacted, reacted.state.clone()?)));
@@ -34,9 +37,18 @@ fn test(subject: &Subject<'_>) -> Finding {
         all.extend(hostile::data(&all.clone(), &mut random, 20));
         for state in all {
             for version in [now.saturating_sub(1), now + 1, u32::MAX] {
-                let first = fresh.migrate(&reacted.instance, version, &state, &[]);
+                let first = fresh.migrate(&reacted.instance, version, &state, &timers);
+                if let Ok(Some(Ok(one))) = &first {
+                    migrated += 1;
+                    let mut types = one.timers.iter().map(|timer| &timer.r#type);
+                    if let Some(odd) = types.find(|r#type| !fresh.descriptor().timers.contains(r#type)) {
+                        return failed(format!(
+                            "from version {version}: it sets a timer of type {odd:?}, which its descriptor does not list"
+                        ));
+                    }
+                }
                 for _ in 0..2 {
-                    let again = warm.migrate(&reacted.instance, version, &state, &[]);
+                    let again = warm.migrate(&reacted.instance, version, &state, &timers);
                     match (&first, &again) {
                         (Err(fault), _) | (_, Err(fault)) if broke(fault) => {
                             return failed(format!(
@@ -54,8 +66,28 @@ fn test(subject: &Subject<'_>) -> Finding {
             }
         }
     }
-    match tried {
-        0 => not_tested("no case has an instance that goes on; add one"),
-        tried => passed(tried, "states", ""),
+    match (tried, migrated) {
+        (0, _) => not_tested("no case has an instance that goes on; add one"),
+        (_, 0) => not_tested(
+            "none of the states that follow from cases could be taken over: it needs those of another version; test `migrate` with the SDK",
+        ),
+        (tried, migrated) => passed(tried, &format!("states, {migrated} of them taken over"), ""),
     }
+}
+
+/// Timers that an instance may have set.
+fn timers(subject: &Subject<'_>) -> Vec<Timer> {
+    let mut all: Vec<Timer> = Vec::new();
+    for reacted in &subject.corpus.reactions {
+        let Ok(Ok(reaction)) = &reacted.reaction else { continue };
+        for change in &reaction.timers {
+            if let TimerChange::Set(timer) = change
+                && all.iter().all(|known| known.id != timer.id)
+                && all.len() < 8
+            {
+                all.push(timer.clone());
+            }
+        }
+    }
+    all
 }

@@ -11,15 +11,19 @@ use pelton_core::message::RecordedEvent;
 const FIRST: u64 = 7_310_041;
 const SECOND: u64 = 8_420_059;
 const PAIRS: u64 = 9_530_071;
+/// The part of every second event, where it has one.
+const PART: u32 = 61_700_041;
 
-/// Which sequences events get.
+/// Which sequences and parts events get.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Numbering {
-    /// Each event has its own.
+enum Numbering {
+    /// Each event has its own sequence.
     Own,
     /// Each event has its own, from another range, with this gap between two.
     Other(u64),
-    /// Two events share one.
+    /// Each event has its own, and every second one is a later part.
+    Later,
+    /// Two events share one, as parts of one stored event.
     Pairs,
 }
 
@@ -27,18 +31,20 @@ impl Numbering {
     fn sequence(self, at: usize) -> u64 {
         let at = at as u64;
         match self {
-            Self::Own => FIRST + at,
+            Self::Own | Self::Later => FIRST + at,
             Self::Other(gap) => SECOND + gap + at * gap,
             Self::Pairs => PAIRS + at / 2,
         }
     }
 
-    /// The events with these numbers.
-    pub(super) fn of(self, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
+    /// The events with these numbers. What is made of one stored event has its id.
+    fn of(self, events: &[RecordedEvent]) -> Vec<RecordedEvent> {
         let mut events = events.to_vec();
         for (at, event) in events.iter_mut().enumerate() {
+            let has_part = matches!(self, Self::Later | Self::Pairs) && at % 2 == 1;
             event.sequence = Sequence(self.sequence(at));
-            event.part = if matches!(self, Self::Pairs) { u32::from(at % 2 == 1) } else { 0 };
+            event.part = if has_part { PART } else { 0 };
+            event.event.id = format!("event-{}:0", self.sequence(at));
         }
         events
     }
@@ -49,6 +55,11 @@ impl Numbering {
             text.replace(&Self::Own.sequence(at).to_string(), &self.sequence(at).to_string())
         })
     }
+}
+
+/// The text as if every part were the first: the id of an input has no part then.
+fn without_parts(text: &str) -> String {
+    text.replace(&format!(".{PART}"), "").replace(&PART.to_string(), "0")
 }
 
 /// Whether the plugin treats each part of an event as an event; `false` if that cannot be told. `make` gives the
@@ -66,7 +77,12 @@ pub(super) fn differ(
             return Ok(false);
         }
     }
-    let pairs = made(Numbering::Pairs).unwrap_or_else(|| "a failure".to_owned());
-    let expected = Numbering::Pairs.in_place_of_own(&own, events.len());
-    if pairs == expected { Ok(true) } else { Err((expected, pairs)) }
+    for numbering in [Numbering::Later, Numbering::Pairs] {
+        let got = made(numbering).map_or_else(|| "a failure".to_owned(), |text| without_parts(&text));
+        let expected = numbering.in_place_of_own(&own, events.len());
+        if got != expected {
+            return Err((expected, got));
+        }
+    }
+    Ok(true)
 }

@@ -59,7 +59,7 @@ fn test(subject: &Subject<'_>) -> Finding {
                     view::write(&mut other, lost.unwrap_or_default());
                     view::write(&mut view, changes);
                     let place = view::difference(&other, &view)
-                        .unwrap_or_else(|| "the changes are in another order".to_owned());
+                        .unwrap_or_else(|| "other keys are written".to_owned());
                     return failed(format!("{} tried again on the same values: {place}", event.event.r#type));
                 }
                 view::write(&mut view, changes);

@@ -2,11 +2,15 @@
 
 use pelton_core::cloudevents::is_plugin_extension;
 use pelton_core::contract::MAX_COMMANDS;
+use pelton_core::saga::MAX_TIMERS;
+use pelton_core::saga::model::Reaction;
 
 use super::{NO_EVENTS, NO_SAGA, failed, not_applicable, passed};
 use crate::cases::undeclared;
+use crate::guest::Saga;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
+use crate::saga::World;
 
 pub(super) static RULE: Rule = Rule {
     id: "SG-03",
@@ -19,6 +23,11 @@ pub(super) static RULE: Rule = Rule {
     test,
 };
 
+/// How many streams, and how many events of each, are handed over again and again, and how often each.
+const STREAMS: usize = 3;
+const EVENTS: usize = 4;
+const TIMES: u64 = 110;
+
 fn test(subject: &Subject<'_>) -> Finding {
     let Some(saga) = subject.saga() else { return not_applicable(NO_SAGA) };
     let mut tried = 0;
@@ -26,21 +35,67 @@ fn test(subject: &Subject<'_>) -> Finding {
         let wrong = match &reacted.reaction {
             Err(fault) => Some(fault.what.clone()),
             Ok(Err(_)) => continue,
-            Ok(Ok(reaction)) => undeclared(&saga, reaction).or_else(|| {
-                let names = reaction.commands.iter().flat_map(|command| &command.metadata);
-                let odd = names.into_iter().find(|(name, _)| !is_plugin_extension(name));
-                odd.map(|(name, _)| format!("it sends the metadata {name:?}, a name that it may not use"))
-                    .or_else(|| {
-                        let count = reaction.commands.len();
-                        (count > MAX_COMMANDS)
-                            .then(|| format!("it sends {count} commands; at most {MAX_COMMANDS} are allowed"))
-                    })
-            }),
+            Ok(Ok(reaction)) => check_reaction(&saga, reaction).err(),
         };
         if let Some(wrong) = wrong {
             return failed(format!("{}: {wrong}", reacted.shown()));
         }
         tried += 1;
     }
-    passed(tried, "reactions", NO_EVENTS)
+    match too_much(subject, &saga) {
+        Some(how) => failed(how),
+        None => passed(tried, "reactions", NO_EVENTS),
+    }
+}
+
+/// Hands the events of each type over again and again, as in a long life. How an instance comes to have more than it may.
+fn too_much(subject: &Subject<'_>, saga: &Saga<'_>) -> Option<String> {
+    for stream in subject.corpus.streams.iter().take(STREAMS) {
+        let mut world = World::default();
+        for event in stream.iter().take(EVENTS) {
+            for n in 0..TIMES {
+                let mut again = event.clone();
+                again.sequence.0 += n * 1_000;
+                again.event.id = format!("again-{n}:0");
+                again.recorded_at.0 += n * 1_000_000_007;
+                let Ok(all) = world.event(saga, &again) else { break };
+                for reacted in all {
+                    let wrong = match &reacted.reaction {
+                        Err(fault) => Some(fault.what.clone()),
+                        Ok(Err(_)) => None,
+                        Ok(Ok(reaction)) => check_reaction(saga, reaction).err(),
+                    };
+                    if let Some(wrong) = wrong {
+                        return Some(format!("{}, the {}th time: {wrong}", reacted.shown(), n + 1));
+                    }
+                }
+                let mut timers = world.instances.iter().map(|(id, instance)| (id, instance.timers.len()));
+                if let Some((id, count)) = timers.find(|(_, count)| *count > MAX_TIMERS) {
+                    return Some(format!(
+                        "{id} has {count} timers set after {} of {}; at most {MAX_TIMERS} are allowed",
+                        n + 1,
+                        event.event.r#type
+                    ));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Checks a reaction as the host does. The error says what it refuses.
+pub(super) fn check_reaction(saga: &Saga<'_>, reaction: &Reaction) -> Result<(), String> {
+    if let Some(wrong) = undeclared(saga, reaction) {
+        return Err(wrong);
+    }
+    let mut names = reaction.commands.iter().flat_map(|command| &command.metadata);
+    if let Some((name, _)) = names.find(|(name, _)| !is_plugin_extension(name)) {
+        return Err(format!("it sends the metadata {name:?}, a name that it may not use"));
+    }
+    match reaction.commands.len() {
+        count if count > MAX_COMMANDS => {
+            Err(format!("it sends {count} commands; at most {MAX_COMMANDS} are allowed"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -70,33 +70,45 @@ fn test(subject: &Subject<'_>) -> Finding {
             for event in stream.iter().take(GOOD) {
                 let one = std::slice::from_ref(event);
                 let Ok(expected) = view::changes(&fresh, one, &view, false) else { continue };
+                let keys = view::keys(&fresh, one).unwrap_or_default().concat();
                 for data in bad.iter().skip(tried % 9).step_by(9) {
-                    refuse(&warm, event, data, &view);
-                    if view::changes(&warm, one, &view, false).as_ref() != Ok(&expected) {
-                        let (mut right, mut wrong) = (view.clone(), view.clone());
-                        view::write(&mut right, expected);
-                        view::write(&mut wrong, view::changes(&warm, one, &view, false).unwrap_or_default());
-                        let place = view::difference(&right, &wrong).unwrap_or_else(|| "it fails".to_owned());
-                        return failed(format!("{} after refusals: {place}", event.event.r#type));
+                    for refused in refusals(event, data, &keys) {
+                        refused(&warm);
+                        let again = view::changes(&warm, one, &view, false);
+                        if again.as_ref() != Ok(&expected) {
+                            let (mut right, mut wrong) = (view.clone(), view.clone());
+                            view::write(&mut right, expected);
+                            view::write(&mut wrong, again.unwrap_or_default());
+                            let place =
+                                view::difference(&right, &wrong).unwrap_or_else(|| "it fails".to_owned());
+                            return failed(format!("{} after a refusal: {place}", event.event.r#type));
+                        }
+                        tried += 1;
                     }
-                    tried += 1;
                 }
                 view::write(&mut view, expected);
             }
         }
     }
     if let Some(saga) = subject.saga() {
-        for reacted in subject.corpus.reactions.iter().take(GOOD) {
+        let all = &subject.corpus.reactions;
+        for (n, reacted) in all.iter().take(GOOD).enumerate() {
+            // What another instance does must not be left behind either.
+            let is_other = |other: &&Reacted| other.instance != reacted.instance;
+            let other = all.iter().cycle().skip(n).take(all.len()).find(is_other).unwrap_or(reacted);
             for data in bad.iter().skip(tried % 9).step_by(9) {
                 for bad in bad_inputs(reacted, data) {
                     let _ = bad.again(&saga);
                     if let SagaInput::Event(event) = &bad.input {
                         let _ = saga.correlate(event);
                     }
-                    let again = reacted.again(&saga);
-                    if !same_reaction(&reacted.reaction, &again) {
-                        let how = differs_in(&reacted.reaction, &again);
-                        return failed(format!("{} after a refusal: {how}", reacted.shown()));
+                    for reacted in [reacted, other, reacted] {
+                        let again = reacted.again(&saga);
+                        if !same_reaction(&reacted.reaction, &again) {
+                            let how = differs_in(&reacted.reaction, &again);
+                            return failed(format!("{} after a refusal: {how}", reacted.shown()));
+                        }
+                        let _ = bad.again(&saga);
                     }
                     tried += 1;
                 }
@@ -106,20 +118,25 @@ fn test(subject: &Subject<'_>) -> Finding {
     passed(tried, "answers after refusals", super::NO_EVENTS)
 }
 
-/// Calls the projection's functions with inputs that it cannot take.
-fn refuse(projection: &Projection<'_>, event: &RecordedEvent, data: &Bytes, view: &View) {
+/// A call with an input that the projection cannot take.
+type Refusal<'a> = Box<dyn Fn(&Projection<'_>) + 'a>;
+
+/// Calls of the projection's functions with inputs that it cannot take, one each.
+fn refusals<'a>(event: &'a RecordedEvent, data: &'a Bytes, keys: &'a [String]) -> Vec<Refusal<'a>> {
     let mut broken = event.clone();
     broken.event.data = data.clone();
-    let _ = view::changes(projection, &[event.clone(), broken.clone()], view, false);
-    // If `keys` failed, `project` was not called.
-    if let Ok(Ok(keys)) = projection.keys(std::slice::from_ref(event)) {
-        for value in [None, Some(data.clone())] {
-            let views: Vec<_> =
-                keys.concat().into_iter().map(|key| ViewChange { key, value: value.clone() }).collect();
-            let _ = projection.project(&[event.clone(), broken.clone()], &views);
-            let _ = projection.project(std::slice::from_ref(event), &views);
-        }
-    }
+    let both = vec![event.clone(), broken.clone()];
+    let given = |value: Option<Bytes>| -> Vec<ViewChange> {
+        keys.iter().map(|key| ViewChange { key: key.clone(), value: value.clone() }).collect()
+    };
+    let (none, odd) = (given(None), given(Some(data.clone())));
+    let (of_keys, of_project, with_none) = (both.clone(), both, none.clone());
+    vec![
+        Box::new(move |projection| drop(projection.keys(&of_keys))),
+        Box::new(move |projection| drop(projection.project(&of_project, &with_none))),
+        Box::new(move |projection| drop(projection.project(std::slice::from_ref(&broken), &none))),
+        Box::new(move |projection| drop(projection.project(std::slice::from_ref(event), &odd))),
+    ]
 }
 
 /// The input on a state that the saga cannot read, and an event that it cannot read.

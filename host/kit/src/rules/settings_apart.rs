@@ -46,17 +46,24 @@ fn test(subject: &Subject<'_>) -> Finding {
     }
 }
 
-/// No settings, and all settings with other numbers and texts.
+/// No settings, and all settings with other numbers and texts: larger, none, and huge ones.
 fn others(subject: &Subject<'_>) -> Vec<PluginSettings> {
     let changed = |text: &str| match text.parse::<u64>() {
         Ok(number) => (number * 2 + 1).to_string(),
         Err(_) => format!("{text}x"),
     };
-    let mut all = PluginSettings::default();
-    for (name, value) in subject.suite.activation.settings.iter() {
-        let _ = all.set(name, &changed(value));
-    }
-    vec![PluginSettings::default(), all]
+    let zero = |text: &str| if text.parse::<u64>().is_ok() { "0".to_owned() } else { text.to_lowercase() };
+    let huge = |text: &str| {
+        if text.parse::<u64>().is_ok() { "9007199254740991".to_owned() } else { text.to_uppercase() }
+    };
+    let with = |change: &dyn Fn(&str) -> String| {
+        let mut all = PluginSettings::default();
+        for (name, value) in subject.suite.activation.settings.iter() {
+            let _ = all.set(name, &change(value));
+        }
+        all
+    };
+    vec![PluginSettings::default(), with(&changed), with(&zero), with(&huge)]
 }
 
 fn differ(subject: &Subject<'_>, other: &LoadedPlugin) -> Result<usize, String> {

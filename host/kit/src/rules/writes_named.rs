@@ -23,7 +23,9 @@ fn test(subject: &Subject<'_>) -> Finding {
         for size in [1, 3, stream.len()] {
             let mut view = View::new();
             for batch in stream.chunks(size) {
-                if let Err(Stop::Wrong(what)) = view::fold(&projection, &mut view, [batch]) {
+                if let Err(Stop::Wrong(what) | Stop::Unusable(what)) =
+                    view::fold(&projection, &mut view, [batch])
+                {
                     let types: Vec<_> =
                         batch.iter().take(4).map(|event| event.event.r#type.as_str()).collect();
                     return failed(format!("{}: {what}", types.join(", ")));

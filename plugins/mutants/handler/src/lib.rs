@@ -72,9 +72,13 @@ impl handler::Guest for Mutant {
         }
         let mut folds = emits.clone();
         folds.push(event_type("added", 1));
+        let metadata = match is("describe-metadata") {
+            true => vec![("asked".to_owned(), calls().to_string())],
+            false => Vec::new(),
+        };
         let ahead = if is("describe-wavers") { calls() % 3 != 2 } else { true };
         handler::Descriptor {
-            identity: Identity { name: "mutant".to_owned(), version, metadata: Vec::new() },
+            identity: Identity { name: "mutant".to_owned(), version, metadata },
             commands: ["add", "take", "close"].map(str::to_owned).to_vec(),
             emits,
             folds,
@@ -244,6 +248,10 @@ impl handler::GuestEntity for Entity {
             if is("static-sum") {
                 SHARED.with_borrow_mut(|sum| sum.count += 1);
             }
+            if is("fold-overflow") {
+                let count = data.get("count").and_then(Value::as_u64).unwrap_or_default();
+                std::hint::black_box(stock.count.checked_add(count).expect("room for a sum"));
+            }
             stock.fold(&recorded.event.type_, version, &data, time)?;
         }
         if is("static-last-folded") {
@@ -401,6 +409,8 @@ fn decide(entity: &Entity, stock: &Stock, command: &Command) -> Result<Vec<NewEv
                 count = u64::from(count as u8);
             } else if is("narrow-f32") {
                 count = (count as f32) as u64;
+            } else if is("through-float") {
+                count = (count as f64 / 100.0 * 100.0) as u64;
             } else if is("narrow-i32") {
                 count = (count as u32).cast_signed().unsigned_abs().into();
             }

@@ -126,6 +126,10 @@ impl projection::Guest for Mutant {
         let mut named = HashSet::new();
         let count = events.len();
         for (n, recorded) in events.iter().enumerate() {
+            if is("batch-skips-unreadable") && count > 1 && read(recorded).is_err() {
+                all.push(Vec::new());
+                continue;
+            }
             let happened = read(recorded)?;
             let mut keys = keys_of(&happened);
             if is("keys-once-a-batch") {
@@ -196,6 +200,9 @@ impl projection::Guest for Mutant {
         }
         if is("batch-drops-same") {
             events.dedup_by(|one, other| one.event.data == other.event.data);
+        }
+        if is("batch-skips-unreadable") && events.len() > 1 {
+            events.retain(|recorded| read(recorded).is_ok());
         }
         let of_batch = events.len() as u64;
         for (n, recorded) in events.iter().enumerate() {

@@ -236,7 +236,11 @@ fn react(
             let due = context.time.saturating_add(DAY);
             let due = if is("static-due") { due + calls() } else { due };
             let data = json!({ "item": state.item }).to_string().into_bytes();
-            let timer = Timer { id: "late".to_owned(), type_: r#type.to_owned(), due, data };
+            let id = match is("timer-each-time") {
+                true => format!("late-{}", event.sequence),
+                false => "late".to_owned(),
+            };
+            let timer = Timer { id, type_: r#type.to_owned(), due, data };
             Ok(keep(&state, commands, vec![TimerChange::Set(timer)]))
         }
         SagaInput::Event(event) => {
