@@ -9,7 +9,7 @@ use pelton_core::client::Submission;
 use pelton_core::cloudevents::CAUSATION_ID;
 use pelton_core::command::entity::CacheLimits;
 use pelton_core::command::outcome::{Answer, EventRef, MarkOutcome, Outcome, OutcomeRecord};
-use pelton_core::command::ports::{EntityMessage, Stored};
+use pelton_core::command::ports::{CommandStore, EntityMessage, Stored};
 use pelton_core::command::reader::{self, Limits};
 use pelton_core::command::snapshot::{SnapshotKey, SnapshotPolicy};
 use pelton_core::command::trial::HandlerVersion;
@@ -96,12 +96,21 @@ impl Bank {
 
     /// A host's flow whose dead letters go here.
     pub(crate) fn flow_with<L: Retries>(&self, dead_letters: L) -> CommandFlow<Account, MemoryStore, L> {
+        self.flow_on(self.store.clone(), dead_letters)
+    }
+
+    /// A host's flow on these ports.
+    pub(crate) fn flow_on<S: CommandStore, L: Retries>(
+        &self,
+        store: S,
+        dead_letters: L,
+    ) -> CommandFlow<Account, S, L> {
         let retry = RetryPolicy { max_attempts: self.max_attempts, ..RetryPolicy::default() };
         CommandFlow::new(
             Name::new("account").unwrap(),
             "bank".into(),
             Account::new(self.manners.clone()),
-            Arc::new(self.store.clone()),
+            Arc::new(store),
             Arc::new(dead_letters),
             HandlerSettings {
                 retry,

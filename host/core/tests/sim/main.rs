@@ -3,6 +3,7 @@
 
 mod account;
 mod bank;
+mod late_reports;
 #[path = "../support/log.rs"]
 mod log;
 mod parking;

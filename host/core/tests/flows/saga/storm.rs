@@ -1,7 +1,8 @@
 //! Storms: hosts that crash, pause and run side by side, answers that get lost, inputs that come twice; and afterwards every
 //! instance is the fold of its inputs. `PELTON_SIM_SEED=n` replays one storm, `PELTON_SIM_STORMS=n` runs more.
 //!
-//! The same storms find bugs that are planted: a storm that finds none would prove nothing.
+//! The same storms find bugs that are planted: a storm that finds none would prove nothing. The bug of a handler's host that
+//! tells an outcome too late is planted where such hosts run, in the storms of `sim/reports.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
