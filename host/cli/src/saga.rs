@@ -2,17 +2,22 @@
 //!
 //! A quarantine is a queue of dead letters: to resume is to retry them, to skip is to drop the first and retry the others.
 
+mod bulk;
 mod output;
+mod select;
+
+use std::ops::ControlFlow;
 
 use anyhow::{Context, anyhow};
-use pelton_core::id::Name;
+use pelton_core::id::{InstanceId, Name};
 use pelton_core::saga::instance::Instance;
-use pelton_nats::Nats;
 use pelton_nats::sagas::{Changed, SagaView, StoredInstance};
 
-use crate::args::dlq::{DropArgs, FilterArgs, Kind, RetryArgs, SelectionArgs};
+use crate::args::common::ServerArgs;
+use crate::args::dlq::{self as dlq_args, DropArgs, Kind, RetryArgs};
 use crate::args::saga::{
-    ChangeArgs, FireArgs, InstanceArgs, InstanceStatus, ListArgs, ResumeArgs, SagaCommand, SkipArgs,
+    FireArgs, InstanceArgs, InstanceStatus, ListArgs, ResumeArgs, SagaCommand, Selection, SelectionArgs,
+    SkipArgs,
 };
 use crate::config::{Config, SagaConfig};
 use crate::exit::Failure;
@@ -42,30 +47,16 @@ fn status(instance: &Instance) -> InstanceStatus {
 
 async fn list(arguments: &ListArgs) -> Result<(), Failure> {
     let (config, nats) = server::connect(&arguments.server).await?;
-    let sagas: Vec<_> = match &arguments.saga {
-        Some(saga) => vec![find(&config, saga)?],
-        None => config.sagas.iter().collect(),
-    };
     let (mut listed, mut more) = (Vec::new(), false);
-    for (name, saga) in sagas {
-        let view = SagaView::new(&nats, &saga.id);
-        for id in view.instances().await.map_err(failed)? {
-            let Some(stored) = view.instance(&id).await.map_err(failed)? else { continue };
-            let is_wanted = match arguments.status {
-                Some(wanted) => status(&stored.instance) == wanted,
-                None => status(&stored.instance) != InstanceStatus::Ended,
-            };
-            let has_timer = |timer: &String| stored.instance.timers.contains_key(timer);
-            if !is_wanted || !arguments.timer.as_ref().is_none_or(has_timer) {
-                continue;
-            }
-            if listed.len() == arguments.limit {
-                more = true;
-                break;
-            }
-            listed.push((name.clone(), saga.id.clone(), stored));
+    select::each(&config, &nats, &arguments.filter, |name, saga, stored| {
+        if listed.len() == arguments.limit {
+            more = true;
+            return ControlFlow::Break(());
         }
-    }
+        listed.push((name.clone(), saga.id.clone(), stored));
+        ControlFlow::Continue(())
+    })
+    .await?;
     Output { json: arguments.server.json }.list(&listed);
     if more {
         eprintln!("there are more; --limit {} shows more", arguments.limit * 10);
@@ -73,52 +64,67 @@ async fn list(arguments: &ListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show(arguments: &InstanceArgs) -> Result<(), Failure> {
-    let (opened, stored) = Opened::of(arguments).await?;
-    Output { json: arguments.server.json }.show(&opened.name, &opened.saga.id, &stored);
+async fn show(InstanceArgs { server, saga, instance }: &InstanceArgs) -> Result<(), Failure> {
+    let (opened, stored) = Opened::of(server, saga, instance).await?;
+    Output { json: server.json }.show(&opened.name, &opened.saga.id, &stored);
     Ok(())
 }
 
-async fn resume(arguments: &ResumeArgs) -> Result<(), Failure> {
-    let (opened, stored) = Opened::of(&arguments.change.of).await?;
+/// An instance that can be resumed, as it is.
+async fn quarantined(
+    server: &ServerArgs,
+    saga: &str,
+    instance: &InstanceId,
+) -> Result<(Opened, StoredInstance), Failure> {
+    let (opened, stored) = Opened::of(server, saga, instance).await?;
     if status(&stored.instance) != InstanceStatus::Quarantined {
         return Err(Failure::Run(anyhow!("the instance {} is not quarantined: nothing waits", stored.id)));
     }
-    dlq::retry(&opened.retry(arguments, &stored)).await
+    Ok((opened, stored))
 }
 
-async fn skip(arguments: &SkipArgs) -> Result<(), Failure> {
-    let SkipArgs { resume, reason } = arguments;
-    let (opened, stored) = Opened::of(&resume.change.of).await?;
-    if status(&stored.instance) != InstanceStatus::Quarantined {
-        return Err(Failure::Run(anyhow!("the instance {} is not quarantined: nothing waits", stored.id)));
+async fn resume(arguments: &ResumeArgs) -> Result<(), Failure> {
+    let ResumeArgs { selection, wait } = arguments;
+    match selection.selection(&bulk::RESUMED).map_err(Failure::Usage)? {
+        Selection::Filtered => bulk::run(bulk::Act::Resume, selection, *wait).await,
+        Selection::One(saga, instance) => {
+            let (opened, stored) = quarantined(&selection.server, saga, instance).await?;
+            dlq::retry(&opened.retry(arguments, &stored)).await
+        }
     }
+}
+
+async fn skip(SkipArgs { resume, reason }: &SkipArgs) -> Result<(), Failure> {
+    let ResumeArgs { selection: selected, wait } = resume;
+    let (opened, stored) = match selected.selection(&bulk::RESUMED).map_err(Failure::Usage)? {
+        Selection::Filtered => return bulk::run(bulk::Act::Skip(reason), selected, *wait).await,
+        Selection::One(saga, instance) => quarantined(&selected.server, saga, instance).await?,
+    };
     let RetryArgs { server, mut selection, .. } = opened.retry(resume, &stored);
     selection.filter.kind = Some(Kind::Failed);
     dlq::drop(&DropArgs { server, selection, reason: reason.clone() }).await?;
-    if resume.change.dry_run {
+    if selected.dry_run {
         return Ok(());
     }
     dlq::retry(&opened.retry(resume, &stored)).await
 }
 
-async fn cancel(arguments: &ChangeArgs) -> Result<(), Failure> {
-    let (opened, stored) = Opened::of(&arguments.of).await?;
-    let what = match status(&stored.instance) {
-        InstanceStatus::Ended => {
-            return Err(Failure::Run(anyhow!("the instance {} has ended already", stored.id)));
-        }
-        _ => match stored.instance.timers.len() {
-            0 => "end it".to_owned(),
-            timers => format!("end it and cancel {timers} of its timers"),
-        },
+async fn cancel(arguments: &SelectionArgs) -> Result<(), Failure> {
+    let (saga, instance) = match arguments.selection(&bulk::CANCELLED).map_err(Failure::Usage)? {
+        Selection::Filtered => return bulk::run(bulk::Act::Cancel, arguments, bulk::NO_WAIT).await,
+        Selection::One(saga, instance) => (saga, instance),
     };
-    let output = Output { json: arguments.of.server.json };
+    let (opened, stored) = Opened::of(&arguments.server, saga, instance).await?;
+    if status(&stored.instance) == InstanceStatus::Ended {
+        return Err(Failure::Run(anyhow!("the instance {} has ended already", stored.id)));
+    }
+    let output = Output { json: arguments.server.json };
     if arguments.dry_run {
-        output.did(&opened.name, &stored.id, &format!("would {what}"));
+        output.did(&opened.name, &stored.id, &format!("would {}", cancelling(&stored.instance)));
         return Ok(());
     }
-    match opened.view.cancel(&stored, opened.saga.keep, &who(arguments)).await.map_err(failed)? {
+    let by = operator::name(arguments.by.as_deref());
+    match opened.view.cancel(&stored, opened.saga.keep, &by).await.map_err(failed)? {
         Changed::Done => {
             output.did(&opened.name, &stored.id, "cancelled");
             Ok(())
@@ -127,9 +133,16 @@ async fn cancel(arguments: &ChangeArgs) -> Result<(), Failure> {
     }
 }
 
-async fn fire(arguments: &FireArgs) -> Result<(), Failure> {
-    let FireArgs { change, timer } = arguments;
-    let (opened, stored) = Opened::of(&change.of).await?;
+/// What it is to cancel an instance.
+fn cancelling(instance: &Instance) -> String {
+    match instance.timers.len() {
+        0 => "end it".to_owned(),
+        timers => format!("end it and cancel {timers} of its timers"),
+    }
+}
+
+async fn fire(FireArgs { of, dry_run, by, timer }: &FireArgs) -> Result<(), Failure> {
+    let (opened, stored) = Opened::of(&of.server, &of.saga, &of.instance).await?;
     let Some(armed) = stored.instance.timers.get(timer) else {
         let set: Vec<_> = stored.instance.timers.keys().map(String::as_str).collect();
         let set = if set.is_empty() { "none".to_owned() } else { set.join(", ") };
@@ -138,13 +151,13 @@ async fn fire(arguments: &FireArgs) -> Result<(), Failure> {
             stored.id
         )));
     };
-    let output = Output { json: change.of.server.json };
-    if change.dry_run {
+    let output = Output { json: of.server.json };
+    if *dry_run {
         let what = format!("would let {timer} go off, which is due at {}", armed.due);
         output.did(&opened.name, &stored.id, &what);
         return Ok(());
     }
-    match opened.view.fire(&stored, timer, &who(change)).await.map_err(failed)? {
+    match opened.view.fire(&stored, timer, &operator::name(by.as_deref())).await.map_err(failed)? {
         Changed::Done => {
             output.did(&opened.name, &stored.id, &format!("{timer} goes off"));
             Ok(())
@@ -161,22 +174,24 @@ struct Opened {
 }
 
 impl Opened {
-    async fn of(arguments: &InstanceArgs) -> Result<(Self, StoredInstance), Failure> {
-        let (config, nats): (Config, Nats) = server::connect(&arguments.server).await?;
-        let (name, saga) = find(&config, &arguments.saga)?;
+    async fn of(
+        server: &ServerArgs,
+        saga: &str,
+        instance: &InstanceId,
+    ) -> Result<(Self, StoredInstance), Failure> {
+        let (config, nats) = server::connect(server).await?;
+        let (name, saga) = find(&config, saga)?;
         let view = SagaView::new(&nats, &saga.id);
-        let stored = view.instance(&arguments.instance).await.map_err(failed)?;
+        let stored = view.instance(instance).await.map_err(failed)?;
         let stored = stored
-            .with_context(|| {
-                format!("the saga {name} has no instance {}, or has forgotten it", arguments.instance)
-            })
+            .with_context(|| format!("the saga {name} has no instance {instance}, or has forgotten it"))
             .map_err(Failure::Run)?;
         Ok((Self { name: name.clone(), saga: saga.clone(), view }, stored))
     }
 
     /// The arguments of `pelton dlq retry` for the instance's dead letters.
-    fn retry(&self, ResumeArgs { change, wait }: &ResumeArgs, stored: &StoredInstance) -> RetryArgs {
-        let filter = FilterArgs {
+    fn retry(&self, ResumeArgs { selection, wait }: &ResumeArgs, stored: &StoredInstance) -> RetryArgs {
+        let filter = dlq_args::FilterArgs {
             consumer: Some(self.saga.id.to_string()),
             key: Some(stored.id.to_string()),
             kind: None,
@@ -185,9 +200,10 @@ impl Opened {
             since: None,
             until: None,
         };
-        let (dry_run, by) = (change.dry_run, change.by.clone());
-        let selection = SelectionArgs { dead_letters: Vec::new(), filter, all: false, dry_run, by };
-        RetryArgs { server: change.of.server.clone(), selection, wait: *wait }
+        let SelectionArgs { server, dry_run, by, .. } = selection;
+        let (dry_run, by) = (*dry_run, by.clone());
+        let selection = dlq_args::SelectionArgs { dead_letters: Vec::new(), filter, all: false, dry_run, by };
+        RetryArgs { server: server.clone(), selection, wait: *wait }
     }
 }
 
@@ -199,10 +215,6 @@ fn find<'a>(config: &'a Config, saga: &str) -> Result<(&'a Name, &'a SagaConfig)
         .find(is_meant)
         .with_context(|| format!("the configuration has no saga {saga}"))
         .map_err(Failure::Run)
-}
-
-fn who(arguments: &ChangeArgs) -> String {
-    operator::name(arguments.by.as_deref())
 }
 
 fn overtaken(stored: &StoredInstance) -> Failure {

@@ -175,32 +175,52 @@ async fn nobody_takes_the_id_of_a_sagas_command() {
     host.stop().await;
 }
 
-/// What is quarantined goes on when its input is handled after all, or given up.
-#[tokio::test]
-async fn an_operator_resumes_and_skips() {
-    let house = House::open().await;
-    // A state that no version of the plugin has written.
+/// Gives the instance of a room a state that no version of the plugin has written.
+async fn break_state(house: &House, room: usize) {
     let head = json!({
         "handled": {}, "life": "hotel:1", "state-bytes": 4, "state-version": 1, "digest": "", "numbered": 0,
         "correlation-id": "c",
     });
-    let host = house.host().await;
-    let broken = async |room: u32| {
-        let subject = format!("saga.housekeeping.instance.{room}~2022-12-12");
-        let streams = house.streams().await;
-        let sent = streams.jetstream().publish(subject, format!("{head}\nnone").into()).await;
-        sent.expect("it is sent").await.expect("it is stored");
-    };
-    for room in [7, 8] {
-        broken(room).await;
-        assert_eq!(host.send(&book(&format!("book-{room}"), room as usize, 1)).await.status, 201);
-    }
-    eventually("both are quarantined", async || {
-        let listed = saga(&house, &["list", "--status", "quarantined"], 0).await;
-        anyhow::ensure!(listed.len() == 2, "{listed:?}");
+    store(house, room, format!("{head}\nnone")).await;
+}
+
+/// Takes the state away from the instance of a room.
+async fn mend_state(house: &House, room: usize) {
+    let own = house.streams().await.read(SAGA).await.expect("the stream");
+    let subject = format!("saga.housekeeping.instance.{room}~2022-12-12");
+    let stored = own.iter().find(|stored| stored.subject == subject).expect("the instance");
+    let mut mended: Value =
+        serde_json::from_str(stored.payload.lines().next().expect("a line")).expect("JSON");
+    mended["state-bytes"] = Value::Null;
+    store(house, room, format!("{mended}\n")).await;
+}
+
+async fn store(house: &House, room: usize, instance: String) {
+    let subject = format!("saga.housekeeping.instance.{room}~2022-12-12");
+    let streams = house.streams().await;
+    let sent = streams.jetstream().publish(subject, instance.into()).await;
+    sent.expect("it is sent").await.expect("it is stored");
+}
+
+async fn quarantined(house: &House, instances: usize) {
+    eventually("they are quarantined", async || {
+        let listed = saga(house, &["list", "--status", "quarantined"], 0).await;
+        anyhow::ensure!(listed.len() == instances, "{listed:?}");
         Ok(())
     })
     .await;
+}
+
+/// What is quarantined goes on when its input is handled after all, or given up.
+#[tokio::test]
+async fn an_operator_resumes_and_skips() {
+    let house = House::open().await;
+    let host = house.host().await;
+    for room in [7, 8] {
+        break_state(&house, room).await;
+        assert_eq!(host.send(&book(&format!("book-{room}"), room, 1)).await.status, 201);
+    }
+    quarantined(&house, 2).await;
     // It fails again, and says so.
     let resumed = saga(&house, &["resume", "housekeeping", INSTANCE], 4).await;
     assert_eq!(resumed[0]["result"], "failed", "{resumed:?}");
@@ -212,15 +232,7 @@ async fn an_operator_resumes_and_skips() {
     // Somebody mends the state.
     let [shown] = &saga(&house, &["show", "housekeeping", INSTANCE], 0).await[..] else { panic!() };
     assert_eq!((&shown["status"], &shown["state"]), (&"quarantined".into(), &"none".into()));
-    let own = house.streams().await.read(SAGA).await.expect("the stream");
-    let stored = own.iter().find(|stored| stored.subject.ends_with(INSTANCE)).expect("the instance");
-    let mut mended: Value =
-        serde_json::from_str(stored.payload.lines().next().expect("a line")).expect("JSON");
-    mended["state-bytes"] = Value::Null;
-    let subject = format!("saga.housekeeping.instance.{INSTANCE}");
-    let streams = house.streams().await;
-    let sent = streams.jetstream().publish(subject, format!("{mended}\n").into()).await;
-    sent.expect("it is sent").await.expect("it is stored");
+    mend_state(&house, 7).await;
     let resumed = saga(&house, &["resume", "housekeeping", INSTANCE], 0).await;
     assert_eq!(resumed[0]["result"], "settled", "{resumed:?}");
     eventually("its cleaning is scheduled", async || {
@@ -230,5 +242,71 @@ async fn an_operator_resumes_and_skips() {
     })
     .await;
     saga(&house, &["resume", "housekeeping", INSTANCE], 4).await;
+    host.stop().await;
+}
+
+/// The result of each room's instance, and the summary.
+async fn bulk(house: &House, arguments: &[&str], code: i32) -> (Vec<(u64, String)>, Value) {
+    let mut said = saga(house, arguments, code).await;
+    let summary = said.pop().expect("a summary")["summary"].take();
+    let result = |said: &Value| {
+        let (room, _) = said["instance"].as_str().expect("an instance").split_once('~').expect("a day");
+        (room.parse().expect("a room"), said["result"].as_str().expect("a result").to_owned())
+    };
+    let mut results: Vec<_> = said.iter().map(result).collect();
+    results.sort();
+    (results, summary)
+}
+
+fn results<const N: usize>(expected: [(u64, &str); N]) -> Vec<(u64, String)> {
+    expected.map(|(room, result)| (room, result.to_owned())).into()
+}
+
+#[tokio::test]
+async fn an_operator_changes_all_instances_that_a_filter_shows() {
+    let house = House::open().await;
+    let host = house.host().await;
+    for room in 1..=5 {
+        if room <= 3 {
+            break_state(&house, room).await;
+        }
+        assert_eq!(host.send(&book(&format!("book-{room}"), room, 1)).await.status, 201);
+    }
+    quarantined(&house, 3).await;
+    for wrong in [&["resume"][..], &["resume", "--status", "waiting"], &["cancel", "--status", "ended"]] {
+        assert!(saga(&house, wrong, 2).await.is_empty());
+    }
+    let (dry, summary) = bulk(&house, &["resume", "--saga", "housekeeping", "--dry-run"], 0).await;
+    assert_eq!(dry, results([1, 2, 3].map(|room| (room, "would-be-resumed"))));
+    assert_eq!(summary["would-be-resumed"], 3);
+    mend_state(&house, 2).await;
+    let (resumed, summary) = bulk(&house, &["resume", "--status", "quarantined"], 4).await;
+    assert_eq!(resumed, results([(1, "failed"), (2, "resumed"), (3, "failed")]));
+    assert_eq!(summary, json!({ "resumed": 1, "changed-meanwhile": 0, "failed": 2, "not-tried": 0 }));
+    house.settle().await;
+
+    let skip = ["skip", "--all", "--reason", "broken"];
+    let (skipped, summary) = bulk(&house, &skip, 0).await;
+    assert_eq!((skipped, &summary["skipped"]), (results([(1, "skipped"), (3, "skipped")]), &2.into()));
+    let dead = house.streams().await.read("DEAD_LETTERS").await.expect("the dead letters");
+    assert!(dead.iter().all(|dead| dead.payload.is_empty()), "{dead:?}");
+    // They are quarantined until their next input, and nothing waits.
+    let (again, summary) = bulk(&house, &skip, 0).await;
+    assert_eq!(again, results([(1, "changed-meanwhile"), (3, "changed-meanwhile")]));
+    assert_eq!((&summary["skipped"], &summary["changed-meanwhile"]), (&0.into(), &2.into()));
+
+    let cancel = ["cancel", "--saga", "housekeeping", "--timer", "unpaid"];
+    let (dry, _) = bulk(&house, &[&cancel[..], &["--dry-run"]].concat(), 0).await;
+    assert_eq!(dry, results([2, 4, 5].map(|room| (room, "would-be-cancelled"))));
+    let (cancelled, summary) = bulk(&house, &cancel, 0).await;
+    assert_eq!(cancelled, results([2, 4, 5].map(|room| (room, "cancelled"))));
+    assert_eq!(summary["cancelled"], 3);
+    assert_eq!(bulk(&house, &cancel, 0).await.0, []);
+    let ended = saga(&house, &["list", "--status", "ended"], 0).await;
+    assert_eq!(ended.len(), 3, "{ended:?}");
+    assert!(ended.iter().all(|ended| ended["timers"] == json!([])), "{ended:?}");
+    let audit = house.streams().await.read("AUDIT").await.expect("the audit stream");
+    let cancelled = audit.iter().filter(|entry| entry.data()["act"] == "cancelled");
+    assert_eq!(cancelled.count(), 3, "what was only tried is not noted");
     host.stop().await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pelton_core::id::Sequence;
+use pelton_core::store::Unavailable;
 use pelton_nats::Nats;
 use pelton_nats::dead_letters::{self, Filter, KeptDeadLetter, Operator};
 
@@ -43,11 +44,10 @@ impl DlqClient {
         &self,
         filter: &Filter,
         limit: usize,
-    ) -> Result<(Vec<KeptDeadLetter>, bool), Failure> {
+    ) -> Result<(Vec<KeptDeadLetter>, bool), Unavailable> {
         let (mut found, mut from) = (Vec::new(), Some(Sequence(1)));
         while let Some(start) = from.filter(|_| found.len() <= limit) {
-            let page = dead_letters::page(&self.nats, filter, start, self.is_replicated());
-            let page = page.await.map_err(run_failed)?;
+            let page = dead_letters::page(&self.nats, filter, start, self.is_replicated()).await?;
             // A listing does not show payloads, which may be large.
             found.extend(page.dead_letters.into_iter().map(without_payload));
             from = page.next;
@@ -59,7 +59,7 @@ impl DlqClient {
 
     pub(super) async fn select(&self, selection: &Selection) -> Result<Vec<KeptDeadLetter>, Failure> {
         match selection {
-            Selection::Filtered(filter) => Ok(self.find(filter, usize::MAX).await?.0),
+            Selection::Filtered(filter) => Ok(self.find(filter, usize::MAX).await.map_err(run_failed)?.0),
             Selection::Named(sequences) => {
                 let mut found = Vec::new();
                 for sequence in sequences {

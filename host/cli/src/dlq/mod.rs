@@ -4,6 +4,7 @@ mod case;
 mod causes;
 mod client;
 mod output;
+mod queues;
 mod resolve;
 
 use std::io::Write;
@@ -16,6 +17,7 @@ use crate::args::dlq::{DlqCommand, ListArgs, ShowArgs};
 use crate::exit::Failure;
 use client::{DlqClient, run_failed};
 
+pub(crate) use queues::{Queues, Resolved};
 pub(crate) use resolve::{drop, retry};
 
 /// Runs the subcommand.
@@ -31,7 +33,8 @@ pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
 
 async fn list(arguments: &ListArgs) -> Result<(), Failure> {
     let client = DlqClient::open(&arguments.server).await?;
-    let (dead_letters, more) = client.find(&arguments.filter.filter(), arguments.limit).await?;
+    let found = client.find(&arguments.filter.filter(), arguments.limit).await;
+    let (dead_letters, more) = found.map_err(run_failed)?;
     client.output.list(&dead_letters);
     if more {
         let _ = writeln!(std::io::stderr(), "there are more; --limit {} shows more", arguments.limit * 10);

@@ -22,19 +22,25 @@ use crate::terminal::{one_line, say};
 const VIEW_WAIT: Duration = Duration::from_secs(10);
 
 /// The result for one dead letter.
-struct Done {
+pub(super) struct Done {
     /// The result in one word, for programs.
     result: &'static str,
     /// Details, for people.
-    detail: String,
+    pub(super) detail: String,
     /// Whether the dead letter is removed, or would be in a dry run.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl Done {
     fn new(result: &'static str, detail: impl Into<String>, settled: bool) -> Self {
         Self { result, detail: detail.into(), settled }
     }
+}
+
+/// Where results go.
+pub(super) trait Results {
+    /// Takes one.
+    fn add(&mut self, kept: &KeptDeadLetter, done: &Done);
 }
 
 /// Counts results and writes them.
@@ -49,6 +55,22 @@ impl Report {
         Self { output, dead_letters: 0, left: 0 }
     }
 
+    fn finish(self) -> Result<(), Failure> {
+        let Self { dead_letters, left, .. } = self;
+        match (dead_letters, left) {
+            (0, _) => tracing::warn!("no dead letter matches"),
+            (_, 0) => {}
+            _ => {
+                let what =
+                    anyhow!("{left} of {dead_letters} dead letters are left; `pelton dlq show` says why");
+                return Err(Failure::Run(what));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Results for Report {
     fn add(&mut self, kept: &KeptDeadLetter, done: &Done) {
         self.dead_letters += 1;
         self.left += usize::from(!done.settled);
@@ -70,20 +92,6 @@ impl Report {
             );
             say(&one_line(&line));
         }
-    }
-
-    fn finish(self) -> Result<(), Failure> {
-        let Self { dead_letters, left, .. } = self;
-        match (dead_letters, left) {
-            (0, _) => tracing::warn!("no dead letter matches"),
-            (_, 0) => {}
-            _ => {
-                let what =
-                    anyhow!("{left} of {dead_letters} dead letters are left; `pelton dlq show` says why");
-                return Err(Failure::Run(what));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -126,11 +134,11 @@ fn queues(dead_letters: Vec<KeptDeadLetter>) -> Vec<Vec<KeptDeadLetter>> {
 
 /// Retries one dead letter after the other. What is parked behind one that is left is not tried; one that failed itself may
 /// be of a handler that does not park, and is.
-async fn retry_queue(
+pub(super) async fn retry_queue(
     operator: &Operator,
     queue: Vec<KeptDeadLetter>,
     end: Sequence,
-    report: &mut Report,
+    results: &mut impl Results,
 ) -> Result<(), Unavailable> {
     let mut left = queue.into_iter();
     let (mut next, mut blocked): (_, Option<(Sequence, bool)>) = (left.next(), None);
@@ -147,7 +155,7 @@ async fn retry_queue(
                 done
             }
         };
-        report.add(&dead_letter, &done);
+        results.add(&dead_letter, &done);
         next = match left.next() {
             None if blocked.is_none() => {
                 operator.next(&dead_letter).await?.filter(|joined| joins(joined, end))
@@ -192,10 +200,7 @@ pub(crate) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
             report.add(&dead_letter, &Done::new("would-be-dropped", "", true));
             continue;
         }
-        let done = match operator.drop(&dead_letter, reason).await.map_err(run_failed)? {
-            Some(outcome) => done(Retried::Settled(outcome.to_owned())),
-            None => Done::new("dropped", reason.as_str(), true),
-        };
+        let done = dropped(&operator, &dead_letter, reason).await.map_err(run_failed)?;
         report.add(&dead_letter, &done);
         if let Some(key) = dead_letter.dead_letter.key
             && is_projection(&client, &dead_letter.dead_letter.consumer)
@@ -213,6 +218,18 @@ pub(crate) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
         }
     }
     report.finish()
+}
+
+/// Drops one dead letter.
+pub(super) async fn dropped(
+    operator: &Operator,
+    dead_letter: &KeptDeadLetter,
+    reason: &str,
+) -> Result<Done, Unavailable> {
+    Ok(match operator.drop(dead_letter, reason).await? {
+        Some(outcome) => done(Retried::Settled(outcome.to_owned())),
+        None => Done::new("dropped", reason, true),
+    })
 }
 
 fn is_projection(client: &DlqClient, consumer: &str) -> bool {

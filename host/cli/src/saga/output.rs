@@ -8,6 +8,7 @@ use pelton_core::time::Timestamp;
 use pelton_nats::sagas::StoredInstance;
 use serde_json::{Value, json};
 
+use super::bulk::Summary;
 use super::status;
 use crate::args::saga::InstanceStatus;
 use crate::terminal::{one_line, say};
@@ -49,6 +50,32 @@ impl Output {
             true => say(&json!({ "saga": saga, "instance": instance, "result": what }).to_string()),
             false => say(&one_line(&format!("{saga} {instance}: {what}"))),
         }
+    }
+
+    /// Says what became of one of many instances.
+    pub(super) fn changed(self, saga: &Name, instance: &InstanceId, result: &str, detail: &str) {
+        let colon = if detail.is_empty() { "" } else { ": " };
+        match self.json {
+            true => {
+                let line = json!({ "saga": saga, "instance": instance, "result": result, "detail": detail });
+                say(&line.to_string());
+            }
+            false => say(&one_line(&format!("{saga} {instance}: {result}{colon}{detail}"))),
+        }
+    }
+
+    /// Sums up what became of many instances. `done`: what was done to them.
+    pub(super) fn summary(self, done: &str, summary: &Summary) {
+        let Summary { done: count, changed, failed, not_tried } = summary;
+        if self.json {
+            let numbers = json!({ done: count, "changed-meanwhile": changed, "failed": failed, "not-tried": not_tried });
+            return say(&json!({ "summary": numbers }).to_string());
+        }
+        let mut line = format!("{count} {done}, {changed} changed meanwhile, {failed} failed");
+        if *not_tried > 0 {
+            let _ = write!(line, ", {not_tried} not tried: the server does not answer");
+        }
+        say(&line);
     }
 
     /// Shows one instance of the saga with this name and id.

@@ -38,6 +38,15 @@ pub struct StoredInstance {
     pub revision: Sequence,
 }
 
+/// Some of the instances.
+#[derive(Debug, Clone, Default)]
+pub struct InstancePage {
+    /// Their ids, in order.
+    pub ids: Vec<InstanceId>,
+    /// How many were listed with this page. `None`: it is the last one.
+    pub next: Option<usize>,
+}
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
@@ -70,6 +79,18 @@ impl SagaView {
 
     /// The ids of all instances, also of those that ended and are not forgotten yet, in order.
     pub async fn instances(&self) -> Result<Vec<InstanceId>, Unavailable> {
+        let (mut ids, mut from) = (Vec::new(), Some(0));
+        while let Some(seen) = from {
+            let page = self.page(seen).await?;
+            ids.extend(page.ids);
+            from = page.next;
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The ids of some instances, behind as many others. The server bounds how many they are.
+    pub async fn page(&self, seen: usize) -> Result<InstancePage, Unavailable> {
         #[derive(Deserialize)]
         struct Page {
             state: State,
@@ -86,25 +107,17 @@ impl SagaView {
             format!("$JS.API.STREAM.INFO.{}", self.stream),
             format!("listing the instances of {}", self.saga),
         );
-        let (mut ids, mut seen) = (Vec::new(), 0);
-        loop {
-            let request = json!({ "subjects_filter": format!("{prefix}*"), "offset": seen }).to_string();
-            let page = match wire::api::<Page>(&self.nats, &subject, request.into(), &doing).await? {
-                Ok(page) => page,
-                Err(error) if error.code == 404 => return Ok(ids),
-                Err(error) => return Err(Unavailable { doing, cause: error.to_string() }),
-            };
-            let listed = page.state.subjects.unwrap_or_default();
-            seen += listed.len();
-            let is_last = listed.is_empty() || seen >= page.total;
-            ids.extend(
-                listed.keys().filter_map(|subject| InstanceId::new(subject.strip_prefix(&prefix)?).ok()),
-            );
-            if is_last {
-                ids.sort_unstable();
-                return Ok(ids);
-            }
-        }
+        let request = json!({ "subjects_filter": format!("{prefix}*"), "offset": seen }).to_string();
+        let page = match wire::api::<Page>(&self.nats, &subject, request.into(), &doing).await? {
+            Ok(page) => page,
+            Err(error) if error.code == 404 => return Ok(InstancePage::default()),
+            Err(error) => return Err(Unavailable { doing, cause: error.to_string() }),
+        };
+        let listed = page.state.subjects.unwrap_or_default();
+        let seen = seen + listed.len();
+        let is_last = listed.is_empty() || seen >= page.total;
+        let ids = listed.keys().filter_map(|subject| InstanceId::new(subject.strip_prefix(&prefix)?).ok());
+        Ok(InstancePage { ids: ids.collect(), next: (!is_last).then_some(seen) })
     }
 
     /// One instance.
