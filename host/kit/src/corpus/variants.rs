@@ -76,7 +76,11 @@ impl Pool {
         match random.u32(0..8) {
             0..=2 => random.choice(self.values.get(name).map_or(&[][..], Vec::as_slice)).cloned(),
             3 => {
-                let others: Vec<_> = beside.iter().filter(same_type).collect();
+                // What may be a key or an id stays one.
+                let keeps = |other: &&(String, Value)| {
+                    self.texts == Texts::Any || !may_be_key(leaf) || may_be_key(&other.1)
+                };
+                let others: Vec<_> = beside.iter().filter(same_type).filter(keeps).collect();
                 random.choice(others).map(|(_, other)| other.clone())
             }
             _ => match leaf {
@@ -87,6 +91,12 @@ impl Pool {
             },
         }
     }
+}
+
+/// Whether a value may be an id as it is: a text without what would change a subject.
+fn may_be_key(value: &Value) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ".*>".contains(c);
+    value.as_str().is_none_or(|text| !text.is_empty() && !text.contains(odd))
 }
 
 /// A value that stands in the place of another everywhere. Each `nth` is of another kind.
@@ -214,6 +224,19 @@ mod tests {
             assert_eq!(other_id(id, 0), other);
         }
         assert_ne!(other_id("1", 0), other_id("1", 1));
+    }
+
+    /// The id of a task got the title of another: no instance can have that.
+    #[test]
+    fn where_a_value_may_be_an_id_no_variant_has_what_may_not() {
+        let data = [Bytes::from(r#"{"task":"tea","title":"Make tea"}"#)];
+        let pool = Pool::of(&data, Texts::Keys);
+        for seed in 0..50 {
+            for variant in pool.variants(&data[0], 20, &mut Rng::with_seed(seed)) {
+                let variant: Value = serde_json::from_slice(&variant).unwrap();
+                assert!(may_be_key(&variant["task"]), "{variant}");
+            }
+        }
     }
 
     #[test]

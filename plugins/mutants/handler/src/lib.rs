@@ -330,20 +330,13 @@ impl handler::GuestEntity for Entity {
         if is("snapshot-traps") && !stock.takers.is_empty() {
             unreachable!("no snapshot of this");
         }
-        let mut state = serde_json::to_vec(&stock).ok()?;
-        if is("snapshot-large") {
-            state.resize(state.len() + 400 * 1024, b' ');
-        }
-        Some(state)
+        serde_json::to_vec(&stock).ok()
     }
 }
 
 /// What follows from a command.
 fn decide(entity: &Entity, stock: &Stock, command: &Command) -> Result<Vec<NewEvent>, Rejection> {
     let unreadable = |why: &str| reject("invalid-command", why);
-    if is("memory-peak") {
-        std::hint::black_box(vec![1u8; 40 << 20]);
-    }
     if is("leak-decide") {
         std::hint::black_box(Box::leak(vec![1u8; 2_000].into_boxed_slice()));
     }
