@@ -143,7 +143,6 @@ fn text_like(text: &str, texts: Texts, random: &mut Rng) -> String {
         (_, 5) => text.to_uppercase(),
         (_, 6) => format!("{text}é🚰"),
         (Texts::Any, 7) => format!(" {text} "),
-        (Texts::Any, 8) => String::new(),
         (Texts::Any, _) => {
             joined(random.choice([",", ";", "|", "#", ".", ":", "/", "\"", "\n", " ", "="]).unwrap_or(","))
         }
