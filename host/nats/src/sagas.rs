@@ -12,4 +12,4 @@ mod view;
 
 pub use feeds::SagaStreamFeeds;
 pub use store::{SagaStreams, SagaTimes};
-pub use view::{Changed, InstancePage, SagaView, StoredInstance};
+pub use view::{Changed, SagaView, StoredInstance};

@@ -35,14 +35,14 @@ pub(super) async fn activate(arguments: &ActivateArgs) -> Result<(), Failure> {
     let version = Client::version(configured, &component, arguments.one_way);
     let mut now = client.active(plugin).await?;
     if let Some(now) = &mut now {
+        if now.runs.is_same(&version) {
+            say(&format!("{plugin} runs {version} already"));
+            return Ok(());
+        }
         drain::forget_ended(&client, plugin, now).await.map_err(Failure::Run)?;
     }
     let by = operator::name(arguments.operator.by.as_deref());
     let mut switch = Switch { client: &client, plugin, now: now.as_ref(), to: version, by: &by };
-    if switch.now.is_some_and(|now| now.runs.is_same(&switch.to)) {
-        say(&format!("{plugin} runs {} already", switch.to));
-        return Ok(());
-    }
     let loaded = switch.load(&arguments.server).await.map_err(Failure::Unusable)?;
     switch.to.saga = loaded.saga().map(drain::form);
     let mut gate = vec![passed("imports", "allowed"), passed("contract", "fits the configuration")];

@@ -1,6 +1,7 @@
 //! Instances of sagas whose state is in another form: which version each of them goes on with.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use pelton_core::id::Name;
 use pelton_core::saga::ports::SagaPlugin;
@@ -39,13 +40,13 @@ pub(super) async fn instances(client: &Client, plugin: &Name) -> anyhow::Result<
     let mut of_version = BTreeMap::new();
     for saga in client.config.sagas.values().filter(|saga| saga.plugin == *plugin) {
         let view = SagaView::new(&client.nats, &saga.id);
-        for id in view.instances().await? {
-            if let Some(stored) = view.instance(&id).await?
-                && stored.instance.state.is_some()
-            {
+        let all = view.each(|stored| {
+            if stored.instance.state.is_some() {
                 *of_version.entry(stored.instance.state_version).or_default() += 1;
             }
-        }
+            ControlFlow::Continue(())
+        });
+        let _ = all.await?;
     }
     Ok(of_version)
 }

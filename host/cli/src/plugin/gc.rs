@@ -38,7 +38,8 @@ pub(super) async fn run(arguments: &GcArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What can go: not what a record names, a rollback brings back, or instances of a saga go on with, not what a host runs, not the last ones of a plugin.
+/// What can go: not what a record names, a rollback brings back, or instances of a saga go on with, not what a host runs, not
+/// the last ones of a plugin.
 fn unused<'a>(
     components: &'a [Component],
     activations: &BTreeMap<Name, Activation>,

@@ -21,8 +21,7 @@ pub(super) fn takes(filter: &FilterArgs, instance: &Instance) -> bool {
     is_wanted && filter.timer.as_ref().is_none_or(|timer| instance.timers.contains_key(timer))
 }
 
-/// Finds the instances that the filter shows, one saga after the other. One instance at a time is in memory, and the ids that
-/// the server lists at once.
+/// Finds the instances that the filter shows, one saga after the other, until `found` has seen enough.
 pub(super) async fn each(
     config: &Config,
     nats: &Nats,
@@ -34,16 +33,13 @@ pub(super) async fn each(
         None => config.sagas.iter().collect(),
     };
     for (name, saga) in sagas {
-        let (view, mut from) = (SagaView::new(nats, &saga.id), Some(0));
-        while let Some(seen) = from {
-            let page = view.page(seen).await.map_err(failed)?;
-            for id in page.ids {
-                let Some(stored) = view.instance(&id).await.map_err(failed)? else { continue };
-                if takes(filter, &stored.instance) && found(name, saga, stored).is_break() {
-                    return Ok(());
-                }
-            }
-            from = page.next;
+        let view = SagaView::new(nats, &saga.id);
+        let all = view.each(|stored| match takes(filter, &stored.instance) {
+            true => found(name, saga, stored),
+            false => ControlFlow::Continue(()),
+        });
+        if all.await.map_err(failed)?.is_break() {
+            break;
         }
     }
     Ok(())

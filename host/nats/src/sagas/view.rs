@@ -1,6 +1,7 @@
 //! Sagas as operators see and change them.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use pelton_core::id::{InstanceId, Name, Sequence};
@@ -39,12 +40,12 @@ pub struct StoredInstance {
 }
 
 /// Some of the instances.
-#[derive(Debug, Clone, Default)]
-pub struct InstancePage {
+#[derive(Default)]
+struct InstancePage {
     /// Their ids, in order.
-    pub ids: Vec<InstanceId>,
+    ids: Vec<InstanceId>,
     /// How many were listed with this page. `None`: it is the last one.
-    pub next: Option<usize>,
+    next: Option<usize>,
 }
 
 /// What became of a change.
@@ -77,20 +78,29 @@ impl SagaView {
         Ok(Some((position, message.stored_at)))
     }
 
-    /// The ids of all instances, also of those that ended and are not forgotten yet, in order.
-    pub async fn instances(&self) -> Result<Vec<InstanceId>, Unavailable> {
-        let (mut ids, mut from) = (Vec::new(), Some(0));
+    /// Hands over all instances, also those that ended and are not forgotten yet, until `found` has seen enough. One instance at
+    /// a time is in memory, and the ids that the server lists at once. Whether `found` stopped it.
+    pub async fn each(
+        &self,
+        mut found: impl FnMut(StoredInstance) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Unavailable> {
+        let mut from = Some(0);
         while let Some(seen) = from {
             let page = self.page(seen).await?;
-            ids.extend(page.ids);
+            for id in page.ids {
+                if let Some(stored) = self.instance(&id).await?
+                    && found(stored).is_break()
+                {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
             from = page.next;
         }
-        ids.sort_unstable();
-        Ok(ids)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// The ids of some instances, behind as many others. The server bounds how many they are.
-    pub async fn page(&self, seen: usize) -> Result<InstancePage, Unavailable> {
+    async fn page(&self, seen: usize) -> Result<InstancePage, Unavailable> {
         #[derive(Deserialize)]
         struct Page {
             state: State,
