@@ -40,20 +40,17 @@ impl Candidate<'_> {
             Some((format!("the projection {name}"), plugin(projection.plugin.as_str())?.projection?.events))
         });
         let sagas = config.sagas.iter().filter(|(_, saga)| streams.contains(&&saga.stream));
-        let sagas = sagas.filter_map(|(name, saga)| {
-            Some((format!("the saga {name}"), plugin(saga.plugin.as_str())?.saga?.events))
+        let sagas = sagas.flat_map(|(name, saga)| {
+            let runs = plugin(saga.plugin.as_str()).and_then(|version| version.saga);
+            let runs = runs.map(|saga| (format!("the saga {name}"), saga.events));
+            let drain = draining(saga.plugin.as_str()).into_iter().filter_map(|version| version.saga);
+            let drain = drain.map(move |saga| {
+                let version = saga.identity.version;
+                (format!("the saga {name}, in the version {version} that drains,"), saga.events)
+            });
+            runs.into_iter().chain(drain)
         });
-        let of_stream = config.sagas.iter().filter(|(_, saga)| streams.contains(&&saga.stream));
-        let drain = of_stream.flat_map(|(name, saga)| {
-            let sagas = draining(saga.plugin.as_str()).into_iter().filter_map(|version| version.saga);
-            sagas.map(move |saga| {
-                (
-                    format!("the saga {name}, in the version {} that drains,", saga.identity.version),
-                    saga.events,
-                )
-            })
-        });
-        let readers: Vec<_> = projections.chain(sagas).chain(drain).collect();
+        let readers: Vec<_> = projections.chain(sagas).collect();
         let sent = self.inspected.saga.iter().flat_map(|saga| &saga.commands);
         let sent_too_early = sent.filter_map(|command| {
             let mut handlers = config.handlers.values();

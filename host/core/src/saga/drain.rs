@@ -35,9 +35,10 @@ impl<P> From<Version<P>> for SagaVersions<P> {
 }
 
 impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
-    /// This version, and then those that drain.
-    pub(super) fn versions(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(self.draining.iter().map(|version| &**version))
+    /// The versions that read an event, and whether each is the one that runs. That one comes first.
+    pub(super) fn readers(&self, event: &RecordedEvent) -> impl Iterator<Item = (&Self, bool)> {
+        let draining = self.draining.iter().map(|version| (&**version, false));
+        std::iter::once((self, true)).chain(draining).filter(|(version, _)| version.reads_event(event))
     }
 
     /// The types of events that one of the versions reads.
@@ -51,20 +52,20 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
         types
     }
 
-    pub(super) fn reads_event(&self, event: &RecordedEvent) -> bool {
+    fn reads_event(&self, event: &RecordedEvent) -> bool {
         event.event.is_of(&self.plugin.descriptor().events)
     }
 
     /// What an instance gets of an event, in the version that runs or else in one that drains.
     pub(super) async fn what_of(
         &self,
-        event: RecordedEvent,
+        event: &RecordedEvent,
         id: &InstanceId,
     ) -> Result<Option<What>, NotProcessed> {
-        for (n, version) in self.versions().enumerate().filter(|(_, version)| version.reads_event(&event)) {
-            let concerned = version.correlate(&event).await?;
+        for (version, runs) in self.readers(event) {
+            let concerned = version.correlate(event).await?;
             if let Some((_, relation)) = concerned.into_iter().find(|(concerned, _)| concerned == id) {
-                return Ok(Some(What::Event(Box::new(event), (n == 0).then_some(relation))));
+                return Ok(Some(What::Event(Box::new(event.clone()), runs.then_some(relation))));
             }
         }
         Ok(None)

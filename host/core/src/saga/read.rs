@@ -89,10 +89,10 @@ async fn concerned_in_all<P: SagaPlugin, S: SagaStore, L: Retries>(
     event: &RecordedEvent,
 ) -> Vec<(InstanceId, Option<Relation>)> {
     let mut all: Vec<(InstanceId, Option<Relation>)> = Vec::new();
-    for (n, version) in flow.versions().enumerate().filter(|(_, version)| version.reads_event(event)) {
+    for (version, runs) in flow.readers(event) {
         for (id, relation) in concerned(version, message, event).await {
-            if n == 0 || !all.iter().any(|(known, _)| *known == id) {
-                all.push((id, (n == 0).then_some(relation)));
+            if runs || !all.iter().any(|(known, _)| *known == id) {
+                all.push((id, runs.then_some(relation)));
             }
         }
     }

@@ -86,7 +86,7 @@ impl<P: SagaPlugin, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
                         .map_err(|error| NotProcessed::Unreadable(IntakeError::from(error)))?;
                     // The plugin may no longer relate the event to this instance.
                     let position = event.position();
-                    let what = self.what_of(event, id).await?;
+                    let what = self.what_of(&event, id).await?;
                     what.map(|what| Input { message, position, what }).into_iter().collect()
                 }
             };
