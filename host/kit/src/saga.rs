@@ -33,6 +33,15 @@ impl Reacted {
         saga.react(&self.instance, self.state.as_deref(), &self.input, &self.context)
     }
 
+    /// The timers that the reaction sets.
+    pub(crate) fn set(&self) -> impl Iterator<Item = &Timer> {
+        let changes = self.reaction.iter().flatten().flat_map(|reaction| &reaction.timers);
+        changes.filter_map(|change| match change {
+            TimerChange::Set(timer) => Some(timer),
+            TimerChange::Cancel(_) => None,
+        })
+    }
+
     /// The input in a few words.
     pub(crate) fn shown(&self) -> String {
         match &self.input {

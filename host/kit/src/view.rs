@@ -76,7 +76,7 @@ pub(crate) fn changes(
     let changes = projection
         .project(events, &given)
         .map_err(|fault| Stop::Broke(format!("project: {}", fault.what)))?;
-    let changes = changes.map_err(|failure| Stop::Failed(format!("project: {}", words(&failure))))?;
+    let mut changes = changes.map_err(|failure| Stop::Failed(format!("project: {}", words(&failure))))?;
     let mut seen = HashSet::new();
     for change in &changes {
         if given.iter().all(|given| given.key != change.key) {
@@ -96,7 +96,6 @@ pub(crate) fn changes(
         }
     }
     // Their order means nothing.
-    let mut changes = changes;
     changes.sort_by(|one, other| one.key.cmp(&other.key));
     Ok(changes)
 }

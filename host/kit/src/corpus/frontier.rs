@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pelton_core::message::RecordedEvent;
+
 use crate::guest::History;
 
 /// The most histories with events of the same types, in the same order.
@@ -23,9 +25,7 @@ impl Frontier {
 
     /// Adds a history, unless there are enough, or enough that are like it.
     pub(crate) fn add(&mut self, history: History, group: u8) {
-        let r#type = |event: &pelton_core::message::RecordedEvent| {
-            format!("{} {}", event.event.r#type, event.event.version)
-        };
+        let r#type = |event: &RecordedEvent| format!("{} {}", event.event.r#type, event.event.version);
         let types = history.events.iter().map(r#type).collect();
         let alike = self.alike.entry((history.entity.clone(), types)).or_default();
         let most = if history.events.is_empty() { 1 } else { OF_THE_SAME_TYPES };

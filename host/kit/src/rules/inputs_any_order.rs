@@ -95,15 +95,9 @@ fn test(subject: &Subject<'_>) -> Finding {
 }
 
 fn timers(subject: &Subject<'_>, types: &[String]) -> Vec<SagaInput> {
-    let set = subject.corpus.reactions.iter().filter_map(|reacted| match &reacted.reaction {
-        Ok(Ok(reaction)) => reaction.timers.iter().find_map(|change| match change {
-            pelton_core::saga::model::TimerChange::Set(timer) => Some(timer.data.clone()),
-            pelton_core::saga::model::TimerChange::Cancel(_) => None,
-        }),
-        _ => None,
-    });
+    let set = subject.corpus.reactions.iter().filter_map(|reacted| reacted.set().next());
     let mut random = subject.random();
-    let right: Vec<Bytes> = set.take(4).collect();
+    let right: Vec<Bytes> = set.take(4).map(|timer| timer.data.clone()).collect();
     let data = crate::hostile::data(&right, &mut random, 40);
     let names = types.iter().map(String::as_str).chain(["a-timer-of-another-version"]);
     let all = names.flat_map(|r#type| {

@@ -1,12 +1,13 @@
 //! A saga takes over the state of another version in the same way each time.
 
-use pelton_core::saga::model::{Timer, TimerChange};
+use pelton_core::saga::model::Timer;
 
 use super::{NO_SAGA, failed, not_applicable, not_tested, passed};
 use crate::guest::broke;
 use crate::hostile;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
+use crate::saga::Reacted;
 
 pub(super) static RULE: Rule = Rule {
     id: "SG-06",
@@ -18,6 +19,9 @@ pub(super) static RULE: Rule = Rule {
     after: &["AL-02", "SG-02"],
     test,
 };
+
+/// The most timers that an instance has when it is taken over.
+const TIMERS: usize = 8;
 
 fn test(subject: &Subject<'_>) -> Finding {
     let (Some(fresh), Some(warm)) = (subject.fresh_saga(), subject.saga()) else {
@@ -78,15 +82,9 @@ fn test(subject: &Subject<'_>) -> Finding {
 /// Timers that an instance may have set.
 fn timers(subject: &Subject<'_>) -> Vec<Timer> {
     let mut all: Vec<Timer> = Vec::new();
-    for reacted in &subject.corpus.reactions {
-        let Ok(Ok(reaction)) = &reacted.reaction else { continue };
-        for change in &reaction.timers {
-            if let TimerChange::Set(timer) = change
-                && all.iter().all(|known| known.id != timer.id)
-                && all.len() < 8
-            {
-                all.push(timer.clone());
-            }
+    for timer in subject.corpus.reactions.iter().flat_map(Reacted::set) {
+        if all.len() < TIMERS && all.iter().all(|known| known.id != timer.id) {
+            all.push(timer.clone());
         }
     }
     all

@@ -10,7 +10,7 @@ use crate::cases::undeclared;
 use crate::guest::Saga;
 use crate::rule::{Finding, Level, Rule};
 use crate::run::Subject;
-use crate::saga::World;
+use crate::saga::{Reacted, World};
 
 pub(super) static RULE: Rule = Rule {
     id: "SG-03",
@@ -32,19 +32,23 @@ fn test(subject: &Subject<'_>) -> Finding {
     let Some(saga) = subject.saga() else { return not_applicable(NO_SAGA) };
     let mut tried = 0;
     for reacted in &subject.corpus.reactions {
-        let wrong = match &reacted.reaction {
-            Err(fault) => Some(fault.what.clone()),
-            Ok(Err(_)) => continue,
-            Ok(Ok(reaction)) => check_reaction(&saga, reaction).err(),
-        };
-        if let Some(wrong) = wrong {
+        if let Some(wrong) = wrong(&saga, reacted) {
             return failed(format!("{}: {wrong}", reacted.shown()));
         }
-        tried += 1;
+        tried += usize::from(!matches!(reacted.reaction, Ok(Err(_))));
     }
     match too_much(subject, &saga) {
         Some(how) => failed(how),
         None => passed(tried, "reactions", NO_EVENTS),
+    }
+}
+
+/// What the host refuses of a reaction, or how the saga broke. A failure is an answer.
+fn wrong(saga: &Saga<'_>, reacted: &Reacted) -> Option<String> {
+    match &reacted.reaction {
+        Err(fault) => Some(fault.what.clone()),
+        Ok(Err(_)) => None,
+        Ok(Ok(reaction)) => check_reaction(saga, reaction).err(),
     }
 }
 
@@ -60,12 +64,7 @@ fn too_much(subject: &Subject<'_>, saga: &Saga<'_>) -> Option<String> {
                 again.recorded_at.0 += n * 1_000_000_007;
                 let Ok(all) = world.event(saga, &again) else { break };
                 for reacted in all {
-                    let wrong = match &reacted.reaction {
-                        Err(fault) => Some(fault.what.clone()),
-                        Ok(Err(_)) => None,
-                        Ok(Ok(reaction)) => check_reaction(saga, reaction).err(),
-                    };
-                    if let Some(wrong) = wrong {
+                    if let Some(wrong) = wrong(saga, &reacted) {
                         return Some(format!("{}, the {}th time: {wrong}", reacted.shown(), n + 1));
                     }
                 }
