@@ -47,6 +47,15 @@ define wheel
   install -m 755 $$work/*.data/scripts/$(4) $(TOOLS)/$(4)
 endef
 
+# $(call packages,tool): puts the packages of the requirements that the rule depends on beside its stamp.
+define packages
+@echo "tools: $(1)"
+@rm -rf $(@D)
+@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
+  --target $(@D) --requirement $<
+@touch $@
+endef
+
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
@@ -128,18 +137,10 @@ $(COMPONENTIZE_QJS)/.stamp: $(addprefix plugins/hotel/booking-js/,package.json p
 	@touch $@
 
 $(COMPONENTIZE_PY)/.stamp: $(PYTHON)/requirements.txt
-	@echo "tools: componentize-py"
-	@rm -rf $(@D)
-	@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
-	  --target $(@D) --requirement $<
-	@touch $@
+	$(call packages,componentize-py)
 
 $(ZIG)/.stamp: $(C)/requirements.txt
-	@echo "tools: zig"
-	@rm -rf $(@D)
-	@python3 -m pip install --quiet --root-user-action ignore --no-compile --no-deps --only-binary :all: --require-hashes \
-	  --target $(@D) --requirement $<
-	@touch $@
+	$(call packages,zig)
 
 $(WIT_BINDGEN)/.stamp-$(WIT_BINDGEN_VERSION):
 	cargo install wit-bindgen-cli --version $(WIT_BINDGEN_VERSION) --locked --no-default-features --features c --debug --root $(@D)

@@ -13,7 +13,7 @@ use pelton_core::id::{InstanceId, Name};
 use pelton_core::saga::instance::Instance;
 use pelton_nats::sagas::{Changed, SagaView, StoredInstance};
 
-use crate::args::common::ServerArgs;
+use crate::args::common::{OperatorArgs, ServerArgs};
 use crate::args::dlq::{self as dlq_args, DropArgs, Kind, RetryArgs};
 use crate::args::saga::{
     FireArgs, InstanceArgs, InstanceStatus, ListArgs, ResumeArgs, SagaCommand, Selection, SelectionArgs,
@@ -123,7 +123,7 @@ async fn cancel(arguments: &SelectionArgs) -> Result<(), Failure> {
         output.did(&opened.name, &stored.id, &format!("would {}", cancelling(&stored.instance)));
         return Ok(());
     }
-    let by = operator::name(arguments.by.as_deref());
+    let by = operator::name(arguments.operator.by.as_deref());
     match opened.view.cancel(&stored, opened.saga.keep, &by).await.map_err(failed)? {
         Changed::Done => {
             output.did(&opened.name, &stored.id, "cancelled");
@@ -141,7 +141,9 @@ fn cancelling(instance: &Instance) -> String {
     }
 }
 
-async fn fire(FireArgs { of, dry_run, by, timer }: &FireArgs) -> Result<(), Failure> {
+async fn fire(
+    FireArgs { of, dry_run, operator: OperatorArgs { by }, timer }: &FireArgs,
+) -> Result<(), Failure> {
     let (opened, stored) = Opened::of(&of.server, &of.saga, &of.instance).await?;
     let Some(armed) = stored.instance.timers.get(timer) else {
         let set: Vec<_> = stored.instance.timers.keys().map(String::as_str).collect();
@@ -200,9 +202,10 @@ impl Opened {
             since: None,
             until: None,
         };
-        let SelectionArgs { server, dry_run, by, .. } = selection;
-        let (dry_run, by) = (*dry_run, by.clone());
-        let selection = dlq_args::SelectionArgs { dead_letters: Vec::new(), filter, all: false, dry_run, by };
+        let SelectionArgs { server, dry_run, operator, .. } = selection;
+        let (dry_run, operator) = (*dry_run, operator.clone());
+        let selection =
+            dlq_args::SelectionArgs { dead_letters: Vec::new(), filter, all: false, dry_run, operator };
         RetryArgs { server: server.clone(), selection, wait: *wait }
     }
 }

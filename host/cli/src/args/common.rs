@@ -24,6 +24,14 @@ pub(crate) struct ConfigArgs {
     pub(crate) config: PathBuf,
 }
 
+/// The operator of a change.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OperatorArgs {
+    /// The operator's name in the audit stream; without it, the user and the machine's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+}
+
 /// The server that a command talks to.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {

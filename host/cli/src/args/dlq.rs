@@ -9,7 +9,7 @@ use pelton_core::id::{CommandId, Sequence};
 use pelton_core::time::Timestamp;
 use pelton_nats::dead_letters::Filter;
 
-use super::common::ServerArgs;
+use super::common::{OperatorArgs, ServerArgs};
 use crate::config::duration;
 
 /// `pelton dlq`
@@ -138,9 +138,9 @@ pub(crate) struct SelectionArgs {
     /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The operator's name in the audit stream; without it, the user and the machine's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
+    /// The operator.
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
 }
 
 impl SelectionArgs {

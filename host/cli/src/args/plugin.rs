@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use pelton_core::id::Name;
 
-use super::common::ServerArgs;
+use super::common::{OperatorArgs, ServerArgs};
 use crate::config::{check_name, duration};
 
 /// `pelton plugin`
@@ -48,14 +48,6 @@ pub(crate) struct PushArgs {
     /// The operator.
     #[command(flatten)]
     pub(crate) operator: OperatorArgs,
-}
-
-/// The operator of a change.
-#[derive(Debug, Args)]
-pub(crate) struct OperatorArgs {
-    /// The operator's name in the audit stream; without it, the user and the machine's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
 }
 
 /// `pelton plugin list`

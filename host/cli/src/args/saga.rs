@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use pelton_core::id::InstanceId;
 
-use super::common::ServerArgs;
+use super::common::{OperatorArgs, ServerArgs};
 use crate::config::duration;
 
 /// `pelton saga`
@@ -119,9 +119,9 @@ pub(crate) struct SelectionArgs {
     /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The operator's name in the audit stream; without it, the user and the machine's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
+    /// The operator.
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
 }
 
 /// The selected instances.
@@ -184,9 +184,9 @@ pub(crate) struct FireArgs {
     /// Only show what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The operator's name in the audit stream; without it, the user and the machine's name
-    #[arg(long, value_name = "NAME")]
-    pub(crate) by: Option<String>,
+    /// The operator.
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     /// The timer's id, as `pelton saga show` shows it
     #[arg(value_name = "TIMER")]
     pub(crate) timer: String,

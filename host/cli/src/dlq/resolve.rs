@@ -100,7 +100,7 @@ pub(crate) async fn retry(arguments: &RetryArgs) -> Result<(), Failure> {
     let RetryArgs { server, selection, wait } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
-    let operator = client.operator(operator::name(selection.by.as_deref()), *wait);
+    let operator = client.operator(operator::name(selection.operator.by.as_deref()), *wait);
     let mut report = Report::new(client.output);
     // Dead letters that join a fully selected queue from now on belong to the selection.
     let end = operator.end().await.map_err(run_failed)?;
@@ -191,7 +191,7 @@ pub(crate) async fn drop(arguments: &DropArgs) -> Result<(), Failure> {
     let DropArgs { server, selection, reason } = arguments;
     let selected = selection.selection().map_err(Failure::Usage)?;
     let client = DlqClient::open(server).await?;
-    let by = operator::name(selection.by.as_deref());
+    let by = operator::name(selection.operator.by.as_deref());
     let operator = client.operator(by, VIEW_WAIT);
     let mut report = Report::new(client.output);
     let mut views = BTreeSet::new();

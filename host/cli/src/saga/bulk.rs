@@ -106,7 +106,7 @@ pub(super) async fn run(act: Act<'_>, arguments: &SelectionArgs, wait: Duration)
     if selected.is_empty() {
         tracing::warn!("no instance matches");
     }
-    let by = operator::name(arguments.by.as_deref());
+    let by = operator::name(arguments.operator.by.as_deref());
     let queues = Queues::new(config.clone(), nats.clone(), &by, wait);
     let bulk = Bulk { act, config, nats, queues, by, filter: &arguments.filter, dry_run: arguments.dry_run };
     let output = Output { json: arguments.server.json };
