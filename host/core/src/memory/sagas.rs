@@ -211,6 +211,15 @@ impl Kept {
         self.instances.insert(id.clone(), (bytes, self.revision));
         Ok(self.revision)
     }
+
+    fn keep_position(&mut self, position: SagaPosition, revision: u64) -> Result<u64, CommitError> {
+        if self.position.as_ref().map_or(0, |(_, revision)| *revision) != revision {
+            return Err(CommitError::Conflict);
+        }
+        self.revision += 1;
+        self.position = Some((position, self.revision));
+        Ok(self.revision)
+    }
 }
 
 impl SagaStore for MemorySagas {
@@ -297,17 +306,15 @@ impl SagaStore for MemorySagas {
     }
 
     async fn keep_position(&self, position: &SagaPosition, revision: u64) -> Result<u64, CommitError> {
-        let keep = || {
-            let mut kept = self.kept();
-            if kept.position.as_ref().map_or(0, |(_, revision)| *revision) != revision {
-                return Err(CommitError::Conflict);
-            }
-            kept.revision += 1;
-            let next = kept.revision;
-            kept.position = Some((position.clone(), next));
-            Ok(next)
+        let (to, position) = (self.clone(), position.clone());
+        let keep = async move {
+            to.network.request("keeping a position", || to.kept().keep_position(position, revision)).await
         };
-        self.network.request("keeping a position", keep).await?
+        // What is on its way arrives, whatever becomes of its sender.
+        match tokio::spawn(keep).await {
+            Ok(kept) => kept?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     async fn begin(&self, start: &Start) -> Result<Sequence, Unavailable> {

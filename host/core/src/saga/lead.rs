@@ -5,6 +5,7 @@
 //! goes wrong then, because every write of an instance is conditional.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -69,25 +70,34 @@ pub(super) struct Lead {
 pub(super) struct Deposed;
 
 impl Lead {
-    /// Waits until no other host runs the saga, and takes it over.
+    /// Waits until no other host runs the saga, and takes it over. `None` if this host is stopped before.
+    ///
+    /// A try is not broken off: its write could arrive later, and others would wait for a host that is gone.
     pub(super) async fn take<S: SagaStore>(
         store: &S,
         saga: &Name,
         host: &str,
         stream: &str,
         start: Start,
-    ) -> Self {
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Self> {
         let mut seen: Option<(u64, Instant)> = None;
         loop {
             match Self::try_take(store, host, stream, start, &mut seen).await {
                 Ok(Some(lead)) => {
                     tracing::info!(%saga, after = %lead.position.of(stream), "this host runs the saga");
-                    return lead;
+                    return Some(lead);
                 }
                 Ok(None) => {}
                 Err(away) => tracing::warn!(%saga, "will be tried again: {away}"),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = &mut stopped => {
+                    Self::give_up(store, host).await;
+                    return None;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
     }
 
@@ -151,8 +161,8 @@ impl Lead {
         }
     }
 
-    /// Lets another host take over at once, if this one has just taken over and does not know it.
-    pub(super) async fn give_up<S: SagaStore>(store: &S, host: &str) {
+    /// Lets another host take over at once, if this one has taken over and does not know it, because the answer was lost.
+    async fn give_up<S: SagaStore>(store: &S, host: &str) {
         if let Ok(Some((position, revision))) = store.position().await
             && position.host == host
             && !position.released

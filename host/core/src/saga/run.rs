@@ -104,11 +104,9 @@ impl<P: SagaPlugin + Clone, S: SagaStore, L: Retries> SagaFlow<P, S, L> {
     ) {
         let mut flow = Arc::new(self.with(versions.borrow_and_update().clone()));
         let mut stopped = std::pin::pin!(feeds.stopped());
-        loop {
-            let lead = tokio::select! {
-                () = &mut stopped => return Lead::give_up(&*flow.store, &host).await,
-                lead = Lead::take(&*flow.store, &flow.id, &host, &flow.stream, start) => lead,
-            };
+        while let Some(lead) =
+            Lead::take(&*flow.store, &flow.id, &host, &flow.stream, start, stopped.as_mut()).await
+        {
             let mut runner = Runner::new(flow.clone(), &feeds, lead);
             match runner.run(&feeds, stopped.as_mut(), &mut versions).await {
                 End::Deposed => tracing::warn!(saga = %flow.id, "another host runs the saga now"),

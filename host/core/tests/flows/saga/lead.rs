@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pelton_core::id::Sequence;
+use pelton_core::memory::FlakyNetwork;
 use pelton_core::saga::lead::Start;
 use pelton_core::time::Timestamp;
 
@@ -65,6 +66,21 @@ async fn another_host_takes_over_within_three_seconds_and_repeats_nothing() {
     }
     assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
     third.stop().await;
+}
+
+// A host that was stopped while it took the saga over left it as its own: nobody ran it for two seconds.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_stopped_at_any_moment_leaves_the_saga_to_another() {
+    for stopped_after in (0..400).step_by(5) {
+        let world = World::with(FlakyNetwork::flaky(stopped_after, 100, 0));
+        let host = world.host("a");
+        tokio::time::sleep(Duration::from_millis(stopped_after)).await;
+        host.stop().await;
+        let position = world.sagas.position_now();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.sagas.position_now(), position, "a write came later, {stopped_after} ms");
+        assert!(position.is_none_or(|position| position.released), "{stopped_after} ms");
+    }
 }
 
 /// What a host had in hand when it crashed comes again, and finds that it was handled; an instance that has ended stays so.
