@@ -13,7 +13,7 @@ mod faults;
 mod host;
 mod ledger;
 mod plan;
-mod proxy;
+pub mod proxy;
 mod reader;
 mod rules;
 mod swaps;

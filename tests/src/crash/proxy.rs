@@ -12,7 +12,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// What happens to data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
+pub enum Flow {
     /// The proxy passes it on.
     Open,
     /// The proxy holds it back.
@@ -32,26 +32,29 @@ struct State {
 
 /// A proxy in front of one port of this machine. Dropping it closes all connections.
 #[derive(Debug)]
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub struct Proxy {
+    /// Where it listens.
+    pub port: u16,
     state: watch::Sender<State>,
     task: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Starts a proxy on `port` in front of `upstream`.
-    pub(super) async fn start(port: u16, upstream: u16) -> anyhow::Result<Self> {
+    /// Starts a proxy on `port` in front of `upstream`. 0 chooses a free port.
+    pub async fn start(port: u16, upstream: u16) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.context("the proxy has no port")?;
+        let port = listener.local_addr().context("the proxy has no port")?.port();
         let (state, states) = watch::channel(State { flow: Flow::Open, cuts: 0 });
         Ok(Self { port, state, task: tokio::spawn(accept(listener, upstream, states)) })
     }
 
     /// Closes every connection.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
     }
 
-    pub(super) fn set(&self, flow: Flow) {
+    /// Changes what happens to data.
+    pub fn set(&self, flow: Flow) {
         self.state.send_modify(|state| {
             let garbage = state.flow == Flow::Deaf && flow != Flow::Deaf;
             state.cuts += u64::from(garbage);

@@ -1,7 +1,7 @@
 //! A hotel to test: a nats-server of its own, a configuration, and any number of hosts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pelton_nats::Server;
@@ -22,7 +22,7 @@ pub(crate) const EVENTS: &str = "hotel";
 /// The stream of the hotel's saga.
 pub(crate) const SAGA: &str = "SAGA-housekeeping";
 /// How far the saga has read.
-const POSITION: &str = "saga.housekeeping.position";
+pub(crate) const POSITION: &str = "saga.housekeeping.position";
 /// What the subjects of its own inputs begin with.
 const INPUTS: &str = "saga.housekeeping.input.";
 /// The events that it reads.
@@ -71,6 +71,16 @@ impl House {
         let ours = ours.map(|(table, lines)| format!("[{table}]\n{lines}\n")).concat();
         let text = original.replace("../../target/plugins", &plugins.display().to_string());
         fs::write(self.config(), change(format!("{ours}{text}"))).expect("a configuration");
+    }
+
+    /// Restores a backup on a fresh server: a copy of the store directory while the server is down, which needs no tool. No host
+    /// may run. The configuration is to be written anew.
+    pub(crate) async fn restore_on_a_fresh_server(&mut self) {
+        self.nats.stop().await.expect("the server stops");
+        let restored = self.folder.path().join("restored");
+        copy(&self.folder.path().join("nats/data"), &restored.join("data")).expect("a copy");
+        let options = Options { binary: place::nats_server(), ..Options::new(restored) };
+        self.nats = Server::start(options).await.expect("nats-server starts on the copy");
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -159,6 +169,20 @@ impl House {
             .await;
         }
     }
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => copy(&entry.path(), &to)?,
+            false => drop(fs::copy(entry.path(), to)?),
+        }
+    }
+    Ok(())
 }
 
 /// A running host.
