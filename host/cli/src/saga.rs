@@ -11,6 +11,8 @@ use std::ops::ControlFlow;
 use anyhow::{Context, anyhow};
 use pelton_core::id::{InstanceId, Name};
 use pelton_core::saga::instance::Instance;
+use pelton_core::store::Unavailable;
+use pelton_nats::Commands;
 use pelton_nats::sagas::{Changed, SagaView, StoredInstance};
 
 use crate::args::common::{OperatorArgs, ServerArgs};
@@ -21,7 +23,7 @@ use crate::args::saga::{
 };
 use crate::config::{Config, SagaConfig};
 use crate::exit::Failure;
-use crate::{dlq, operator, server};
+use crate::{dlq, operator, run, server};
 use output::Output;
 
 /// Runs the subcommand.
@@ -32,6 +34,7 @@ pub(crate) async fn run(command: &SagaCommand) -> Result<(), Failure> {
         SagaCommand::Resume(arguments) => resume(arguments).await,
         SagaCommand::Skip(arguments) => skip(arguments).await,
         SagaCommand::Cancel(arguments) => cancel(arguments).await,
+        SagaCommand::Retell(arguments) => retell(arguments).await,
         SagaCommand::Fire(arguments) => fire(arguments).await,
     }
 }
@@ -110,7 +113,7 @@ async fn skip(SkipArgs { resume, reason }: &SkipArgs) -> Result<(), Failure> {
 }
 
 async fn cancel(arguments: &SelectionArgs) -> Result<(), Failure> {
-    let (saga, instance) = match arguments.selection(&bulk::CANCELLED).map_err(Failure::Usage)? {
+    let (saga, instance) = match arguments.selection(&bulk::NOT_ENDED).map_err(Failure::Usage)? {
         Selection::Filtered => return bulk::run(bulk::Act::Cancel, arguments, bulk::NO_WAIT).await,
         Selection::One(saga, instance) => (saga, instance),
     };
@@ -131,6 +134,34 @@ async fn cancel(arguments: &SelectionArgs) -> Result<(), Failure> {
         }
         Changed::Overtaken => Err(overtaken(&stored)),
     }
+}
+
+async fn retell(arguments: &SelectionArgs) -> Result<(), Failure> {
+    let (saga, instance) = match arguments.selection(&bulk::NOT_ENDED).map_err(Failure::Usage)? {
+        Selection::Filtered => return bulk::run(bulk::Act::Retell, arguments, bulk::NO_WAIT).await,
+        Selection::One(saga, instance) => (saga, instance),
+    };
+    let (opened, stored) = Opened::of(&arguments.server, saga, instance).await?;
+    let told = retold(&opened.view, &opened.commands, &stored, arguments.dry_run).await.map_err(failed)?;
+    let result = if arguments.dry_run { "would be told" } else { "told" };
+    Output { json: arguments.server.json }.did(&opened.name, &stored.id, &format!("{result}: {told}"));
+    Ok(())
+}
+
+/// Tells an instance how its open commands ended, unless it is a dry run, and says how many have ended.
+async fn retold(
+    view: &SagaView,
+    commands: &Commands,
+    stored: &StoredInstance,
+    dry_run: bool,
+) -> Result<String, Unavailable> {
+    let outcomes = view.outcomes(stored, commands).await?;
+    if !dry_run {
+        for outcome in &outcomes {
+            view.tell(outcome).await?;
+        }
+    }
+    Ok(format!("{} of {} open commands have an outcome", outcomes.len(), stored.instance.open.len()))
 }
 
 /// What it is to cancel an instance.
@@ -173,6 +204,7 @@ struct Opened {
     name: Name,
     saga: SagaConfig,
     view: SagaView,
+    commands: Commands,
 }
 
 impl Opened {
@@ -184,11 +216,12 @@ impl Opened {
         let (config, nats) = server::connect(server).await?;
         let (name, saga) = find(&config, saga)?;
         let view = SagaView::new(&nats, &saga.id);
+        let commands = run::commands(&config, &nats, &run::intake(&config));
         let stored = view.instance(instance).await.map_err(failed)?;
         let stored = stored
             .with_context(|| format!("the saga {name} has no instance {instance}, or has forgotten it"))
             .map_err(Failure::Run)?;
-        Ok((Self { name: name.clone(), saga: saga.clone(), view }, stored))
+        Ok((Self { name: name.clone(), saga: saga.clone(), view, commands }, stored))
     }
 
     /// The arguments of `pelton dlq retry` for the instance's dead letters.
@@ -224,6 +257,6 @@ fn overtaken(stored: &StoredInstance) -> Failure {
     Failure::Run(anyhow!("the instance {} has gone on meanwhile; look at it again", stored.id))
 }
 
-fn failed(away: pelton_core::store::Unavailable) -> Failure {
+fn failed(away: Unavailable) -> Failure {
     Failure::Run(away.into())
 }

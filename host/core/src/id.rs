@@ -150,7 +150,12 @@ impl CommandId {
         input: &InputKey,
         n: usize,
     ) -> Result<Self, TokenError> {
-        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{input}:{n}"))
+        Self::of_instance(saga, instance, &format!("{input}:{n}"))
+    }
+
+    /// The id whose [`Self::in_instance`] is this.
+    pub fn of_instance(saga: &Name, instance: &InstanceId, in_instance: &str) -> Result<Self, TokenError> {
+        Self::new(format!("{OF_SAGAS}{saga}:{instance}:{in_instance}"))
     }
 
     /// Whether only a saga may send a command with this id.

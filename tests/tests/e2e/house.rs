@@ -83,6 +83,29 @@ impl House {
         self.nats = Server::start(options).await.expect("nats-server starts on the copy");
     }
 
+    /// Keeps a copy of a stream as it is now. No host may run.
+    pub(crate) async fn keep_copy(&mut self, stream: &str) {
+        let [stored, kept] = self.files_of(stream);
+        self.nats.stop().await.expect("the server stops");
+        copy(&stored, &kept).expect("a copy");
+        self.nats.restart().await.expect("the server starts");
+    }
+
+    /// Restores that copy of a stream, and no other stream. No host may run.
+    pub(crate) async fn restore_copy(&mut self, stream: &str) {
+        let [stored, kept] = self.files_of(stream);
+        self.nats.stop().await.expect("the server stops");
+        fs::remove_dir_all(&stored).expect("its files");
+        copy(&kept, &stored).expect("a copy");
+        self.nats.restart().await.expect("the server starts");
+    }
+
+    /// The files of a stream, and of its copy.
+    fn files_of(&self, stream: &str) -> [PathBuf; 2] {
+        let streams = self.folder.path().join("nats/data/jetstream/$G/streams");
+        [streams.join(stream), self.folder.path().join("copies").join(stream)]
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("pelton.toml")
     }

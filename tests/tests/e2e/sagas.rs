@@ -310,3 +310,69 @@ async fn an_operator_changes_all_instances_that_a_filter_shows() {
     assert_eq!(cancelled.count(), 3, "what was only tried is not noted");
     host.stop().await;
 }
+
+/// Has the server give out no commands of a handler, until it is resumed.
+async fn pause(house: &House, handler: &str, until: Option<&str>) {
+    let streams = house.streams().await;
+    let asked = format!("CONSUMER.PAUSE.COMMANDS.{handler}");
+    let paused: Value =
+        streams.jetstream().request(asked, &json!({ "pause_until": until })).await.expect("an answer");
+    assert!(paused.get("error").is_none(), "{paused}");
+}
+
+// An instance waited for ever for an outcome that was lost with what was stored since the copy.
+#[tokio::test]
+async fn a_saga_whose_stream_is_an_older_copy_learns_how_its_commands_ended() {
+    let mut house = House::open().await;
+    let host = house.host().await;
+    pause(&house, "cleaning", Some("2099-01-01T00:00:00Z")).await;
+    assert_eq!(host.send(&book("book-7", 7, 1)).await.status, 201);
+    let shown = async |house: &House, room: u32| {
+        let instance = format!("{room}~2022-12-12");
+        let mut shown = saga(house, &["show", "housekeeping", &instance], 0).await;
+        shown.pop().unwrap_or_default()
+    };
+    let waits =
+        async |house: &House, room: u32| shown(house, room).await["open"].as_array().map_or(0, Vec::len);
+    eventually("the cleaning is asked for", async || {
+        anyhow::ensure!(saga(&house, &["list"], 0).await.len() == 1 && waits(&house, 7).await == 1);
+        Ok(())
+    })
+    .await;
+    host.stop().await;
+    house.keep_copy(SAGA).await;
+    pause(&house, "cleaning", None).await;
+    let host = house.host().await;
+    assert_eq!(host.send(&book("book-8", 8, 1)).await.status, 201);
+    house.settle().await;
+    assert_eq!((waits(&house, 7).await, waits(&house, 8).await, types(&house).await.len()), (0, 0, 4));
+    host.stop().await;
+
+    house.restore_copy(SAGA).await;
+    let host = house.host().await;
+    eventually("what the saga sends again it is told again", async || {
+        anyhow::ensure!(saga(&house, &["list"], 0).await.len() == 2 && waits(&house, 8).await == 0);
+        Ok(())
+    })
+    .await;
+    // Its command was sent before the copy was made: nobody sends it again.
+    assert_eq!(waits(&house, 7).await, 1);
+    let told = |result: &str, detail: &str| json!({ "saga": "housekeeping", "instance": INSTANCE, "result": result, "detail": detail });
+    let one = "1 of 1 open commands have an outcome";
+    let dry = saga(&house, &["retell", "--all", "--dry-run"], 0).await;
+    assert!(dry.contains(&told("would-be-told", one)), "{dry:?}");
+    assert_eq!(waits(&house, 7).await, 1);
+    let all = saga(&house, &["retell", "--all"], 0).await;
+    assert!(all.contains(&told("told", one)), "{all:?}");
+    eventually("it is told", async || {
+        anyhow::ensure!(waits(&house, 7).await == 0);
+        Ok(())
+    })
+    .await;
+    assert_eq!(shown(&house, 7).await["recent"][1]["what"], "outcome of schedule-cleaning: accepted");
+    saga(&house, &["retell", "housekeeping", INSTANCE], 0).await;
+    house.settle().await;
+    house.each_once().await;
+    assert_eq!(types(&house).await.len(), 4);
+    host.stop().await;
+}

@@ -21,6 +21,9 @@ pub(crate) enum SagaCommand {
     Skip(SkipArgs),
     /// End an instance, cancel its timers, and send no further command; or do so for all that a filter shows
     Cancel(SelectionArgs),
+    /// Tell an instance again how its commands ended, after its stream was restored from an older copy; or do so for all that
+    /// a filter shows
+    Retell(SelectionArgs),
     /// Fire a timer of an instance now, by the same path as when it is due
     Fire(FireArgs),
 }

@@ -267,8 +267,8 @@ impl Running {
         versions: watch::Receiver<SagaVersions<WasmSaga>>,
     ) -> anyhow::Result<()> {
         let times = SagaTimes { keep: saga.keep, ..SagaTimes::default() };
-        let (intake, replicated) = (intake.clone(), is_replicated(config));
-        let store = SagaStreams::start(nats, &saga.id, &saga.stream, intake, replicated, times);
+        let (commands, replicated) = (commands(config, nats, intake), is_replicated(config));
+        let store = SagaStreams::start(nats, &saga.id, &saga.stream, commands, replicated, times);
         let store = Arc::new(store);
         self.sagas.push(store.clone());
         #[cfg(debug_assertions)]

@@ -1,4 +1,4 @@
-//! `pelton saga resume`, `skip` and `cancel` for all instances that a filter shows.
+//! `pelton saga resume`, `skip`, `cancel` and `retell` for all instances that a filter shows.
 //!
 //! The instances are selected before the first is changed, and each is changed as it is when its turn comes. Of those that
 //! wait for their turn only the ids are held.
@@ -10,21 +10,21 @@ use anyhow::anyhow;
 use pelton_core::id::{InstanceId, Name};
 use pelton_core::saga::instance::Instance;
 use pelton_core::store::Unavailable;
-use pelton_nats::Nats;
 use pelton_nats::sagas::{Changed, SagaView, StoredInstance};
+use pelton_nats::{Commands, Nats};
 
 use super::output::Output;
-use super::{cancelling, select, status};
+use super::{cancelling, retold, select, status};
 use crate::args::saga::{FilterArgs, InstanceStatus, SelectionArgs};
 use crate::config::{Config, SagaConfig};
 use crate::dlq::{Queues, Resolved};
 use crate::exit::Failure;
-use crate::{operator, server};
+use crate::{operator, run, server};
 
 /// The statuses of instances that can be resumed, and that can skip an input.
 pub(super) const RESUMED: [InstanceStatus; 1] = [InstanceStatus::Quarantined];
-/// The statuses of instances that can be cancelled.
-pub(super) const CANCELLED: [InstanceStatus; 2] = [InstanceStatus::Waiting, InstanceStatus::Quarantined];
+/// The statuses of instances that can be cancelled, and that wait for outcomes.
+pub(super) const NOT_ENDED: [InstanceStatus; 2] = [InstanceStatus::Waiting, InstanceStatus::Quarantined];
 /// To cancel an instance, nobody waits for a host.
 pub(super) const NO_WAIT: Duration = Duration::ZERO;
 
@@ -42,6 +42,7 @@ pub(super) enum Act<'a> {
     /// With the reason.
     Skip(&'a str),
     Cancel,
+    Retell,
 }
 
 impl Act<'_> {
@@ -50,6 +51,7 @@ impl Act<'_> {
             Self::Resume => "resumed",
             Self::Skip(_) => "skipped",
             Self::Cancel => "cancelled",
+            Self::Retell => "told",
         }
     }
 
@@ -58,6 +60,7 @@ impl Act<'_> {
             Self::Resume => "would-be-resumed",
             Self::Skip(_) => "would-be-skipped",
             Self::Cancel => "would-be-cancelled",
+            Self::Retell => "would-be-told",
         }
     }
 
@@ -65,7 +68,7 @@ impl Act<'_> {
     fn takes(self, instance: &Instance) -> bool {
         match self {
             Self::Resume | Self::Skip(_) => RESUMED.contains(&status(instance)),
-            Self::Cancel => CANCELLED.contains(&status(instance)),
+            Self::Cancel | Self::Retell => NOT_ENDED.contains(&status(instance)),
         }
     }
 }
@@ -108,7 +111,17 @@ pub(super) async fn run(act: Act<'_>, arguments: &SelectionArgs, wait: Duration)
     }
     let by = operator::name(arguments.operator.by.as_deref());
     let queues = Queues::new(config.clone(), nats.clone(), &by, wait);
-    let bulk = Bulk { act, config, nats, queues, by, filter: &arguments.filter, dry_run: arguments.dry_run };
+    let commands = run::commands(&config, &nats, &run::intake(&config));
+    let bulk = Bulk {
+        act,
+        config,
+        nats,
+        commands,
+        queues,
+        by,
+        filter: &arguments.filter,
+        dry_run: arguments.dry_run,
+    };
     let output = Output { json: arguments.server.json };
     let (mut summary, mut unanswered) = (Summary::default(), 0);
     for (name, id) in selected {
@@ -147,6 +160,7 @@ struct Bulk<'a> {
     act: Act<'a>,
     config: Config,
     nats: Nats,
+    commands: Commands,
     queues: Queues,
     by: String,
     filter: &'a FilterArgs,
@@ -171,6 +185,10 @@ impl Bulk<'_> {
             match self.act {
                 Act::Resume => return self.resume(saga, id).await,
                 Act::Skip(reason) => return self.skip(saga, id, reason).await,
+                Act::Retell => {
+                    let told = retold(&view, &self.commands, &stored, self.dry_run).await?;
+                    return Ok(Outcome::Done(told));
+                }
                 Act::Cancel if self.dry_run => return Ok(Outcome::Done(cancelling(&stored.instance))),
                 Act::Cancel => match view.cancel(&stored, saga.keep, &self.by).await? {
                     Changed::Done => return Ok(Outcome::Done(String::new())),

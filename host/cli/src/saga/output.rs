@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pelton_core::id::{InstanceId, Name};
+use pelton_core::id::{CommandId, InstanceId, Name};
 use pelton_core::saga::instance::Instance;
 use pelton_core::time::Timestamp;
 use pelton_nats::sagas::StoredInstance;
@@ -101,7 +101,7 @@ fn described(saga: &Name, saga_id: &Name, stored: &StoredInstance) -> Value {
         .open
         .iter()
         .map(|(place, command)| {
-            let id = format!("saga:{saga_id}:{}:{place}", stored.id);
+            let id = CommandId::of_instance(saga_id, &stored.id, place).ok();
             json!({ "id": id, "type": command.r#type, "setAside": command.set_aside })
         })
         .collect();

@@ -7,13 +7,15 @@ use std::time::Duration;
 use pelton_core::client::CommandStatus;
 use pelton_core::command::decision::{Author, Batch, Decision};
 use pelton_core::command::history::EntityHistory;
-use pelton_core::command::outcome::OutcomeRecord;
+use pelton_core::command::outcome::{Answer, Outcome, OutcomeRecord};
 use pelton_core::command::ports::{AppendError, Links, StoredMessage};
+use pelton_core::command::report::{report_of, report_of_unreadable};
 use pelton_core::command::{MAX_CONFLICTS, accepted_record, marked_record};
 use pelton_core::dead_letter::DeadLetter;
 use pelton_core::id::{CommandId, Name, Sequence};
 use pelton_core::intake::Intake;
 use pelton_core::message::{Command, Incoming};
+use pelton_core::outcomes::{CommandReport, CommandResult};
 use pelton_core::store::{ReadError, Unavailable};
 use pelton_core::time::Timestamp;
 
@@ -90,6 +92,36 @@ impl Commands {
         // The command may have ended, and its dead letter been removed, between the two reads.
         let ended = self.end_of(&command).await?.map(|ended| ended.answer_to(&command));
         Ok(ended.map_or(CommandStatus::Pending, CommandStatus::Ended))
+    }
+
+    /// What a saga was told, or should have been, of its command with this id. `None`: it has neither ended nor been set
+    /// aside, or the log does not have it any more.
+    pub(crate) async fn report(&self, id: &CommandId) -> Result<Option<CommandReport>, Unavailable> {
+        let Some(message) = self.logged(id).await? else { return Ok(None) };
+        let command = match self.decode(&message) {
+            Ok(command) => command,
+            Err(cause) => return Ok(report_of_unreadable(&message, &cause)),
+        };
+        let answer = match self.status(id).await? {
+            CommandStatus::Ended(record) => Answer::Ended(record),
+            CommandStatus::Parked(parked) => Answer::Parked(parked),
+            CommandStatus::Pending | CommandStatus::Unreadable(_) | CommandStatus::Unknown => {
+                return Ok(None);
+            }
+        };
+        let report = report_of(&command, &answer);
+        // Nobody retries it any more once its dead letter was dropped.
+        if let Answer::Ended(OutcomeRecord { outcome: Outcome::Failed { cause }, .. }) = answer
+            && dead_letters::parked(&self.nats, id).await?.is_none()
+        {
+            return Ok(report.map(|report| CommandReport { result: CommandResult::Failed(cause), ..report }));
+        }
+        Ok(report)
+    }
+
+    /// Whether the configuration says how commands of this type find their entities, so that their ends can be found.
+    pub(crate) fn serves(&self, r#type: &str) -> bool {
+        self.streams.contains_key(r#type)
     }
 
     /// The command of this id in the log.

@@ -1,12 +1,10 @@
 //! The [`SagaStore`] of one saga.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use pelton_core::id::{CommandId, InstanceId, Name, Sequence};
-use pelton_core::intake::Intake;
 use pelton_core::message::Headers;
 use pelton_core::outcomes::CommandReport;
 use pelton_core::saga::input::{FiredTimer, OwnInput};
@@ -18,7 +16,7 @@ use pelton_core::time::Timestamp;
 use tokio::time::Instant;
 
 use super::outcomes;
-use crate::commands::log;
+use crate::commands::{Commands, log};
 use crate::connection::Nats;
 use crate::subjects::{self, COMMANDS};
 use crate::wire::{self, BatchMessage, ConditionalWrite, GroupCommit, PublishError, StoredMessage, header};
@@ -54,8 +52,7 @@ pub struct SagaStreams {
     stream: String,
     /// The stream of its events.
     events: Name,
-    /// How commands find their entities.
-    intake: Arc<Intake>,
+    commands: Commands,
     /// Whether the streams have more than one replica, so that a replica that is behind may answer a read.
     replicated: bool,
     times: SagaTimes,
@@ -69,7 +66,7 @@ impl SagaStreams {
         nats: &Nats,
         saga: &Name,
         events: &Name,
-        intake: Arc<Intake>,
+        commands: Commands,
         replicated: bool,
         times: SagaTimes,
     ) -> Self {
@@ -78,7 +75,7 @@ impl SagaStreams {
             saga: saga.clone(),
             stream: subjects::saga_stream(saga),
             events: events.clone(),
-            intake,
+            commands,
             replicated,
             times,
             writes: GroupCommit::start(nats.clone()),
@@ -148,8 +145,9 @@ impl SagaStreams {
         headers.insert(header::SCHEDULE_NEXT, "purge");
     }
 
-    /// Whether the command that is logged under this id is the very one that is to be sent, from an earlier try.
-    async fn is_sent(
+    /// Checks that the command that is logged under this id is the very one that is to be sent, from an earlier try. If it
+    /// has ended, says so again: the saga's stream may be an older copy of it, which has the outcome no more.
+    async fn sent_before(
         &self,
         (r#type, id): (&str, &CommandId),
         headers: &Headers,
@@ -161,6 +159,11 @@ impl SagaStreams {
         let source = |headers: &Headers| headers.get("ce-source").map(str::to_owned);
         let is_same = subjects::is_command(&logged.subject, r#type, id) && logged.payload == *data;
         if is_same && source(&logged.headers) == source(headers) {
+            if self.commands.serves(r#type)
+                && let Some(report) = self.commands.report(id).await?
+            {
+                outcomes::report(&self.nats, &report).await?;
+            }
             return Ok(());
         }
         Err(CommitError::Refused(format!(
@@ -226,14 +229,14 @@ impl SagaStore for SagaStreams {
         let mut wired = wire::to_wire(&headers).map_err(|e| CommitError::Refused(e.to_string()))?;
         log::expect_no_command(&mut wired, id);
         let patient_until = Instant::now() + self.times.nobody_takes;
-        let mut partitions = self.intake.partitions(r#type);
+        let mut partitions = self.commands.intake().partitions(r#type);
         loop {
-            let partition = self.intake.partition(partitions, r#type, &data);
+            let partition = self.commands.intake().partition(partitions, r#type, &data);
             let subject = subjects::command(r#type, partition, id);
             match wire::publish(&self.nats, &subject, wired.clone(), data.clone()).await {
                 Ok(_) => return Ok(Sent::Logged),
                 Err(PublishError::WrongSequence(_) | PublishError::SubjectFull(_)) => {
-                    return self.is_sent((r#type, id), &headers, &data).await.map(|()| Sent::Logged);
+                    return self.sent_before((r#type, id), &headers, &data).await.map(|()| Sent::Logged);
                 }
                 Err(PublishError::NobodyTakes(unclear)) => match log::partitions(&self.nats, r#type).await? {
                     Some(present) if present == partitions => return Err(unclear.into()),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use pelton_core::id::{InstanceId, Name, Sequence};
+use pelton_core::id::{CommandId, InstanceId, Name, Sequence};
+use pelton_core::outcomes::CommandReport;
 use pelton_core::saga::input::FIRED_BY;
 use pelton_core::saga::instance::Instance;
 use pelton_core::saga::lead::SagaPosition;
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::journal::{self, Act};
+use super::outcomes;
+use crate::commands::Commands;
 use crate::connection::Nats;
 use crate::subjects;
 use crate::wire::{self, BatchMessage, ConditionalWrite, PublishError, header};
@@ -140,6 +143,27 @@ impl SagaView {
             .map_err(|cause| Unavailable { doing: format!("reading {subject}"), cause })?;
         let (stored_at, revision) = (message.stored_at, message.sequence);
         Ok(Some(StoredInstance { id: id.clone(), instance, stored_at, revision }))
+    }
+
+    /// The outcomes of the instance's open commands, as far as they have ended or were set aside. They may be on their way.
+    pub async fn outcomes(
+        &self,
+        of: &StoredInstance,
+        commands: &Commands,
+    ) -> Result<Vec<CommandReport>, Unavailable> {
+        let mut reports = Vec::new();
+        for place in of.instance.open.keys() {
+            let doing = || format!("looking how command {place} of instance {} ended", of.id);
+            let id = CommandId::of_instance(&self.saga, &of.id, place)
+                .map_err(|error| Unavailable { doing: doing(), cause: error.to_string() })?;
+            reports.extend(commands.report(&id).await?);
+        }
+        Ok(reports)
+    }
+
+    /// Tells the saga an outcome, unless it was told.
+    pub async fn tell(&self, report: &CommandReport) -> Result<(), Unavailable> {
+        outcomes::report(&self.nats, report).await
     }
 
     /// Lets an armed timer go off now, as the server would when it is due.

@@ -1,15 +1,17 @@
 //! Sagas on a real server: instances and timers in one write, commands with an origin of their own, outcomes, positions.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pelton_core::cloudevents;
+use pelton_core::command::outcome::MarkOutcome;
+use pelton_core::command::ports::{CommandStore, EntityMessage};
 use pelton_core::consumer::EventFeed;
+use pelton_core::dead_letter::{DeadLetterKind, DeadLetters};
 use pelton_core::id::{CommandId, InputKey, InstanceId, Position, Sequence, source_of_saga};
 use pelton_core::intake::CommandMessage;
-use pelton_core::message::{EventType, Headers, Rejection};
+use pelton_core::message::{EventType, Fingerprint, Headers, Incoming, Rejection};
 use pelton_core::outcomes::{CommandReport, CommandResult};
 use pelton_core::saga::input::{FIRED_BY, OwnInput};
 use pelton_core::saga::instance::{ArmedTimer, Instance};
@@ -21,10 +23,11 @@ use pelton_core::time::Timestamp;
 use pelton_nats::sagas::{Changed, SagaTimes, SagaView};
 use pelton_nats::subjects::COMMANDS;
 use pelton_nats::topology::{EventStream, Topology};
-use pelton_nats::{Nats, SagaStreamFeeds, SagaStreams};
+use pelton_nats::{Nats, SagaStreamFeeds, SagaStreams, StoreSettings, StreamDeadLetters, StreamStore};
 use tokio_util::sync::CancellationToken;
 
-use crate::entities::hotel;
+use crate::entities::{Writer, commands, hotel, mark};
+use crate::parking::{dead_letter, message};
 use crate::support::{TestServer, name, publish_events, soon};
 
 const STREAM: &str = "SAGA-housekeeping";
@@ -46,7 +49,14 @@ async fn prepare(nats: &Nats, replicas: u8) -> SagaStreams {
 
 fn store(nats: &Nats, replicas: u8) -> SagaStreams {
     let times = SagaTimes { nobody_takes: Duration::ZERO, ..SagaTimes::default() };
-    SagaStreams::start(nats, &name("housekeeping"), &name("hotel"), Arc::default(), replicas > 1, times)
+    SagaStreams::start(
+        nats,
+        &name("housekeeping"),
+        &name("hotel"),
+        commands(nats, replicas > 1),
+        replicas > 1,
+        times,
+    )
 }
 
 fn feeds(nats: &Nats) -> SagaStreamFeeds {
@@ -135,8 +145,14 @@ async fn an_instance_is_stored_only_on_the_revision_it_was_loaded_at() {
     assert_eq!(loaded, (Some(instance(2)), second));
     // One that has ended is forgotten after a while.
     let times = SagaTimes { keep: Duration::from_secs(1), ..SagaTimes::default() };
-    let sagas =
-        SagaStreams::start(&nats, &name("housekeeping"), &name("hotel"), Arc::default(), false, times);
+    let sagas = SagaStreams::start(
+        &nats,
+        &name("housekeeping"),
+        &name("hotel"),
+        commands(&nats, false),
+        false,
+        times,
+    );
     sagas.save(&id, &Instance { state: None, ..instance(3) }, &[], second).await.unwrap();
     soon(async {
         while sagas.load(&id).await.unwrap().0.is_some() {
@@ -273,6 +289,58 @@ async fn a_command_that_is_sent_again_is_logged_once_at_an_origin_of_its_own() {
     assert!(matches!(refused, Err(CommitError::Refused(_))), "{refused:?}");
     let sent = sagas.send(headers, "no-such-command", &id, Bytes::new()).await.unwrap();
     assert_eq!(sent, Sent::NobodyTakes);
+}
+
+// The outcome was lost with what was stored since the copy from which the saga's stream was restored.
+#[tokio::test]
+async fn a_command_that_has_ended_when_it_is_sent_again_is_told_again() {
+    let server = TestServer::start().await;
+    let nats = server.connect().await;
+    let sagas = prepare(&nats, 1).await;
+    let store = StreamStore::start(&nats, &name("hotel"), StoreSettings::default());
+    let mut writer = Writer::new(&store, "1");
+    let data = Bytes::from(r#"{"room":"1"}"#);
+    let rejection = Rejection::new("room-taken", "it is");
+    let failed = MarkOutcome::Failed { cause: "it trapped".to_owned() };
+    let cases = [
+        (None, false, None),
+        (Some(MarkOutcome::Accepted { events: 0 }), false, Some(CommandResult::Accepted(Vec::new()))),
+        (
+            Some(MarkOutcome::Rejected { rejection: rejection.clone() }),
+            false,
+            Some(CommandResult::Rejected(rejection)),
+        ),
+        (Some(failed.clone()), true, Some(CommandResult::SetAside("it trapped".to_owned()))),
+        (Some(failed), false, Some(CommandResult::Failed("it trapped".to_owned()))),
+    ];
+    let mut expected = Vec::new();
+    for (n, (ended, is_dead_letter, told)) in cases.into_iter().enumerate() {
+        let (id, headers) = command(n);
+        let send = || sagas.send(headers.clone(), "book-room", &id, data.clone());
+        assert_eq!(send().await.unwrap(), Sent::Logged);
+        if let Some(outcome) = ended {
+            let mut mark = mark(&writer.entity, &writer.backlinks, id.as_str(), outcome, None);
+            mark.links.cause.fingerprint = Fingerprint::of_command("book-room", &writer.entity, &data);
+            if let EntityMessage::Mark(mark) = &mut mark.body {
+                mark.fingerprint = Fingerprint::of_command("book-room", &writer.entity, &data);
+            }
+            writer.at = store.append(&writer.entity, writer.at, &[mark]).await.unwrap()[0];
+        }
+        if is_dead_letter {
+            let subject = format!("command.book-room.{id}.saga");
+            let message = Incoming { subject, ..message(1, id.as_str()) };
+            let letter = dead_letter(DeadLetterKind::Failed, message);
+            StreamDeadLetters::new(&nats, false).keep(letter).await.unwrap();
+        }
+        assert_eq!(send().await.unwrap(), Sent::Logged);
+        expected.extend(told.map(|result| (id, result)));
+    }
+    let told = inputs(&nats, expected.len()).await.into_iter().map(|(input, _)| match input {
+        OwnInput::Outcome(CommandReport { command_id, result, .. }) => (command_id, result),
+        OwnInput::Timer(timer) => panic!("{timer:?}"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    store.close().await;
 }
 
 #[tokio::test]
