@@ -9,6 +9,7 @@ mod feed;
 mod ingress;
 mod load;
 mod log;
+mod never_finished;
 mod operator;
 mod parking;
 mod pinned;
