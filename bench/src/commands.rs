@@ -111,8 +111,8 @@ impl Bench {
         let (side, server) = (self.process.cpu()? - side, self.servers.cpu()? - server);
         let after = self.events().await?;
         ensure!(
-            after.count - before.count == count as u64 * kind.events(),
-            "{} events follow from {count} commands:\n{}",
+            after.count - before.count == count as u64 * kind.messages(),
+            "{} messages follow from {count} commands:\n{}",
             after.count - before.count,
             self.process.last_lines()
         );

@@ -10,6 +10,7 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use fastrand::Rng;
 use futures::StreamExt;
+use pelton_core::time::Timestamp;
 
 /// The data of a command, in bytes.
 const COMMAND_BYTES: usize = 256;
@@ -18,24 +19,26 @@ const PUBLISHES: usize = 512;
 /// The wait for an answer after which the run counts as broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The number of events that follow from a command.
+/// What follows from a command: events, or that it is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     One,
     Three,
+    Rejected,
 }
 
 impl Kind {
-    pub(crate) fn events(self) -> u64 {
+    /// The messages that are stored for its entity: events, or the mark of a rejection.
+    pub(crate) fn messages(self) -> u64 {
         match self {
-            Self::One => 1,
+            Self::One | Self::Rejected => 1,
             Self::Three => 3,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::One => "deposit",
+            Self::One | Self::Rejected => "deposit",
             Self::Three => "deposit-in-thirds",
         }
     }
@@ -100,7 +103,9 @@ impl Teller {
 
     fn command(&mut self, kind: Kind, number: usize) -> Message {
         self.next += 1;
-        let data = padded(&format!(r#"{{"account":"{}","amount":7"#, account(number)), COMMAND_BYTES);
+        let amount = if kind == Kind::Rejected { 0 } else { 7 };
+        let start = format!(r#"{{"account":"{}","amount":{amount}"#, account(number));
+        let data = padded(&start, COMMAND_BYTES);
         command(kind.name(), &format!("bench-{:026}", self.next), data)
     }
 }
@@ -117,9 +122,24 @@ pub(crate) fn command(r#type: &str, id: &str, data: String) -> Message {
     Message { subject: format!("command.{type}.{id}"), headers, data: data.into() }
 }
 
-/// An event of the ledger in Pelton's stored form: the `nth` of its account, from 0, with the sequences of the earlier
-/// ones.
+/// A deposit in Pelton's stored form: the `nth` event of its account, from 0, with the sequences of the earlier ones.
 pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
+    let start = format!(r#"{{"account":"{}","amount":7,"balance":{}"#, account(number), 7 * (nth + 1));
+    stored_event("deposited", &start, (number, nth), earlier)
+}
+
+/// The promise of a deposit at this time, the account's first event.
+pub(crate) fn promised(number: usize, due: Timestamp) -> Message {
+    let start = format!(r#"{{"account":"{}","due":{}"#, account(number), due.0);
+    stored_event("promised", &start, (number, 0), &[])
+}
+
+/// The account's first event, of a type that nothing reads.
+pub(crate) fn audited(number: usize) -> Message {
+    stored_event("audited", &format!(r#"{{"account":"{}""#, account(number)), (number, 0), &[])
+}
+
+fn stored_event(r#type: &str, start: &str, (number, nth): (usize, usize), earlier: &[u64]) -> Message {
     let (account, id) = (account(number), format!("{number:024}-{nth:04}:0"));
     let mut history = format!("{nth};");
     for (i, sequence) in earlier.iter().enumerate() {
@@ -129,7 +149,7 @@ pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
     headers.insert("ce-specversion", "1.0");
     headers.insert("ce-id", id.as_str());
     headers.insert("ce-source", format!("/ledger/{account}"));
-    headers.insert("ce-type", "deposited");
+    headers.insert("ce-type", r#type);
     headers.insert("ce-subject", account.as_str());
     headers.insert("ce-time", "2026-01-01T00:00:00.123456789Z");
     headers.insert("ce-datacontenttype", "application/json");
@@ -138,11 +158,10 @@ pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
     headers.insert("Pelton-Backlinks", history);
     headers.insert("Pelton-Command", format!("{} {:032} 1 1", &id[..id.len() - 2], 0));
     headers.insert("Pelton-Plugin", format!("sha256:{:064}", 0));
-    let start = format!(r#"{{"account":"{account}","amount":7,"balance":{}"#, 7 * (nth + 1));
     Message {
-        subject: format!("ledger.{account}.deposited.v1"),
+        subject: format!("ledger.{account}.{type}.v1"),
         headers,
-        data: padded(&start, COMMAND_BYTES).into(),
+        data: padded(start, COMMAND_BYTES).into(),
     }
 }
 

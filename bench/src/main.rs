@@ -11,6 +11,7 @@ mod parts;
 mod process;
 mod projections;
 mod report;
+mod sagas;
 mod servers;
 mod side;
 mod stats;
@@ -74,13 +75,15 @@ impl Size {
     }
 }
 
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 16] = [
     "commands",
     "commands_r3",
     "commands_fsync",
     "hot_entity",
     "multi_event",
+    "rejected",
     "projection",
+    "saga",
     "end_to_end",
     "call",
     "own_code",
@@ -139,7 +142,9 @@ async fn measure(part: &str, size: Size, report: &mut Report) -> anyhow::Result<
         "commands_fsync" => parts::commands(report, size, Setup::Fsync).await,
         "hot_entity" => parts::hot_entity(report, size).await,
         "multi_event" => parts::multi_event(report, size).await,
+        "rejected" => parts::rejected(report, size).await,
         "projection" => parts::projection(report, size).await,
+        "saga" => parts::saga(report, size).await,
         "end_to_end" => parts::end_to_end(report, size).await,
         "call" => parts::call(report).await,
         "own_code" => parts::own_code(report, size).await,

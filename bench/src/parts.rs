@@ -7,6 +7,7 @@ use crate::commands::{Figures, Plan, Run, compare};
 use crate::ledger::Kind;
 use crate::projections::{self, Kept, Keys};
 use crate::report::Report;
+use crate::sagas;
 use crate::servers::Setup;
 use crate::side::Side;
 use crate::stats::{percentile_ms, quotients};
@@ -108,32 +109,78 @@ async fn two_sides(report: &mut Report, size: Size, part: &str, plans: [Plan; 2]
     Ok(())
 }
 
+/// `rejected`: commands that are rejected against commands that are accepted, both by Pelton.
+pub(crate) async fn rejected(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let plan = |kind| (Side::Pelton, plan_at_256(size, kind, size.of(FEW_ACCOUNTS), 10_000));
+    let all = compare(&[plan(Kind::One), plan(Kind::Rejected)], size.rounds()).await?;
+    let [accepted_per_s, rejected_per_s] = [0, 1].map(|side| per_s(&of_run(&all[side], 0)));
+    report.median("rejected.accepted_per_s", &accepted_per_s);
+    report.median("rejected.rejected_per_s", &rejected_per_s);
+    report.median("rejected.ratio", &quotients(&rejected_per_s, &accepted_per_s));
+    Ok(())
+}
+
 /// `projection.one` and `projection.hundred`.
 pub(crate) async fn projection(report: &mut Report, size: Size) -> anyhow::Result<()> {
     for (keys, name, events) in [(Keys::One, "one", EVENTS), (Keys::Hundred, "hundred", 2 * EVENTS)] {
-        let [mut bare, mut pelton] = [Vec::new(), Vec::new()];
-        for round in 0..size.rounds() as u64 {
-            let mut turns = [(Side::Bare, &mut bare), (Side::Pelton, &mut pelton)];
-            if round % 2 == 1 {
-                turns.reverse();
-            }
-            for (side, rounds) in turns {
-                rounds.push(projections::measure(side, keys, size.of(events), round).await?);
-            }
-        }
-        let per_s = |side: &[Kept]| side.iter().map(|kept| kept.per_s).collect::<Vec<_>>();
-        let (bare_per_s, pelton_per_s) = (per_s(&bare), per_s(&pelton));
-        let key = |figure: &str| format!("projection.{name}.{figure}");
-        report.median(key("bare_per_s"), &bare_per_s);
-        report.median(key("pelton_per_s"), &pelton_per_s);
-        report.median(key("ratio"), &quotients(&pelton_per_s, &bare_per_s));
-        for (name, side) in [("bare", &bare), ("pelton", &pelton)] {
-            let of = |figure: fn(&Kept) -> f64| side.iter().map(figure).collect::<Vec<_>>();
-            report.median(key(&format!("cpu_us_per_event_{name}")), &of(|kept| kept.side_us));
-            report.median(key(&format!("cpu_us_per_event_{name}_server")), &of(|kept| kept.server_us));
-        }
+        let measured = async |side, round| projections::measure(side, keys, size.of(events), round).await;
+        kept(report, &format!("projection.{name}"), &by_turns(size, measured).await?);
     }
     Ok(())
+}
+
+/// `saga`: events through a saga, and its timers.
+pub(crate) async fn saga(report: &mut Report, size: Size) -> anyhow::Result<()> {
+    let sides = by_turns(size, async |side, round| sagas::reactions(side, size.of(EVENTS), round).await);
+    kept(report, "saga", &sides.await?);
+    let unlisted = sagas::unlisted(size.of(5 * EVENTS)).await?;
+    report.put("saga.unlisted_us_per_event", unlisted.as_secs_f64() * 1e6);
+    report.put("saga.start_s", sagas::start(size.of(1_000_000)).await?.as_secs_f64());
+    let steady = Duration::from_secs_f64(size.of(10_000) as f64 / 1_000.0);
+    let (late, _) = sagas::timers(size.of(10_000), Duration::from_secs(8), steady).await?;
+    for percent in [50, 99] {
+        if let Some(time) = percentile_ms(&late, percent) {
+            report.put(format!("saga.timer_p{percent}_ms"), time);
+        }
+    }
+    let armed_within = Duration::from_secs(if size == Size::Full { 60 } else { 10 });
+    let (_, burst) = sagas::timers(size.of(100_000), armed_within, Duration::from_secs(1)).await?;
+    report.put("saga.burst_s", burst.as_secs_f64());
+    report.put("saga.restart_s", sagas::restart(size.of(1_000_000)).await?.as_secs_f64());
+    Ok(())
+}
+
+/// The rounds of two sides, by hand and Pelton's, which take turns.
+async fn by_turns(
+    size: Size,
+    measure: impl AsyncFn(Side, u64) -> anyhow::Result<Kept>,
+) -> anyhow::Result<[Vec<Kept>; 2]> {
+    let [mut bare, mut pelton] = [Vec::new(), Vec::new()];
+    for round in 0..size.rounds() as u64 {
+        let mut turns = [(Side::Bare, &mut bare), (Side::Pelton, &mut pelton)];
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (side, rounds) in turns {
+            rounds.push(measure(side, round).await?);
+        }
+    }
+    Ok([bare, pelton])
+}
+
+/// How fast the two sides were with events.
+fn kept(report: &mut Report, part: &str, [bare, pelton]: &[Vec<Kept>; 2]) {
+    let per_s = |side: &[Kept]| side.iter().map(|kept| kept.per_s).collect::<Vec<_>>();
+    let (bare_per_s, pelton_per_s) = (per_s(bare), per_s(pelton));
+    let key = |figure: &str| format!("{part}.{figure}");
+    report.median(key("bare_per_s"), &bare_per_s);
+    report.median(key("pelton_per_s"), &pelton_per_s);
+    report.median(key("ratio"), &quotients(&pelton_per_s, &bare_per_s));
+    for (name, side) in [("bare", bare), ("pelton", pelton)] {
+        let of = |figure: fn(&Kept) -> f64| side.iter().map(figure).collect::<Vec<_>>();
+        report.median(key(&format!("cpu_us_per_event_{name}")), &of(|kept| kept.side_us));
+        report.median(key(&format!("cpu_us_per_event_{name}_server")), &of(|kept| kept.server_us));
+    }
 }
 
 /// `end_to_end`: the time from an HTTP command until its view shows it, one command after the other.

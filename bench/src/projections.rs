@@ -33,7 +33,7 @@ pub(crate) enum Keys {
     Hundred,
 }
 
-/// The result of a view.
+/// How fast a side was with events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
     /// Events a second.
@@ -46,24 +46,36 @@ pub(crate) struct Kept {
 /// Measures one side that keeps a view on a fresh server.
 pub(crate) async fn measure(side: Side, keys: Keys, events: usize, seed: u64) -> anyhow::Result<Kept> {
     let servers = Servers::start(Setup::File).await?;
-    let mut process = side.start(Work::View, &servers).await?;
+    let process = side.start(Work::View, &servers).await?;
     let client = servers.connect().await?;
     process.hold().await?;
     let accounts = accounts(keys, events, seed);
     lay_ready(&client, accounts.iter().map(|(account, nth)| ledger::event(*account, *nth, &[]))).await?;
     let jetstream = jetstream::new(client);
     let bucket = jetstream.get_key_value(format!("{ACCOUNTS}-v1")).await?;
-    let before = (process.cpu()?, servers.cpu()?);
-    let began = SystemTime::now();
-    process.let_go()?;
-    let ended = finished(side, &bucket, events as u64, &mut process).await?;
-    let (side_took, server_took) = (process.cpu()? - before.0, servers.cpu()? - before.1);
-    process.end().await?;
+    let done = async |process: &mut Process| finished(side, &bucket, events as u64, process).await;
+    let kept = clocked(&servers, process, events, done).await?;
     let (account, nth) = accounts.last().context("there are no events")?;
     let key = ledger::account(*account);
     let row = bucket.get(if side == Side::Pelton { format!("r.{key}") } else { key.clone() }).await?;
     let row: Value = serde_json::from_slice(&row.with_context(|| format!("the view has no {key}"))?)?;
     ensure!(row["deposits"] == nth + 1, "the view of {key} is {row}");
+    Ok(kept)
+}
+
+/// Has a side that is held work off these events. `finished` returns when it was done, by the server's time.
+pub(crate) async fn clocked(
+    servers: &Servers,
+    mut process: Process,
+    events: usize,
+    finished: impl AsyncFnOnce(&mut Process) -> anyhow::Result<SystemTime>,
+) -> anyhow::Result<Kept> {
+    let before = (process.cpu()?, servers.cpu()?);
+    let began = SystemTime::now();
+    process.let_go()?;
+    let ended = finished(&mut process).await?;
+    let (side_took, server_took) = (process.cpu()? - before.0, servers.cpu()? - before.1);
+    process.end().await?;
     let events = events as f64;
     Ok(Kept {
         per_s: events / ended.duration_since(began)?.as_secs_f64(),

@@ -28,7 +28,7 @@ enum Reach {
 }
 
 /// The targets on two processors that are shared with the server.
-const REACH: [(&str, Reach); 32] = [
+const REACH: [(&str, Reach); 38] = [
     ("commands.c1.ratio_bare", Reach::AtLeast(1.0)),
     ("commands.c1.ratio_same", Reach::AtLeast(1.7)),
     ("commands.c16.ratio_bare", Reach::AtLeast(0.95)),
@@ -41,8 +41,14 @@ const REACH: [(&str, Reach); 32] = [
     ("commands_fsync.c256.ratio_same", Reach::AtLeast(8.0)),
     ("hot_entity.ratio", Reach::AtLeast(8.0)),
     ("multi_event.ratio", Reach::AtLeast(30.0)),
+    ("rejected.ratio", Reach::AtLeast(0.9)),
     ("projection.one.ratio", Reach::AtLeast(0.95)),
     ("projection.hundred.ratio", Reach::AtLeast(5.0)),
+    ("saga.ratio", Reach::AtLeast(0.7)),
+    ("saga.start_s", Reach::AtMost(1.0)),
+    ("saga.timer_p99_ms", Reach::AtMost(100.0)),
+    ("saga.burst_s", Reach::AtMost(30.0)),
+    ("saga.restart_s", Reach::AtMost(60.0)),
     ("call.decide_ns", Reach::AtMost(4_000.0)),
     ("call_raw.decide_ns", Reach::AtMost(1_000.0)),
     ("cold_load.p50_ms", Reach::AtMost(0.8)),

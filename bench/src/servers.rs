@@ -9,6 +9,7 @@ use async_nats::ServerAddr;
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{FromConsumer, PriorityPolicy, PullConsumer, pull};
 use futures::future::try_join_all;
+use pelton_core::id::{CommandType, Name};
 use pelton_core::intake::CommandRoute;
 use pelton_core::partition::Partitions;
 use pelton_core::subject::EntityTemplate;
@@ -37,6 +38,8 @@ pub(crate) enum Setup {
 pub(crate) const LEDGER: &str = "ledger";
 /// The view of accounts.
 pub(crate) const ACCOUNTS: &str = "accounts";
+/// The saga that thanks for deposits.
+pub(crate) const THANKS: &str = "thanks";
 
 /// A range below the ports that outgoing connections get.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
@@ -88,14 +91,21 @@ impl Servers {
     /// Creates what Pelton would create itself.
     async fn prepare(&self) -> anyhow::Result<()> {
         let nats = self.nats().await?;
-        let ledger = pelton_core::id::Name::new(LEDGER)?;
+        let ledger = Name::new(LEDGER)?;
         let route = CommandRoute {
             template: EntityTemplate::parse("ledger.{account}")?,
             tokens: BTreeMap::from([("account".to_owned(), "/account".to_owned())]),
             partitions: Partitions::ONE,
         };
-        let commands = ["deposit", "deposit-in-thirds"]
-            .map(|name| pelton_core::id::CommandType::new(name).map(|r#type| (r#type, route.clone())));
+        let handler = |id: Name, commands: &[&str]| {
+            let commands = commands.iter().map(|name| Ok((CommandType::new(*name)?, route.clone())));
+            anyhow::Ok(HandlerConsumer {
+                id,
+                partitions: Partitions::ONE,
+                commands: commands.collect::<anyhow::Result<_>>()?,
+                max_ack_pending: MAX_ACK_PENDING,
+            })
+        };
         let topology = Topology {
             replicas: self.replicas,
             streams: vec![EventStream {
@@ -103,13 +113,13 @@ impl Servers {
                 subjects: vec!["ledger.>".to_owned()],
                 limits: StreamLimits::default(),
             }],
-            handlers: vec![HandlerConsumer {
-                id: ledger,
-                partitions: Partitions::ONE,
-                commands: commands.into_iter().collect::<Result<_, _>>()?,
-                max_ack_pending: MAX_ACK_PENDING,
-            }],
-            views: vec![View { name: pelton_core::id::Name::new(ACCOUNTS)?, version: 1 }],
+            // Nobody decides what the saga sends.
+            handlers: vec![
+                handler(ledger, &["deposit", "deposit-in-thirds"])?,
+                handler(Name::new(THANKS)?, &["thank"])?,
+            ],
+            views: vec![View { name: Name::new(ACCOUNTS)?, version: 1 }],
+            sagas: vec![Name::new(THANKS)?],
             ..Topology::default()
         };
         let deadline = Instant::now() + PATIENCE;
@@ -138,6 +148,13 @@ impl Servers {
         };
         jetstream.create_consumer_on_stream(config, COMMANDS).await?;
         Ok(())
+    }
+
+    /// Stops the first server and starts it again.
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        let server = self.servers.first_mut().context("there is no server")?;
+        server.stop().await?;
+        Ok(server.restart().await?)
     }
 
     /// The URLs for clients.

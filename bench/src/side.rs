@@ -30,7 +30,9 @@ pub(crate) enum Work {
     FromStore { snapshots: bool },
     /// Keep the view of accounts.
     View,
-    /// Both; only Pelton does this.
+    /// Thank for deposits, as a saga.
+    Saga,
+    /// Decide commands and keep the view; only Pelton does this.
     All,
 }
 
@@ -47,6 +49,7 @@ impl Side {
                 host(folder, &["--nats", &urls]).await
             }
             (_, Work::View) => Process::start(&beside("yardstick")?, yardstick("view"), folder).await,
+            (_, Work::Saga) => Process::start(&beside("yardstick")?, yardstick("saga"), folder).await,
             (Self::Bare | Self::Same, _) => {
                 // By hand nobody sees to it that one host at a time gets the commands.
                 servers.open_to_all().await?;
@@ -99,11 +102,12 @@ fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<Stri
     };
     let mut text = format!(
         "[nats]\nreplicas = {}\n[wasm]\ncompiled-code = {}\n[streams.ledger]\nsubjects = [\"ledger.>\"]\n[plugins]\n\
-         ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\n",
+         ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\nthanks = {{ component = {} }}\n",
         servers.replicas(),
         json!(compiled),
         component("bench-ledger"),
         component("bench-accounts"),
+        component("bench-thanks"),
     );
     if work == Work::Commands(Setup::Fsync) {
         text += "[commands]\ngroup-commit = true\n";
@@ -116,6 +120,9 @@ fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<Stri
     }
     if matches!(work, Work::View | Work::All) {
         text += "[projections.accounts]\nplugin = \"accounts\"\nstream = \"ledger\"\n";
+    }
+    if work == Work::Saga {
+        text += "[sagas.thanks]\nid = \"thanks\"\nplugin = \"thanks\"\nstream = \"ledger\"\nstart = \"beginning\"\n";
     }
     Ok(text)
 }

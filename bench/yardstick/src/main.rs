@@ -1,7 +1,7 @@
-//! `yardstick bare|same|view URLS REPLICAS`: one side of the benchmark, written by hand.
+//! `yardstick bare|same|view|saga URLS REPLICAS`: one side of the benchmark, written by hand.
 //!
-//! `bare` and `same` decide commands, `view` keeps a view; their modules state what each does and leaves out. All three
-//! receive messages and spread them over lanes, see `lanes`. None of them has recovery: when the server refuses
+//! `bare` and `same` decide commands, `view` keeps a view, `saga` sends commands; their modules state what each does and
+//! leaves out. All receive messages and spread them over lanes, see `lanes`. None of them has recovery: when the server refuses
 //! something, the process and the run end.
 //!
 //! The streams and the consumer of commands exist when it starts. It prints `ready` and works until it is killed.
@@ -10,6 +10,7 @@
 mod bare;
 mod lanes;
 mod ledger;
+mod saga;
 mod same;
 mod view;
 
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
 async fn run() -> anyhow::Result<std::convert::Infallible> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [side, urls, replicas] = arguments.as_slice() else {
-        bail!("usage: yardstick bare|same|view URLS REPLICAS");
+        bail!("usage: yardstick bare|same|view|saga URLS REPLICAS");
     };
     let replicas: usize = replicas.parse().context("REPLICAS is not a number")?;
     let urls: Vec<ServerAddr> = urls.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -55,6 +56,7 @@ async fn run() -> anyhow::Result<std::convert::Infallible> {
         "bare" => lanes::run(commands(&jetstream).await?, bare::Bare::new(jetstream)).await,
         "same" => lanes::run(commands(&jetstream).await?, same::Same::new(client, replicas)).await,
         "view" => lanes::run(view::events(&jetstream).await?, view::View::open(&jetstream).await?).await,
+        "saga" => lanes::run(saga::events(&jetstream).await?, saga::Saga::open(jetstream).await?).await,
         other => bail!("there is no side {other:?}"),
     }
 }

@@ -1,0 +1,118 @@
+//! Thanks for every deposit, at once or when the time comes: the smallest saga that has state, commands and timers. The
+//! benchmark's yardstick thanks at once, by hand (`bench/yardstick/src/saga.rs`).
+#![forbid(unsafe_code)]
+
+use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, Reaction, Saga, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The events that the saga reads.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// A deposit was made.
+    Deposited {
+        /// The account.
+        account: String,
+    },
+    /// A deposit was promised: it is thanked for at its time.
+    Promised {
+        /// The account.
+        account: String,
+        /// The time, in nanoseconds since 1970.
+        due: u64,
+    },
+}
+
+/// The command that it sends.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    /// Thanks the holder of an account.
+    Thank {
+        /// The account.
+        account: String,
+        /// How many deposits there were.
+        deposits: u64,
+    },
+}
+
+/// What an instance waits for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Timer {
+    /// The promised time has come.
+    Due {
+        /// The account.
+        account: String,
+    },
+}
+
+/// The saga. It has an instance for each account.
+#[derive(Debug)]
+pub struct Thanks;
+
+impl Saga for Thanks {
+    type Event = Event;
+    type Command = Command;
+    type Timer = Timer;
+    /// The number of deposits.
+    type State = u64;
+
+    fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
+        let (Event::Deposited { account } | Event::Promised { account, .. }) = event;
+        vec![Correlation::start(account)]
+    }
+
+    fn react(
+        deposits: Option<u64>,
+        input: Input<Event, Timer>,
+        _: &InputContext,
+    ) -> Result<Reaction<Self>, Failure> {
+        let deposits = deposits.unwrap_or_default();
+        Ok(match input {
+            Input::Event(Event::Deposited { account }, _) => {
+                let deposits = deposits + 1;
+                Reaction::keep(deposits).send(Command::Thank { account, deposits })
+            }
+            Input::Event(Event::Promised { account, due }, _) => {
+                let due = Timestamp::from_nanos(due);
+                Reaction::keep(deposits).set_timer("due", due, &Timer::Due { account })
+            }
+            Input::Timer(Timer::Due { account }, _) => {
+                Reaction::end().send(Command::Thank { account, deposits })
+            }
+            Input::Outcome(_) => Reaction::keep(deposits),
+        })
+    }
+}
+
+pelton_plugin::export_saga!(Thanks);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pelton_plugin::testing::TestSaga;
+
+    use super::*;
+
+    fn thank(deposits: u64) -> Command {
+        Command::Thank { account: "a".to_owned(), deposits }
+    }
+
+    #[test]
+    fn every_deposit_is_thanked_for_and_a_promise_at_its_time() {
+        let deposit = r#"{"account":"a","amount":7,"balance":7}"#;
+        let promise = r#"{"account":"a","due":4000000000000000000}"#;
+        Thanks::given::<()>([])
+            .when_recorded("deposited", 1, deposit)
+            .then_sends([thank(1)])
+            .when_recorded("deposited", 1, deposit)
+            .then_sends([thank(2)])
+            .when_recorded("promised", 1, promise)
+            .then_sends([])
+            .advance(Duration::from_secs(4_000_000_000))
+            .then_sends([thank(2)])
+            .then_ended("a");
+    }
+}
