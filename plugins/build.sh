@@ -24,7 +24,7 @@ configs=() crates=()
 for set in "$@"; do
   case $set in
     hotel | payment | library) configs+=(--config "plugins/$set/pelton.toml") ;;
-    bench) for crate in accounts ledger raw thanks; do crates+=(--crate "plugins/bench/$crate"); done ;;
+    bench) for crate in accounts bonus ledger raw; do crates+=(--crate "plugins/bench/$crate"); done ;;
     mutants) crates+=(--crate plugins/mutants/handler --crate plugins/mutants/projection --crate plugins/mutants/saga) ;;
     *) echo "build.sh: there is no set $set" >&2; exit 2 ;;
   esac

@@ -1,7 +1,7 @@
 //! Sagas: the number of events a second, what events cost that a saga does not read, its start, and its timers.
 //!
-//! The saga thanks for every deposit with a command, which nobody decides: what it has done is in the log of commands, with
-//! the server's time. A promise is thanked for by a timer, at its time.
+//! The saga gives a bonus for every deposit, with a command, which is not decided: what it has done is in the log of commands,
+//! with the server's time. The bonus of a promised deposit is sent by a timer, at its time.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 use crate::ledger::{self, lay_ready};
 use crate::process::Process;
 use crate::projections::{Kept, clocked};
-use crate::servers::{LEDGER, Servers, Setup, THANKS};
+use crate::servers::{BONUS, LEDGER, Servers, Setup};
 use crate::side::{Side, Work};
 
 /// The number of instances that react side by side.
@@ -39,9 +39,16 @@ const ARMING: usize = 1_024;
 /// A time after every run.
 const FAR: Timestamp = Timestamp(4_000_000_000_000_000_000);
 
+/// A server on which no commands are decided.
+async fn fresh() -> anyhow::Result<Servers> {
+    let servers = Servers::start(Setup::File).await?;
+    servers.hold_commands().await?;
+    Ok(servers)
+}
+
 /// Measures one side that sends a command for every event, on a fresh server.
 pub(crate) async fn reactions(side: Side, events: usize, seed: u64) -> anyhow::Result<Kept> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = fresh().await?;
     let process = side.start(Work::Saga, &servers).await?;
     process.hold().await?;
     let mut turns: Vec<usize> = (0..events).map(|event| event % INSTANCES).collect();
@@ -58,7 +65,7 @@ pub(crate) async fn reactions(side: Side, events: usize, seed: u64) -> anyhow::R
 
 /// The processor time of a host for every event of a type that its saga does not read.
 pub(crate) async fn unlisted(events: usize) -> anyhow::Result<Duration> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = fresh().await?;
     let client = servers.connect().await?;
     let mut process = Side::Pelton.start(Work::Saga, &servers).await?;
     let log = Log::open(&servers).await?;
@@ -77,7 +84,7 @@ pub(crate) async fn unlisted(events: usize) -> anyhow::Result<Duration> {
 
 /// The time from the start of a host until its saga has reacted, to the last event of a stream full of others.
 pub(crate) async fn start(others: usize) -> anyhow::Result<Duration> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = fresh().await?;
     let client = servers.connect().await?;
     lay_ready(&client, (0..others).map(ledger::audited)).await?;
     lay_ready(&client, [ledger::event(0, 0, &[])]).await?;
@@ -96,7 +103,7 @@ pub(crate) async fn timers(
     armed_within: Duration,
     due_within: Duration,
 ) -> anyhow::Result<(Vec<Duration>, Duration)> {
-    let servers = Servers::start(Setup::File).await?;
+    let servers = fresh().await?;
     let mut process = Side::Pelton.start(Work::Saga, &servers).await?;
     let first = Timestamp::now().0 + u64::try_from(armed_within.as_nanos())?;
     let between = u64::try_from(due_within.as_nanos())? / count as u64;
@@ -104,7 +111,7 @@ pub(crate) async fn timers(
     let promises = (0..count).map(|account| ledger::promised(account, due(account)));
     lay_ready(&servers.connect().await?, promises).await?;
     // For each an instance and its timer.
-    let own = Log::of(&servers, &saga_stream(&Name::new(THANKS)?)).await?;
+    let own = Log::of(&servers, &saga_stream(&Name::new(BONUS)?)).await?;
     own.has(2 * count, &mut process).await?;
     ensure!(Timestamp::now().0 < first, "{count} timers were not armed within {armed_within:?}");
     let log = Log::open(&servers).await?;
@@ -122,12 +129,12 @@ pub(crate) async fn timers(
 
 /// The time from the restart of a server that holds so many timers until a saga reacts again.
 pub(crate) async fn restart(timers: usize) -> anyhow::Result<Duration> {
-    let mut servers = Servers::start(Setup::File).await?;
-    arm(&servers, timers).await?;
+    let mut servers = fresh().await?;
     let mut process = Side::Pelton.start(Work::Saga, &servers).await?;
     let log = Log::open(&servers).await?;
     lay_ready(&servers.connect().await?, [ledger::event(0, 0, &[])]).await?;
     log.has(1, &mut process).await?;
+    arm(&servers, timers).await?;
     let began = Instant::now();
     servers.restart().await?;
     lay_ready(&servers.connect().await?, [ledger::event(1, 0, &[])]).await?;
@@ -140,7 +147,7 @@ pub(crate) async fn restart(timers: usize) -> anyhow::Result<Duration> {
 /// Arms timers that do not go off, as a host does.
 async fn arm(servers: &Servers, timers: usize) -> anyhow::Result<()> {
     let nats = servers.nats().await?;
-    let (saga, events) = (Name::new(THANKS)?, Name::new(LEDGER)?);
+    let (saga, events) = (Name::new(BONUS)?, Name::new(LEDGER)?);
     let commands = Commands::new(&nats, &Intake::default().into(), [], false);
     let store = SagaStreams::start(&nats, &saga, &events, commands, false, SagaTimes::default());
     let armed = futures_stream::iter(0..timers).map(|number| {

@@ -38,8 +38,8 @@ pub(crate) enum Setup {
 pub(crate) const LEDGER: &str = "ledger";
 /// The view of accounts.
 pub(crate) const ACCOUNTS: &str = "accounts";
-/// The saga that thanks for deposits.
-pub(crate) const THANKS: &str = "thanks";
+/// The saga that gives a bonus for deposits.
+pub(crate) const BONUS: &str = "bonus";
 
 /// A range below the ports that outgoing connections get.
 const PORTS: std::ops::Range<u16> = 18_000..32_000;
@@ -97,15 +97,8 @@ impl Servers {
             tokens: BTreeMap::from([("account".to_owned(), "/account".to_owned())]),
             partitions: Partitions::ONE,
         };
-        let handler = |id: Name, commands: &[&str]| {
-            let commands = commands.iter().map(|name| Ok((CommandType::new(*name)?, route.clone())));
-            anyhow::Ok(HandlerConsumer {
-                id,
-                partitions: Partitions::ONE,
-                commands: commands.collect::<anyhow::Result<_>>()?,
-                max_ack_pending: MAX_ACK_PENDING,
-            })
-        };
+        let commands = ["deposit", "deposit-in-thirds"]
+            .map(|name| CommandType::new(name).map(|r#type| (r#type, route.clone())));
         let topology = Topology {
             replicas: self.replicas,
             streams: vec![EventStream {
@@ -113,13 +106,14 @@ impl Servers {
                 subjects: vec!["ledger.>".to_owned()],
                 limits: StreamLimits::default(),
             }],
-            // Nobody decides what the saga sends.
-            handlers: vec![
-                handler(ledger, &["deposit", "deposit-in-thirds"])?,
-                handler(Name::new(THANKS)?, &["thank"])?,
-            ],
+            handlers: vec![HandlerConsumer {
+                id: ledger,
+                partitions: Partitions::ONE,
+                commands: commands.into_iter().collect::<Result<_, _>>()?,
+                max_ack_pending: MAX_ACK_PENDING,
+            }],
             views: vec![View { name: Name::new(ACCOUNTS)?, version: 1 }],
-            sagas: vec![Name::new(THANKS)?],
+            sagas: vec![Name::new(BONUS)?],
             ..Topology::default()
         };
         let deadline = Instant::now() + PATIENCE;
@@ -147,6 +141,16 @@ impl Servers {
             ..config
         };
         jetstream.create_consumer_on_stream(config, COMMANDS).await?;
+        Ok(())
+    }
+
+    /// Has the server give out no commands: those of the saga stay in the log.
+    pub(crate) async fn hold_commands(&self) -> anyhow::Result<()> {
+        let jetstream = jetstream::new(self.connect().await?);
+        let until = serde_json::json!({ "pause_until": "2099-01-01T00:00:00Z" });
+        let subject = format!("CONSUMER.PAUSE.{COMMANDS}.{LEDGER}");
+        let paused: serde_json::Value = jetstream.request(subject, &until).await?;
+        anyhow::ensure!(paused["paused"] == true, "the consumer is not paused: {paused}");
         Ok(())
     }
 

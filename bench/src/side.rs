@@ -30,7 +30,7 @@ pub(crate) enum Work {
     FromStore { snapshots: bool },
     /// Keep the view of accounts.
     View,
-    /// Thank for deposits, as a saga.
+    /// Give a bonus for deposits, as a saga.
     Saga,
     /// Decide commands and keep the view; only Pelton does this.
     All,
@@ -102,12 +102,12 @@ fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<Stri
     };
     let mut text = format!(
         "[nats]\nreplicas = {}\n[wasm]\ncompiled-code = {}\n[streams.ledger]\nsubjects = [\"ledger.>\"]\n[plugins]\n\
-         ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\nthanks = {{ component = {} }}\n",
+         ledger = {{ {source}component = {} }}\naccounts = {{ component = {} }}\nbonus = {{ component = {} }}\n",
         servers.replicas(),
         json!(compiled),
         component("bench-ledger"),
         component("bench-accounts"),
-        component("bench-thanks"),
+        component("bench-bonus"),
     );
     if work == Work::Commands(Setup::Fsync) {
         text += "[commands]\ngroup-commit = true\n";
@@ -122,7 +122,8 @@ fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<Stri
         text += "[projections.accounts]\nplugin = \"accounts\"\nstream = \"ledger\"\n";
     }
     if work == Work::Saga {
-        text += "[sagas.thanks]\nid = \"thanks\"\nplugin = \"thanks\"\nstream = \"ledger\"\nstart = \"beginning\"\n";
+        text +=
+            "[sagas.bonus]\nid = \"bonus\"\nplugin = \"bonus\"\nstream = \"ledger\"\nstart = \"beginning\"\n";
     }
     Ok(text)
 }

@@ -22,7 +22,7 @@ use crate::{COMMANDS, LEDGER};
 /// The number of events that are worked on at once.
 const IN_FLIGHT: i64 = 256;
 /// The stream of the states.
-const STATES: &str = "THANKS";
+const STATES: &str = "BONUS";
 
 #[derive(Debug)]
 pub(crate) struct Saga {
@@ -38,9 +38,10 @@ pub(crate) struct State {
 
 /// The command.
 #[derive(Debug, Serialize)]
-struct Thank<'a> {
+struct Bonus<'a> {
     account: &'a str,
-    deposits: u64,
+    amount: u64,
+    note: &'a str,
 }
 
 /// Every deposit in the ledger.
@@ -59,7 +60,7 @@ impl Saga {
     pub(crate) async fn open(jetstream: jetstream::Context) -> anyhow::Result<Self> {
         let config = stream::Config {
             name: STATES.to_owned(),
-            subjects: vec!["thanks.*".to_owned()],
+            subjects: vec!["bonus.*".to_owned()],
             max_messages_per_subject: 1,
             ..stream::Config::default()
         };
@@ -78,15 +79,14 @@ impl Side for Saga {
     }
 
     async fn handle(&self, state: &mut State, (event, message): Self::Input) -> anyhow::Result<()> {
-        let thank = Thank { account: &event.account, deposits: state.deposits + 1 };
-        let data = serde_json::to_vec(&thank)?;
+        let deposits = state.deposits + 1;
+        let data = serde_json::to_vec(&Bonus { account: &event.account, amount: deposits, note: "bonus" })?;
         let kept = PublishMessage::build()
-            .payload(thank.deposits.to_string().into())
+            .payload(deposits.to_string().into())
             .expected_stream(STATES)
             .expected_last_subject_sequence(state.at);
-        let kept = self.jetstream.send_publish(format!("thanks.{}", event.account), kept).await?;
-        *state =
-            State { deposits: thank.deposits, at: kept.await.context("the state was not stored")?.sequence };
+        let kept = self.jetstream.send_publish(format!("bonus.{}", event.account), kept).await?;
+        *state = State { deposits, at: kept.await.context("the state was not stored")?.sequence };
         let id = format!("{}-{}", event.account, state.deposits);
         let command = PublishMessage::build()
             .payload(data.into())
@@ -94,10 +94,10 @@ impl Side for Saga {
             .expected_stream(COMMANDS)
             .header("ce-specversion", "1.0")
             .header("ce-id", id.as_str())
-            .header("ce-source", "/thanks")
-            .header("ce-type", "thank")
+            .header("ce-source", "/bonus")
+            .header("ce-type", "deposit-in-thirds")
             .header("ce-datacontenttype", "application/json");
-        let sent = self.jetstream.send_publish(format!("command.thank.{id}"), command).await?;
+        let sent = self.jetstream.send_publish(format!("command.deposit-in-thirds.{id}"), command).await?;
         sent.await.context("the command was not stored")?;
         message.ack().await.map_err(|error| anyhow!(error))
     }

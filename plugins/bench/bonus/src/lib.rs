@@ -1,5 +1,5 @@
-//! Thanks for every deposit, at once or when the time comes: the smallest saga that has state, commands and timers. The
-//! benchmark's yardstick thanks at once, by hand (`bench/yardstick/src/saga.rs`).
+//! A bonus for every deposit, at once or when the time comes: the smallest saga that has state, commands and timers. The
+//! benchmark's yardstick gives it at once, by hand (`bench/yardstick/src/saga.rs`).
 #![forbid(unsafe_code)]
 
 use pelton_plugin::{Correlation, EventMeta, Failure, Input, InputContext, Reaction, Saga, Timestamp};
@@ -14,7 +14,7 @@ pub enum Event {
         /// The account.
         account: String,
     },
-    /// A deposit was promised: it is thanked for at its time.
+    /// A deposit was promised: the bonus comes at its time.
     Promised {
         /// The account.
         account: String,
@@ -23,16 +23,18 @@ pub enum Event {
     },
 }
 
-/// The command that it sends.
+/// The command that it sends, to the ledger.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Command {
-    /// Thanks the holder of an account.
-    Thank {
+    /// Adds the bonus to an account.
+    DepositInThirds {
         /// The account.
         account: String,
-        /// How many deposits there were.
-        deposits: u64,
+        /// One for each deposit so far.
+        amount: u64,
+        /// The purpose.
+        note: String,
     },
 }
 
@@ -49,9 +51,9 @@ pub enum Timer {
 
 /// The saga. It has an instance for each account.
 #[derive(Debug)]
-pub struct Thanks;
+pub struct Bonus;
 
-impl Saga for Thanks {
+impl Saga for Bonus {
     type Event = Event;
     type Command = Command;
     type Timer = Timer;
@@ -72,21 +74,23 @@ impl Saga for Thanks {
         Ok(match input {
             Input::Event(Event::Deposited { account }, _) => {
                 let deposits = deposits + 1;
-                Reaction::keep(deposits).send(Command::Thank { account, deposits })
+                Reaction::keep(deposits).send(bonus(account, deposits))
             }
             Input::Event(Event::Promised { account, due }, _) => {
                 let due = Timestamp::from_nanos(due);
                 Reaction::keep(deposits).set_timer("due", due, &Timer::Due { account })
             }
-            Input::Timer(Timer::Due { account }, _) => {
-                Reaction::end().send(Command::Thank { account, deposits })
-            }
+            Input::Timer(Timer::Due { account }, _) => Reaction::end().send(bonus(account, deposits)),
             Input::Outcome(_) => Reaction::keep(deposits),
         })
     }
 }
 
-pelton_plugin::export_saga!(Thanks);
+fn bonus(account: String, amount: u64) -> Command {
+    Command::DepositInThirds { account, amount, note: "bonus".to_owned() }
+}
+
+pelton_plugin::export_saga!(Bonus);
 
 #[cfg(test)]
 mod tests {
@@ -96,23 +100,19 @@ mod tests {
 
     use super::*;
 
-    fn thank(deposits: u64) -> Command {
-        Command::Thank { account: "a".to_owned(), deposits }
-    }
-
     #[test]
-    fn every_deposit_is_thanked_for_and_a_promise_at_its_time() {
+    fn every_deposit_has_its_bonus_and_a_promised_one_at_its_time() {
         let deposit = r#"{"account":"a","amount":7,"balance":7}"#;
         let promise = r#"{"account":"a","due":4000000000000000000}"#;
-        Thanks::given::<()>([])
+        Bonus::given::<()>([])
             .when_recorded("deposited", 1, deposit)
-            .then_sends([thank(1)])
+            .then_sends([bonus("a".to_owned(), 1)])
             .when_recorded("deposited", 1, deposit)
-            .then_sends([thank(2)])
+            .then_sends([bonus("a".to_owned(), 2)])
             .when_recorded("promised", 1, promise)
             .then_sends([])
             .advance(Duration::from_secs(4_000_000_000))
-            .then_sends([thank(2)])
+            .then_sends([bonus("a".to_owned(), 2)])
             .then_ended("a");
     }
 }
