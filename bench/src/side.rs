@@ -109,9 +109,6 @@ fn config(work: Work, servers: &Servers, compiled: &Path) -> anyhow::Result<Stri
         component("bench-accounts"),
         component("bench-bonus"),
     );
-    if work == Work::Commands(Setup::Fsync) {
-        text += "[commands]\ngroup-commit = true\n";
-    }
     if work != Work::View {
         text += "[handlers.ledger]\nplugin = \"ledger\"\nstream = \"ledger\"\nentity = \"ledger.{account}\"\n\
                  [handlers.ledger.commands]\ndeposit = { account = \"/account\" }\n\

@@ -32,3 +32,4 @@ pub use sagas::{SagaStreamFeeds, SagaStreams};
 pub use server::{Server, ServerError};
 pub use topology::{Topology, TopologyError};
 pub use views::{Bucket, BucketReader, BucketViews};
+pub use wire::Gathered;

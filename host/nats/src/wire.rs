@@ -4,12 +4,14 @@ mod batch;
 mod conditional;
 mod group_commit;
 mod headers;
+mod pace;
 mod read;
 mod request;
 mod worker;
 
 pub(crate) use batch::{BatchMessage, MAX_BATCH_MESSAGES, header_bytes, publish_batch};
 pub(crate) use conditional::{ConditionalWrite, Stored, expecting};
+pub use group_commit::Gathered;
 pub(crate) use group_commit::GroupCommit;
 #[cfg(test)]
 pub(crate) use headers::{from_wire, is_servers_own};

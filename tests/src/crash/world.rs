@@ -71,7 +71,7 @@ impl World {
             }
             let urls = own.iter().map(|proxy| format!("nats://127.0.0.1:{}", proxy.port)).collect();
             let host = Host::new(folder.path(), number, ports.free()?, urls, random.fork());
-            fs::write(host.config(), config(replicas, swaps, number)?).context("no configuration")?;
+            fs::write(host.config(), config(replicas, swaps)?).context("no configuration")?;
             hosts.push(host);
             proxies.push(own);
         }
@@ -106,18 +106,16 @@ fn cluster(routes: &[u16], number: usize) -> String {
 }
 
 /// The payment example with short times, so that much happens within a short run, and a cache that is too small for the
-/// entities in use, so that they are loaded again and again, also from snapshots. The hosts differ in how they store
-/// decisions of one event.
-fn config(replicas: usize, swaps: bool, number: usize) -> anyhow::Result<String> {
+/// entities in use, so that they are loaded again and again, also from snapshots.
+fn config(replicas: usize, swaps: bool) -> anyhow::Result<String> {
     let original = fs::read_to_string(place::root().join("plugins/payment/pelton.toml"))?;
     let compiled = place::root().join("target/tmp/crash-compiled");
     fs::create_dir_all(place::root().join("target/tmp"))?;
     Ok(format!(
         "[nats]\nreplicas = {replicas}\nduplicate-window = \"1s\"\nrequest-timeout = \"2s\"\n\
-         [commands]\nack-wait = \"2s\"\ngroup-commit = {group_commit}\ndecide-ahead-from = 2\n\
+         [commands]\nack-wait = \"2s\"\ndecide-ahead-from = 2\n\
          [retry]\nmax-delay = \"1s\"\n[cache]\nentities = 4\n[wasm]\ncompiled-code = {compiled}\n{rest}\n\
          [handlers.order.snapshots]\nevents = 3\n",
-        group_commit = number % 2 == 1,
         compiled = json!(compiled),
         rest = original
             .replace("../../target/plugins", &place::plugins()?.display().to_string())

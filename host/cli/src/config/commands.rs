@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pelton_core::command::shard;
 
-use super::text::key::{Count, DAY, Flag, Key, Optional, Or, Size, Table, Time, seconds};
+use super::text::key::{Count, DAY, Key, Optional, Or, Size, Table, Time, seconds};
 use super::text::reader::Reader;
 
 /// The most commands that all hosts hold together.
@@ -48,14 +48,6 @@ static MAX_BYTES: Key<Size, Optional> = Key {
     doc: "The most bytes of the log of commands. A full log refuses commands, which clients are told with 503 and `Retry-After`, until \
           older ones have ended and are older than `keep`.",
 };
-static GROUP_COMMIT: Key<Flag, Or<bool>> = Key {
-    name: "group-commit",
-    form: Flag,
-    default: Or(|| false),
-    example: "true",
-    doc: "Group commit: whether the end of a command that is one message is stored in one batch with others. \
-          This helps where the server forces every write to disk (`sync_interval: always`).",
-};
 static DECIDE_AHEAD_FROM: Key<Count<usize>, Or<usize>> = Key {
     name: "decide-ahead-from",
     form: Count::new(2..=65_536),
@@ -69,15 +61,7 @@ pub(super) static TABLE: Table = Table {
     name: "commands",
     header: "[commands]",
     doc: "The log of commands and how it is worked on.",
-    keys: &[
-        &KEEP,
-        &MAX_BYTES,
-        &MAX_IN_FLIGHT,
-        &MAX_ACK_PENDING,
-        &ACK_WAIT,
-        &GROUP_COMMIT,
-        &DECIDE_AHEAD_FROM,
-    ],
+    keys: &[&KEEP, &MAX_BYTES, &MAX_IN_FLIGHT, &MAX_ACK_PENDING, &ACK_WAIT, &DECIDE_AHEAD_FROM],
     tables: &[],
     free: None,
 };
@@ -95,8 +79,6 @@ pub struct CommandSettings {
     pub max_ack_pending: u32,
     /// The server gives a command to another host after this time without a sign of progress.
     pub ack_wait: Duration,
-    /// Whether single-message ends of commands are stored in one batch with others.
-    pub group_commit: bool,
     /// The least number of waiting commands of one entity that are decided ahead.
     pub decide_ahead_from: usize,
 }
@@ -115,7 +97,6 @@ impl CommandSettings {
             max_in_flight,
             max_ack_pending: pending.max(u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
             ack_wait: table.get(&ACK_WAIT),
-            group_commit: table.get(&GROUP_COMMIT),
             decide_ahead_from: table.get(&DECIDE_AHEAD_FROM),
         }
     }

@@ -342,8 +342,7 @@ impl Running {
     }
 
     fn store(&mut self, config: &Config, nats: &Nats, stream: &Name) -> Arc<StreamStore> {
-        let settings =
-            StoreSettings { group_commit: config.commands.group_commit, replicated: is_replicated(config) };
+        let settings = StoreSettings { replicated: is_replicated(config), ..StoreSettings::default() };
         let start = || Arc::new(StreamStore::start(nats, stream, settings));
         self.stores.entry(stream.clone()).or_insert_with(start).clone()
     }

@@ -15,14 +15,13 @@ use super::load::Loader;
 use super::{append, log, reply, snapshots};
 use crate::connection::Nats;
 use crate::sagas::outcomes;
-use crate::wire::GroupCommit;
+use crate::wire::{Gathered, GroupCommit};
 
 /// How a stream is written and read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StoreSettings {
-    /// Whether decisions of a single message take part in group commit too. Worth it where the server forces every write
-    /// to disk (`sync_interval: always`); otherwise a plain publish is faster.
-    pub group_commit: bool,
+    /// Which decisions of a single message take part in group commit.
+    pub gathered: Gathered,
     /// Whether the streams have more than one replica, so that a read may be answered by one that is behind.
     pub replicated: bool,
 }
@@ -33,7 +32,6 @@ pub struct StoreSettings {
 pub struct StreamStore {
     nats: Nats,
     stream: Name,
-    settings: StoreSettings,
     loader: Loader,
     messages: GroupCommit,
 }
@@ -45,9 +43,8 @@ impl StreamStore {
         Self {
             nats: nats.clone(),
             stream: stream.clone(),
-            settings,
             loader: Loader::new(nats, stream, settings.replicated),
-            messages: GroupCommit::start(nats.clone()),
+            messages: GroupCommit::start(nats.clone(), settings.gathered),
         }
     }
 
@@ -99,11 +96,7 @@ impl CommandStore for StreamStore {
         messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
         let decision = append::decision(&self.stream, entity, expected, messages)?;
-        let stored = match decision.messages.len() > 1 || self.settings.group_commit {
-            true => self.messages.store(decision).await,
-            false => decision.store(&self.nats).await,
-        };
-        append::appended(stored)
+        append::appended(self.messages.store(decision).await)
     }
 
     async fn last_command(&self) -> Result<Sequence, Unavailable> {

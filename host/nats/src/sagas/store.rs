@@ -19,7 +19,9 @@ use super::outcomes;
 use crate::commands::{Commands, log};
 use crate::connection::Nats;
 use crate::subjects::{self, COMMANDS};
-use crate::wire::{self, BatchMessage, ConditionalWrite, GroupCommit, PublishError, StoredMessage, header};
+use crate::wire::{
+    self, BatchMessage, ConditionalWrite, Gathered, GroupCommit, PublishError, StoredMessage, header,
+};
 
 /// The latest time that the server can be asked for: one that is more than 292 years ahead counts as passed.
 const LATEST: Timestamp = Timestamp(7_258_118_400_000_000_000);
@@ -78,7 +80,7 @@ impl SagaStreams {
             commands,
             replicated,
             times,
-            writes: GroupCommit::start(nats.clone()),
+            writes: GroupCommit::start(nats.clone(), Gathered::AsMeasured),
         }
     }
 

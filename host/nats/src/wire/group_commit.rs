@@ -1,4 +1,7 @@
-//! Group commit: stores waiting conditional writes together in one atomic batch.
+//! Group commit: stores conditional writes together in one atomic batch, where that is faster than one by one.
+//!
+//! A write of several messages is a batch in any case, and goes with others. A write of one message goes by itself or with
+//! others, as [`Pace`] has measured.
 //!
 //! On one server with file storage a batch costs milliseconds whatever its content, and a stream takes one at a time.
 //! With `sync_interval: always` it costs one fsync, and on replicas one round of agreement. While one batch is pending,
@@ -14,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{MAX_BATCH_MESSAGES, publish_batch};
 use super::conditional::{ConditionalWrite, Stored};
+use super::pace::{Pace, Way};
 use super::request::PublishError;
 use super::worker::Worker;
 use crate::connection::Nats;
@@ -36,16 +40,34 @@ struct Waiting {
 
 /// The group commit of one stream.
 #[derive(Debug)]
-pub(crate) struct GroupCommit(Worker<Waiting>);
+pub(crate) struct GroupCommit {
+    nats: Nats,
+    gathered: Gathered,
+    pace: Pace,
+    worker: Worker<Waiting>,
+}
 
 impl GroupCommit {
-    pub(crate) fn start(nats: Nats) -> Self {
-        Self(Worker::start("the group commit", MAX_WAITING, |waiting| run(nats, waiting)))
+    pub(crate) fn start(nats: Nats, gathered: Gathered) -> Self {
+        let worker = Worker::start("the group commit", MAX_WAITING, |waiting| run(nats.clone(), waiting));
+        Self { nats, gathered, pace: Pace::default(), worker }
     }
 
-    /// Stores a write together with others. The write is stored even if the caller stops waiting.
+    /// Stores a write, by itself or together with others.
     pub(crate) async fn store(&self, write: ConditionalWrite) -> Answer {
-        self.0.ask(|answer| Waiting { write, answer }).await.unwrap_or_else(|| {
+        let under_way =
+            UnderWay::begin(&self.pace, self.gathered == Gathered::AsMeasured && write.messages.len() == 1);
+        let stored = match under_way.way {
+            Way::Alone => write.store(&self.nats).await,
+            Way::WithOthers => self.with_others(write).await,
+        };
+        under_way.end(stored.is_ok());
+        stored
+    }
+
+    /// The write is stored even if the caller stops waiting.
+    async fn with_others(&self, write: ConditionalWrite) -> Answer {
+        self.worker.ask(|answer| Waiting { write, answer }).await.unwrap_or_else(|| {
             let (doing, cause) = ("storing".to_owned(), "this host is stopping".to_owned());
             Err(PublishError::Unclear(Unavailable { doing, cause }))
         })
@@ -53,7 +75,40 @@ impl GroupCommit {
 
     /// Accepts nothing more and waits until all waiting writes are stored.
     pub(crate) async fn close(&self) {
-        self.0.close().await;
+        self.worker.close().await;
+    }
+}
+
+/// Which writes of a single message go together with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gathered {
+    /// Those that are stored sooner so, as far as was measured.
+    #[default]
+    AsMeasured,
+    /// All of them.
+    Always,
+}
+
+/// A write that has begun. Dropped, it has ended too: its caller may stop waiting.
+struct UnderWay<'a> {
+    pace: &'a Pace,
+    way: Way,
+    is_stored: bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(pace: &'a Pace, can_go_alone: bool) -> Self {
+        Self { pace, way: pace.begin(can_go_alone), is_stored: false }
+    }
+
+    fn end(mut self, is_stored: bool) {
+        self.is_stored = is_stored;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.pace.end(self.way, self.is_stored);
     }
 }
 

@@ -5,12 +5,12 @@ use pelton_core::command::backlinks::Backlinks;
 use pelton_core::command::ports::{AppendError, CommandStore};
 use pelton_core::id::Sequence;
 use pelton_core::store::ReadError;
-use pelton_nats::StoreSettings;
+use pelton_nats::{Gathered, StoreSettings};
 
 use crate::entities::{Writer, decision, entity, event_in, ids, load, since, store};
 use crate::support::TestServer;
 
-const GROUPED: StoreSettings = StoreSettings { group_commit: true, replicated: false };
+const GROUPED: StoreSettings = StoreSettings { gathered: Gathered::Always, replicated: false };
 
 #[tokio::test]
 async fn events_are_stored_once_and_only_on_the_expected_state() {
@@ -159,7 +159,7 @@ async fn a_server_that_is_away_makes_an_append_unclear() {
 async fn three_replicas_keep_the_same_promises() {
     let servers = TestServer::start_cluster().await;
     let nats = servers[0].connect().await;
-    let store = store(&nats, StoreSettings { group_commit: false, replicated: true }).await;
+    let store = store(&nats, StoreSettings { replicated: true, ..StoreSettings::default() }).await;
     let mut writers: Vec<_> = (0..20).map(|room| Writer::new(&store, &room.to_string())).collect();
     for round in 0..3 {
         let appends = writers.iter_mut().map(|writer| async move {

@@ -143,9 +143,7 @@ async fn syncing_always_is_passed_on() {
     let server =
         TestServer::start_with(|options| Options { sync_interval: Some("always".into()), ..options }).await;
     let nats = server.connect().await;
-    let store =
-        crate::entities::store(&nats, pelton_nats::StoreSettings { group_commit: true, replicated: false })
-            .await;
+    let store = crate::entities::store(&nats, pelton_nats::StoreSettings::default()).await;
     crate::entities::Writer::new(&store, "1").append("c1", 1).await.unwrap();
     store.close().await;
 }

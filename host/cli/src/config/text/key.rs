@@ -250,25 +250,6 @@ impl<T: Copy + PartialEq> Form for Words<T> {
     }
 }
 
-/// A boolean.
-pub(in crate::config) struct Flag;
-
-impl Form for Flag {
-    type Value = bool;
-
-    fn read(&self, table: &Reader<'_>, key: &'static str) -> Option<At<bool>> {
-        table.flag(key)
-    }
-
-    fn unit(&self) -> String {
-        "`true` or `false`".to_owned()
-    }
-
-    fn show(&self, value: &bool) -> String {
-        value.to_string()
-    }
-}
-
 /// A text. The unit says what it names.
 pub(in crate::config) struct Text(pub(in crate::config) &'static str);
 

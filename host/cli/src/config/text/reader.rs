@@ -239,16 +239,6 @@ impl<'a> Reader<'a> {
         chosen.map(|(_, value)| At { value: *value, span: text.span })
     }
 
-    /// A boolean.
-    pub(super) fn flag(&self, key: &'static str) -> Option<At<bool>> {
-        let value = self.value(key)?;
-        let flag = value.get_ref().as_bool();
-        if flag.is_none() {
-            self.wrong_type(value, key, "true or false");
-        }
-        Some(At { value: flag?, span: value.span().into() })
-    }
-
     /// One of a few small numbers.
     pub(super) fn choice_of_numbers(&self, key: &'static str, choices: &[u8]) -> Option<At<u8>> {
         let number = self.number(key, &(0..=u64::MAX))?;
