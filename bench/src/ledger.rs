@@ -128,10 +128,10 @@ pub(crate) fn event(number: usize, nth: usize, earlier: &[u64]) -> Message {
     stored_event("deposited", &start, (number, nth), earlier)
 }
 
-/// The promise of a deposit at this time, the account's first event.
-pub(crate) fn promised(number: usize, due: Timestamp) -> Message {
+/// A deposit whose bonus comes at this time, the account's first event.
+pub(crate) fn with_bonus_at(number: usize, due: Timestamp) -> Message {
     let start = format!(r#"{{"account":"{}","due":{}"#, account(number), due.0);
-    stored_event("promised", &start, (number, 0), &[])
+    stored_event("deposited", &start, (number, 0), &[])
 }
 
 /// The account's first event, of a type that nothing reads.

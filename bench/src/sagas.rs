@@ -1,7 +1,7 @@
 //! Sagas: the number of events a second, what events cost that a saga does not read, its start, and its timers.
 //!
 //! The saga gives a bonus for every deposit, with a command, which is not decided: what it has done is in the log of commands,
-//! with the server's time. The bonus of a promised deposit is sent by a timer, at its time.
+//! with the server's time. A bonus with a time is sent by a timer.
 
 use std::time::{Duration, SystemTime};
 
@@ -108,8 +108,8 @@ pub(crate) async fn timers(
     let first = Timestamp::now().0 + u64::try_from(armed_within.as_nanos())?;
     let between = u64::try_from(due_within.as_nanos())? / count as u64;
     let due = |account: usize| Timestamp(first + between * account as u64);
-    let promises = (0..count).map(|account| ledger::promised(account, due(account)));
-    lay_ready(&servers.connect().await?, promises).await?;
+    let deposits = (0..count).map(|account| ledger::with_bonus_at(account, due(account)));
+    lay_ready(&servers.connect().await?, deposits).await?;
     // For each an instance and its timer.
     let own = Log::of(&servers, &saga_stream(&Name::new(BONUS)?)).await?;
     own.has(2 * count, &mut process).await?;

@@ -13,13 +13,9 @@ pub enum Event {
     Deposited {
         /// The account.
         account: String,
-    },
-    /// A deposit was promised: the bonus comes at its time.
-    Promised {
-        /// The account.
-        account: String,
-        /// The time, in nanoseconds since 1970.
-        due: u64,
+        /// When the bonus comes, in nanoseconds since 1970; at once without it.
+        #[serde(default)]
+        due: Option<u64>,
     },
 }
 
@@ -42,7 +38,7 @@ pub enum Command {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Timer {
-    /// The promised time has come.
+    /// The time of a bonus has come.
     Due {
         /// The account.
         account: String,
@@ -61,7 +57,7 @@ impl Saga for Bonus {
     type State = u64;
 
     fn correlate(event: &Event, _: &EventMeta) -> Vec<Correlation> {
-        let (Event::Deposited { account } | Event::Promised { account, .. }) = event;
+        let Event::Deposited { account, .. } = event;
         vec![Correlation::start(account)]
     }
 
@@ -72,11 +68,11 @@ impl Saga for Bonus {
     ) -> Result<Reaction<Self>, Failure> {
         let deposits = deposits.unwrap_or_default();
         Ok(match input {
-            Input::Event(Event::Deposited { account }, _) => {
+            Input::Event(Event::Deposited { account, due: None }, _) => {
                 let deposits = deposits + 1;
                 Reaction::keep(deposits).send(bonus(account, deposits))
             }
-            Input::Event(Event::Promised { account, due }, _) => {
+            Input::Event(Event::Deposited { account, due: Some(due) }, _) => {
                 let due = Timestamp::from_nanos(due);
                 Reaction::keep(deposits).set_timer("due", due, &Timer::Due { account })
             }
@@ -101,15 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_deposit_has_its_bonus_and_a_promised_one_at_its_time() {
+    fn every_deposit_has_its_bonus_at_once_or_at_its_time() {
         let deposit = r#"{"account":"a","amount":7,"balance":7}"#;
-        let promise = r#"{"account":"a","due":4000000000000000000}"#;
+        let later = r#"{"account":"a","due":4000000000000000000}"#;
         Bonus::given::<()>([])
             .when_recorded("deposited", 1, deposit)
             .then_sends([bonus("a".to_owned(), 1)])
             .when_recorded("deposited", 1, deposit)
             .then_sends([bonus("a".to_owned(), 2)])
-            .when_recorded("promised", 1, promise)
+            .when_recorded("deposited", 1, later)
             .then_sends([])
             .advance(Duration::from_secs(4_000_000_000))
             .then_sends([bonus("a".to_owned(), 2)])
