@@ -23,12 +23,6 @@ pub trait Delivery: Send + Sync + 'static {
     /// The message.
     fn message(&self) -> &Incoming;
 
-    /// Whether nothing else of the consumer may be handled meanwhile: hosts ended again and again before they had finished
-    /// this message, or one that they had in hand with it.
-    fn is_alone(&self) -> bool {
-        false
-    }
-
     /// Tells the server that the message is still being processed.
     fn progress(&self) -> impl Future<Output = ()> + Send;
 

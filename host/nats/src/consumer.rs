@@ -1,6 +1,5 @@
 //! The sources of messages: durable pull consumers, and feeds of a stream's events.
 
-mod aside;
 mod delivered;
 mod delivery;
 mod feed;
@@ -9,7 +8,6 @@ pub(crate) mod members;
 pub(crate) mod pin;
 mod pull;
 mod takeover;
-mod unfinished;
 mod unreadable;
 
 pub use delivery::PullDelivery;

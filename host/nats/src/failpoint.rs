@@ -1,8 +1,7 @@
 //! Places where a build for tests ends as if it had crashed. A release build has none of them.
 //!
 //! `PELTON_FAILPOINT=<name>:at=<n>` ends the process when it passes the place for the n-th time.
-//! `<name>:1in=<n>:seed=<s>` ends it at one of n passages on average; the seed determines which. `before-append:of=<id>` ends
-//! it before it stores the end of this command, each time. The process ends by
+//! `<name>:1in=<n>:seed=<s>` ends it at one of n passages on average; the seed determines which. The process ends by
 //! SIGKILL: nothing is flushed, and acknowledgements in transit are lost.
 
 use std::sync::LazyLock;
@@ -12,8 +11,6 @@ use rustix::process::{Signal, getpid, kill_process};
 
 /// The environment variable that chooses a failpoint.
 pub const VARIABLE: &str = "PELTON_FAILPOINT";
-/// Before the end of a command is stored.
-const BEFORE_APPEND: &str = "before-append";
 /// After the first messages of an atomic batch were sent, before its last.
 pub(crate) const MID_BATCH: &str = "mid-batch";
 
@@ -21,7 +18,7 @@ pub(crate) const MID_BATCH: &str = "mid-batch";
 pub const NAMES: [&str; 12] = [
     "after-load",
     "after-mark",
-    BEFORE_APPEND,
+    "before-append",
     MID_BATCH,
     "after-append",
     "before-catch-up",
@@ -55,7 +52,6 @@ struct Failpoint {
 enum When {
     At(u64),
     OneIn { n: u64, seed: u64 },
-    Of(String),
 }
 
 static CHOSEN: LazyLock<Result<Option<Failpoint>, String>> =
@@ -78,15 +74,6 @@ pub fn pass(name: &str) {
     }
 }
 
-/// The same before the ends of these commands are stored.
-pub fn pass_before_append<'a>(mut commands: impl Iterator<Item = &'a str>) {
-    let chosen = CHOSEN.as_ref().ok().and_then(Option::as_ref).filter(|chosen| chosen.name == BEFORE_APPEND);
-    match chosen.map(|chosen| &chosen.when) {
-        Some(When::Of(id)) if commands.any(|command| command == id) => crash(),
-        _ => pass(BEFORE_APPEND),
-    }
-}
-
 /// Whether the process must end at this passage.
 pub(crate) fn due(name: &str) -> bool {
     let chosen = CHOSEN.as_ref().ok().and_then(Option::as_ref).filter(|chosen| chosen.name == name);
@@ -104,7 +91,6 @@ impl Failpoint {
     fn parse(text: &str) -> Option<Self> {
         let (name, when) = text.split_once(':')?;
         let when = match when.split_once(':') {
-            None if name == BEFORE_APPEND && when.starts_with("of=") => When::Of(when[3..].to_owned()),
             None => When::At(when.strip_prefix("at=")?.parse().ok()?),
             Some((n, seed)) => When::OneIn {
                 n: n.strip_prefix("1in=")?.parse().ok().filter(|n| *n > 0)?,
@@ -125,7 +111,6 @@ impl When {
         match self {
             Self::At(n) => passage == *n,
             Self::OneIn { n, seed } => mixed(seed.wrapping_add(passage)).is_multiple_of(*n),
-            Self::Of(_) => false,
         }
     }
 }
@@ -147,15 +132,7 @@ mod tests {
         let when = |text| Failpoint::parse(text).map(|point| point.when);
         assert_eq!(when("after-append:at=3"), Some(When::At(3)));
         assert_eq!(when("mid-batch:1in=50:seed=7"), Some(When::OneIn { n: 50, seed: 7 }));
-        assert_eq!(when("before-append:of=c-7"), Some(When::Of("c-7".to_owned())));
-        for wrong in [
-            "",
-            "after-append",
-            "nowhere:at=1",
-            "after-append:at=x",
-            "mid-batch:1in=0:seed=1",
-            "after-append:of=c-7",
-        ] {
+        for wrong in ["", "after-append", "nowhere:at=1", "after-append:at=x", "mid-batch:1in=0:seed=1"] {
             assert_eq!(when(wrong), None, "{wrong}");
         }
     }

@@ -255,11 +255,6 @@ pub(crate) fn dead_letter_entries(dead_letter: Sequence) -> String {
     format!("audit.dead-letter.{dead_letter}.>")
 }
 
-/// The subject of the entries of the audit stream about takeovers of a consumer.
-pub(crate) fn takeovers(consumer: &str) -> String {
-    format!("audit.takeover.{consumer}")
-}
-
 // ---- sagas ---------------------------------------------------------------------------------------------------------
 
 /// The stream of a saga, by its id.

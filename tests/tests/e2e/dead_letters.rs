@@ -57,7 +57,7 @@ fn start_dlq(house: &House, arguments: &[&str]) -> Pelton {
 }
 
 /// Runs `pelton dlq … --json`, which must exit with this code, and returns the objects that it writes.
-pub(crate) async fn dlq_json(house: &House, arguments: &[&str], code: i32) -> Vec<Value> {
+async fn dlq_json(house: &House, arguments: &[&str], code: i32) -> Vec<Value> {
     let ended = dlq(house, &[arguments, &["--json"]].concat()).await;
     assert_eq!(ended.code, Some(code), "{}\n{}", ended.stdout, ended.stderr);
     ended.stdout.lines().map(|line| serde_json::from_str(line).expect("one object a line")).collect()

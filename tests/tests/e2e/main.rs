@@ -16,7 +16,6 @@ mod house;
 mod languages;
 mod load;
 mod nats_away;
-mod never_finished;
 mod new;
 mod order;
 mod recording;

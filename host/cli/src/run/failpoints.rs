@@ -17,7 +17,7 @@ use pelton_core::saga::lead::{SagaPosition, Start};
 use pelton_core::saga::ports::{SagaStore, Sent, TimerWrite};
 use pelton_core::store::{CommitError, ReadError, Unavailable};
 use pelton_core::subject::Entity;
-use pelton_nats::failpoint::{check, pass, pass_before_append};
+use pelton_nats::failpoint::{check, pass};
 
 /// A wrapper with a failpoint before and after each operation.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl<S: CommandStore> CommandStore for Failpoints<S> {
         expected: Sequence,
         messages: &[NewMessage],
     ) -> Result<Vec<Sequence>, AppendError> {
-        pass_before_append(messages.iter().map(|message| message.links.cause.command.as_str()));
+        pass("before-append");
         let appended = self.0.append(entity, expected, messages).await;
         pass("after-append");
         appended

@@ -57,7 +57,6 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
     limits: Limits,
 ) {
     let room = Arc::new(Semaphore::new(limits.max_in_flight));
-    let others = u32::try_from(limits.max_in_flight.saturating_sub(1)).unwrap_or(u32::MAX);
     let mut tasks = JoinSet::new();
     let queues: Vec<_> = shards
         .into_iter()
@@ -70,12 +69,8 @@ pub async fn run<P: HandlerPlugin, S: CommandStore, L: Retries, I: Consumer>(
     // `next` may outlive one round of `select!`, so its future is kept.
     let mut deliveries =
         pin!(stream::unfold((consumer, room), async |(mut consumer, room): (I, Arc<Semaphore>)| {
-            let mut permit = room.clone().acquire_owned().await.ok()?;
+            let permit = room.clone().acquire_owned().await.ok()?;
             let delivery = consumer.next().await?;
-            if delivery.is_alone() {
-                // Granted when all others are settled, and nothing is fetched until this one is.
-                permit.merge(room.clone().acquire_many_owned(others).await.ok()?);
-            }
             Some(((delivery, permit), (consumer, room)))
         }));
     let mut queues = Some(queues);

@@ -2,7 +2,6 @@
 //! answers, duplicates and conflicts from a seed. `PELTON_SIM_SEED=n` replays one storm, `PELTON_SIM_STORMS=n` runs more.
 
 mod account;
-mod alone;
 mod bank;
 mod late_reports;
 #[path = "../support/log.rs"]

@@ -23,8 +23,6 @@ pub struct PullDelivery {
     pub(super) message: Incoming,
     /// None: it was delivered to another host, which may settle it. The server hands it out again otherwise.
     pub(super) reply: Option<Subject>,
-    /// Whether nothing else may be handled meanwhile.
-    pub(super) alone: bool,
 }
 
 impl PullDelivery {
@@ -40,10 +38,6 @@ impl PullDelivery {
 impl Delivery for PullDelivery {
     fn message(&self) -> &Incoming {
         &self.message
-    }
-
-    fn is_alone(&self) -> bool {
-        self.alone
     }
 
     async fn progress(&self) {

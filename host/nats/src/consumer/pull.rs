@@ -8,14 +8,13 @@
 //! headers makes the client library drop the connection, or panic in its task (async-nats 0.51, a bare carriage return
 //! in a value). So this affects only one consumer, which connects again and sets the message aside.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber, jetstream};
 use futures::StreamExt;
 use pelton_core::consumer::{Consumer, Delivery, Settlement};
-use pelton_core::id::{Name, Sequence};
+use pelton_core::id::Name;
 use pelton_core::partition::Partition;
 use pelton_core::store::Unavailable;
 use serde_json::json;
@@ -26,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::delivery::PullDelivery;
 use super::members::Assignment;
 use super::pin::{self, Pin};
-use super::takeover::{Left, Of, Takeover};
+use super::takeover::Takeover;
 use super::unreadable;
 use crate::connection::Nats;
 use crate::subjects::{self, COMMANDS};
@@ -73,8 +72,6 @@ pub struct PullConsumer {
     last: Option<u64>,
     /// After a gap in the deliveries to this client: what may have been left, and the message behind the gap.
     takeover: Option<Takeover>,
-    /// What was set aside because hosts never finished it, and may be on its way to this client still.
-    set_aside: BTreeSet<Sequence>,
     /// Of a consumer that hosts share out among themselves.
     assignment: Option<Assignment>,
 }
@@ -110,7 +107,6 @@ impl PullConsumer {
             healthy: true,
             last: None,
             takeover: None,
-            set_aside: BTreeSet::new(),
             assignment: None,
         })
     }
@@ -253,12 +249,7 @@ impl PullConsumer {
             (Ok((message, number)), Some(reply)) => {
                 let last = self.last.replace(number);
                 let follows = last.is_some_and(|last| last + 1 == number);
-                // It was on its way when it was set aside.
-                if follows && self.set_aside.contains(&message.sequence) {
-                    return None;
-                }
-                let (nats, reply) = (self.nats.clone(), Some(reply));
-                Some((PullDelivery { nats, message, reply, alone: false }, follows))
+                Some((PullDelivery { nats: self.nats.clone(), message, reply: Some(reply) }, follows))
             }
             (Err(error), _) => {
                 tracing::error!(subject = %message.subject, consumer = self.consumer, "a message that is not from the consumer: {error}");
@@ -398,20 +389,13 @@ impl Consumer for PullConsumer {
                     self.give_up().await;
                     return None;
                 }
-                let of = Of { consumer: &self.consumer, owner: &self.owner };
-                let set_aside = |sequence| {
-                    self.set_aside.insert(sequence);
-                };
-                match takeover.next(&self.nats, of, set_aside).await {
-                    Ok(Some(Left { message, alone })) => {
-                        return Some(PullDelivery { nats: self.nats.clone(), message, reply: None, alone });
+                match takeover.next(&self.nats, &self.consumer).await {
+                    Ok(Some(message)) => {
+                        return Some(PullDelivery { nats: self.nats.clone(), message, reply: None });
                     }
                     Ok(None) => {
-                        let first = self.takeover.take().map(|takeover| takeover.first);
-                        if let Some(first) =
-                            first.filter(|first| !self.set_aside.contains(&first.message.sequence))
-                        {
-                            return Some(first);
+                        if let Some(takeover) = self.takeover.take() {
+                            return Some(takeover.first);
                         }
                     }
                     Err(away) => {

@@ -9,10 +9,8 @@ use pelton_core::id::{Name, Sequence};
 use pelton_core::message::Incoming;
 use pelton_core::store::Unavailable;
 
-use super::aside;
 use super::delivered::Delivered;
 use super::delivery::PullDelivery;
-use super::unfinished::{Care, Unfinished};
 use super::unreadable;
 use crate::connection::Nats;
 use crate::wire::{self, RawMessage, StoredMessage};
@@ -20,82 +18,36 @@ use crate::wire::{self, RawMessage, StoredMessage};
 /// The messages that may have been left, and the delivery behind the gap.
 pub(super) struct Takeover {
     /// None: it is not known yet.
-    rest: Option<(Rest, Unfinished)>,
-    /// The next of them, if it is known.
-    found: Option<Incoming>,
-    /// The one before, if it was handled alone.
-    alone: Option<Sequence>,
+    rest: Option<Rest>,
     /// To be passed on when there are no more.
     pub(super) first: PullDelivery,
 }
 
-/// A message that may have been left.
-pub(super) struct Left {
-    pub(super) message: Incoming,
-    /// Whether nothing else may be handled meanwhile.
-    pub(super) alone: bool,
-}
-
-/// Whose messages are taken over.
-#[derive(Clone, Copy)]
-pub(super) struct Of<'a> {
-    pub(super) consumer: &'a str,
-    /// The handler that owns the consumer.
-    pub(super) owner: &'a Name,
-}
-
 impl Takeover {
     pub(super) fn before(first: PullDelivery) -> Self {
-        Self { rest: None, found: None, alone: None, first }
+        Self { rest: None, first }
     }
 
-    /// The next message that may have been left. `set_aside` is told of those that hosts never finished.
+    /// The next message that may have been left.
     pub(super) async fn next(
         &mut self,
         nats: &Nats,
-        of: Of<'_>,
-        mut set_aside: impl FnMut(Sequence),
-    ) -> Result<Option<Left>, Unavailable> {
-        let stream = self.first.message.stream.clone();
-        let (rest, unfinished) = match &mut self.rest {
+        consumer: &str,
+    ) -> Result<Option<Incoming>, Unavailable> {
+        let first = &self.first.message;
+        let rest = match &mut self.rest {
             Some(rest) => rest,
             None => {
-                let rest = Rest::before(nats, stream.as_str(), of.consumer, &self.first.message).await?;
-                let unfinished = match rest.from < rest.end {
-                    true => Unfinished::taken_over(nats, of.consumer, rest.from).await?,
-                    false => Unfinished::default(),
-                };
-                self.rest.insert((rest, unfinished))
+                let rest = Rest::before(nats, first.stream.as_str(), consumer, first).await?;
+                self.rest.insert(rest)
             }
         };
-        loop {
-            if self.found.is_none() {
-                self.found = rest.next(nats, &stream).await?;
-            }
-            let Some(message) = &self.found else { return Ok(None) };
-            let sequence = message.sequence;
-            let alone = match unfinished.care(sequence) {
-                Care::None => false,
-                Care::Alone => {
-                    unfinished.begin(nats, of.consumer, sequence, self.alone).await?;
-                    self.alone = Some(sequence);
-                    true
-                }
-                Care::SetAside(cause) => {
-                    aside::set_aside(nats, of.consumer, of.owner, message.clone(), &cause).await?;
-                    set_aside(sequence);
-                    self.found = None;
-                    continue;
-                }
-            };
-            return Ok(self.found.take().map(|message| Left { message, alone }));
-        }
+        rest.next(nats, &first.stream).await
     }
 }
 
 /// What was delivered before, to another client or over a lost connection, and may not be settled, in order.
 struct Rest {
-    from: Sequence,
     end: Sequence,
     heads: Vec<Head>,
 }
@@ -119,7 +71,7 @@ impl Rest {
         // A message that comes again tells nothing of what was delivered after it.
         let end = if first.attempt == 1 { first.sequence } else { Sequence(to.0 + 1) };
         let heads = filters.into_iter().map(|filter| Head { filter, next: from, found: None }).collect();
-        Ok(Self { from, end, heads })
+        Ok(Self { end, heads })
     }
 
     /// Its next message, read from the stream's leader.

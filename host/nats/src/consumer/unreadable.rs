@@ -6,12 +6,14 @@
 use std::str::FromStr;
 
 use async_nats::{HeaderName, StatusCode};
+use bytes::Bytes;
+use pelton_core::dead_letter::{DeadLetter, DeadLetterKind};
 use pelton_core::id::{Name, Sequence};
 use pelton_core::store::Unavailable;
 
-use super::aside;
 use super::delivered::Delivered;
 use crate::connection::Nats;
+use crate::dead_letters;
 use crate::wire::{self, RawMessage, StoredMessage};
 
 /// The header with the whole block in base64, added to the headers that could be read.
@@ -58,14 +60,29 @@ async fn set_one_aside(
     cause: &str,
 ) -> Result<(), Unavailable> {
     use base64::Engine;
-    let name = Name::new(stream).map_err(|error| Unavailable {
-        doing: format!("setting aside sequence {} of stream {stream}", message.sequence),
-        cause: format!("the stream's name {error}"),
-    })?;
+    let (sequence, stored_at) = (message.sequence, message.stored_at);
+    let doing = || format!("setting aside sequence {sequence} of stream {stream}");
+    let away = |cause: String| Unavailable { doing: doing(), cause };
+    tracing::error!(stream, %sequence, subject = message.subject, "set aside: {cause}");
+    let name = Name::new(stream).map_err(|e| away(format!("the stream's name {e}")))?;
     let header_block = base64::engine::general_purpose::STANDARD.encode(&message.header_block);
     let mut message = StoredMessage::from(message).into_incoming(name);
     message.headers.push(RAW_HEADERS, header_block);
-    aside::set_aside(nats, consumer, owner, message, cause).await
+    let dead_letter = DeadLetter {
+        consumer: owner.to_string(),
+        key: None,
+        kind: DeadLetterKind::Failed,
+        message,
+        cause: cause.to_owned(),
+        digest: None,
+    };
+    dead_letters::keep(nats, &dead_letter).await?;
+    // The subject that the message itself would have brought, as in NATS ADR-15. The server uses the stream sequence;
+    // the delivery's own number and time are not known here.
+    let reply = format!("$JS.ACK.{stream}.{consumer}.1.{sequence}.1.{}.0", stored_at.0);
+    let terminated =
+        nats.client().publish(reply, Bytes::from_static(b"+TERM its headers cannot be read")).await;
+    terminated.map_err(|e| away(e.to_string()))
 }
 
 /// Why the library cannot read a header block, if it cannot. It takes the same steps as the library

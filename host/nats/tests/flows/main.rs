@@ -9,7 +9,6 @@ mod feed;
 mod ingress;
 mod load;
 mod log;
-mod never_finished;
 mod operator;
 mod parking;
 mod pinned;
