@@ -100,7 +100,11 @@ impl Commands {
         let Some(message) = self.logged(id).await? else { return Ok(None) };
         let command = match self.decode(&message) {
             Ok(command) => command,
-            Err(cause) => return Ok(report_of_unreadable(&message, &cause)),
+            // Without a dead letter it may only be that this configuration does not know its type.
+            Err(cause) => {
+                let is_set_aside = dead_letters::parked(&self.nats, id).await?.is_some();
+                return Ok(report_of_unreadable(&message, &cause).filter(|_| is_set_aside));
+            }
         };
         let answer = match self.status(id).await? {
             CommandStatus::Ended(record) => Answer::Ended(record),
@@ -114,7 +118,14 @@ impl Commands {
         if let Answer::Ended(OutcomeRecord { outcome: Outcome::Failed { cause }, .. }) = answer
             && dead_letters::parked(&self.nats, id).await?.is_none()
         {
-            return Ok(report.map(|report| CommandReport { result: CommandResult::Failed(cause), ..report }));
+            // A retry may have taken the dead letter out between the two reads.
+            return Ok(match self.end_of(&command).await? {
+                Some(OutcomeRecord { outcome: Outcome::Failed { .. }, .. }) => {
+                    report.map(|report| CommandReport { result: CommandResult::Failed(cause), ..report })
+                }
+                Some(record) => report_of(&command, &Answer::Ended(record)),
+                None => None,
+            });
         }
         Ok(report)
     }
